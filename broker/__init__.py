@@ -1,0 +1,2 @@
+"""Eridanus, an NGSI-LD context broker on MongoDB."""
+
