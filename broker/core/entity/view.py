@@ -1,0 +1,121 @@
+"""Entities as clients see them: normalized, concise, simplified (clauses 4.5.1 to 4.5.5, 6.3.7, 6.3.11)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from broker.core import Entity, Instance, Json
+from broker.core.entity.kinds import KINDS
+from broker.core.jsonld.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of an entity is shown: in which format, with system attributes or not, which attributes."""
+
+    format: str = "normalized"
+    sys_attrs: bool = False
+    attrs: Sequence[str] = ()
+
+
+def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
+    """The entity as JSON in the names of `context`, without its @context."""
+    compact = context.compact
+    types = entity["type"]
+    shown: dict[str, Json] = {
+        "id": entity["id"],
+        "type": compact(types[0]) if len(types) == 1 else [compact(one) for one in types],
+    }
+    if scope := entity.get("scope"):
+        shown["scope"] = scope[0] if len(scope) == 1 else scope
+    if view.sys_attrs:
+        shown["createdAt"] = entity["createdAt"] + "Z"
+        shown["modifiedAt"] = entity["modifiedAt"] + "Z"
+        if "deletedAt" in entity:
+            shown["deletedAt"] = entity["deletedAt"] + "Z"
+    show, wanted = _FORMATS[view.format], view.attrs
+    for iri, instances in entity["attrs"].items():
+        if not wanted or iri in wanted:
+            shown[compact(iri)] = show(instances, context, view.sys_attrs)
+    return shown
+
+
+def attribute(instances: list[Instance], context: Context, format: str, sys_attrs: bool) -> Json:
+    """One attribute as JSON: an object, or an array when it has several instances."""
+    return _FORMATS[format](instances, context, sys_attrs)
+
+
+def _normalized(instances: list[Instance], context: Context, sys_attrs: bool) -> Json:
+    if len(instances) == 1:
+        return _instance(instances[0], context, sys_attrs, _normalized)
+    return [_instance(one, context, sys_attrs, _normalized) for one in instances]
+
+
+def _concise(instances: list[Instance], context: Context, sys_attrs: bool) -> Json:
+    many = [_brief(_instance(one, context, sys_attrs, _concise)) for one in instances]
+    return many[0] if len(many) == 1 else many
+
+
+def _simplified(instances: list[Instance], context: Context, sys_attrs: bool) -> Json:
+    if len(instances) == 1 and "datasetId" not in instances[0]:
+        return value(instances[0], context)
+    return {"dataset": {one.get("datasetId", "@none"): value(one, context) for one in instances}}
+
+
+_Show = Callable[[list[Instance], Context, bool], Any]
+_FORMATS: dict[str, _Show] = {"normalized": _normalized, "concise": _concise, "simplified": _simplified}
+
+
+def _instance(instance: Instance, context: Context, sys_attrs: bool, show: _Show) -> dict[str, Json]:
+    shown = instance.copy()
+    if sys_attrs:
+        for name in ("createdAt", "modifiedAt", "deletedAt"):
+            if name in shown:
+                shown[name] += "Z"
+    else:
+        shown.pop("createdAt", None)
+        shown.pop("modifiedAt", None)
+    if "observedAt" in shown:
+        shown["observedAt"] += "Z"
+    if shown.keys() & _NAMED:
+        _compact_names(shown, context)
+    if "attrs" in shown:
+        for iri, instances in shown.pop("attrs").items():
+            shown[context.compact(iri)] = show(instances, context, sys_attrs)
+    return shown
+
+
+_NAMED = frozenset({"vocab", "objectType", "valueType", "objectList"})
+
+
+def _compact_names(shown: dict[str, Json], context: Context) -> None:
+    for name in _NAMED & shown.keys():
+        if name == "objectList":
+            shown[name] = [{"object": uri} for uri in shown[name]]
+        else:
+            shown[name] = _compacted(shown[name], context)
+
+
+def _compacted(names: Json, context: Context) -> Json:
+    return [context.compact(one) for one in names] if isinstance(names, list) else context.compact(names)
+
+
+def _brief(shown: dict[str, Json]) -> Json:
+    """The concise form of a normalized instance: without its type, and a lone plain value bare."""
+    kind = shown.pop("type")
+    if "objectList" in shown:
+        shown["objectList"] = [one["object"] for one in shown["objectList"]]
+    if kind in ("Property", "GeoProperty") and len(shown) == 1:
+        bare = shown["value"]
+        # An object could be read back as something else than a Property's value: keep it wrapped.
+        return bare if kind == "GeoProperty" or not isinstance(bare, dict | list) else shown
+    return shown
+
+
+def value(instance: Instance, context: Context) -> Json:
+    """The simplified form of one instance (4.5.4): its value, wrapped where its kind must stay visible."""
+    name = KINDS[instance["type"]].value
+    bare = instance[name]
+    if name == "vocab":
+        return {"vocab": _compacted(bare, context)}
+    return {name: bare} if name in ("languageMap", "json") else bare

@@ -1,0 +1,1 @@
+"""Names: short terms to IRIs and back (clause 5.5.7)."""

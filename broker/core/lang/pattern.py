@@ -1,0 +1,113 @@
+"""Regular expressions of clients (clause 4.9, RegExp; idPattern), which no backtracking engine runs here.
+
+RE2 judges them and runs them in our process. MongoDB runs PCRE, so a pattern is first rewritten to
+text that both engines read alike (`portable`), and both are given that text. What PCRE alone knows
+(look-around, back-references …) RE2 has refused by then.
+"""
+
+import re
+from functools import lru_cache
+from typing import Protocol
+
+import re2
+
+from broker.core.errors import BadRequestData
+
+_LONGEST = 512
+_MEMORY = 1 << 20  # bytes that RE2 may take for one pattern
+_REMEMBERED = 1024
+
+
+class Pattern(Protocol):
+    """A compiled pattern."""
+
+    def search(self, text: str) -> object | None:
+        """Whether a part of the text is in the language of the pattern."""
+
+
+@lru_cache(_REMEMBERED)
+def compile(text: str) -> Pattern:
+    """The pattern, ready to search with. Raises BadRequestData when it isn't one that we take."""
+    pattern: Pattern = _re2(portable(text), text)
+    return pattern
+
+
+@lru_cache(_REMEMBERED)
+def portable(text: str) -> str:
+    """The same pattern in a form that RE2 and PCRE read alike. Raises BadRequestData as `compile` does."""
+    if len(text) > _LONGEST:
+        raise BadRequestData(f"regular expression: expected at most {_LONGEST} characters, not {len(text)}")
+    if "\x00" in text:
+        raise BadRequestData("regular expression: expected no NUL character; \\x00 stands for one")
+    _re2(text, text)
+    return _TOKEN.sub(_rewritten, text)
+
+
+def _re2(pattern: str, shown: str) -> Pattern:
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    try:
+        compiled: Pattern = re2.compile(pattern, options)
+    except re2.error as error:
+        raise BadRequestData(f"regular expression {shown!r}: {_reason(error)}") from error
+    return compiled
+
+
+def _reason(error: Exception) -> str:
+    reason = error.args[0] if error.args else "not understood"
+    return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+
+
+_ESCAPE = r"\\[0-7]{1,3}|\\[pPx]\{[^}]*\}|\\."
+_TOKEN = re.compile(
+    rf"""(?P<quoted>\\Q.*?(?:\\E|\Z)) | (?P<escape>{_ESCAPE})
+    | (?P<set>\[\^?\]?(?:\[:\^?[a-z]+:\]|{_ESCAPE}|[^\]\\])*\])
+    | (?P<named>\(\?P?<[^>]*>) | (?P<flags>\(\?[a-zA-Z-]+[:)])
+    | (?P<repeat>\{{\d+(?:,\d*)?\}}) | (?P<brace>\{{) | (?P<end>\$)""",
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+_SET_TOKEN = re.compile(
+    rf"(?P<escape>{_ESCAPE})|(?P<posix>\[:\^?[a-z]+:\])|(?P<bracket>\[)", re.DOTALL | re.ASCII
+)
+
+# PCRE's \s has the vertical tab, RE2's has not; PCRE's \v is a set of characters, RE2's is one.
+_OUTSIDE = {r"\s": r"[\t\n\f\r ]", r"\S": r"[^\t\n\f\r ]", r"\v": r"\x0b"}
+_INSIDE = {r"\s": r"\n\f\r[:blank:]", r"\S": r"\x0b\S", r"\v": r"\x0b"}
+
+
+def _rewritten(token: re.Match[str]) -> str:
+    text = token[0]
+    match token.lastgroup:
+        case "quoted":
+            return "".join(f"\\x{{{ord(c):x}}}" for c in text[2:].removesuffix("\\E"))
+        case "escape":
+            return _escape(text, _OUTSIDE)
+        case "set":
+            return _set(text)
+        case "named":
+            return "("  # names have other rules in PCRE, and nobody asks for them
+        case "flags" if "m" in text:
+            raise BadRequestData(f"regular expression: expected no flag m, as in {text}")
+    return {"{": r"\{", "$": r"\z"}.get(text, text)
+
+
+def _escape(text: str, table: dict[str, str]) -> str:
+    if text[1] in "01234567":  # a back-reference in PCRE, if there are as many groups
+        return f"\\x{{{int(text[1:], 8):x}}}"
+    if text == r"\C":
+        raise BadRequestData("regular expression: expected characters, not the bytes of \\C")
+    return table.get(text, text)
+
+
+def _set(text: str) -> str:
+    opening = "[^" if text.startswith("[^") else "["
+    body = text[len(opening) : -1]
+    first = r"\]" if body.startswith("]") else ""
+    return opening + first + _SET_TOKEN.sub(_in_set, body.removeprefix("]") if first else body) + "]"
+
+
+def _in_set(token: re.Match[str]) -> str:
+    if token.lastgroup == "escape":
+        return _escape(token[0], _INSIDE)
+    return r"\[" if token.lastgroup == "bracket" else token[0]

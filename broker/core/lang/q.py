@@ -1,0 +1,221 @@
+"""4.9 The NGSI-LD Query Language : from the text of `q` to a tree of `terms`.
+
+    query    = and *("|" and)                     ; "and" binds tighter than "or"
+    and      = part *(";" part)
+    part     = "(" query ")" / ["!"] target / target operator value
+    target   = name *("." name) ["[" member *("." member) "]"]
+    operator = "==" / "!=" / ">" / ">=" / "<" / "<=" / "~=" / "!~="
+    value    = literal / literal 1*("," literal) / literal ".." literal / pattern
+
+Lists, ranges, booleans and URIs go with == and != alone; patterns with ~= and !~=. A name is a term, a
+prefix:term, or an IRI: as it is when it has a "//" (it ends at the next operator), in <> always. The
+clause lacks the `!` that asks for absence and IRIs as names; both are in use. `[*]` is any language.
+
+A pattern is quoted, and what is between the quotes is the regular expression as it is; or it is
+unquoted and ends at the next sign of the language.
+"""
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from broker.core.errors import OperationNotSupported, TooComplexQuery
+from broker.core.jsonld.core_context import NGSI_LD
+from broker.core.lang import pattern
+from broker.core.lang.literals import as_instant, is_comparable, literal
+from broker.core.lang.scanner import Scanner
+from broker.core.lang.terms import (
+    ENTITY_MEMBERS,
+    MEMBERS,
+    ORDERING,
+    TEMPORAL_MEMBERS,
+    And,
+    Exists,
+    Literal,
+    Or,
+    Pattern,
+    Q,
+    Range,
+    Target,
+    Term,
+    Value,
+    ValueList,
+)
+
+Expand = Callable[[str], str]
+
+_MOST = 500  # terms and values
+_DEEPEST = 20  # parentheses
+_LONGEST = 10  # names in a path, and members in brackets
+
+_TERM = r"[^\W\d_]\w*"
+_NAME = re.compile(
+    rf"<(?P<iri>[^<>\s]+)>|(?P<url>[A-Za-z][A-Za-z0-9+.\-]*://[^\s=!<>~;|()\[\]{{}},\"]+)|{_TERM}(?::{_TERM})?"
+)
+_MEMBER = re.compile(r"[^\s.\[\]]+")
+_OPERATOR = re.compile("==|!=|!~=|~=|>=|>|<=|<")
+_QUOTED_PATTERN = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_BARE_PATTERN = re.compile(r'[^\s";|()]+')
+_NO_ATTRIBUTES = {"id": "the parameter id", "type": "the parameter type", "scope": "the parameter scopeQ"}
+
+
+def parse(text: str, expand: Expand, expand_values: Collection[str] = ()) -> Q:
+    """The query in a text; `expand_values` are the expanded names whose values are terms, too.
+
+    Raises BadRequestData where the text leaves the grammar, TooComplexQuery when there is too much of
+    it, and OperationNotSupported for linked entities, `relationship{…}`.
+    """
+    parser = _Parser(text, expand, frozenset(expand_values))
+    found = parser.query(0)
+    if not parser.scanner.is_at_end():
+        parser.scanner.fail("an operator, ; or | or the end")
+    return found
+
+
+class _Parser:
+    __slots__ = ("_count", "_expand", "_expand_values", "scanner")
+
+    def __init__(self, text: str, expand: Expand, expand_values: frozenset[str]) -> None:
+        self.scanner = Scanner("q", text)
+        self._expand = expand
+        self._expand_values = expand_values
+        self._count = 0
+
+    def query(self, depth: int) -> Q:
+        """query = and *("|" and)"""
+        parts = [self._and(depth)]
+        while self.scanner.takes("|"):
+            parts.append(self._and(depth))
+        return _joined(Or, parts)
+
+    def _and(self, depth: int) -> Q:
+        parts = [self._part(depth)]
+        while self.scanner.takes(";"):
+            parts.append(self._part(depth))
+        return _joined(And, parts)
+
+    def _part(self, depth: int) -> Q:
+        if not self.scanner.takes("("):
+            return self._term()
+        if depth == _DEEPEST:
+            raise TooComplexQuery(f"q: expected at most {_DEEPEST} parentheses inside each other")
+        found = self.query(depth + 1)
+        self.scanner.need(")")
+        return found
+
+    def _term(self) -> Q:
+        self._one_more()
+        if self.scanner.takes("!"):
+            return Exists(self._target(), absent=True)
+        target = self._target()
+        operator = self.scanner.take(_OPERATOR)
+        if operator is None:
+            return Exists(target)
+        return Term(target, operator[0], self._value(target, operator[0]))
+
+    def _one_more(self) -> None:
+        self._count += 1
+        if self._count > _MOST:
+            raise TooComplexQuery(f"q: expected at most {_MOST} terms and values")
+
+    def _target(self) -> Target:
+        at = self.scanner.at
+        names = [self._name()]
+        while self.scanner.takes("."):
+            names.append(self._name())
+        if self.scanner.takes("{"):
+            raise OperationNotSupported("q: linked entities, relationship{…}, are not supported yet")
+        target = self._resolved(names, at)
+        return replace(target, trailing=self._trailing()) if self.scanner.takes("[") else target
+
+    def _name(self) -> tuple[str, str]:
+        """A name, as it was written and expanded."""
+        if (found := self.scanner.take(_NAME)) is None:
+            self.scanner.fail("the name of an attribute")
+        iri = found["iri"]
+        return (iri, iri) if iri else (found[0], self._expand(found[0]))
+
+    def _resolved(self, names: list[tuple[str, str]], at: int) -> Target:
+        *path, (written, iri) = names
+        if len(names) > _LONGEST:
+            raise TooComplexQuery(f"q: expected at most {_LONGEST} names in a path")
+        for name, _ in names:
+            if name in _NO_ATTRIBUTES:
+                self.scanner.fail(f"an attribute ({_NO_ATTRIBUTES[name]} selects by {name})", at)
+        if any(_is_member(*name) for name in path):
+            self.scanner.fail("an attribute before the dot", at)
+        above = tuple(iri for _, iri in path)
+        if not _is_member(written, iri):
+            return Target((*above, iri))
+        member = written if written in MEMBERS else iri.removeprefix(NGSI_LD)
+        if not above and member not in ENTITY_MEMBERS:
+            self.scanner.fail(f"an attribute ({member} is a member of attributes)", at)
+        return Target(above, member=member)
+
+    def _trailing(self) -> tuple[str, ...]:
+        """The rest of `[` member *("." member) `]`."""
+        members = [self._member()]
+        while self.scanner.takes("."):
+            members.append(self._member())
+        self.scanner.need("]")
+        if len(members) > _LONGEST:
+            raise TooComplexQuery(f"q: expected at most {_LONGEST} members in brackets")
+        return tuple(members)
+
+    def _member(self) -> str:
+        if (found := self.scanner.take(_MEMBER)) is None:
+            self.scanner.fail("the name of a member, a language or *")
+        return found[0]
+
+    def _value(self, target: Target, operator: str) -> Value:
+        if operator in ("~=", "!~="):
+            return self._pattern()
+        if operator in ORDERING:
+            return self._coerced(target, literal(self.scanner, comparable=True))
+        return self._equality(target)
+
+    def _equality(self, target: Target) -> Value:
+        at = self.scanner.at
+        first = literal(self.scanner, comparable=False)
+        if self.scanner.takes(".."):
+            return self._range(target, first, at)
+        items = [self._coerced(target, first)]
+        while self.scanner.takes(","):
+            self._one_more()
+            items.append(self._coerced(target, literal(self.scanner, comparable=False)))
+        return ValueList(tuple(items)) if len(items) > 1 else items[0]
+
+    def _range(self, target: Target, low: Literal, at: int) -> Range:
+        if not is_comparable(low, self.scanner.between(at)):
+            self.scanner.fail("a range of numbers, quoted strings or dates", at)
+        above = self.scanner.at
+        high = literal(self.scanner, comparable=True)
+        if low.kind != high.kind:
+            self.scanner.fail(f"a {low.kind}, as before the dots", above)
+        return Range(self._coerced(target, low), self._coerced(target, high))
+
+    def _coerced(self, target: Target, one: Literal) -> Literal:
+        """The literal as the target's kind of value (expandValues; instants may be quoted)."""
+        if target.member in TEMPORAL_MEMBERS:
+            return as_instant(one)
+        if one.kind == "text" and target.path and target.path[-1] in self._expand_values:
+            return Literal("text", self._expand(str(one.value)))
+        return one
+
+    def _pattern(self) -> Pattern:
+        found = self.scanner.take(_QUOTED_PATTERN) or self.scanner.take(_BARE_PATTERN)
+        if found is None:
+            self.scanner.fail("a regular expression")
+        text = found[1] if found.re is _QUOTED_PATTERN else found[0]
+        pattern.compile(text)
+        return Pattern(text)
+
+
+def _joined(kind: type[And] | type[Or], parts: list[Q]) -> Q:
+    """One node of the parts, with parts of its own kind dissolved in it."""
+    flat = [one for part in parts for one in (part.parts if isinstance(part, kind) else (part,))]
+    return kind(tuple(flat)) if len(flat) > 1 else flat[0]
+
+
+def _is_member(written: str, iri: str) -> bool:
+    return written in MEMBERS or iri.removeprefix(NGSI_LD) in MEMBERS

@@ -1,0 +1,157 @@
+"""The syntax tree of an NGSI-LD query (clause 4.9), which `q.parse` makes. `str` gives the text back.
+
+    Q        And(parts) | Or(parts) | Term(target, operator, value) | Exists(target, absent)
+    Target   the attribute path (IRIs), the trailing path in brackets, and the member when the last name
+             is one of MEMBERS rather than an attribute; an empty path is the entity itself
+    value    Literal | Range | ValueList with == and !=, Literal with < <= > >=, Pattern with ~= and !~=
+
+Names print as <IRI>, so that a tree can be parsed again with any @context.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# Names that are not attributes but members of what the path before them leads to.
+TEMPORAL_MEMBERS = frozenset({"createdAt", "modifiedAt", "observedAt"})
+MEMBERS = TEMPORAL_MEMBERS | {"unitCode", "datasetId", "objectType", "valueType"}
+ENTITY_MEMBERS = frozenset({"createdAt", "modifiedAt"})
+ANY_LANGUAGE = ("*",)
+
+ORDERING = frozenset({">", ">=", "<", "<="})
+TEMPORAL = frozenset({"dateTime", "date", "time"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a term looks at: `path[trailing]`, or a member of the instances at the path."""
+
+    path: tuple[str, ...]
+    trailing: tuple[str, ...] = ()
+    member: str | None = None
+
+    def __str__(self) -> str:
+        names = [_name(iri) for iri in self.path] + ([self.member] if self.member else [])
+        return ".".join(names) + (f"[{'.'.join(self.trailing)}]" if self.trailing else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A value. `kind` is number, boolean, text, or one of TEMPORAL, whose value is `moments.plain` text."""
+
+    kind: str
+    value: bool | float | str
+
+    def __str__(self) -> str:
+        if self.kind in TEMPORAL:
+            return f"{self.value}Z" if self.kind != "date" else str(self.value)
+        return json.dumps(self.value, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """From `low` to `high`, both included; two literals of one kind."""
+
+    low: Literal
+    high: Literal
+
+    def __str__(self) -> str:
+        return f"{self.low}..{self.high}"
+
+
+@dataclass(frozen=True, slots=True)
+class ValueList:
+    """Any of these."""
+
+    items: tuple[Literal, ...]
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.items))
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression, as it was written (`pattern.compile`)."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f'"{self.text}"'
+
+
+Value = Literal | Range | ValueList | Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The target is there; or, with `absent`, it is not."""
+
+    target: Target
+    absent: bool = False
+
+    def __str__(self) -> str:
+        return ("!" if self.absent else "") + str(self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The target is there and compares with the value."""
+
+    target: Target
+    operator: str
+    value: Value
+
+    def __str__(self) -> str:
+        return f"{self.target}{self.operator}{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All parts, at least two, none of them an And."""
+
+    parts: tuple["Q", ...]
+
+    def __str__(self) -> str:
+        return ";".join(f"({part})" if isinstance(part, Or) else str(part) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of the parts, at least two, none of them an Or."""
+
+    parts: tuple["Q", ...]
+
+    def __str__(self) -> str:
+        return "|".join(map(str, self.parts))
+
+
+Q = And | Or | Term | Exists
+
+
+def literals(value: Value) -> tuple[Literal, ...]:
+    """The single values that == compares with: of a literal or a list; none of a range or a pattern."""
+    if isinstance(value, ValueList):
+        return value.items
+    return (value,) if isinstance(value, Literal) else ()
+
+
+def targets(q: Q) -> Iterator[Target]:
+    """Every target that the query looks at."""
+    if isinstance(q, And | Or):
+        for part in q.parts:
+            yield from targets(part)
+    else:
+        yield q.target
+
+
+def attributes(q: Q) -> frozenset[str]:
+    """The IRIs of the attributes that the query looks at; none when it asks for system members alone."""
+    return frozenset(target.path[0] for target in targets(q) if target.path)
+
+
+_PLAIN_NAME = re.compile(r"[^\W\d_]\w*")
+
+
+def _name(iri: str) -> str:
+    return iri if _PLAIN_NAME.fullmatch(iri) else f"<{iri}>"

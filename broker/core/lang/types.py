@@ -1,0 +1,81 @@
+"""4.17 The NGSI-LD Entity Type Selection Language.
+
+EntityTypes  = element *(("|" / ",") element)      ; any of these
+element      = "(" EntityType *(";" EntityType) ")" / EntityType
+EntityType   = a term, prefix:term, or URI without the signs above; or "*", any type
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from broker.core.errors import TooComplexQuery
+from broker.core.lang.scanner import Scanner
+from broker.core.uri import is_name
+
+_TYPE = re.compile(r"[^\s,;|()]+")
+_MOST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TypeSelection:
+    """Any of some alternatives, each of which names types that an entity must all have (IRIs).
+
+    The alternative that names none is `*`: every entity has all of no types.
+    """
+
+    any_of: tuple[tuple[str, ...], ...]
+
+    @property
+    def is_anything(self) -> bool:
+        """Whether entities of every type are selected."""
+        return () in self.any_of
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every type that is named."""
+        return frozenset(name for names in self.any_of for name in names)
+
+    def __str__(self) -> str:
+        return "|".join(map(_element, self.any_of))
+
+
+def matches(selection: TypeSelection, types: Iterable[str]) -> bool:
+    """Whether an entity of these types is selected."""
+    had = frozenset(types)
+    return any(had.issuperset(names) for names in selection.any_of)
+
+
+def parse(text: str, expand: Callable[[str], str]) -> TypeSelection:
+    """The selection in a text. Raises BadRequestData outside the grammar, TooComplexQuery over 500 types."""
+    scanner = Scanner("type", text)
+    elements = [_alternative(scanner, expand)]
+    while scanner.takes("|") or scanner.takes(","):
+        elements.append(_alternative(scanner, expand))
+    if not scanner.is_at_end():
+        scanner.fail("|, a comma or the end (types joined by ; stand in parentheses)")
+    if sum(map(len, elements)) > _MOST:
+        raise TooComplexQuery(f"type: expected at most {_MOST} types")
+    return TypeSelection(tuple(dict.fromkeys(elements)))
+
+
+def _alternative(scanner: Scanner, expand: Callable[[str], str]) -> tuple[str, ...]:
+    if not scanner.takes("("):
+        return () if scanner.takes("*") else (_type(scanner, expand),)
+    names = [_type(scanner, expand)]
+    while scanner.takes(";"):
+        names.append(_type(scanner, expand))
+    scanner.need(")")
+    return tuple(dict.fromkeys(names))
+
+
+def _type(scanner: Scanner, expand: Callable[[str], str]) -> str:
+    at = scanner.at
+    found = scanner.take(_TYPE)
+    if found is None or not is_name(found[0]):
+        scanner.fail("the name of an entity type", at)
+    return expand(found[0])
+
+
+def _element(names: tuple[str, ...]) -> str:
+    return f"({';'.join(names)})" if len(names) > 1 else "".join(names) or "*"

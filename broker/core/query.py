@@ -1,0 +1,39 @@
+"""What a client selects entities by (5.7.2), with all names expanded and every text parsed."""
+
+from dataclasses import dataclass
+
+from broker.core.jsonld.core_context import NGSI_LD
+from broker.core.lang.terms import Q, attributes
+from broker.core.lang.types import TypeSelection
+
+_ALWAYS = frozenset({NGSI_LD + "createdAt", NGSI_LD + "modifiedAt"})  # in every entity
+_SYSTEM = _ALWAYS | {NGSI_LD + "deletedAt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A selection of entities, and which part of it is wanted. What is None or empty asks for nothing.
+
+    `attrs` are IRIs, of which an entity must have at least one; `id_pattern` is a text that
+    `lang.pattern` compiles; `limit` and `offset` are of the page, and `count` asks for the full count.
+    """
+
+    types: TypeSelection | None = None
+    ids: tuple[str, ...] = ()
+    id_pattern: str | None = None
+    attrs: tuple[str, ...] = ()
+    q: Q | None = None
+    limit: int = 20
+    offset: int = 0
+    count: bool = False
+
+    @property
+    def required_attrs(self) -> tuple[str, ...]:
+        """The attributes of which one must be there: none if one is named that every entity has."""
+        return () if _ALWAYS.intersection(self.attrs) else self.attrs
+
+    @property
+    def is_too_wide(self) -> bool:
+        """Whether it lacks every selector of 5.7.2.4, but for `local=true` and a geoquery."""
+        has_attrs = not _SYSTEM.issuperset(self.attrs)
+        return self.types is None and not has_attrs and (self.q is None or not attributes(self.q))

@@ -1,0 +1,141 @@
+"""Delivery: one lane for each endpoint of a tenant, and what goes through it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from broker.core import instant
+from broker.core.errors import NgsiLdError, Unavailable
+from broker.core.notification import notification
+from broker.core.subscription import Subscription
+from broker.notify.index import Index
+from broker.notify.lane import Delivery, Lane
+from broker.notify.settler import Settler
+from broker.ports import ContextLoader, DeliveryFailed, Entry, Message, Outbox, Sender
+
+log = logging.getLogger(__name__)
+_DRAIN = 5.0  # seconds that deliveries on their way get when the broker stops
+_PAUSE = 1.0  # seconds before the outbox is asked again when the database was away
+
+Place = tuple[str, str]
+
+
+class Deliverer:
+    """Takes entries to the endpoints of their subscribers; `now` gives the time in seconds."""
+
+    def __init__(
+        self,
+        indexes: dict[str, Index],
+        outbox: Outbox,
+        contexts: ContextLoader,
+        sender: Sender,
+        new_lane: Callable[..., Lane],
+        *,
+        timeout: float,
+        now: Callable[[], float],
+    ) -> None:
+        self._indexes = indexes
+        self._outbox = outbox
+        self._contexts = contexts
+        self._sender = sender
+        self._new_lane = new_lane
+        self._timeout = timeout
+        self._now = now
+        self._settler = Settler(outbox)
+        self._lanes: dict[Place, Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def offer(self, entry: Entry) -> None:
+        """Takes an entry; each subscription it is due to gets its own delivery."""
+        index = self._indexes[entry.tenant]
+        for subscription_id in list(entry.due):
+            subscription = index.subscriptions.get(subscription_id)
+            if subscription is None:  # deleted since
+                self._settler.told(entry, subscription_id)
+                continue
+            if subscription.body.throttling:
+                index.fired(subscription_id, entry.stamp)
+            self._lane(entry.tenant, subscription).offer(Delivery(entry, subscription_id))
+
+    async def close(self) -> None:
+        """Stops; what is not told stays in the outbox."""
+        await asyncio.gather(*(lane.close(_DRAIN) for lane in self._lanes.values()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._settler.close()
+        await self._sender.close()
+
+    def _lane(self, tenant: str, subscription: Subscription) -> Lane:
+        place = (tenant, _uri(subscription))
+        lane = self._lanes.get(place)
+        if lane is None:
+            lane = self._lanes[place] = self._new_lane(self._send, partial(self._over, place))
+        return lane
+
+    async def _send(self, delivery: Delivery) -> None:
+        """One attempt; raises DeliveryFailed. A subscription that is gone counts as told."""
+        tenant = delivery.entry.tenant
+        subscription = self._indexes[tenant].subscriptions.get(delivery.subscription)
+        if subscription is None:
+            return
+        now = instant.of_micros(round(self._now() * 1_000_000))
+        timeout = subscription.body.notification.endpoint.timeout
+        try:
+            message = await self._message(subscription, delivery.entry, now)
+            await self._sender.send(message, timeout / 1000 if timeout else self._timeout)
+        except DeliveryFailed as failure:
+            log.info("a notification was not taken", extra={"subscription": subscription.id, "reason": str(failure)})
+            self._settler.attempt(tenant, subscription.id, now, failed=True)
+            raise
+        self._settler.attempt(tenant, subscription.id, now, failed=False)
+
+    async def _message(self, subscription: Subscription, entry: Entry, now: str) -> Message:
+        try:
+            context = await self._contexts.resolve(subscription.body.jsonld_context or subscription.context)
+        except NgsiLdError as error:
+            raise DeliveryFailed(f"the @context of the subscription: {error.detail}") from error
+        told = notification(subscription, entry.entity, context, f"urn:ngsi-ld:Notification:{uuid4()}", now)
+        headers = [("Content-Type", told.content_type)]
+        if told.link:
+            headers.append(("Link", told.link))
+        if entry.tenant:
+            headers.append(("NGSILD-Tenant", entry.tenant))
+        endpoint = subscription.body.notification.endpoint
+        headers += [(pair.key, pair.value) for pair in endpoint.receiver_info or ()]
+        return Message(endpoint.uri, tuple(headers), orjson.dumps(told.body))
+
+    def _over(self, place: Place, lane: Lane, delivery: Delivery, given_up: str | None) -> None:
+        """A delivery is done: its lane is refilled when there is room, and forgotten when it is idle."""
+        self._settler.told(delivery.entry, delivery.subscription, given_up=given_up)
+        if lane.wants_more:
+            self._run(lane.refill(partial(self._left, place)))
+        elif lane.is_idle:
+            self._lanes.pop(place, None)
+
+    async def _left(self, place: Place, start: str, limit: int) -> tuple[list[Delivery], str | None]:
+        """What was left in the outbox for one endpoint, from an entry's id on; and where the rest begins."""
+        tenant, uri = place
+        subscriptions = {one.id for one in self._indexes[tenant].subscriptions.values() if _uri(one) == uri}
+        while True:
+            try:
+                entries = await self._outbox.mine(tenant, start, sorted(subscriptions), limit)
+                break
+            except Unavailable:
+                await asyncio.sleep(_PAUSE)
+        deliveries = [Delivery(entry, one) for entry in entries for one in sorted(entry.due & subscriptions)]
+        return deliveries, entries[-1].id + "\0" if len(entries) == limit else None
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _uri(subscription: Subscription) -> str:
+    return subscription.body.notification.endpoint.uri

@@ -1,0 +1,38 @@
+"""Notifications over HTTP (clause 6.3.8)."""
+
+import asyncio
+
+import aiohttp
+
+from broker.ports import DeliveryFailed, Message
+
+_ANSWER = 65_536  # bytes of a receiver's answer that are read, so that its connection can be used again
+
+
+class HttpSender:
+    """POSTs notifications. Connections are kept and used again; who answers 2xx has taken it."""
+
+    def __init__(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+        self._session = aiohttp.ClientSession(connector=connector, skip_auto_headers=("Accept-Encoding",))
+
+    async def send(self, message: Message, timeout: float) -> None:
+        """See `ports.Sender.send`."""
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                self._session.post(
+                    message.uri, data=message.body, headers=message.headers, allow_redirects=False
+                ) as answer,
+            ):
+                await answer.content.read(_ANSWER)
+        except TimeoutError as error:
+            raise DeliveryFailed(f"no answer within {timeout:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise DeliveryFailed(f"{type(error).__name__}: {error}") from error
+        if not 200 <= answer.status < 300:
+            raise DeliveryFailed(f"answered with status {answer.status}")
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._session.close()

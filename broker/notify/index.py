@@ -1,0 +1,91 @@
+"""The subscriptions of a tenant, so arranged that a change looks only at those that could match."""
+
+from collections.abc import Iterator, Sequence
+
+from broker.core import Entity
+from broker.core.change import Change, written
+from broker.core.subscription import Subscription, selected_types
+from broker.core.trigger import Trigger, trigger
+from broker.ports import Due, SubscriptionChanges
+
+Key = tuple[str | None, ...]
+_ID = "id"
+
+
+class Index:
+    """Triggers under the keys by which a change finds them: an entity's id, or a type and an attribute.
+
+    `epoch` is that of the subscriptions it holds, -1 before the first were loaded.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = -1
+        self.subscriptions: dict[str, Subscription] = {}
+        self._last: dict[str, int] = {}
+        self._keys: dict[str, list[Key]] = {}
+        self._triggers: dict[Key, dict[str, Trigger]] = {}
+
+    def update(self, changes: SubscriptionChanges) -> None:
+        """Takes in what changed."""
+        gone = [*self.subscriptions] if changes.whole else [*changes.gone, *(one.id for one in changes.changed)]
+        for subscription_id in gone:
+            self._drop(subscription_id)
+        for subscription in changes.changed:
+            self.subscriptions[subscription.id] = subscription
+            if subscription.body.is_active is not False:
+                self._add(subscription)
+        self.epoch = changes.epoch
+
+    def due(self, change: Change, stamp: int) -> list[Due]:
+        """The subscriptions that the change triggers and that are not known to be throttled at this time."""
+        if not self._triggers:
+            return []
+        touched = {iri for iri, _ in written(change)}
+        found = []
+        for one in self._candidates(change.entity, touched).values():
+            if one.throttling and stamp - self._last.get(one.id, 0) < one.throttling:
+                continue
+            if one.fires(change, touched):
+                found.append(Due(one.id, one.throttling))
+        return found
+
+    def fired(self, subscription_id: str, stamp: int) -> None:
+        """Remembers when a throttled subscription was last due."""
+        self._last[subscription_id] = max(stamp, self._last.get(subscription_id, 0))
+
+    def _candidates(self, entity: Entity, touched: set[str]) -> dict[str, Trigger]:
+        keys: list[Key] = [(_ID, entity["id"])]
+        keys += [(kind, iri) for kind in (*entity["type"], None) for iri in (*touched, None)]
+        found: dict[str, Trigger] = {}
+        for key in keys:
+            if key in self._triggers:
+                found |= self._triggers[key]
+        return found
+
+    def _add(self, subscription: Subscription) -> None:
+        compiled = trigger(subscription)
+        keys = self._keys[subscription.id] = list(_keys(subscription))
+        for key in keys:
+            self._triggers.setdefault(key, {})[subscription.id] = compiled
+
+    def _drop(self, subscription_id: str) -> None:
+        self.subscriptions.pop(subscription_id, None)
+        self._last.pop(subscription_id, None)
+        for key in self._keys.pop(subscription_id, ()):
+            bucket = self._triggers[key]
+            bucket.pop(subscription_id, None)
+            if not bucket:
+                del self._triggers[key]
+
+
+def _keys(subscription: Subscription) -> Iterator[Key]:
+    """Under what a subscription is found; at least one of these is a key of each change that triggers it."""
+    body = subscription.body
+    watched: Sequence[str | None] = body.watched_attributes or (None,)
+    if not body.entities:
+        yield from ((None, iri) for iri in watched)
+    for selector in body.entities or ():
+        if selector.id is not None:
+            yield from ((_ID, one) for one in ([selector.id] if isinstance(selector.id, str) else selector.id))
+        else:
+            yield from ((kind, iri) for kind in selected_types(subscription, selector) for iri in watched)

@@ -1,0 +1,70 @@
+"""Writes down what became of deliveries: many at once, while the next ones are already on their way."""
+
+import asyncio
+import logging
+
+from broker.core.errors import Unavailable
+from broker.ports import Entry, Outbox, Settled, Tally
+
+log = logging.getLogger(__name__)
+
+
+class Settler:
+    """Collects the ends of deliveries for each tenant, and writes them to the outbox in batches.
+
+    What is lost here by a crash is told again: at least once, never less.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._open: dict[str, Settled] = {}
+        self._writing: asyncio.Task[None] | None = None
+
+    def told(self, entry: Entry, subscription: str, *, given_up: str | None = None) -> None:
+        """This subscription needs to be told of this entry no more."""
+        settled = self._of(entry.tenant)
+        entry.due.discard(subscription)
+        if given_up is not None:
+            settled.given_up.append((entry, subscription, given_up))
+        if entry.due:
+            settled.told.setdefault(entry.id, []).append(subscription)
+        else:
+            settled.told.pop(entry.id, None)
+            settled.finished.append(entry.id)
+
+    def attempt(self, tenant: str, subscription: str, now: str, *, failed: bool) -> None:
+        """Counts an attempt to notify (5.2.14.2)."""
+        tally = self._of(tenant).tallies.setdefault(subscription, Tally())
+        tally.sent += 1
+        tally.last_notification = now
+        if failed:
+            tally.failed += 1
+            tally.last_failure = now
+        else:
+            tally.last_success = now
+
+    async def close(self) -> None:
+        """Writes what is left."""
+        while self._writing is not None:
+            await self._writing
+
+    def _of(self, tenant: str) -> Settled:
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        return self._open.setdefault(tenant, Settled())
+
+    async def _write(self) -> None:
+        await asyncio.sleep(0)  # all that this turn of the loop brings goes along
+        while self._open:
+            batch, self._open = self._open, {}
+            for tenant, settled in batch.items():
+                await self._settle(tenant, settled)
+        self._writing = None
+
+    async def _settle(self, tenant: str, settled: Settled) -> None:
+        while True:
+            try:
+                return await self._outbox.settle(tenant, settled)
+            except Unavailable:
+                log.warning("the outbox cannot be written; trying again")
+                await asyncio.sleep(1)

@@ -1,0 +1,204 @@
+"""Where the rooms meet: what each offers the others, as protocols and the values that travel.
+
+`operations`, `store`, `notify` and `contexts` do not know each other; `main` hands each what it needs.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from broker.core import Entity, Json
+from broker.core.change import Change
+from broker.core.entity.update import Rule
+from broker.core.jsonld.context import Context
+from broker.core.query import Query
+from broker.core.subscription import Subscription
+from broker.core.temporal import Evolution, TemporalQuery
+
+# Microseconds since 1970, each call more than the last one and not less than what is asked for.
+Clock = Callable[[int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A subscription that a change is due to; `throttling` in microseconds, 0 for none."""
+
+    subscription: str
+    throttling: int = 0
+
+
+@dataclass(slots=True)
+class Entry:
+    """One change in the outbox, and the subscriptions that have not been told of it yet.
+
+    `stamp` orders the entries of an entity. `foreign`: the entity was last written by another process,
+    which may still be telling of that.
+    """
+
+    id: str
+    tenant: str
+    stamp: int
+    entity: Entity
+    due: set[str]
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionChanges:
+    """Subscriptions that changed, and the ids of those deleted; `whole`: these are all there are."""
+
+    epoch: int
+    changed: Sequence[Subscription]
+    gone: Sequence[str] = ()
+    whole: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to one subscription's notifications since it was last written down (5.2.14.2)."""
+
+    sent: int = 0
+    failed: int = 0
+    last_notification: str | None = None
+    last_success: str | None = None
+    last_failure: str | None = None
+
+
+@dataclass(slots=True)
+class Settled:
+    """Deliveries that are over, for one write to the outbox: entry id → subscriptions, and the tallies."""
+
+    told: dict[str, list[str]] = field(default_factory=dict)
+    finished: list[str] = field(default_factory=list)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    given_up: list[tuple[Entry, str, str]] = field(default_factory=list)
+
+
+class ChangeSink(Protocol):
+    """Who is told of changes: the notifier."""
+
+    async def at_epoch(self, tenant: str, epoch: int) -> None:
+        """Returns when the subscriptions known are those of this epoch of the tenant, or newer."""
+
+    def due(self, tenant: str, change: Change) -> list[Due]:
+        """The subscriptions that the change triggers (5.8.6)."""
+
+    def throttled(self, tenant: str, subscription: str, last: int) -> None:
+        """Tells when (µs) a throttled subscription was last due, whoever found it so."""
+
+    def committed(self, entries: Sequence[Entry]) -> None:
+        """Takes the entries that were committed with their changes. Never waits."""
+
+
+class EntityStore(Protocol):
+    """Entities, and every write to them."""
+
+    async def get(self, tenant: str, entity_id: str) -> Entity | None: ...
+
+    async def find(self, tenant: str, query: Query) -> list[Entity]: ...
+
+    async def count(self, tenant: str, query: Query) -> int: ...
+
+    async def change(self, tenant: str, entity_id: str, rule: Rule) -> Any:
+        """Applies the rule and returns its answer once the change, its history and what is due are durable."""
+
+    async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule]]) -> list[Any]:
+        """Applies each rule, in order; for each its answer or the exception it failed with."""
+
+
+class TemporalStore(Protocol):
+    """The history of entities."""
+
+    async def evolution(self, tenant: str, entity_id: str, query: TemporalQuery) -> Evolution | None: ...
+
+    async def evolutions(self, tenant: str, query: TemporalQuery) -> list[Evolution]: ...
+
+    async def count(self, tenant: str, query: TemporalQuery) -> int: ...
+
+
+class SubscriptionStore(Protocol):
+    """Subscriptions and what became of their notifications."""
+
+    async def create(self, tenant: str, subscription: Subscription) -> None: ...
+
+    async def get(self, tenant: str, subscription_id: str) -> tuple[Subscription, Tally] | None: ...
+
+    async def find(self, tenant: str, limit: int, offset: int) -> list[tuple[Subscription, Tally]]: ...
+
+    async def count(self, tenant: str) -> int: ...
+
+    async def replace(self, tenant: str, subscription_id: str, change: Callable[[Subscription], Subscription]) -> None:
+        """Changes a subscription; ResourceNotFound if there is none."""
+
+    async def delete(self, tenant: str, subscription_id: str) -> None: ...
+
+    async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
+        """What changed after this epoch (-1: nothing is known yet), as of one moment."""
+
+
+class Outbox(Protocol):
+    """The notifications that are due."""
+
+    async def blocked(self, tenant: str, entries: Sequence[Entry]) -> set[str]:
+        """Which of these entries (ids) have to wait for another process to tell of an earlier change."""
+
+    async def settle(self, tenant: str, settled: Settled) -> None:
+        """Writes down what was told, and the tallies."""
+
+    async def mine(self, tenant: str, after: str, subscriptions: Sequence[str], limit: int) -> list[Entry]:
+        """This process's entries due to these subscriptions, with ids from `after` on, in order."""
+
+
+class ContextLoader(Protocol):
+    """@contexts, compiled."""
+
+    async def resolve(self, source: Json) -> Context:
+        """The context of an @context value; LdContextNotAvailable or BadRequestData if it cannot be had."""
+
+    @property
+    def core(self) -> Context:
+        """The core context alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One notification on its way: where to, with which headers and body."""
+
+    uri: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Sender(Protocol):
+    """Delivers a message to one kind of endpoint; raises `DeliveryFailed` if it was not taken."""
+
+    async def send(self, message: Message, timeout: float) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class DeliveryFailed(Exception):
+    """The endpoint did not take the notification; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a requester may ask for."""
+
+    body_bytes: int
+    depth: int
+    default_page: int
+    page: int
+    temporal_page: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """The rooms, for those above them. `ready` is awaited by /health/ready."""
+
+    entities: EntityStore
+    temporal: TemporalStore
+    subscriptions: SubscriptionStore
+    contexts: ContextLoader
+    limits: Limits
+    ready: Callable[[], Awaitable[None]]

@@ -1,0 +1,165 @@
+"""Entities and instances as MongoDB documents, and back: the only place that knows the stored shape.
+
+A stored entity is the Entity of `core` with `_id` for its id, with `rev` (its revision) and `by` (the
+process that wrote it last), and with the names of attributes as keys that MongoDB takes literally:
+it reads dots and a leading dollar in a key as a path. A term of the core or of the default vocabulary
+stays short. Values are stored as they are; the few whose keys or numbers BSON has no place for carry
+the mark `esc`, so that reading costs nothing for all others.
+"""
+
+from typing import Any
+
+from bson import Decimal128
+
+from broker.core import Attributes, Entity, Instance, Json
+from broker.core.entity.kinds import KINDS
+from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
+
+Document = dict[str, Any]
+
+_REMEMBERED = 50_000
+_keys: dict[str, str] = {}
+_names: dict[str, str] = {}
+_INT64 = 2**63
+_VALUES = tuple(dict.fromkeys(kind.value for kind in KINDS.values()))
+
+
+def key(iri: str) -> str:
+    """The key under which the attribute of this IRI is stored."""
+    found = _keys.get(iri)
+    if found is None:
+        if len(_keys) > _REMEMBERED:
+            _keys.clear()
+        found = _keys[iri] = _key(iri)
+    return found
+
+
+def name(stored: str) -> str:
+    """The IRI of the attribute stored under this key."""
+    found = _names.get(stored)
+    if found is None:
+        if len(_names) > _REMEMBERED:
+            _names.clear()
+        found = _names[stored] = _name(stored)
+    return found
+
+
+def value_key(member: str) -> str:
+    """The key of a member inside a user's own JSON."""
+    if member[:1] in ("$", "%") or "\x00" in member:
+        return "%" + member.replace("%", "%25").replace("$", "%24").replace("\x00", "%00")
+    return member
+
+
+def encode_entity(entity: Entity) -> Document:
+    """The stored form of an entity, without its revision."""
+    document = dict(entity)
+    document["_id"] = document.pop("id")
+    document["attrs"] = encode_attrs(entity["attrs"])
+    return document
+
+
+def decode_entity(document: Document) -> Entity:
+    """The entity of a stored document, which is used up; `rev` and `by` are dropped."""
+    document["id"] = document.pop("_id")
+    document.pop("rev", None)
+    document.pop("by", None)
+    document["attrs"] = decode_attrs(document["attrs"])
+    return document
+
+
+def encode_attrs(attrs: Attributes) -> Document:
+    """Attributes by stored key."""
+    return {key(iri): [encode_instance(one) for one in instances] for iri, instances in attrs.items()}
+
+
+def decode_attrs(stored: Document) -> Attributes:
+    """Attributes by IRI. The instances are the stored ones, changed only where they must be."""
+    attrs = {}
+    for k, instances in stored.items():
+        for one in instances:
+            if "attrs" in one or "esc" in one:
+                _restore(one)
+        attrs[name(k)] = instances
+    return attrs
+
+
+def encode_instance(instance: Instance) -> Instance:
+    """The stored form of one instance; the very same dict where nothing needs to differ."""
+    for member in _VALUES:
+        if member in instance and (escaped := _escape(instance[member])) is not instance[member]:
+            instance = {**instance, member: escaped, "esc": True}
+    if "attrs" in instance:
+        instance = {**instance, "attrs": encode_attrs(instance["attrs"])}
+    return instance
+
+
+def decode_instance(instance: Instance) -> Instance:
+    """The instance of its stored form, which is used up."""
+    if "attrs" in instance or "esc" in instance:
+        _restore(instance)
+    return instance
+
+
+def _restore(instance: Instance) -> None:
+    if instance.pop("esc", None):
+        for member in _VALUES:
+            if member in instance:
+                instance[member] = _unescape(instance[member])
+    if "attrs" in instance:
+        instance["attrs"] = decode_attrs(instance["attrs"])
+
+
+def _key(iri: str) -> str:
+    if iri.startswith(DEFAULT_VOCAB):
+        return "~" + _literal(iri[len(DEFAULT_VOCAB) :])
+    core = iri.removeprefix(NGSI_LD)
+    if core != iri and core and ":" not in core and core[0] not in "~%":
+        return _literal(core)
+    return _literal(iri) if ":" in iri else "%3A" + _literal(iri)
+
+
+def _name(stored: str) -> str:
+    if stored.startswith("~"):
+        return DEFAULT_VOCAB + _unliteral(stored[1:])
+    if stored.startswith("%3A"):
+        return _unliteral(stored[3:])
+    return _unliteral(stored) if ":" in stored else NGSI_LD + _unliteral(stored)
+
+
+def _literal(text: str) -> str:
+    return text.replace("%", "%25").replace(".", "%2E").replace("$", "%24")
+
+
+def _unliteral(text: str) -> str:
+    return text.replace("%24", "$").replace("%2E", ".").replace("%25", "%")
+
+
+def _escape(value: Json) -> Json:
+    """The value with what BSON cannot hold replaced; the very same object if there is nothing."""
+    kind = type(value)
+    if kind is dict:
+        pairs = {value_key(k): _escape(v) for k, v in value.items()}
+        changed = any(k not in value or value[k] is not v for k, v in pairs.items())
+        return pairs if changed else value
+    if kind is list:
+        items = [_escape(v) for v in value]
+        return items if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    if kind is int and not -_INT64 <= value < _INT64:
+        return Decimal128(str(value))
+    return value
+
+
+def _unescape(value: Json) -> Json:
+    kind = type(value)
+    if kind is dict:
+        return {_member(k): _unescape(v) for k, v in value.items()}
+    if kind is list:
+        return [_unescape(v) for v in value]
+    return int(value.to_decimal()) if kind is Decimal128 else value
+
+
+def _member(stored: str) -> str:
+    if stored[:1] != "%":
+        return stored
+    return stored[1:].replace("%00", "\x00").replace("%24", "$").replace("%25", "%")

@@ -1,0 +1,150 @@
+"""One group commit: reads the entities of a group, applies its rules, writes everything in one transaction."""
+
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
+
+from broker.core.errors import BadRequestData
+from broker.ports import ChangeSink, Clock, Due, Entry
+from broker.store.outbox import stored
+from broker.store.plan import Plan, read, work_out
+from broker.store.queue import Write
+from broker.store.tenants import EPOCH, Tenant
+
+_DUPLICATE_KEY = 11000
+_TOO_BIG = {2, 15, 10334, 17419, 17420, 22}  # BSON too large or nested too deeply, as the server puts it
+_COMMIT_TRIES = 20
+
+
+class Conflict(Exception):
+    """Another commit was faster, or the server wants the transaction done again: nothing was written."""
+
+
+class Refused(Exception):
+    """The database will not take this, however often it is tried: nothing was written."""
+
+
+class Away(Exception):
+    """The database could not be reached, or did not say whether the commit went through."""
+
+
+class Committer:
+    """Commits groups of writes on behalf of one process."""
+
+    def __init__(self, sink: ChangeSink, clock: Clock, process: str) -> None:
+        self._sink = sink
+        self._clock = clock
+        self._process = process
+
+    async def commit(self, session: AsyncClientSession, tenant: Tenant, writes: list[Write]) -> list[Any]:
+        """The outcome of each write, in order: an answer or an exception. All are durable, or none is.
+
+        Raises Conflict, Refused or Away if none is.
+        """
+        try:
+            await session.start_transaction()
+            plan = await self._write(session, tenant, writes)
+            await _finish(session)
+        except (PyMongoError, ValueError, OverflowError) as error:
+            await _abandon(session)
+            raise _meaning(error) from error
+        except BaseException:
+            await _abandon(session)
+            raise
+        if plan.entries:
+            self._sink.committed(plan.entries)
+        return plan.outcomes
+
+    async def _write(self, session: AsyncClientSession, tenant: Tenant, writes: list[Write]) -> Plan:
+        ids = {write.entity_id for write in writes}
+        cursor = tenant.entities.find({"_id": {"$in": [EPOCH, *ids]}}, session=session, batch_size=len(ids) + 2)
+        epoch, found = read(await cursor.to_list())
+        await self._sink.at_epoch(tenant.name, epoch)
+        plan = work_out(writes, found, self._sink, self._clock, self._process)
+        if any(due.throttling for _, due in plan.dues):
+            await self._throttle(session, tenant, plan)
+        if plan.entities:
+            await tenant.entities.bulk_write(plan.entities, session=session)
+        if plan.evolutions:
+            await tenant.evolutions.bulk_write(plan.evolutions, session=session)
+        if plan.history:
+            await tenant.history.insert_many(plan.history, session=session)
+        plan.entries = [entry for entry in plan.entries if entry.due]
+        if plan.entries:
+            entries = [stored(entry, self._process) for entry in plan.entries]
+            await tenant.outbox.insert_many(entries, session=session)
+        return plan
+
+    async def _throttle(self, session: AsyncClientSession, tenant: Tenant, plan: Plan) -> None:
+        """Leaves throttled subscriptions out of what is due, unless their time has come (5.2.12).
+
+        The time of the last notification is read and set in the transaction, so that it is one time for
+        all processes: two that would fire at once conflict, and the second finds the time set.
+        """
+        throttled = [(entry, due) for entry, due in plan.dues if due.throttling]
+        ids = list({due.subscription for _, due in throttled})
+        last = {one["_id"]: one["at"] async for one in tenant.throttles.find({"_id": {"$in": ids}}, session=session)}
+        fired = _let_through(throttled, last)
+        updates = [UpdateOne({"_id": one}, {"$set": {"at": last[one]}}, upsert=True) for one in fired]
+        if updates:
+            await tenant.throttles.bulk_write(updates, session=session)
+        for subscription, at in last.items():
+            if subscription not in fired:
+                self._sink.throttled(tenant.name, subscription, at)
+
+
+def _let_through(throttled: list[tuple[Entry, Due]], last: dict[str, int]) -> set[str]:
+    """Decides in order which dues stay; notes in `last` when each subscription fired."""
+    fired = set()
+    for entry, due in throttled:
+        if entry.stamp - last.get(due.subscription, 0) >= due.throttling:
+            last[due.subscription] = entry.stamp
+            fired.add(due.subscription)
+        else:
+            entry.due.discard(due.subscription)
+    return fired
+
+
+async def _finish(session: AsyncClientSession) -> None:
+    """Commits. While the outcome is unknown the commit is asked for again, which is safe (it is idempotent)."""
+    for left in reversed(range(_COMMIT_TRIES)):
+        try:
+            return await session.commit_transaction()
+        except PyMongoError as error:
+            if not left or not error.has_error_label("UnknownTransactionCommitResult"):
+                raise
+
+
+async def _abandon(session: AsyncClientSession) -> None:
+    if session.in_transaction:
+        try:
+            await session.abort_transaction()
+        except PyMongoError:
+            return  # the server ends it by itself
+
+
+def _meaning(error: Exception) -> Exception:
+    """What an error of the driver means for the group."""
+    if isinstance(error, PyMongoError) and error.has_error_label("TransientTransactionError"):
+        return Away(str(error)) if isinstance(error, ConnectionFailure) else Conflict(str(error))
+    if isinstance(error, ConnectionFailure):
+        return Away(str(error))
+    code = _code(error)
+    if code == _DUPLICATE_KEY:
+        return Conflict(str(error))
+    if isinstance(error, OperationFailure) and code not in _TOO_BIG:
+        return Refused(str(error))
+    return BadRequestData(f"entity: the database cannot hold it: {_first_line(error)}")
+
+
+def _code(error: Exception) -> int | None:
+    if isinstance(error, BulkWriteError):
+        first = (error.details.get("writeErrors") or [{}])[0]
+        return first.get("code")
+    return error.code if isinstance(error, OperationFailure) else None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition(", full error")[0].splitlines()[0][:200]

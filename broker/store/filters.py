@@ -1,0 +1,88 @@
+"""The MongoDB reader of queries: a filter that selects the very entities that `core.lang.match` does.
+
+What queries mean stands there; here is how MongoDB is made to mean the same. The filter is over stored
+entities (`codec`) and asks for a type in any case, for documents without one are not entities. A common
+query comes out as what one would write by hand, and indexes on {type, _id} and on an attribute's value
+(`attrs.<key>.value`) serve it: `type=T&q=P>3;S` is
+
+    {"type": T, "attrs.P": {"$elemMatch": {"value": {"$gt": 3, "$not": {"$type": "array"}}}},
+     "attrs.S": {"$exists": True}}
+"""
+
+from broker.core.lang import pattern
+from broker.core.lang.terms import ANY_LANGUAGE, And, Exists, Or, Q, Target, Term
+from broker.core.lang.types import TypeSelection
+from broker.core.query import Query
+from broker.store.codec import key
+from broker.store.conditions import Filter, all_of, any_of, exists, holds
+from broker.store.languages import text_holds
+
+
+def to_filter(query: Query) -> Filter:
+    """The filter of a query. Raises BadRequestData when its patterns are none that we take."""
+    parts = [_types(query.types)]
+    if query.ids:
+        parts.append({"_id": query.ids[0] if len(query.ids) == 1 else {"$in": list(query.ids)}})
+    if query.id_pattern is not None:
+        parts.append({"_id": {"$regex": pattern.portable(query.id_pattern)}})
+    if attrs := query.required_attrs:
+        parts.append(any_of([_at((iri,), {}) for iri in attrs]))
+    if query.q is not None:
+        parts.append(condition(query.q))
+    return all_of(parts)
+
+
+def condition(q: Q) -> Filter:
+    """The filter of a condition alone; what has no type passes it, too."""
+    match q:
+        case And(parts):
+            return all_of([condition(part) for part in parts])
+        case Or(parts):
+            return any_of([condition(part) for part in parts])
+        case Exists(target, absent):
+            found = _at(target.path, exists(target))
+            return {"$nor": [found]} if absent else found
+        case Term(target):
+            return _all_languages(q) if _is_of_all_languages(q) else _at(target.path, holds(q))
+
+
+def _types(selection: TypeSelection | None) -> Filter:
+    if selection is None or selection.is_anything:
+        return {"type": {"$exists": True}}
+    single = [names[0] for names in selection.any_of if len(names) == 1]
+    alternatives: list[Filter] = (
+        [{"type": {"$in": single} if len(single) > 1 else single[0]}] if single else []
+    )
+    alternatives += [{"type": {"$all": list(names)}} for names in selection.any_of if len(names) > 1]
+    return any_of(alternatives)
+
+
+def _at(path: tuple[str, ...], inner: Filter) -> Filter:
+    """The filter that `inner` holds for some instance at the path (for the entity, if that is empty)."""
+    for iri in reversed(path):
+        inner = {f"attrs.{key(iri)}": {"$elemMatch": inner} if inner else {"$exists": True}}
+    return inner
+
+
+def _is_of_all_languages(term: Term) -> bool:
+    """Whether the term looks at the texts of all languages, if it meets a LanguageProperty."""
+    return term.target.member is None and term.target.trailing in ((), ANY_LANGUAGE)
+
+
+def _all_languages(term: Term) -> Filter:
+    """A term for which a LanguageProperty has the texts under all its keys (`languages`)."""
+    target = term.target
+    texts = text_holds(term)
+    with_languages = _at(target.path, {"languageMap": {"$exists": True}})
+    if texts is not None:
+        with_languages = all_of([{_dotted(target): {"$exists": True}}, texts])
+    elif term.operator != "!=":
+        return _at(target.path, holds(term)) if not target.trailing else any_of([])
+    if target.trailing:
+        return with_languages
+    others: Filter = {"languageMap": {"$exists": False}} if term.operator == "!=" else {}
+    return any_of([_at(target.path, all_of([others, holds(term)])), with_languages])
+
+
+def _dotted(target: Target) -> str:
+    return "".join(f"attrs.{key(iri)}." for iri in target.path) + "languageMap"

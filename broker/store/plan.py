@@ -1,0 +1,143 @@
+"""What one commit writes, worked out from what it read: pure but for the clock and the sink it is given."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo import DeleteOne, InsertOne, UpdateOne
+
+from broker.core import Entity, instant
+from broker.core.change import Change, removed, written
+from broker.core.errors import NgsiLdError
+from broker.ports import ChangeSink, Clock, Due, Entry
+from broker.store import codec
+from broker.store.history import records
+from broker.store.queue import Write
+from broker.store.tenants import EPOCH
+
+Document = dict[str, Any]
+Operation = InsertOne[Document] | UpdateOne | DeleteOne
+
+
+@dataclass(slots=True)
+class Stored:
+    """An entity as the database has it, and who wrote it last."""
+
+    entity: Entity | None = None
+    rev: int = 0
+    by: str = ""
+
+
+@dataclass(slots=True)
+class Plan:
+    """The operations of one commit, and what to answer to each write once it is through."""
+
+    entities: list[Operation] = field(default_factory=list)
+    evolutions: list[Operation] = field(default_factory=list)
+    history: list[Document] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    dues: list[tuple[Entry, Due]] = field(default_factory=list)
+    outcomes: list[Any] = field(default_factory=list)
+
+
+def read(documents: list[Document]) -> tuple[int, dict[str, Stored]]:
+    """The tenant's epoch, and the entities found, by id."""
+    epoch, found = 0, {}
+    for document in documents:
+        if document["_id"] == EPOCH:
+            epoch = document["n"]
+        else:
+            rev, by = document["rev"], document["by"]
+            found[document["_id"]] = Stored(codec.decode_entity(document), rev, by)
+    return epoch, found
+
+
+def work_out(writes: list[Write], found: dict[str, Stored], sink: ChangeSink, clock: Clock, process: str) -> Plan:
+    """Applies each write's rule in order. A write whose rule fails, fails alone."""
+    plan = Plan()
+    now: dict[str, Stored] = {}
+    for write in writes:
+        old = found.get(write.entity_id) or found.setdefault(write.entity_id, Stored())
+        state = now.setdefault(write.entity_id, Stored(old.entity, old.rev, old.by))
+        stamp = clock(state.rev + 1)
+        try:
+            plan.outcomes.append(_apply(write, state, stamp, sink, plan, process))
+        except Exception as error:  # the requester's mistake, or a fault of ours that must not reach the others
+            plan.outcomes.append(error if isinstance(error, NgsiLdError) else _fault(error))
+    for entity_id, state in now.items():
+        if (operation := _operation(entity_id, found[entity_id].entity, state, process)) is not None:
+            plan.entities.append(operation)
+    return plan
+
+
+def _fault(error: Exception) -> Exception:
+    error.add_note("while a rule was applied to an entity")
+    return error
+
+
+def _apply(write: Write, state: Stored, stamp: int, sink: ChangeSink, plan: Plan, process: str) -> Any:
+    change_now = instant.of_micros(stamp)
+    outcome = write.rule(state.entity, change_now)
+    if outcome.after is state.entity:
+        return outcome.answer
+    change = Change(write.entity_id, state.entity, outcome.after, change_now)
+    new, gone = list(written(change)), list(removed(change))
+    history = records(change, stamp, new, gone)
+    if dues := sink.due(write.tenant, change):
+        entry = Entry(
+            f"{stamp:016x}{process}", write.tenant, stamp, change.entity, {due.subscription for due in dues},
+            foreign=state.by != process,
+        )  # fmt: skip
+        plan.entries.append(entry)
+        plan.dues.extend((entry, due) for due in dues)
+    plan.history.extend(history)
+    if (catalogued := _catalogued(change)) is not None:
+        plan.evolutions.append(catalogued)
+    state.entity, state.rev, state.by = outcome.after, stamp, process
+    return outcome.answer
+
+
+def _catalogued(change: Change) -> Operation | None:
+    """Keeps the list of whose history there is; touched only when an attribute, type or scope is new."""
+    before, after = change.before, change.after
+    if after is None:
+        return UpdateOne({"_id": change.id}, {"$set": {"deletedAt": change.now}}, upsert=True)
+    if before is not None and before["type"] is after["type"] and before.get("scope") is after.get("scope"):
+        new = after["attrs"].keys() - before["attrs"].keys()
+        if not new:
+            return None
+        return UpdateOne({"_id": change.id}, {"$addToSet": {"attrs": {"$each": [*map(codec.key, new)]}}})
+    facts: Document = {"type": after["type"], "createdAt": after["createdAt"]}
+    if "scope" in after:
+        facts["scope"] = after["scope"]
+    attrs = {"$each": [codec.key(iri) for iri in after["attrs"]]}
+    return UpdateOne(
+        {"_id": change.id}, {"$set": facts, "$addToSet": {"attrs": attrs}, "$unset": {"deletedAt": 1}}, upsert=True
+    )
+
+
+def _operation(entity_id: str, before: Entity | None, state: Stored, process: str) -> Operation | None:
+    """The one operation that takes the stored entity from `before` to its state after all writes."""
+    after = state.entity
+    if after is before:
+        return None
+    if after is None:
+        return DeleteOne({"_id": entity_id})
+    if before is None:
+        return InsertOne({**codec.encode_entity(after), "rev": state.rev, "by": process})
+    changed, gone = _difference(before, after)
+    update = {"$set": {**changed, "rev": state.rev, "by": process}}
+    if gone:
+        update["$unset"] = dict.fromkeys(gone, 1)
+    return UpdateOne({"_id": entity_id}, update)
+
+
+def _difference(before: Entity, after: Entity) -> tuple[Document, list[str]]:
+    """What differs, by stored path: rules share what they leave alone, so identity tells."""
+    changed = {k: v for k, v in after.items() if k not in ("attrs", "id") and before.get(k) is not v}
+    gone = [k for k in before if k not in after]
+    old, new = before["attrs"], after["attrs"]
+    for iri, instances in new.items():
+        if old.get(iri) is not instances:
+            changed["attrs." + codec.key(iri)] = [codec.encode_instance(one) for one in instances]
+    gone += ["attrs." + codec.key(iri) for iri in old if iri not in new]
+    return changed, gone

@@ -1,0 +1,114 @@
+"""The writes that wait: which may go into a commit next. Pure bookkeeping, no I/O."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from broker.core.entity.update import Rule
+from broker.core.errors import Unavailable
+
+
+class Write:
+    """One rule to apply to one entity, and who waits for its answer."""
+
+    __slots__ = ("answer", "born", "entity_id", "place", "rule", "tenant")
+
+    def __init__(self, tenant: str, entity_id: str, rule: Rule, born: float, answer: "Answer", place: int) -> None:
+        self.tenant = tenant
+        self.entity_id = entity_id
+        self.rule = rule
+        self.born = born
+        self.answer = answer
+        self.place = place
+
+    def settle(self, outcome: Any) -> None:
+        """Gives the answer, or the exception, to who waits for it."""
+        self.answer.settle(self.place, outcome)
+
+
+class Answer:
+    """The answers to the writes of one request; `future` is done when all are there."""
+
+    __slots__ = ("_left", "future", "outcomes")
+
+    def __init__(self, future: asyncio.Future[None], size: int) -> None:
+        self.future = future
+        self.outcomes: list[Any] = [None] * size
+        self._left = size
+
+    def settle(self, place: int, outcome: Any) -> None:
+        """Takes the answer to one of the writes."""
+        self.outcomes[place] = outcome
+        self._left -= 1
+        if not self._left and not self.future.done():
+            self.future.set_result(None)
+
+
+class Queue:
+    """Writes in order of arrival, by entity.
+
+    An entity whose writes were taken is busy until it is released: it is never in two commits at once,
+    and all that waits for it goes into the same one. Tenants take turns.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._waiting: dict[tuple[str, str], deque[Write]] = {}
+        self._ready: dict[str, deque[str]] = {}
+        self._busy: set[tuple[str, str]] = set()
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a write that may be taken now."""
+        return bool(self._ready)
+
+    def add(self, writes: list[Write]) -> None:
+        """Takes the writes in; Unavailable if too many wait already."""
+        if self._size and self._size + len(writes) > self._limit:
+            raise Unavailable("too many writes are waiting; try again shortly")
+        self._size += len(writes)
+        for write in writes:
+            key = (write.tenant, write.entity_id)
+            if (line := self._waiting.get(key)) is not None:
+                line.append(write)
+                continue
+            self._waiting[key] = deque((write,))
+            if key not in self._busy:
+                self._ready.setdefault(write.tenant, deque()).append(write.entity_id)
+
+    def take(self, size: int) -> list[Write]:
+        """Up to `size` writes of one tenant whose entities nobody else has; their entities are busy now."""
+        tenant = next(iter(self._ready))
+        ready = self._ready.pop(tenant)
+        taken: list[Write] = []
+        while ready and len(taken) < size:
+            key = (tenant, ready.popleft())
+            self._busy.add(key)
+            line = self._waiting[key]
+            while line and len(taken) < size:
+                taken.append(line.popleft())
+            if not line:
+                del self._waiting[key]
+        if ready:
+            self._ready[tenant] = ready  # at the end: the other tenants are first now
+        self._size -= len(taken)
+        return taken
+
+    def give_back(self, writes: list[Write]) -> None:
+        """Puts writes that were taken back in front; their entities stay busy."""
+        self._size += len(writes)
+        for write in reversed(writes):
+            self._waiting.setdefault((write.tenant, write.entity_id), deque()).appendleft(write)
+
+    def release(self, tenant: str, entity_ids: Iterable[str]) -> None:
+        """Says that these entities are in no commit any more."""
+        for entity_id in entity_ids:
+            key = (tenant, entity_id)
+            self._busy.remove(key)
+            if key in self._waiting:
+                self._ready.setdefault(tenant, deque()).append(entity_id)

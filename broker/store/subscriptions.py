@@ -1,0 +1,166 @@
+"""Subscriptions, with the epoch that tells every process when they changed.
+
+A change of subscriptions and the bump of the tenant's epoch, which lies beside the entities, are one
+transaction. Each group commit reads the epoch with its entities, so a write that begins after a
+subscription was acknowledged knows of it, in whatever process.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pymongo import AsyncMongoClient, ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
+
+from broker.core.errors import AlreadyExists, ResourceNotFound
+from broker.core.subscription import Subscription, SubscriptionBody
+from broker.ports import SubscriptionChanges, Tally
+from broker.store.errors import reported
+from broker.store.tenants import EPOCH, Tenant, Tenants
+
+Document = dict[str, Any]
+Apply = Callable[[AsyncClientSession], Awaitable[None]]
+
+_LOGGED = 10_000  # changes that the log holds; a process that is further behind reads everything again
+
+
+class MongoSubscriptions:
+    """See `ports.SubscriptionStore`."""
+
+    def __init__(self, client: AsyncMongoClient[Document], tenants: Tenants) -> None:
+        self._client = client
+        self._tenants = tenants
+        self._one_at_a_time = asyncio.Lock()  # all bump one document: side by side they would only conflict
+
+    async def create(self, tenant: str, subscription: Subscription) -> None:
+        """Stores a new subscription; AlreadyExists if its id is taken."""
+        handle = await self._tenants.obtain(tenant)
+
+        async def insert(session: AsyncClientSession) -> None:
+            try:
+                await handle.subscriptions.insert_one(_document(subscription), session=session)
+            except DuplicateKeyError as error:
+                raise AlreadyExists(f"{subscription.id} exists already") from error
+
+        await self._change(handle, subscription.id, insert)
+
+    async def replace(
+        self, tenant: str, subscription_id: str, change: Callable[[Subscription], Subscription]
+    ) -> None:
+        """See `ports.SubscriptionStore.replace`."""
+        handle = await self._tenants.get(tenant)
+
+        async def update(session: AsyncClientSession) -> None:
+            found = await handle.subscriptions.find_one({"_id": subscription_id}, session=session)
+            if found is None:
+                raise _missing(subscription_id)
+            new = _document(change(_subscription(found)))
+            await handle.subscriptions.replace_one({"_id": subscription_id}, new, session=session)
+
+        await self._change(handle, subscription_id, update)
+
+    async def delete(self, tenant: str, subscription_id: str) -> None:
+        """Deletes a subscription, and what was still due to it; ResourceNotFound if there is none."""
+        handle = await self._tenants.get(tenant)
+
+        async def remove(session: AsyncClientSession) -> None:
+            deleted = await handle.subscriptions.delete_one({"_id": subscription_id}, session=session)
+            if not deleted.deleted_count:
+                raise _missing(subscription_id)
+
+        await self._change(handle, subscription_id, remove)
+        await handle.outbox.update_many({"due": subscription_id}, {"$pull": {"due": subscription_id}})
+        await handle.outbox.delete_many({"due": []})
+        await handle.tallies.delete_one({"_id": subscription_id})
+        await handle.throttles.delete_one({"_id": subscription_id})
+
+    async def get(self, tenant: str, subscription_id: str) -> tuple[Subscription, Tally] | None:
+        """A subscription with its tally."""
+        found = await self._find(tenant, {"_id": subscription_id}, 1, 0)
+        return found[0] if found else None
+
+    async def find(self, tenant: str, limit: int, offset: int) -> list[tuple[Subscription, Tally]]:
+        """A page of subscriptions, in the order of their ids."""
+        return await self._find(tenant, {}, limit, offset)
+
+    async def count(self, tenant: str) -> int:
+        """How many subscriptions the tenant has."""
+        handle = await self._tenants.get(tenant)
+        with reported():
+            return await handle.subscriptions.count_documents({})
+
+    async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
+        """See `ports.SubscriptionStore.since`: read in one snapshot."""
+        handle = await self._tenants.obtain(tenant)
+        async with self._client.start_session(snapshot=True) as session:
+            newest = (await handle.entities.find_one({"_id": EPOCH}, session=session) or {"n": 0})["n"]
+            if whole := epoch < 0 or newest - epoch > _LOGGED:
+                found = await handle.subscriptions.find(session=session).to_list()
+                return SubscriptionChanges(newest, [*map(_subscription, found)], whole=whole)
+            log = handle.subscription_log.find({"_id": {"$gt": epoch}}, session=session)
+            ids = list({one["s"] async for one in log})
+            found = await handle.subscriptions.find({"_id": {"$in": ids}}, session=session).to_list()
+        gone = set(ids) - {one["_id"] for one in found}
+        return SubscriptionChanges(newest, [*map(_subscription, found)], sorted(gone))
+
+    async def _find(self, tenant: str, wanted: Document, limit: int, offset: int) -> list[tuple[Subscription, Tally]]:
+        handle = await self._tenants.get(tenant)
+        with reported():
+            cursor = handle.subscriptions.find(wanted, sort=[("_id", 1)], limit=limit, skip=offset)
+            documents = await cursor.to_list()
+            ids = [one["_id"] for one in documents]
+            tallies = {one["_id"]: one async for one in handle.tallies.find({"_id": {"$in": ids}})}
+        return [(_subscription(one), _tally(tallies.get(one["_id"], {}))) for one in documents]
+
+    async def _change(self, tenant: Tenant, subscription_id: str, apply: Apply) -> None:
+        """Applies a change, bumps the epoch and logs it, in one transaction that is tried again if it conflicts."""
+
+        async def all_of_it(session: AsyncClientSession) -> None:
+            await apply(session)
+            epoch = await tenant.entities.find_one_and_update(
+                {"_id": EPOCH}, {"$inc": {"n": 1}}, return_document=ReturnDocument.AFTER, session=session
+            )
+            await tenant.subscription_log.insert_one({"_id": epoch["n"], "s": subscription_id}, session=session)
+            await tenant.subscription_log.delete_one({"_id": epoch["n"] - _LOGGED}, session=session)
+
+        with reported():
+            async with self._one_at_a_time, self._client.start_session() as session:
+                await session.with_transaction(all_of_it)
+
+
+def _missing(subscription_id: str) -> ResourceNotFound:
+    return ResourceNotFound(f"there is no subscription {subscription_id}")
+
+
+def _document(subscription: Subscription) -> Document:
+    body = subscription.body.model_dump(by_alias=True, exclude_none=True, exclude={"id"})
+    return {
+        "_id": subscription.id,
+        "body": body,
+        "context": subscription.context,
+        "names": [list(pair) for pair in subscription.names.items()],
+        "createdAt": subscription.created_at,
+        "modifiedAt": subscription.modified_at,
+    }
+
+
+def _subscription(document: Document) -> Subscription:
+    return Subscription(
+        document["_id"],
+        SubscriptionBody.model_validate(document["body"]),
+        document["context"],
+        document["createdAt"],
+        document["modifiedAt"],
+        {name: iri for name, iri in document["names"]},
+    )
+
+
+def _tally(document: Document) -> Tally:
+    return Tally(
+        document.get("sent", 0),
+        document.get("failed", 0),
+        document.get("notification"),
+        document.get("success"),
+        document.get("failure"),
+    )

@@ -1,0 +1,129 @@
+"""Tenants (clause 4.14): one database each, with its collections and indexes."""
+
+import asyncio
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ASCENDING, AsyncMongoClient, IndexModel, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import CollectionInvalid
+
+from broker.core.errors import NonexistentTenant
+
+Collection = AsyncCollection[dict[str, Any]]
+Database = AsyncDatabase[dict[str, Any]]
+
+DEFAULT = ""
+EPOCH = "epoch"  # the id of the document beside the entities that subscription changes bump
+_PLAIN = re.compile(r"[a-z0-9_\-]{1,30}")
+_INDEXES = {
+    "entities": [IndexModel([("type", ASCENDING), ("_id", ASCENDING)]), IndexModel([("scope", ASCENDING)], sparse=True)],
+    "evolutions": [IndexModel([("type", ASCENDING), ("_id", ASCENDING)])],
+    "outbox": [IndexModel([("by", ASCENDING), ("_id", ASCENDING)]), IndexModel([("e", ASCENDING)])],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """The collections of one tenant.
+
+    `evolutions` lists whose history there is and of which attributes; `subscription_log`
+    names the subscription that each epoch changed; `throttles` holds when a throttled
+    subscription was last due; `tallies` what became of each subscription's notifications; `undelivered`
+    what was given up.
+    """
+
+    name: str
+    entities: Collection
+    evolutions: Collection
+    history: Collection
+    outbox: Collection
+    subscriptions: Collection
+    subscription_log: Collection
+    throttles: Collection
+    tallies: Collection
+    undelivered: Collection
+
+
+class Tenants:
+    """The tenants there are. Known ones are remembered; an unknown one is looked up each time."""
+
+    def __init__(self, client: AsyncMongoClient[dict[str, Any]], prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._known: dict[str, Tenant] = {}
+        self._creating = asyncio.Lock()
+
+    async def get(self, name: str) -> Tenant:
+        """The tenant of this name; NonexistentTenant if it has never been written to."""
+        if (known := self._known.get(name)) is not None:
+            return known
+        if name != DEFAULT and await self._list().find_one({"_id": name}) is None:
+            raise NonexistentTenant(f"there is no tenant {name!r}")
+        return await self.obtain(name)
+
+    async def obtain(self, name: str) -> Tenant:
+        """The tenant of this name, made if need be."""
+        if (known := self._known.get(name)) is not None:
+            return known
+        async with self._creating:
+            if name not in self._known:
+                self._known[name] = await self._make(name)
+        return self._known[name]
+
+    async def names(self) -> list[str]:
+        """All tenants, the default one first."""
+        return [DEFAULT] + [one["_id"] async for one in self._list().find() if one["_id"] != DEFAULT]
+
+    def _list(self) -> Collection:
+        return self._client[self._prefix]["tenants"]
+
+    async def _make(self, name: str) -> Tenant:
+        database = self._client[database_name(self._prefix, name)]
+        await _create_collections(database)
+        await self._list().update_one({"_id": name}, {"$setOnInsert": {"_id": name}}, upsert=True)
+        # Losing one of these costs a duplicate or a count, never a notification: no need to wait for the journal.
+        relaxed = WriteConcern(w=1)
+        return Tenant(
+            name,
+            entities=database["entities"],
+            evolutions=database["evolutions"],
+            history=database["history"],
+            outbox=database["outbox"].with_options(write_concern=relaxed),
+            subscriptions=database["subscriptions"],
+            subscription_log=database["subscription_log"],
+            throttles=database["throttles"],
+            tallies=database["tallies"].with_options(write_concern=relaxed),
+            undelivered=database["undelivered"],
+        )
+
+
+def database_name(prefix: str, tenant: str) -> str:
+    """The database of a tenant. MongoDB's names are short, of few characters, and alike in any case."""
+    if tenant == DEFAULT:
+        return prefix
+    if _PLAIN.fullmatch(tenant):
+        return f"{prefix}-{tenant}"
+    return f"{prefix}-~{hashlib.sha256(tenant.encode()).hexdigest()[:24]}"
+
+
+async def _create_collections(database: Database) -> None:
+    """Makes what is missing. Transactions may not create collections, so all are made beforehand."""
+    existing = set(await database.list_collection_names())
+    for name in Tenant.__slots__[1:]:
+        if name not in existing:
+            await _create(database, name)
+    for name, indexes in _INDEXES.items():
+        await database[name].create_indexes(indexes)
+    await database["entities"].update_one({"_id": EPOCH}, {"$setOnInsert": {"n": 0}}, upsert=True)
+
+
+async def _create(database: Database, name: str) -> None:
+    clustered = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}} if name == "history" else {}
+    try:
+        await database.create_collection(name, **clustered)
+    except CollectionInvalid:
+        pass  # another process was first: just what was wanted

@@ -1,0 +1,159 @@
+"""The writer: takes what waits, commits it in groups, and sees each write through to its answer.
+
+Two or three groups are on their way at once. A group that conflicts is split until the innocent are
+through; what conflicts alone is tried again after a while, with its entity kept back and its place in the
+group free for others. No write waits for company, and none waits for ever.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import PyMongoError
+
+from broker.core.entity.update import Rule
+from broker.core.errors import BadRequestData, Unavailable
+from broker.store.commit import Away, Committer, Conflict, Refused
+from broker.store.queue import Answer, Queue, Write
+from broker.store.tenants import Tenant, Tenants
+
+log = logging.getLogger(__name__)
+_PATIENCE = 20.0  # seconds that a write may conflict, or the database be away, before it is answered 503
+_GROWTH = 8  # writes by which a group may grow again after one that went through
+
+
+class Writer:
+    """Every write of this process to entities, their history and the outbox."""
+
+    def __init__(self, tenants: Tenants, committer: Committer, *, group: int, limit: int) -> None:
+        self._tenants = tenants
+        self._committer = committer
+        self._most = self._size = group
+        self._queue = Queue(limit)
+        self._free: list[AsyncClientSession] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+
+    def open(self, client: AsyncMongoClient[dict[str, Any]], in_flight: int) -> list[AsyncClientSession]:
+        """Begins to commit, `in_flight` groups at once, each on a session of its own."""
+        self._free = [client.start_session() for _ in range(in_flight)]
+        return list(self._free)
+
+    async def close(self) -> None:
+        """Waits for the groups on their way; what still queues is answered by them too."""
+        while self._running or self._queue.is_ready:
+            await asyncio.gather(*self._running)
+        for session in self._free:
+            await session.end_session()
+
+    @property
+    def waiting(self) -> int:
+        """How many writes wait for a commit."""
+        return len(self._queue)
+
+    async def change(self, tenant: str, entity_id: str, rule: Rule) -> Any:
+        """See `ports.EntityStore.change`."""
+        outcome = (await self.change_many(tenant, ((entity_id, rule),)))[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule]]) -> list[Any]:
+        """See `ports.EntityStore.change_many`."""
+        loop = asyncio.get_running_loop()
+        answer, now = Answer(loop.create_future(), len(changes)), loop.time()
+        writes = [Write(tenant, one, rule, now, answer, n) for n, (one, rule) in enumerate(changes)]
+        self._queue.add(writes)
+        self._wake()
+        await answer.future
+        return answer.outcomes
+
+    def _wake(self) -> None:
+        """Starts groups once this turn of the loop is over, with all that came in during it."""
+        if self._free and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        self._scheduled = False
+        while self._free and self._queue.is_ready:
+            task = asyncio.create_task(self._run(self._free.pop(), self._queue.take(self._size)))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _run(self, session: AsyncClientSession, writes: list[Write]) -> None:
+        tenant = writes[0].tenant
+        kept_back: set[str] = set()
+        try:
+            await self._settle(session, await self._tenants.obtain(tenant), writes, kept_back)
+        except PyMongoError as error:
+            _fail(writes, Unavailable(f"the database is away: {type(error).__name__}"))
+        except Exception as error:
+            log.exception("a commit failed in an unforeseen way")
+            _fail(writes, error)
+        finally:
+            self._queue.release(tenant, {write.entity_id for write in writes} - kept_back)
+            self._free.append(session)
+            self._start()
+
+    async def _settle(
+        self, session: AsyncClientSession, tenant: Tenant, writes: list[Write], kept_back: set[str]
+    ) -> None:
+        """Commits the group, in smaller parts if it must; every write is answered or kept back afterwards."""
+        try:
+            outcomes = await self._committer.commit(session, tenant, writes)
+        except Conflict as conflict:
+            await self._part(session, tenant, writes, kept_back, conflict)
+        except (Refused, BadRequestData) as refusal:
+            if len(writes) == 1:
+                _fail(writes, refusal)
+            else:
+                await self._part(session, tenant, writes, kept_back, refusal)
+        except Away as away:
+            self._try_later(writes, kept_back, away)
+        else:
+            self._size = min(self._most, self._size + _GROWTH)
+            for write, outcome in zip(writes, outcomes, strict=True):
+                write.settle(outcome)
+
+    async def _part(
+        self, session: AsyncClientSession, tenant: Tenant, writes: list[Write], kept_back: set[str], why: Exception
+    ) -> None:
+        """Splits a group, by entity as long as there are several."""
+        self._size = max(1, len(writes) // 2)
+        ids = list(dict.fromkeys(write.entity_id for write in writes))
+        if len(ids) == 1:
+            if isinstance(why, Conflict):
+                return self._try_later(writes, kept_back, why)
+            half = len(writes) // 2
+            parts = [writes[:half], writes[half:]]
+        else:
+            first = set(ids[: len(ids) // 2])
+            parts = [[w for w in writes if (w.entity_id in first) is side] for side in (True, False)]
+        for part in parts:
+            await self._settle(session, tenant, part, kept_back)
+
+    def _try_later(self, writes: list[Write], kept_back: set[str], why: Exception) -> None:
+        """Puts writes back for a moment; gives those up that have been at it for too long."""
+        loop = asyncio.get_running_loop()
+        late = [write for write in writes if loop.time() - write.born > _PATIENCE]
+        _fail(late, Unavailable(f"the write could not be committed in {_PATIENCE:.0f} s: {type(why).__name__}"))
+        if again := [write for write in writes if loop.time() - write.born <= _PATIENCE]:
+            ids = {write.entity_id for write in again}
+            kept_back |= ids
+            self._queue.give_back(again)
+            age = loop.time() - min(write.born for write in again)
+            loop.call_later(random.uniform(0.002, 0.01 + min(age, 1) / 4), self._again, again[0].tenant, ids)
+
+    def _again(self, tenant: str, ids: set[str]) -> None:
+        self._queue.release(tenant, ids)
+        self._start()
+
+
+def _fail(writes: list[Write], error: Exception) -> None:
+    for write in writes:
+        write.settle(error)

@@ -1,0 +1,96 @@
+"""The parent process: it owns the embedded MongoDB and the port, and keeps the workers alive."""
+
+import asyncio
+import logging
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from broker.config import Settings
+from broker.store.embedded import EmbeddedMongoError
+from broker.store.server import ServerUnfitError
+from broker.supervisor.database import database
+from broker.supervisor.port import PortError, is_ready, reserved_port, url
+from broker.supervisor.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+WORKER = (sys.executable, "-m", "broker", "worker")
+_POLL = 0.02
+
+
+async def supervise(settings: Settings, worker_command: Sequence[str] = WORKER) -> int:
+    """Run a broker until SIGTERM or SIGINT and return its exit code.
+
+    0 after a clean stop, 1 when it could not start, which one logged sentence explains. The first signal
+    lets the workers finish what they have begun, the next one kills them; MongoDB is stopped last.
+    """
+    workers = Workers(worker_command)
+    broker = asyncio.create_task(_run(settings, workers))
+    with _on_signals(_stop_then_hurry(broker, workers)):
+        try:
+            await broker
+        except asyncio.CancelledError:
+            _raise_if_cancelled()
+            logger.info("stopped")
+        except (PortError, EmbeddedMongoError, ServerUnfitError) as error:
+            logger.error(str(error))
+            return 1
+    return 0
+
+
+async def _run(settings: Settings, workers: Workers) -> None:
+    with (
+        reserved_port(settings.host, settings.port) as port,
+        tempfile.TemporaryDirectory(prefix="eridanus-") as metrics,
+    ):
+        settings = settings.model_copy(update={"port": port})
+        async with database(settings) as mongo, asyncio.TaskGroup() as tasks:
+            tasks.create_task(mongo.keep())
+            for _ in range(settings.workers):
+                tasks.create_task(workers.keep(settings, mongo, Path(metrics)))
+            tasks.create_task(_announce(settings, mongo.description))
+
+
+async def _announce(settings: Settings, mongo: str) -> None:
+    """Say that the broker is ready, once it is."""
+    while not await is_ready(settings.host, settings.port):  # noqa: ASYNC110 - a worker tells only who asks
+        await asyncio.sleep(_POLL)
+    workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
+    where = url(settings.host, settings.port)
+    logger.info(f"Eridanus {version('eridanus')} is ready on {where} ({workers}, {mongo})")
+
+
+def _stop_then_hurry(broker: asyncio.Task[None], workers: Workers) -> Callable[[], None]:
+    def on_signal() -> None:
+        if broker.cancelling():
+            logger.warning("asked again: killing the workers")
+            workers.kill()
+        else:
+            logger.info("stopping")
+            broker.cancel()
+
+    return on_signal
+
+
+@contextmanager
+def _on_signals(react: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, react)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _raise_if_cancelled() -> None:
+    """Pass on a cancellation that our caller asked for, rather than a signal."""
+    task = asyncio.current_task()
+    if task and task.cancelling():
+        raise asyncio.CancelledError

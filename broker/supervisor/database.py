@@ -1,0 +1,86 @@
+"""The MongoDB of a broker as its parent process sees it: checked or started, kept running, stopped."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import AsyncMongoClient
+
+from broker.config import Settings
+from broker.store.embedded import EmbeddedMongo, EmbeddedMongoError
+from broker.store.server import check_server, connect
+from broker.supervisor.pause import next_pause
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open connection to MongoDB; `embedded` is our own server, if it is ours."""
+
+    uri: str
+    client: AsyncMongoClient[dict[str, Any]]
+    embedded: EmbeddedMongo | None
+    description: str
+
+    async def keep(self) -> None:
+        """Start our own server again whenever it ends; its port and so its URI stay the same."""
+        pause = 0.0
+        while self.embedded:
+            born = time.monotonic()
+            code = await self.embedded.wait_exit()
+            pause = next_pause(pause, time.monotonic() - born)
+            logger.error("the embedded MongoDB server ended; starting it again", extra={"exit_code": code})
+            await asyncio.sleep(pause)
+            await _restart(self.embedded)
+
+
+async def _restart(embedded: EmbeddedMongo) -> None:
+    pause = 0.0
+    while True:
+        try:
+            await embedded.start()
+        except EmbeddedMongoError as error:
+            pause = next_pause(pause, 0.0)
+            logger.error(str(error))
+            await asyncio.sleep(pause)
+        else:
+            return
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """The MongoDB that the settings name, or else our own server for as long as the context lasts.
+
+    Raises ServerUnfitError or EmbeddedMongoError.
+    """
+    if settings.mongo_uri:
+        uri = settings.mongo_uri.get_secret_value()
+        async with connect(uri) as client:
+            await check_server(client)
+            version = (await client.server_info())["version"]
+            yield Database(uri, client, None, f"MongoDB {version}")
+    else:
+        async with _own_server(settings) as own:
+            yield own
+
+
+@asynccontextmanager
+async def _own_server(settings: Settings) -> AsyncIterator[Database]:
+    embedded = EmbeddedMongo(
+        settings.data_dir,
+        settings.mongod,
+        transaction_lifetime=settings.transaction_lifetime,
+        cache_mb=settings.mongod_cache,
+    )
+    try:
+        uri = await embedded.start()
+        async with connect(uri) as client:
+            description = f"embedded MongoDB {embedded.version} in {settings.data_dir}"
+            yield Database(uri, client, embedded, description)
+    finally:
+        await embedded.stop()

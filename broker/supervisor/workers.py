@@ -1,0 +1,81 @@
+"""Worker processes: started, watched, buried and replaced."""
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from prometheus_client.multiprocess import mark_process_dead
+from pymongo.errors import PyMongoError
+
+from broker.config import PREFIX, Settings, variable
+from broker.store.children import end_child, kill_child, start_child
+from broker.store.processes import end_process
+from broker.supervisor.database import Database
+from broker.supervisor.pause import next_pause
+
+logger = logging.getLogger(__name__)
+
+_GRACE = 30.0  # seconds a worker may take to finish what it has begun
+_BURIAL = 3.0  # seconds that freeing a dead worker's sessions may take; their leases free them otherwise
+
+
+class Workers:
+    """The worker processes of one broker; `command` starts one of them."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._alive: set[asyncio.subprocess.Process] = set()
+
+    async def keep(self, settings: Settings, mongo: Database, metrics: Path) -> None:
+        """Keep one worker running until cancelled, which ends it."""
+        pause = 0.0
+        while True:
+            born = time.monotonic()
+            code = await self._live(settings, mongo, metrics)
+            pause = next_pause(pause, time.monotonic() - born)
+            logger.warning("a worker ended; starting another", extra={"exit_code": code, "pause": pause})
+            await asyncio.sleep(pause)
+
+    async def _live(self, settings: Settings, mongo: Database, metrics: Path) -> int:
+        """The life of one worker, from its start to its burial; return its exit code."""
+        process_id = secrets.token_hex(8)
+        process = await start_child(self._command, env=_environment(settings, mongo.uri, process_id, metrics))
+        self._alive.add(process)
+        try:
+            return await process.wait()
+        finally:
+            code = await end_child(process, _GRACE)
+            self._alive.discard(process)
+            mark_process_dead(process.pid, str(metrics))  # type: ignore[no-untyped-call]
+            if code:
+                await _free(mongo, settings.database, process_id)
+
+    def kill(self) -> None:
+        """Kill all workers at once."""
+        for process in self._alive:
+            kill_child(process)
+
+
+def _environment(settings: Settings, mongo_uri: str, process_id: str, metrics: Path) -> dict[str, str]:
+    """Our own variables, with the settings in force and what this one worker has to itself."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return {
+        **inherited,
+        **settings.environment(),
+        variable("mongo_uri"): mongo_uri,
+        variable("process_id"): process_id,
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+    }
+
+
+async def _free(mongo: Database, prefix: str, process_id: str) -> None:
+    """End the sessions of a dead worker, whose open transactions would hold up the others."""
+    try:
+        async with asyncio.timeout(_BURIAL):
+            await end_process(mongo.client, prefix, process_id)
+    except (PyMongoError, TimeoutError) as error:
+        logger.warning("a dead worker's sessions last until its lease ends", extra={"reason": str(error)})

@@ -1,0 +1,69 @@
+"""`python -m seeds.demo`: a week of irrigation in Saint-Quentin, in about a minute."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from seeds.demo.client import DemoError
+from seeds.demo.story import Options, tell
+
+
+def options(arguments: Sequence[str] | None = None) -> Options:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m seeds.demo", description=__doc__)
+    default = Options()
+    parser.add_argument(
+        "--days", type=days, default=default.days, help="days to replay (default %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=default.seconds,
+        help="how long the replay lasts (default %(default)s)",
+    )
+    parser.add_argument("--broker", metavar="URL", help="use a running broker instead of starting one")
+    parser.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default=default.listen,
+        help="this machine's address, where the broker can reach it with notifications (default %(default)s)",
+    )
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+def days(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 31:
+        raise argparse.ArgumentTypeError("choose from 1 to 31 days")
+    return number
+
+
+async def run(chosen: Options, console: Console) -> None:
+    """Tell the story; a SIGTERM ends it as cleanly as Ctrl-C does."""
+    task = asyncio.current_task()
+    if task is not None and sys.platform != "win32":
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await tell(chosen, console)
+
+
+def main() -> int:
+    console = Console()
+    try:
+        asyncio.run(run(options(), console))
+    except DemoError as error:
+        console.print(f"The demonstration can't go on: {error}", style="red", markup=False, highlight=False)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("Stopped.")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

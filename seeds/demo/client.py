@@ -1,0 +1,106 @@
+"""A small NGSI-LD client, as any program of the city could carry: plain JSON, no @context of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+
+from seeds.demo.clock import stamp
+
+API = "/ngsi-ld/v1"
+PATIENCE = 5  # how often a request is repeated when the broker asks for a moment
+
+
+class DemoError(Exception):
+    """Something a person should read in one sentence."""
+
+
+class BrokerError(DemoError):
+    """The broker refused a request, or didn't answer it."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back, as far as the programs look at it."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+class Client:
+    """Requests to one broker, counted by kind."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.session = session
+        self.url = url.rstrip("/")
+        self.requests: Counter[str] = Counter()
+
+    async def get(self, path: str, **params: str | int) -> Reply:
+        return await self.ask("GET", path, params=params)
+
+    async def post(self, path: str, body: Any, **params: str | int) -> Reply:
+        return await self.ask("POST", path, body=body, params=params)
+
+    async def patch(self, path: str, body: Any) -> Reply:
+        return await self.ask("PATCH", path, body=body)
+
+    async def forget(self, path: str) -> None:
+        """Delete what may or may not be there."""
+        await self.ask("DELETE", path, accepted=(404,))
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        params: dict[str, str | int] | None = None,
+        accepted: tuple[int, ...] = (),
+    ) -> Reply:
+        """One request; 503 means "later", and any other refusal is an error."""
+        for attempt in range(1, PATIENCE + 1):
+            reply = await self.once(method, path, body, params)
+            if reply.status != 503 or attempt == PATIENCE:
+                break
+            await asyncio.sleep(float(reply.headers.get("Retry-After", 1)))
+        if reply.status == 207 or (reply.status >= 400 and reply.status not in accepted):
+            raise BrokerError(refusal(method, path, reply))
+        return reply
+
+    async def once(self, method: str, path: str, body: Any, params: Any) -> Reply:
+        self.requests[method] += 1
+        sent = {"json": body} if body is not None else {}
+        try:
+            async with self.session.request(method, self.url + API + path, params=params, **sent) as response:
+                return Reply(response.status, dict(response.headers), parsed(await response.read()))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise BrokerError(
+                f"no answer from {self.url} to {method} {path}: {error or 'timeout'}"
+            ) from error
+
+
+def parsed(content: bytes) -> Any:
+    """The body as JSON, or as text where it is none."""
+    try:
+        return json.loads(content) if content else None
+    except ValueError:
+        return content.decode(errors="replace")
+
+
+def refusal(method: str, path: str, reply: Reply) -> str:
+    """One sentence out of a ProblemDetails or a batch result."""
+    body = reply.body if isinstance(reply.body, dict) else {"detail": reply.body}
+    said = [str(body[member]) for member in ("title", "detail", "errors") if body.get(member)]
+    return f"the broker answered {reply.status} to {method} {path}: {'; '.join(said) or 'no reason given'}"
+
+
+def observed(value: Any, when: datetime, unit: str | None = None) -> dict[str, Any]:
+    """A Property as it was observed at a moment."""
+    members = {"type": "Property", "value": value, "observedAt": stamp(when)}
+    return members | ({"unitCode": unit} if unit else {})

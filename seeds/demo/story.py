@@ -1,0 +1,121 @@
+"""The demonstration from beginning to end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+
+from seeds.demo import city as seeds
+from seeds.demo import loader, process, report
+from seeds.demo.client import Client, DemoError
+from seeds.demo.clock import START
+from seeds.demo.dashboard import Dashboard
+from seeds.demo.devices import SUBSCRIPTION, Devices
+from seeds.demo.irrigation import Decision, Irrigation, subscriptions
+from seeds.demo.listener import listening
+from seeds.demo.world import STEP, World
+
+TIMEOUT = aiohttp.ClientTimeout(total=30)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose."""
+
+    days: int = 7
+    seconds: float = 60.0
+    broker: str | None = None
+    listen: str = "127.0.0.1"
+
+
+async def tell(options: Options, console: Console) -> None:
+    """Start or find a broker, and run the story on it."""
+    async with a_broker(options, console) as url, aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        client, city = Client(session, url), seeds.load()
+        await loader.load(client, city, console)
+        found = await loader.departments(client)
+        console.print("In the broker, by scope: " + ", ".join(f"{n} {name}" for name, n in found.items()))
+        await replay(options, console, client, city)
+
+
+@asynccontextmanager
+async def a_broker(options: Options, console: Console) -> AsyncIterator[str]:
+    """The broker that was named, or one of our own."""
+    if options.broker:
+        yield options.broker
+        return
+    began = monotonic()
+    async with process.broker() as url:
+        console.print(f"A broker of our own, ready in {monotonic() - began:.1f} s at {url}")
+        yield url
+        console.print("Stopping the broker.")
+
+
+async def replay(options: Options, console: Console, client: Client, city: seeds.City) -> None:
+    """Run devices, app and dashboard together until the days are over; then report."""
+    world, app = World(city, START), Irrigation(client)
+    devices = Devices(client, world)
+    end = START + timedelta(days=options.days)
+    async with listening(options.listen) as to_app, listening(options.listen) as to_devices:
+        dashboard = Dashboard(
+            client, city, devices, app, (to_app, to_devices), (end - START) // STEP, console
+        )
+        await app.learn()
+        try:
+            await app.subscribe(to_app)
+            await devices.subscribe(to_devices)
+            began = monotonic()
+            await alongside(
+                devices.replay(end, options.seconds),
+                app.run(to_app),
+                devices.obey(to_devices),
+                dashboard.show(),
+            )
+            took = monotonic() - began
+        finally:
+            await unsubscribe(client)
+    report.print_report(console, await report.usages(client, city, START, options.days), START)
+    console.print(
+        summary(devices, app, dashboard.received, took), highlight=False, soft_wrap=not console.is_terminal
+    )
+
+
+async def alongside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:
+    """Wait for the first while the others run beside it; a failure of any of them ends all."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in (main, *others)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def unsubscribe(client: Client) -> None:
+    """Leave no subscription behind, as long as the broker can still be reached."""
+    try:
+        for identifier in (SUBSCRIPTION, *(each["id"] for each in subscriptions(""))):
+            await client.forget(f"/subscriptions/{identifier}")
+    except DemoError:
+        return
+
+
+def summary(devices: Devices, app: Irrigation, received: int, took: float) -> str:
+    """What was done, in numbers."""
+    soil = devices.world.moisture.values()
+    opened, night, rain = (app.decisions[decision] for decision in Decision)
+    return (
+        f"{devices.readings:,} readings and {received:,} notifications in {took:.0f} s. "
+        f"{opened} waterings; {night} put off until the night and {rain} because rain was coming. "
+        f"At the end the soil of the zones holds {min(soil):.0%} to {max(soil):.0%} of water."
+    )

@@ -1,0 +1,1 @@
+"""A load on a running broker, measured against a bare aiohttp handler: `python -m tests.bench`."""
