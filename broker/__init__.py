@@ -1,2 +1,1 @@
 """Eridanus, an NGSI-LD context broker on MongoDB."""
-

@@ -95,12 +95,16 @@ class EntityStore(Protocol):
 
     async def get(self, tenant: str, entity_id: str) -> Entity | None: ...
 
-    async def find(self, tenant: str, query: Query) -> list[Entity]: ...
+    async def find(self, tenant: str, query: Query, *, one_more: bool = False) -> list[Entity]:
+        """One page, in the order of ids; with one entity beyond it, to tell that there is more."""
 
     async def count(self, tenant: str, query: Query) -> int: ...
 
+    async def known(self, tenant: str) -> None:
+        """NonexistentTenant if nothing was ever written for this tenant."""
+
     async def change(self, tenant: str, entity_id: str, rule: Rule) -> Any:
-        """Applies the rule and returns its answer once the change, its history and what is due are durable."""
+        """Applies the rule and returns its answer once change, history and what is due are durable."""
 
     async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule]]) -> list[Any]:
         """Applies each rule, in order; for each its answer or the exception it failed with."""
@@ -127,7 +131,9 @@ class SubscriptionStore(Protocol):
 
     async def count(self, tenant: str) -> int: ...
 
-    async def replace(self, tenant: str, subscription_id: str, change: Callable[[Subscription], Subscription]) -> None:
+    async def replace(
+        self, tenant: str, subscription_id: str, change: Callable[[Subscription], Subscription]
+    ) -> None:
         """Changes a subscription; ResourceNotFound if there is none."""
 
     async def delete(self, tenant: str, subscription_id: str) -> None: ...
@@ -170,9 +176,9 @@ class Message:
 
 
 class Sender(Protocol):
-    """Delivers a message to one kind of endpoint; raises `DeliveryFailed` if it was not taken."""
+    """Delivers a message to one kind of endpoint; raises `DeliveryFailed` if it isn't taken in time."""
 
-    async def send(self, message: Message, timeout: float) -> None: ...
+    async def send(self, message: Message, seconds: float) -> None: ...
 
     async def close(self) -> None: ...
 

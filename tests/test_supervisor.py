@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 import pytest
-from pymongo import AsyncMongoClient
 
+from broker.store.server import connect
 from broker.supervisor.pause import next_pause
 from broker.supervisor.port import PortError, reserved_port, url
 
@@ -143,7 +143,7 @@ async def test_the_locks_of_a_killed_worker_are_freed_at_once(tmp_path: Path) ->
     async with running(tmp_path, **env) as broker:
         await broker.line("is ready")
         pid, process_id, uri = await broker.worker()
-        async with AsyncMongoClient[dict[str, Any]](uri) as client:
+        async with connect(uri) as client:
             locked = client.test.locked
             write = asyncio.create_task(locked.insert_one({"_id": process_id}))
             assert not (await asyncio.wait([write], timeout=0.3))[0], "the worker does not hold its lock"
@@ -166,7 +166,7 @@ async def test_a_killed_mongod_is_restarted_on_its_port_with_its_data(tmp_path: 
     async with running(tmp_path) as broker:
         await broker.line("is ready")
         pid, _, uri = await broker.worker()
-        async with AsyncMongoClient[dict[str, Any]](uri) as client:
+        async with connect(uri) as client:
             await client.test.things.insert_one({"_id": 1})
             _mongod_of(broker).kill()
             await broker.line("server ended")

@@ -26,7 +26,12 @@ def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
 
     def load(url: str, options: object = None) -> dict[str, Json]:
         document = {"@context": {}} if is_core(url) else documents[url]
-        return {"contextUrl": None, "documentUrl": url, "document": document, "contentType": "application/ld+json"}
+        return {
+            "contextUrl": None,
+            "documentUrl": url,
+            "document": document,
+            "contentType": "application/ld+json",
+        }
 
     options = {
         "base": _BASE,
@@ -38,14 +43,18 @@ def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
     try:
         processor = jsonld.JsonLdProcessor()
         initial = processor._get_initial_context(options)
-        active = processor.process_context(initial, {"@context": [one for one in local if one is not None]}, options)
+        active = processor.process_context(
+            initial, {"@context": [one for one in local if one is not None]}, options
+        )
     except (jsonld.JsonLdError, TypeError, ValueError, AttributeError, KeyError) as error:
         raise BadRequestData(f"@context: not a valid JSON-LD context: {_reason(error)}") from error
     return _tables(source, active)
 
 
 def _tables(source: Json, active: Mapping[str, Any]) -> Context:
-    mappings = {term: how for term, how in active["mappings"].items() if how and isinstance(how.get("@id"), str)}
+    mappings = {
+        term: how for term, how in active["mappings"].items() if how and isinstance(how.get("@id"), str)
+    }
     terms = {term: how["@id"] for term, how in mappings.items() if not how["@id"].startswith("@")}
     prefixes = {term: how["@id"] for term, how in mappings.items() if how.get("_prefix")}
     return Context(source, terms, prefixes, active.get("@vocab") or DEFAULT_VOCAB)

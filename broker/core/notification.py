@@ -41,7 +41,9 @@ def notification(
     }
     if inside:
         return Notification(body, "application/ld+json", None)
-    return Notification(body, "application/json", f'<{source}>; rel="{JSONLD_REL}"; type="application/ld+json"')
+    return Notification(
+        body, "application/json", f'<{source}>; rel="{JSONLD_REL}"; type="application/ld+json"'
+    )
 
 
 _FORMATS = {"keyValues": "simplified"}

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from broker.core import Json, instant
 from broker.core.errors import BadRequestData, OperationNotSupported
 from broker.core.jsonld.context import Context
+from broker.core.lang import pattern
 from broker.core.lang import q as q_language
 from broker.core.lang import types as type_language
 from broker.core.uri import is_name, is_uri
@@ -31,13 +32,21 @@ def _checked(is_valid: Callable[[str], bool], expected: str) -> AfterValidator:
 
 Uri = Annotated[str, _checked(is_uri, "a URI")]
 Name = Annotated[str, _checked(is_name, "a name of letters, digits and _, or an IRI")]
-Instant = Annotated[str, _checked(lambda t: instant.parse(t) is not None, "a date and time such as 2026-07-01T12:00:00Z")]
-EndpointUri = Annotated[str, _checked(lambda uri: re.match(r"https?://[^/\s]+", uri) is not None, "an http or https URL")]
-HeaderText = Annotated[str, _checked(lambda t: "\r" not in t and "\n" not in t and "\x00" not in t, "one line of text")]
+Instant = Annotated[
+    str, _checked(lambda t: instant.parse(t) is not None, "a date and time such as 2026-07-01T12:00:00Z")
+]
+EndpointUri = Annotated[
+    str, _checked(lambda uri: re.match(r"https?://[^/\s]+", uri) is not None, "an http or https URL")
+]
+HeaderText = Annotated[
+    str, _checked(lambda t: "\r" not in t and "\n" not in t and "\x00" not in t, "one line of text")
+]
 
 
 class _Member(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, strict=True
+    )
 
 
 class EntitySelector(_Member):
@@ -51,7 +60,9 @@ class EntitySelector(_Member):
 class KeyValuePair(_Member):
     """5.2.22: a header to send along."""
 
-    key: Annotated[str, _checked(lambda t: re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", t) is not None, "a header name")]
+    key: Annotated[
+        str, _checked(lambda t: re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", t) is not None, "a header name")
+    ]
     value: HeaderText
 
 
@@ -151,8 +162,8 @@ def shown_body(subscription: Subscription, compact: Callable[[str], str]) -> dic
     """The body as JSON, in the names that `compact` gives."""
     shown: dict[str, Json] = subscription.body.model_dump(by_alias=True, exclude_none=True)
     shown["id"] = subscription.id
+    names = subscription.names
     for selector in shown.get("entities", ()):
-        names = subscription.names
         selector["type"] = _NAMES.sub(lambda m: compact(names.get(m[0], m[0])), selector["type"])
     if "watchedAttributes" in shown:
         shown["watchedAttributes"] = [compact(name) for name in shown["watchedAttributes"]]
@@ -211,6 +222,8 @@ def _expanded(read: Subscription, context: Context) -> Subscription:
         q_language.parse(body.q, expand)
     for selector in body.entities or ():
         type_language.parse(selector.type, expand)
+        if selector.id_pattern is not None:
+            pattern.compile(selector.id_pattern)
     changes: dict[str, Any] = {"id": read.id}
     if body.watched_attributes:
         changes["watched_attributes"] = [context.expand(name) for name in body.watched_attributes]

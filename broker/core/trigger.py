@@ -3,13 +3,14 @@
 from collections.abc import Set
 from dataclasses import dataclass
 
-import re2
-
 from broker.core import Entity, instant
 from broker.core.change import Change
 from broker.core.lang import q as q_language
 from broker.core.lang import types as type_language
 from broker.core.lang.match import matches
+from broker.core.lang.pattern import Pattern
+from broker.core.lang.pattern import compile as compile_pattern
+from broker.core.lang.terms import Q
 from broker.core.subscription import EntitySelector, Subscription
 
 
@@ -19,7 +20,7 @@ class Selector:
 
     types: type_language.TypeSelection
     ids: frozenset[str]
-    pattern: "re2._Regexp[str] | None"
+    pattern: Pattern | None
 
     def selects(self, entity: Entity) -> bool:
         """Whether the entity is one of those selected; an id beats a pattern (5.2.33)."""
@@ -38,7 +39,7 @@ class Trigger:
     id: str
     selectors: tuple[Selector, ...]
     watched: frozenset[str]
-    q: q_language.Q | None
+    q: Q | None
     throttling: int
     expires: str | None
 
@@ -69,5 +70,5 @@ def trigger(subscription: Subscription) -> Trigger:
 
 def _selector(selector: EntitySelector, names: dict[str, str]) -> Selector:
     ids = [selector.id] if isinstance(selector.id, str) else selector.id or ()
-    pattern = re2.compile(selector.id_pattern) if selector.id_pattern else None
+    pattern = compile_pattern(selector.id_pattern) if selector.id_pattern else None
     return Selector(type_language.parse(selector.type, names.__getitem__), frozenset(ids), pattern)

@@ -90,7 +90,10 @@ class Deliverer:
             message = await self._message(subscription, delivery.entry, now)
             await self._sender.send(message, timeout / 1000 if timeout else self._timeout)
         except DeliveryFailed as failure:
-            log.info("a notification was not taken", extra={"subscription": subscription.id, "reason": str(failure)})
+            log.info(
+                "a notification was not taken",
+                extra={"subscription": subscription.id, "reason": str(failure)},
+            )
             self._settler.attempt(tenant, subscription.id, now, failed=True)
             raise
         self._settler.attempt(tenant, subscription.id, now, failed=False)

@@ -16,18 +16,18 @@ class HttpSender:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
         self._session = aiohttp.ClientSession(connector=connector, skip_auto_headers=("Accept-Encoding",))
 
-    async def send(self, message: Message, timeout: float) -> None:
+    async def send(self, message: Message, seconds: float) -> None:
         """See `ports.Sender.send`."""
         try:
             async with (
-                asyncio.timeout(timeout),
+                asyncio.timeout(seconds),
                 self._session.post(
                     message.uri, data=message.body, headers=message.headers, allow_redirects=False
                 ) as answer,
             ):
                 await answer.content.read(_ANSWER)
         except TimeoutError as error:
-            raise DeliveryFailed(f"no answer within {timeout:g} s") from error
+            raise DeliveryFailed(f"no answer within {seconds:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DeliveryFailed(f"{type(error).__name__}: {error}") from error
         if not 200 <= answer.status < 300:

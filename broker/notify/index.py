@@ -27,7 +27,9 @@ class Index:
 
     def update(self, changes: SubscriptionChanges) -> None:
         """Takes in what changed."""
-        gone = [*self.subscriptions] if changes.whole else [*changes.gone, *(one.id for one in changes.changed)]
+        gone = (
+            [*self.subscriptions] if changes.whole else [*changes.gone, *(one.id for one in changes.changed)]
+        )
         for subscription_id in gone:
             self._drop(subscription_id)
         for subscription in changes.changed:
@@ -86,6 +88,8 @@ def _keys(subscription: Subscription) -> Iterator[Key]:
         yield from ((None, iri) for iri in watched)
     for selector in body.entities or ():
         if selector.id is not None:
-            yield from ((_ID, one) for one in ([selector.id] if isinstance(selector.id, str) else selector.id))
+            yield from (
+                (_ID, one) for one in ([selector.id] if isinstance(selector.id, str) else selector.id)
+            )
         else:
             yield from ((kind, iri) for kind in selected_types(subscription, selector) for iri in watched)

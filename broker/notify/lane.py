@@ -92,7 +92,7 @@ class Lane:
             self.behind = min(self.behind or delivery.entry.id, delivery.entry.id)
 
     async def refill(self, read: Callable[[str, int], Awaitable[tuple[list[Delivery], str | None]]]) -> None:
-        """Takes on what was left in the outbox. `read` gives deliveries from an id on, and where the rest begins."""
+        """Takes on what was left in the outbox; `read` gives it from an id on, and where the rest begins."""
         start, self.behind, self._refilling = self.behind or "", None, True
         rest: str | None = start
         try:
@@ -165,7 +165,9 @@ class Lane:
 
     def _wait(self) -> None:
         if self._pause is None:
-            self._pause = asyncio.get_running_loop().call_later(self._retry.pause(self._failures), self._resume)
+            self._pause = asyncio.get_running_loop().call_later(
+                self._retry.pause(self._failures), self._resume
+            )
 
     def _resume(self) -> None:
         self._pause = None

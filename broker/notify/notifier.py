@@ -22,7 +22,11 @@ class Notifier:
     """
 
     def __init__(
-        self, indexes: dict[str, Index], subscriptions: SubscriptionStore, outbox: Outbox, deliverer: Deliverer
+        self,
+        indexes: dict[str, Index],
+        subscriptions: SubscriptionStore,
+        outbox: Outbox,
+        deliverer: Deliverer,
     ) -> None:
         self._indexes = indexes
         self._store = subscriptions
@@ -67,7 +71,9 @@ class Notifier:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def adopt(self, inherit: Callable[[], Awaitable[bool]], tenants: Callable[[], Awaitable[list[str]]]) -> None:
+    async def adopt(
+        self, inherit: Callable[[], Awaitable[bool]], tenants: Callable[[], Awaitable[list[str]]]
+    ) -> None:
         """Takes over the entries that `inherit` brings, in order, before anything newer of their entities."""
         async with self._order:
             if await inherit():

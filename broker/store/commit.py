@@ -1,4 +1,4 @@
-"""One group commit: reads the entities of a group, applies its rules, writes everything in one transaction."""
+"""One group commit: reads a group's entities, applies its rules, writes everything in one transaction."""
 
 from typing import Any
 
@@ -59,7 +59,9 @@ class Committer:
 
     async def _write(self, session: AsyncClientSession, tenant: Tenant, writes: list[Write]) -> Plan:
         ids = {write.entity_id for write in writes}
-        cursor = tenant.entities.find({"_id": {"$in": [EPOCH, *ids]}}, session=session, batch_size=len(ids) + 2)
+        cursor = tenant.entities.find(
+            {"_id": {"$in": [EPOCH, *ids]}}, session=session, batch_size=len(ids) + 2
+        )
         epoch, found = read(await cursor.to_list())
         await self._sink.at_epoch(tenant.name, epoch)
         plan = work_out(writes, found, self._sink, self._clock, self._process)
@@ -85,7 +87,10 @@ class Committer:
         """
         throttled = [(entry, due) for entry, due in plan.dues if due.throttling]
         ids = list({due.subscription for _, due in throttled})
-        last = {one["_id"]: one["at"] async for one in tenant.throttles.find({"_id": {"$in": ids}}, session=session)}
+        last = {
+            one["_id"]: one["at"]
+            async for one in tenant.throttles.find({"_id": {"$in": ids}}, session=session)
+        }
         fired = _let_through(throttled, last)
         updates = [UpdateOne({"_id": one}, {"$set": {"at": last[one]}}, upsert=True) for one in fired]
         if updates:
@@ -108,7 +113,7 @@ def _let_through(throttled: list[tuple[Entry, Due]], last: dict[str, int]) -> se
 
 
 async def _finish(session: AsyncClientSession) -> None:
-    """Commits. While the outcome is unknown the commit is asked for again, which is safe (it is idempotent)."""
+    """Commits. While the outcome is unknown it is asked for again, which is safe: it is idempotent."""
     for left in reversed(range(_COMMIT_TRIES)):
         try:
             return await session.commit_transaction()
@@ -141,7 +146,7 @@ def _meaning(error: Exception) -> Exception:
 
 def _code(error: Exception) -> int | None:
     if isinstance(error, BulkWriteError):
-        first = (error.details.get("writeErrors") or [{}])[0]
+        first: dict[str, int] = (error.details.get("writeErrors") or [{}])[0]
         return first.get("code")
     return error.code if isinstance(error, OperationFailure) else None
 

@@ -32,12 +32,16 @@ class MongoEntities:
         with reported():
             return await reads.get(entity_id)
 
-    async def find(self, tenant: str, query: Query) -> list[Entity]:
-        """See `ports.EntityStore.find`: in the order of their ids, one page."""
+    async def known(self, tenant: str) -> None:
+        """See `ports.EntityStore.known`."""
+        await self._tenants.get(tenant)
+
+    async def find(self, tenant: str, query: Query, *, one_more: bool = False) -> list[Entity]:
+        """See `ports.EntityStore.find`."""
         entities = (await self._tenants.get(tenant)).entities
         cursor = entities.find(
-            to_filter(query), sort=[("_id", 1)], skip=query.offset, limit=query.limit,
-            batch_size=query.limit + 1, max_time_ms=self._timeout_ms,
+            to_filter(query), sort=[("_id", 1)], skip=query.offset, limit=query.limit + one_more,
+            batch_size=query.limit + 2, max_time_ms=self._timeout_ms,
         )  # fmt: skip
         with reported():
             return [decode_entity(document) for document in await cursor.to_list()]
@@ -55,4 +59,3 @@ class MongoEntities:
     async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule]]) -> list[Any]:
         """See `ports.EntityStore.change_many`."""
         return await self._writer.change_many(tenant, changes)
-

@@ -20,9 +20,13 @@ SCOPE = "scope"  # the name under which an entity's scopes are recorded (4.18)
 def records(
     change: Change, stamp: int, new: list[tuple[str, Instance]], gone: list[tuple[str, Instance]]
 ) -> list[Document]:
-    """The documents that record a change: the instances written, the deletions, and the scopes if they changed."""
-    documents = [_record(change.id, codec.key(iri), one, stamp, n) for n, (iri, one) in enumerate([*new, *gone])]
-    before, after = (None if entity is None else entity.get("scope") for entity in (change.before, change.after))
+    """The documents that record a change: instances written, deletions, and the scopes if they changed."""
+    documents = [
+        _record(change.id, codec.key(iri), one, stamp, n) for n, (iri, one) in enumerate([*new, *gone])
+    ]
+    before, after = (
+        None if entity is None else entity.get("scope") for entity in (change.before, change.after)
+    )
     if before is not after:
         documents.append(_record(change.id, SCOPE, {"type": "Property", "value": after or []}, stamp, 0))
     return documents

@@ -45,14 +45,18 @@ class MongoOutbox:
         """See `ports.Outbox.blocked`."""
         outbox = (await self._tenants.obtain(tenant)).outbox
         ids = list({entry.entity["id"] for entry in entries})
-        others = outbox.find({"e": {"$in": ids}, "by": {"$ne": self._process}}, {"e": 1, "stamp": 1, "due": 1})
+        others = outbox.find(
+            {"e": {"$in": ids}, "by": {"$ne": self._process}}, {"e": 1, "stamp": 1, "due": 1}
+        )
         with reported():
             found = await others.to_list()
         return {
             entry.id
             for entry in entries
             for other in found
-            if other["e"] == entry.entity["id"] and other["stamp"] < entry.stamp and entry.due & set(other["due"])
+            if other["e"] == entry.entity["id"]
+            and other["stamp"] < entry.stamp
+            and entry.due & set(other["due"])
         }
 
     async def settle(self, tenant: str, settled: Settled) -> None:
@@ -76,11 +80,15 @@ async def _settle(handle: Tenant, settled: Settled) -> None:
     if settled.given_up:
         await handle.undelivered.insert_many([_undelivered(*one) for one in settled.given_up])
     operations: list[Any] = [DeleteOne({"_id": one}) for one in settled.finished]
-    operations += [UpdateOne({"_id": one}, {"$pull": {"due": {"$in": who}}}) for one, who in settled.told.items()]
+    operations += [
+        UpdateOne({"_id": one}, {"$pull": {"due": {"$in": who}}}) for one, who in settled.told.items()
+    ]
     if operations:
         await handle.outbox.bulk_write(operations, ordered=False)
     if settled.tallies:
-        tallies = [UpdateOne({"_id": one}, _increase(tally), upsert=True) for one, tally in settled.tallies.items()]
+        tallies = [
+            UpdateOne({"_id": one}, _increase(tally), upsert=True) for one, tally in settled.tallies.items()
+        ]
         await handle.tallies.bulk_write(tallies, ordered=False)
 
 
@@ -91,7 +99,11 @@ def _undelivered(entry: Entry, subscription: str, reason: str) -> Document:
 
 def _increase(tally: Tally) -> Document:
     update: Document = {"$inc": {"sent": tally.sent, "failed": tally.failed}}
-    times = {"notification": tally.last_notification, "success": tally.last_success, "failure": tally.last_failure}
+    times = {
+        "notification": tally.last_notification,
+        "success": tally.last_success,
+        "failure": tally.last_failure,
+    }
     if latest := {name: at for name, at in times.items() if at}:
         update["$max"] = latest
     return update

@@ -47,11 +47,14 @@ def read(documents: list[Document]) -> tuple[int, dict[str, Stored]]:
             epoch = document["n"]
         else:
             rev, by = document["rev"], document["by"]
-            found[document["_id"]] = Stored(codec.decode_entity(document), rev, by)
+            entity = codec.decode_entity(document)
+            found[entity["id"]] = Stored(entity, rev, by)
     return epoch, found
 
 
-def work_out(writes: list[Write], found: dict[str, Stored], sink: ChangeSink, clock: Clock, process: str) -> Plan:
+def work_out(
+    writes: list[Write], found: dict[str, Stored], sink: ChangeSink, clock: Clock, process: str
+) -> Plan:
     """Applies each write's rule in order. A write whose rule fails, fails alone."""
     plan = Plan()
     now: dict[str, Stored] = {}
@@ -61,7 +64,9 @@ def work_out(writes: list[Write], found: dict[str, Stored], sink: ChangeSink, cl
         stamp = clock(state.rev + 1)
         try:
             plan.outcomes.append(_apply(write, state, stamp, sink, plan, process))
-        except Exception as error:  # the requester's mistake, or a fault of ours that must not reach the others
+        except (
+            Exception
+        ) as error:  # the requester's mistake, or a fault of ours that must not reach the others
             plan.outcomes.append(error if isinstance(error, NgsiLdError) else _fault(error))
     for entity_id, state in now.items():
         if (operation := _operation(entity_id, found[entity_id].entity, state, process)) is not None:
@@ -111,7 +116,9 @@ def _catalogued(change: Change) -> Operation | None:
         facts["scope"] = after["scope"]
     attrs = {"$each": [codec.key(iri) for iri in after["attrs"]]}
     return UpdateOne(
-        {"_id": change.id}, {"$set": facts, "$addToSet": {"attrs": attrs}, "$unset": {"deletedAt": 1}}, upsert=True
+        {"_id": change.id},
+        {"$set": facts, "$addToSet": {"attrs": attrs}, "$unset": {"deletedAt": 1}},
+        upsert=True,
     )
 
 

@@ -5,7 +5,6 @@ So each process records its sessions under a lease; whoever learns of its death 
 over its entries in the outbox.
 """
 
-import asyncio
 import time
 from typing import Any
 
@@ -13,6 +12,7 @@ from bson import Binary
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from broker.store.errors import reported
 from broker.store.tenants import Collection, Tenants
 
 Client = AsyncMongoClient[dict[str, Any]]
@@ -32,37 +32,49 @@ class Processes:
         """Records this process and its sessions."""
         ids = [session.session_id["id"] for session in sessions]
         document = {"_id": self._process, "sessions": ids, "until": time.time() + self._lease}
-        await self._list.replace_one({"_id": self._process}, document, upsert=True)
+        with reported():
+            await self._list.replace_one({"_id": self._process}, document, upsert=True)
 
     async def renew(self) -> bool:
         """Renews the lease. False: it ran out, and others may have taken over."""
         alive = {"_id": self._process, "until": {"$gt": time.time()}}
-        found = await self._list.update_one(alive, {"$set": {"until": time.time() + self._lease}})
+        with reported():
+            found = await self._list.update_one(alive, {"$set": {"until": time.time() + self._lease}})
         return found.matched_count == 1
 
     async def leave(self) -> None:
         """Gives the lease up; others take over what is left in the outbox."""
-        await self._list.update_one({"_id": self._process}, {"$set": {"until": _GONE}})
+        with reported():
+            await self._list.update_one({"_id": self._process}, {"$set": {"until": _GONE}})
 
     async def inherit(self, tenants: Tenants) -> bool:
         """Takes over from the processes whose lease ran out; True if there was anything.
 
         Two heirs of one process share what they find; one that dies in the middle leaves the rest to others.
         """
-        dead = await self._list.find({"until": {"$lt": time.time()}, "_id": {"$ne": self._process}}).to_list()
+        with reported():
+            dead = await self._list.find(
+                {"until": {"$lt": time.time()}, "_id": {"$ne": self._process}}
+            ).to_list()
+            return any([await self._inherit(one, tenants) for one in dead])
+
+    async def _inherit(self, dead: dict[str, Any], tenants: Tenants) -> bool:
+        await _end_sessions(self._client, dead["sessions"])
         moved = 0
-        for one in dead:
-            await _end_sessions(self._client, one["sessions"])
-            for name in await tenants.names():
-                outbox = (await tenants.obtain(name)).outbox
-                moved += (await outbox.update_many({"by": one["_id"]}, {"$set": {"by": self._process}})).modified_count
-            await self._list.delete_one({"_id": one["_id"]})
+        for name in await tenants.names():
+            outbox = (await tenants.obtain(name)).outbox
+            moved += (
+                await outbox.update_many({"by": dead["_id"]}, {"$set": {"by": self._process}})
+            ).modified_count
+        await self._list.delete_one({"_id": dead["_id"]})
         return moved > 0
 
 
 async def end_process(client: Client, prefix: str, process_id: str) -> None:
     """Ends the sessions of a process that is known to be dead, and its lease, so that others take over."""
-    found = await _collection(client, prefix).find_one_and_update({"_id": process_id}, {"$set": {"until": _GONE}})
+    found = await _collection(client, prefix).find_one_and_update(
+        {"_id": process_id}, {"$set": {"until": _GONE}}
+    )
     if found is not None:
         await _end_sessions(client, found["sessions"])
 
@@ -74,10 +86,3 @@ async def _end_sessions(client: Client, ids: list[bytes]) -> None:
 
 def _collection(client: Client, prefix: str) -> Collection:
     return client[prefix]["processes"]
-
-
-async def keep(processes: Processes, lease: float) -> None:
-    """Renews the lease for as long as it is awaited."""
-    while True:
-        await asyncio.sleep(lease / 3)
-        await processes.renew()

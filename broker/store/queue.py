@@ -14,7 +14,9 @@ class Write:
 
     __slots__ = ("answer", "born", "entity_id", "place", "rule", "tenant")
 
-    def __init__(self, tenant: str, entity_id: str, rule: Rule, born: float, answer: "Answer", place: int) -> None:
+    def __init__(
+        self, tenant: str, entity_id: str, rule: Rule, born: float, answer: "Answer", place: int
+    ) -> None:
         self.tenant = tenant
         self.entity_id = entity_id
         self.rule = rule

@@ -63,6 +63,8 @@ class Reads:
 
     async def _fetch(self, ids: list[str]) -> dict[str, Entity]:
         # The `type` keeps out the bookkeeping that lies beside the entities.
-        cursor = self._entities.find({"_id": {"$in": ids}, "type": {"$exists": True}}, batch_size=len(ids) + 1)
+        cursor = self._entities.find(
+            {"_id": {"$in": ids}, "type": {"$exists": True}}, batch_size=len(ids) + 1
+        )
         entities = map(decode_entity, await cursor.to_list())
         return {entity["id"]: entity for entity in entities}

@@ -53,6 +53,7 @@ def _client(port: int, credentials: Credentials | None = None) -> _Client:
         port,
         directConnection=True,
         serverSelectionTimeoutMS=5000,
+        serverMonitoringMode="poll",  # it lives for a moment: a stream of heartbeats would only be cut off
         username=user,
         password=password,
     )

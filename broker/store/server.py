@@ -16,9 +16,13 @@ class ServerUnfitError(Exception):
 
 def connect(uri: str) -> _Client:
     """A client that waits a few seconds for a primary unless the URI says how long; errors hide the URI."""
-    patience: Any = {} if "serverselectiontimeoutms" in uri.lower() else {"serverSelectionTimeoutMS": 5000}
+    options: dict[str, Any] = {
+        "serverMonitoringMode": "poll"
+    }  # mostly idle: it needs no stream of heartbeats
+    if "serverselectiontimeoutms" not in uri.lower():
+        options["serverSelectionTimeoutMS"] = 5000
     try:
-        return AsyncMongoClient(uri, **patience)
+        return AsyncMongoClient(uri, **options)
     except (PyMongoError, ValueError) as error:
         # The driver's own words may quote a part of the password, when it holds an unescaped sign.
         raise ServerUnfitError(

@@ -104,7 +104,9 @@ class MongoSubscriptions:
         gone = set(ids) - {one["_id"] for one in found}
         return SubscriptionChanges(newest, [*map(_subscription, found)], sorted(gone))
 
-    async def _find(self, tenant: str, wanted: Document, limit: int, offset: int) -> list[tuple[Subscription, Tally]]:
+    async def _find(
+        self, tenant: str, wanted: Document, limit: int, offset: int
+    ) -> list[tuple[Subscription, Tally]]:
         handle = await self._tenants.get(tenant)
         with reported():
             cursor = handle.subscriptions.find(wanted, sort=[("_id", 1)], limit=limit, skip=offset)
@@ -114,14 +116,17 @@ class MongoSubscriptions:
         return [(_subscription(one), _tally(tallies.get(one["_id"], {}))) for one in documents]
 
     async def _change(self, tenant: Tenant, subscription_id: str, apply: Apply) -> None:
-        """Applies a change, bumps the epoch and logs it, in one transaction that is tried again if it conflicts."""
+        """Applies a change, bumps the epoch and logs it, in one transaction; tried again if it conflicts."""
 
         async def all_of_it(session: AsyncClientSession) -> None:
             await apply(session)
             epoch = await tenant.entities.find_one_and_update(
                 {"_id": EPOCH}, {"$inc": {"n": 1}}, return_document=ReturnDocument.AFTER, session=session
             )
-            await tenant.subscription_log.insert_one({"_id": epoch["n"], "s": subscription_id}, session=session)
+            assert epoch is not None, "the epoch is made with the tenant"
+            await tenant.subscription_log.insert_one(
+                {"_id": epoch["n"], "s": subscription_id}, session=session
+            )
             await tenant.subscription_log.delete_one({"_id": epoch["n"] - _LOGGED}, session=session)
 
         with reported():

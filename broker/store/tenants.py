@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import CollectionInvalid
 
 from broker.core.errors import NonexistentTenant
+from broker.store.errors import reported
 
 Collection = AsyncCollection[dict[str, Any]]
 Database = AsyncDatabase[dict[str, Any]]
@@ -20,7 +22,10 @@ DEFAULT = ""
 EPOCH = "epoch"  # the id of the document beside the entities that subscription changes bump
 _PLAIN = re.compile(r"[a-z0-9_\-]{1,30}")
 _INDEXES = {
-    "entities": [IndexModel([("type", ASCENDING), ("_id", ASCENDING)]), IndexModel([("scope", ASCENDING)], sparse=True)],
+    "entities": [
+        IndexModel([("type", ASCENDING), ("_id", ASCENDING)]),
+        IndexModel([("scope", ASCENDING)], sparse=True),
+    ],
     "evolutions": [IndexModel([("type", ASCENDING), ("_id", ASCENDING)])],
     "outbox": [IndexModel([("by", ASCENDING), ("_id", ASCENDING)]), IndexModel([("e", ASCENDING)])],
 }
@@ -61,8 +66,9 @@ class Tenants:
         """The tenant of this name; NonexistentTenant if it has never been written to."""
         if (known := self._known.get(name)) is not None:
             return known
-        if name != DEFAULT and await self._list().find_one({"_id": name}) is None:
-            raise NonexistentTenant(f"there is no tenant {name!r}")
+        with reported():
+            if name != DEFAULT and await self._list().find_one({"_id": name}) is None:
+                raise NonexistentTenant(f"there is no tenant {name!r}")
         return await self.obtain(name)
 
     async def obtain(self, name: str) -> Tenant:
@@ -71,7 +77,8 @@ class Tenants:
             return known
         async with self._creating:
             if name not in self._known:
-                self._known[name] = await self._make(name)
+                with reported():
+                    self._known[name] = await self._make(name)
         return self._known[name]
 
     async def names(self) -> list[str]:
@@ -85,7 +92,7 @@ class Tenants:
         database = self._client[database_name(self._prefix, name)]
         await _create_collections(database)
         await self._list().update_one({"_id": name}, {"$setOnInsert": {"_id": name}}, upsert=True)
-        # Losing one of these costs a duplicate or a count, never a notification: no need to wait for the journal.
+        # Losing one of these costs a duplicate or a count, never a notification: no wait for the journal.
         relaxed = WriteConcern(w=1)
         return Tenant(
             name,
@@ -122,8 +129,8 @@ async def _create_collections(database: Database) -> None:
 
 
 async def _create(database: Database, name: str) -> None:
-    clustered = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}} if name == "history" else {}
-    try:
+    clustered: dict[str, Any] = (
+        {"clusteredIndex": {"key": {"_id": 1}, "unique": True}} if name == "history" else {}
+    )
+    with suppress(CollectionInvalid):  # another process was first: just what was wanted
         await database.create_collection(name, **clustered)
-    except CollectionInvalid:
-        pass  # another process was first: just what was wanted

@@ -13,7 +13,6 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import PyMongoError
 
 from broker.core.entity.update import Rule
 from broker.core.errors import BadRequestData, Unavailable
@@ -90,8 +89,8 @@ class Writer:
         kept_back: set[str] = set()
         try:
             await self._settle(session, await self._tenants.obtain(tenant), writes, kept_back)
-        except PyMongoError as error:
-            _fail(writes, Unavailable(f"the database is away: {type(error).__name__}"))
+        except Unavailable as error:
+            _fail(writes, error)
         except Exception as error:
             log.exception("a commit failed in an unforeseen way")
             _fail(writes, error)
@@ -121,7 +120,12 @@ class Writer:
                 write.settle(outcome)
 
     async def _part(
-        self, session: AsyncClientSession, tenant: Tenant, writes: list[Write], kept_back: set[str], why: Exception
+        self,
+        session: AsyncClientSession,
+        tenant: Tenant,
+        writes: list[Write],
+        kept_back: set[str],
+        why: Exception,
     ) -> None:
         """Splits a group, by entity as long as there are several."""
         self._size = max(1, len(writes) // 2)
@@ -141,7 +145,9 @@ class Writer:
         """Puts writes back for a moment; gives those up that have been at it for too long."""
         loop = asyncio.get_running_loop()
         late = [write for write in writes if loop.time() - write.born > _PATIENCE]
-        _fail(late, Unavailable(f"the write could not be committed in {_PATIENCE:.0f} s: {type(why).__name__}"))
+        _fail(
+            late, Unavailable(f"the write could not be committed in {_PATIENCE:.0f} s: {type(why).__name__}")
+        )
         if again := [write for write in writes if loop.time() - write.born <= _PATIENCE]:
             ids = {write.entity_id for write in again}
             kept_back |= ids

@@ -57,7 +57,13 @@ def main() -> int:
     try:
         asyncio.run(run(options(), console))
     except DemoError as error:
-        console.print(f"The demonstration can't go on: {error}", style="red", markup=False, highlight=False)
+        console.print(
+            f"The demonstration can't go on: {error}",
+            style="red",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("Stopped.")

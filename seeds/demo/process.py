@@ -17,7 +17,7 @@ import aiohttp
 from seeds.demo.client import DemoError
 
 HOST = "127.0.0.1"
-START_LIMIT, STOP_LIMIT = 60.0, 20.0  # seconds
+START_LIMIT, STOP_LIMIT = 30.0, 20.0  # seconds
 
 
 @asynccontextmanager

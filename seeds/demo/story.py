@@ -52,9 +52,10 @@ async def a_broker(options: Options, console: Console) -> AsyncIterator[str]:
     if options.broker:
         yield options.broker
         return
+    console.print("Starting a broker of our own.")
     began = monotonic()
     async with process.broker() as url:
-        console.print(f"A broker of our own, ready in {monotonic() - began:.1f} s at {url}")
+        console.print(f"It was ready in {monotonic() - began:.1f} s, at {url}", highlight=False)
         yield url
         console.print("Stopping the broker.")
 

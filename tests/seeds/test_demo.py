@@ -69,7 +69,7 @@ def test_an_interrupted_demonstration_leaves_nothing_running() -> None:
     demo = subprocess.Popen(DEMO, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert demo.stdout is not None
     with demo.stdout:
-        address = next(line.split()[-1] for line in demo.stdout if "ready in" in line)
+        address = next(line.split()[-1] for line in demo.stdout if "was ready" in line)
         demo.send_signal(signal.SIGINT)
         said = demo.stdout.read()
     assert demo.wait(timeout=60) == 130

@@ -16,8 +16,11 @@ def is_geometry(value: Json) -> bool:
 def check(value: Json, path: str) -> None:
     """Raises BadRequestData unless the value is a well-formed geometry of a supported type."""
     if not isinstance(value, dict) or value.get("type") not in GEOMETRIES:
-        raise BadRequestData(f"{path}: expected a GeoJSON geometry, of a type among {', '.join(sorted(GEOMETRIES))}")
-    kind, coordinates = value["type"], value.get("coordinates")
+        raise BadRequestData(
+            f"{path}: expected a GeoJSON geometry, of a type among {', '.join(sorted(GEOMETRIES))}"
+        )
+    kind = value["type"]
+    coordinates: Json = value.get("coordinates")
     if not _is_nested(coordinates, _DEPTH[kind]):
         raise BadRequestData(f"{path}.coordinates: expected the coordinates of a {kind}")
     if kind == "LineString" and len(coordinates) < 2:

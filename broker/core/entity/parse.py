@@ -170,7 +170,9 @@ def _member(found: Instance, kind: Kind | None, name: str, value: Json, path: st
     elif name == "expiresAt":
         raise BadRequestData(f"{where}: transient attributes are not supported yet")
     elif name in RESERVED:
-        raise BadRequestData(f"{where}: not allowed in a {kind.type if kind else 'fragment without its type'}")
+        raise BadRequestData(
+            f"{where}: not allowed in a {kind.type if kind else 'fragment without its type'}"
+        )
     else:
         iri = attribute_name(name, reading.context)
         found.setdefault("attrs", {})[iri] = attribute(where, value, reading)
@@ -203,7 +205,9 @@ def _geometry(value: Json, path: str, _: Reading) -> Json:
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError as error:
-            raise BadRequestData(f"{path}: expected a GeoJSON geometry, and this string holds no JSON") from error
+            raise BadRequestData(
+                f"{path}: expected a GeoJSON geometry, and this string holds no JSON"
+            ) from error
     geometry.check(value, path)
     return value
 
@@ -216,7 +220,9 @@ def _object(value: Json, path: str, _: Reading) -> Json:
 
 def _language_map(value: Json, path: str, _: Reading) -> Json:
     if not isinstance(value, dict) or not all(map(_is_words, value.values())):
-        raise BadRequestData(f"{path}: expected an object of language tags, each with a string or an array of strings")
+        raise BadRequestData(
+            f"{path}: expected an object of language tags, each with a string or an array of strings"
+        )
     return value
 
 
@@ -280,7 +286,9 @@ def _scope(doc: dict[str, Json]) -> list[str] | None:
 
 def _is_scope(text: Json) -> bool:
     """4.18: levels, each beginning with a letter; a leading slash may be left out."""
-    return isinstance(text, str) and all(":" not in level and is_name(level) for level in text.removeprefix("/").split("/"))
+    return isinstance(text, str) and all(
+        ":" not in level and is_name(level) for level in text.removeprefix("/").split("/")
+    )
 
 
 def _uri(value: Json, path: str) -> str:

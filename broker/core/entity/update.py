@@ -80,7 +80,9 @@ def append(entity_id: str, fragment: Fragment, *, overwrite: bool = True) -> Rul
             if len(writes[iri]) == len(instances):
                 result.updated.append(iri)
             else:
-                result.not_updated.append((iri, "the attribute exists already, and noOverwrite was asked for"))
+                result.not_updated.append(
+                    (iri, "the attribute exists already, and noOverwrite was asked for")
+                )
         scope = fragment.scope
         if scope and not overwrite:
             scope = list(dict.fromkeys([*entity.get("scope", ()), *scope]))
@@ -174,7 +176,8 @@ def _found(before: Entity | None, entity_id: str) -> Entity:
 
 
 def _instance_of(entity: Entity, iri: str, dataset: str | None) -> Instance:
-    for one in entity["attrs"].get(iri, ()):
+    instances: list[Instance] = entity["attrs"].get(iri, [])
+    for one in instances:
         if one.get("datasetId") == dataset:
             return one
     which = f"instance {dataset}" if dataset else "default instance"
@@ -193,7 +196,9 @@ def _replaced(before: Entity, entity: Entity, now: str) -> Entity:
     return {**entity, "createdAt": before["createdAt"], "modifiedAt": now, "attrs": attrs}
 
 
-def _written(entity: Entity, writes: Attributes, types: list[str], scope: list[str] | None, now: str) -> Entity:
+def _written(
+    entity: Entity, writes: Attributes, types: list[str], scope: list[str] | None, now: str
+) -> Entity:
     attrs = dict(entity["attrs"])
     for iri, instances in writes.items():
         if instances:
@@ -208,7 +213,9 @@ def _written(entity: Entity, writes: Attributes, types: list[str], scope: list[s
     return after
 
 
-def _merged(old: Iterable[Instance], new: Iterable[Instance], now: str, *, keep: bool = True) -> list[Instance]:
+def _merged(
+    old: Iterable[Instance], new: Iterable[Instance], now: str, *, keep: bool = True
+) -> list[Instance]:
     """The instances of an attribute after `new` ones came: same datasetId replaces, a Null deletes."""
     merged = {one.get("datasetId"): one for one in old}
     created = {dataset: one["createdAt"] for dataset, one in merged.items()}

@@ -15,7 +15,9 @@ class Context:
 
     __slots__ = ("_compacted", "_expanded", "_inverse", "_prefixes", "_terms", "_vocab", "source")
 
-    def __init__(self, source: Json, terms: Mapping[str, str], prefixes: Mapping[str, str], vocab: str) -> None:
+    def __init__(
+        self, source: Json, terms: Mapping[str, str], prefixes: Mapping[str, str], vocab: str
+    ) -> None:
         self.source = source
         self._terms = terms
         self._vocab = vocab

@@ -39,7 +39,12 @@ Feature FeatureCollection GeometryCollection LineString MultiLineString MultiPoi
 Polygon geometry geometryProperty properties
 """.split()
 # Terms whose IRI has another last part than the term.
-_RENAMED = {"containedBy": "isContainedBy", "entityMap": "hasEntityMap", "joinLevel": "hasJoinLevel", "key": "hasKey"}
+_RENAMED = {
+    "containedBy": "isContainedBy",
+    "entityMap": "hasEntityMap",
+    "joinLevel": "hasJoinLevel",
+    "key": "hasKey",
+}
 _HAS = {
     "dataset": {"@id": "hasDataset", "@container": "@index"},
     "json": {"@id": "hasJSON", "@type": "@json"},

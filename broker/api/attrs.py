@@ -1,0 +1,74 @@
+"""/entities/{entityId}/attrs (clauses 6.6 and 6.7)."""
+
+from aiohttp import web
+
+from broker.api import params as p
+from broker.api import reply
+from broker.api.call import Call
+from broker.api.entities import entity_id
+from broker.core.entity import parse, update
+from broker.core.entity.parse import Reading
+from broker.core.entity.update import UpdateResult
+from broker.core.errors import BadRequestData
+from broker.core.uri import is_uri
+from broker.operations import entities as operations
+
+
+async def append_attrs(call: Call) -> web.Response:
+    """6.6.3.1 POST /entities/{entityId}/attrs/."""
+    p.allow(call.params, ("options", "type"))
+    overwrite = "noOverwrite" not in p.options(call.params, ("noOverwrite",))
+    target = entity_id(call)
+    doc, context = await call.body()
+    fragment, gate = parse.fragment(doc, Reading(context)), p.type_gate(call.params, context)
+    result = await operations.append_attrs(
+        call.broker, call.tenant, target, fragment, overwrite=overwrite, gate=gate
+    )
+    return _updated(result)
+
+
+async def update_attrs(call: Call) -> web.Response:
+    """6.6.3.2 PATCH /entities/{entityId}/attrs/."""
+    p.allow(call.params, ("type",))
+    target = entity_id(call)
+    doc, context = await call.body()
+    fragment, gate = parse.fragment(doc, Reading(context, nulls=True)), p.type_gate(call.params, context)
+    return _updated(await operations.update_attrs(call.broker, call.tenant, target, fragment, gate))
+
+
+async def partial_update_attr(call: Call) -> web.Response:
+    """6.7.3.1 PATCH /entities/{entityId}/attrs/{attrId}."""
+    p.allow(call.params, ("type",))
+    target = entity_id(call)
+    doc, context = await call.body()
+    if call.path[1] == "scope":
+        raise BadRequestData("scope: cannot be partially updated")
+    iri = parse.attribute_name(call.path[1], context)
+    fragment = parse.partial(call.path[1], doc, Reading(context, nulls=True))
+    gate = p.type_gate(call.params, context)
+    await operations.partial_update_attr(call.broker, call.tenant, target, iri, fragment, gate)
+    return reply.nothing()
+
+
+async def delete_attr(call: Call) -> web.Response:
+    """6.7.3.2 DELETE /entities/{entityId}/attrs/{attrId}."""
+    p.allow(call.params, ("type", "datasetId", "deleteAll"))
+    target, context = entity_id(call), await call.context()
+    dataset = call.params.get("datasetId")
+    if dataset not in (None, "@none") and not is_uri(dataset):
+        raise BadRequestData("datasetId: expected a URI or @none")
+    if call.path[1] == "scope":
+        rule = update.delete_scope(target)
+    else:
+        iri = parse.attribute_name(call.path[1], context)
+        delete_all = p.flag(call.params, "deleteAll")
+        rule = update.delete_attr(target, iri, None if dataset == "@none" else dataset, delete_all=delete_all)
+    await operations.delete_attr(call.broker, call.tenant, target, rule, p.type_gate(call.params, context))
+    return reply.nothing()
+
+
+def _updated(result: UpdateResult) -> web.Response:
+    if not result.not_updated:
+        return reply.nothing()
+    failed = [{"attributeName": name, "reason": reason} for name, reason in result.not_updated]
+    return reply.plain(207, {"updated": result.updated, "notUpdated": failed})

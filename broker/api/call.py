@@ -1,0 +1,156 @@
+"""A request as the handlers see it: who asks, in which names, with what (clauses 6.3.4, 6.3.5, 6.3.14)."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import orjson
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from broker.api.accept import LD_JSON, negotiate
+from broker.api.params import Params, read_params
+from broker.api.problem import HttpError, TooLarge
+from broker.core import Json
+from broker.core.errors import BadRequestData, InvalidRequest
+from broker.core.jsonld.context import Context
+from broker.ports import Broker
+
+JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
+_LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[\w!#$&+\-.^`|~]+\*?\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
+_REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]+))', re.IGNORECASE)
+_TENANT = re.compile(r"[\w.:\-]{1,256}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `path` holds the variable parts of the path, decoded."""
+
+    broker: Broker
+    http: web.BaseRequest
+    path: tuple[str, ...]
+    params: Params
+    tenant: str
+
+    @property
+    def accept(self) -> str:
+        """The media type to answer with."""
+        return negotiate(self.http.headers.get("Accept"))
+
+    async def context(self) -> Context:
+        """The @context of a request without a body: that of its Link header, or the core."""
+        link = self.http.headers.getall("Link", None)
+        if link is None:
+            return self.broker.contexts.core
+        return await self.broker.contexts.resolve(linked_context(", ".join(link)))
+
+    async def body(self) -> tuple[Json, Context]:
+        """The JSON body without its @context, and the context that its names are of (6.3.5)."""
+        media = content_type(self.http)
+        doc = await read_json(self.http, self.broker.limits.depth)
+        if media == LD_JSON:
+            if "Link" in self.http.headers:
+                raise BadRequestData(
+                    "Link: not allowed beside application/ld+json, whose @context is in the body"
+                )
+            if not isinstance(doc, dict) or "@context" not in doc:
+                raise BadRequestData("@context: expected in the body of application/ld+json")
+            return doc, await self.broker.contexts.resolve(doc.pop("@context"))
+        refuse_inline_context(doc)
+        return doc, await self.context()
+
+    async def bodies(self, *, plain: bool = False) -> tuple[list[Json], list[Context | Exception]]:
+        """The items of a JSON array, and the context of each: its own in application/ld+json (6.3.5).
+
+        `plain`: the items are no JSON-LD, only ids.
+        """
+        media = content_type(self.http)
+        docs = await read_json(self.http, self.broker.limits.depth)
+        if not isinstance(docs, list) or not docs:
+            raise BadRequestData("body: expected an array of at least one item")
+        if media == LD_JSON and not plain:
+            if "Link" in self.http.headers:
+                raise BadRequestData(
+                    "Link: not allowed beside application/ld+json, whose @context is in the body"
+                )
+            return docs, [await self._own_context(doc) for doc in docs]
+        for doc in docs:
+            refuse_inline_context(doc)
+        return docs, [await self.context()] * len(docs)
+
+    async def _own_context(self, doc: Json) -> Context | Exception:
+        if not isinstance(doc, dict) or "@context" not in doc:
+            return BadRequestData("@context: expected in each item of application/ld+json")
+        try:
+            return await self.broker.contexts.resolve(doc.pop("@context"))
+        except Exception as error:
+            return error
+
+
+def new_call(broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query: str) -> Call:
+    """The call of a request whose route is known."""
+    tenant = http.headers.get("NGSILD-Tenant", "")
+    if tenant and not _TENANT.fullmatch(tenant):
+        raise BadRequestData("NGSILD-Tenant: expected letters, digits and the characters _ . : -")
+    if any("%" in part for part in path):
+        path = tuple(map(unquote, path))
+    return Call(broker, http, path, read_params(query), tenant)
+
+
+def content_type(http: web.BaseRequest) -> str:
+    """The media type of the body; 415 if it is none of JSON's."""
+    media = http.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if media in ("application/json", LD_JSON):
+        return media
+    if media == "application/merge-patch+json" and http.method == "PATCH":
+        return "application/json"
+    raise HttpError(415)
+
+
+async def read_json(http: web.BaseRequest, depth: int) -> Json:
+    """The body as JSON. InvalidRequest if it is none; BadRequestData if it is nested too deeply."""
+    try:
+        text = await http.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise TooLarge("body: larger than this broker takes") from error
+    except HttpProcessingError as error:
+        raise InvalidRequest(f"body: {error.message}") from error
+    if text.count(b"[") + text.count(b"{") > depth and _depth(text) > depth:
+        raise BadRequestData(f"body: nested deeper than {depth} levels")
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"body: expected JSON: {error}") from error
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NOT_BRACKETS = re.compile(rb"[^\[\]{}]+")
+
+
+def _depth(text: bytes) -> int:
+    deepest = level = 0
+    for bracket in _NOT_BRACKETS.sub(b"", _STRINGS.sub(b"", text)):
+        level += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, level)
+    return deepest
+
+
+def refuse_inline_context(doc: Json) -> None:
+    """6.3.5: application/json takes its @context from the Link header only."""
+    if isinstance(doc, dict) and "@context" in doc:
+        raise BadRequestData(
+            "@context: not allowed in application/json; use application/ld+json or a Link header"
+        )
+
+
+def linked_context(header: str) -> str | None:
+    """The URL of the one Link with JSON-LD's relation; None if there is none (6.3.5)."""
+    urls = [url for url, params in _LINK.findall(header) if _relation(params) == JSONLD_REL]
+    if len(urls) > 1:
+        raise BadRequestData("Link: expected one @context at most")
+    return urls[0] if urls else None
+
+
+def _relation(params: str) -> str | None:
+    found = _REL.search(params)
+    return (found[1] or found[2]) if found else None

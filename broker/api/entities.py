@@ -1,0 +1,60 @@
+"""/entities (clauses 6.4 and 6.5)."""
+
+from aiohttp import web
+
+from broker.api import params as p
+from broker.api import reply
+from broker.api.call import Call
+from broker.core.entity import parse
+from broker.core.entity.view import view
+from broker.core.errors import BadRequestData, ResourceNotFound
+from broker.core.uri import is_uri
+from broker.operations import entities as operations
+
+
+async def create_entity(call: Call) -> web.Response:
+    """6.4.3.1 POST /entities."""
+    p.allow(call.params)
+    doc, context = await call.body()
+    entity = parse.entity(doc, context)
+    await operations.create_entity(call.broker, call.tenant, entity)
+    return reply.created(f"/ngsi-ld/v1/entities/{entity['id']}")
+
+
+async def query_entities(call: Call) -> web.Response:
+    """6.4.3.2 GET /entities."""
+    p.allow(call.params, p.SELECTION, p.PAGE, p.VIEW)
+    _ = call.accept
+    context = await call.context()
+    query = p.read_query(call.params, context, call.broker.limits)
+    shape = p.read_view(call.params, context)
+    found, count, more = await operations.query_entities(call.broker, call.tenant, query)
+    pages = reply.page_links(call, query.limit, query.offset, more)
+    return reply.many(call, [view(one, context, shape) for one in found], context, count, pages)
+
+
+async def retrieve_entity(call: Call) -> web.Response:
+    """6.5.3.1 GET /entities/{entityId}."""
+    p.allow(call.params, p.VIEW, ("type",))
+    _ = call.accept
+    context = await call.context()
+    shape, gate = p.read_view(call.params, context), p.type_gate(call.params, context)
+    entity = await operations.retrieve_entity(call.broker, call.tenant, entity_id(call), gate)
+    if shape.attrs and not any(iri in entity["attrs"] for iri in shape.attrs):
+        raise ResourceNotFound(f"{entity['id']} has none of the attributes asked for")
+    return reply.one(call, view(entity, context, shape), context)
+
+
+async def delete_entity(call: Call) -> web.Response:
+    """6.5.3.2 DELETE /entities/{entityId}."""
+    p.allow(call.params, ("type",))
+    gate = p.type_gate(call.params, await call.context())
+    await operations.delete_entity(call.broker, call.tenant, entity_id(call), gate)
+    return reply.nothing()
+
+
+def entity_id(call: Call) -> str:
+    """The entity id in the path; BadRequestData if it is no URI."""
+    if not is_uri(call.path[0]):
+        raise BadRequestData("entityId: expected a URI in the path")
+    return call.path[0]

@@ -1,0 +1,143 @@
+"""Query strings (clauses 6.3.7, 6.3.10, 6.3.13, 6.3.20): texts to queries and views."""
+
+from collections.abc import Callable, Collection
+from urllib.parse import parse_qsl
+
+from broker.core.entity.parse import attribute_name
+from broker.core.entity.view import View
+from broker.core.errors import BadRequestData, InvalidRequest
+from broker.core.jsonld.context import Context
+from broker.core.lang import pattern, q, types
+from broker.core.query import Query
+from broker.core.uri import is_uri
+from broker.ports import Limits
+
+Params = dict[str, str]
+
+FORMATS = {
+    "normalized": "normalized",
+    "concise": "concise",
+    "simplified": "simplified",
+    "keyValues": "simplified",
+}
+VIEW = frozenset({"options", "format", "attrs"})
+SELECTION = frozenset({"type", "id", "idPattern", "q", "attrs"})
+PAGE = frozenset({"limit", "offset", "count"})
+LOCAL = "local"  # accepted everywhere: this broker asks no other yet
+
+
+def read_params(query: str) -> Params:
+    """The parameters of a query string; each may be there once."""
+    if not query:
+        return {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError as error:
+        raise InvalidRequest(
+            "query string: expected at most 100 parameters in percent-encoded UTF-8"
+        ) from error
+    params = dict(pairs)
+    if len(params) < len(pairs):
+        raise InvalidRequest("query string: a parameter is there twice")
+    return params
+
+
+def allow(params: Params, *known: Collection[str]) -> None:
+    """6.3.20: InvalidRequest for a parameter that the operation does not have."""
+    for name in params:
+        if name != LOCAL and not any(name in group for group in known):
+            raise InvalidRequest(f"{name}: not a parameter of this operation")
+
+
+def options(params: Params, allowed: Collection[str]) -> set[str]:
+    """The values of `options`; InvalidRequest for one that the operation does not have."""
+    found = {one.strip() for one in params["options"].split(",")} if "options" in params else set[str]()
+    if unknown := sorted(found - set(allowed)):
+        raise InvalidRequest(f"options: {unknown[0]!r} is none of {', '.join(sorted(allowed))}")
+    return found
+
+
+def read_view(params: Params, context: Context) -> View:
+    """How entities are to be shown; `format` wins over `options`."""
+    chosen = options(params, {*FORMATS, "sysAttrs"})
+    formats = [one for one in FORMATS if one in chosen]
+    name = params.get("format", formats[0] if formats else "normalized")
+    if name not in FORMATS:
+        raise InvalidRequest(f"format: {name!r} is none of {', '.join(FORMATS)}")
+    return View(FORMATS[name], "sysAttrs" in chosen, attrs(params, context))
+
+
+def attrs(params: Params, context: Context) -> tuple[str, ...]:
+    """The names in `attrs`, expanded."""
+    if "attrs" not in params:
+        return ()
+    return tuple(attribute_name(one.strip(), context) for one in params["attrs"].split(","))
+
+
+def read_query(params: Params, context: Context, limits: Limits) -> Query:
+    """The selection and the page that a query asks for; BadRequestData if it is too wide (5.7.2.4)."""
+    limit, offset, count = read_page(params, limits)
+    query = Query(
+        types=None if "type" not in params else types.parse(params["type"], context.expand),
+        ids=_ids(params),
+        id_pattern=_pattern(params),
+        attrs=attrs(params, context),
+        q=None if "q" not in params else q.parse(params["q"], context.expand),
+        limit=limit,
+        offset=offset,
+        count=count,
+    )
+    if query.is_too_wide and not flag(params, LOCAL):
+        raise BadRequestData("query: too wide; expected type, attrs, q or local=true")
+    return query
+
+
+def read_page(params: Params, limits: Limits) -> tuple[int, int, bool]:
+    """limit, offset and count (6.3.10, 6.3.13). A limit of 0 only makes sense with a count."""
+    count = flag(params, "count")
+    limit = _number(params, "limit", limits.default_page)
+    if limit > limits.page:
+        raise BadRequestData(f"limit: expected at most {limits.page}")
+    if limit == 0 and not count:
+        raise BadRequestData("limit: expected at least 1, or count=true beside it")
+    return limit, _number(params, "offset", 0), count
+
+
+def flag(params: Params, name: str) -> bool:
+    """A parameter that is true or false, false if it is not there."""
+    value = params.get(name, "false")
+    if value not in ("true", "false"):
+        raise BadRequestData(f"{name}: expected true or false")
+    return value == "true"
+
+
+def type_gate(params: Params, context: Context) -> Callable[[list[str]], bool] | None:
+    """4.17: what the `type` parameter of an operation on one entity asks of its types."""
+    if "type" not in params:
+        return None
+    selection = types.parse(params["type"], context.expand)
+    return lambda found: types.matches(selection, found)
+
+
+def _ids(params: Params) -> tuple[str, ...]:
+    ids = tuple(one.strip() for one in params["id"].split(",")) if "id" in params else ()
+    for one in ids:
+        if not is_uri(one):
+            raise BadRequestData(f"id: expected URIs, and {one!r} is none")
+    return ids
+
+
+def _pattern(params: Params) -> str | None:
+    found = params.get("idPattern")
+    if found is not None:
+        pattern.compile(found)
+    return found
+
+
+def _number(params: Params, name: str, default: int) -> int:
+    text = params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise BadRequestData(f"{name}: expected a whole number of 0 or more")
+    return int(text)

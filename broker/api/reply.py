@@ -1,0 +1,95 @@
+"""Results as HTTP answers (clauses 6.3.4 to 6.3.6, 6.3.10, 6.3.13)."""
+
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+import orjson
+from aiohttp import web
+
+from broker.api.accept import JSON, LD_JSON
+from broker.api.call import JSONLD_REL, Call
+from broker.core import Json
+from broker.core.jsonld.context import Context
+from broker.core.jsonld.core_context import CORE_CONTEXT_URL
+
+Headers = dict[str, str]
+Link = tuple[str, str]
+
+
+def nothing() -> web.Response:
+    """204: done."""
+    return web.Response(status=204)
+
+
+def created(location: str) -> web.Response:
+    """201: made, and there it is."""
+    return web.Response(status=201, headers={"Location": location})
+
+
+def one(call: Call, doc: dict[str, Json], context: Context) -> web.Response:
+    """200 with one JSON-LD object."""
+    if call.accept == LD_JSON:
+        doc["@context"] = _source(context)
+        return _json(200, doc, {"Content-Type": LD_JSON})
+    return _json(200, doc, {"Content-Type": JSON, "Link": _context_link(context)})
+
+
+def many(
+    call: Call,
+    docs: Sequence[dict[str, Json]],
+    context: Context,
+    count: int | None,
+    pages: Sequence[Link] = (),
+) -> web.Response:
+    """200 with an array of JSON-LD objects, links to the pages beside it, and the full count if asked for."""
+    links = [_page_link(*page) for page in pages]
+    headers = {} if count is None else {"NGSILD-Results-Count": str(count)}
+    if call.accept == LD_JSON:
+        for doc in docs:
+            doc["@context"] = _source(context)
+        headers["Content-Type"] = LD_JSON
+    else:
+        headers["Content-Type"] = JSON
+        links.append(_context_link(context))
+    if links:
+        headers["Link"] = ", ".join(links)
+    return _json(200, docs, headers)
+
+
+def plain(status: int, doc: Json) -> web.Response:
+    """An answer that is JSON and no JSON-LD."""
+    return _json(status, doc, {"Content-Type": JSON})
+
+
+def page_links(call: Call, limit: int, offset: int, more: bool) -> list[Link]:
+    """Relative links to the previous and the next page (6.3.10): the same request at another offset."""
+    if not limit:
+        return []
+    links = []
+    if offset:
+        links.append((_page_uri(call, limit, max(0, offset - limit)), "prev"))
+    if more:
+        links.append((_page_uri(call, limit, offset + limit), "next"))
+    return links
+
+
+def _page_uri(call: Call, limit: int, offset: int) -> str:
+    params = {k: v for k, v in call.params.items() if k not in ("limit", "offset")}
+    path = call.http.raw_path.partition("?")[0].rstrip("/")
+    return f"{path}?{urlencode({**params, 'limit': limit, 'offset': offset}, quote_via=quote, safe=':/,*')}"
+
+
+def _page_link(uri: str, relation: str) -> str:
+    return f'<{uri}>;rel="{relation}";type="application/ld+json"'
+
+
+def _context_link(context: Context) -> str:
+    return f'<{_source(context)}>; rel="{JSONLD_REL}"; type="application/ld+json"'
+
+
+def _source(context: Context) -> Json:
+    return CORE_CONTEXT_URL if context.source is None else context.source
+
+
+def _json(status: int, doc: Json, headers: Headers) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(doc), headers=headers)

@@ -1,0 +1,85 @@
+"""The one table of what the broker answers, and how a raw path finds its place in it.
+
+The path is matched as it came: nothing is decoded or normalised before, so `%2e%2e` is a name and `//`
+has an empty part between its slashes. Every resource exists with and without a final slash.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from broker.api import attrs, batch, entities, health, subscriptions
+from broker.api.call import Call
+
+Handler = Callable[[Call], Awaitable[web.Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A path template such as `/entities/{entityId}`, and its handlers by method."""
+
+    template: str
+    methods: dict[str, Handler]
+
+
+_API = "/ngsi-ld/v1"
+ROUTES = (
+    Resource(f"{_API}/entities", {"GET": entities.query_entities, "POST": entities.create_entity}),
+    Resource(
+        f"{_API}/entities/{{entityId}}", {"GET": entities.retrieve_entity, "DELETE": entities.delete_entity}
+    ),
+    Resource(
+        f"{_API}/entities/{{entityId}}/attrs", {"POST": attrs.append_attrs, "PATCH": attrs.update_attrs}
+    ),
+    Resource(
+        f"{_API}/entities/{{entityId}}/attrs/{{attrId}}",
+        {"PATCH": attrs.partial_update_attr, "DELETE": attrs.delete_attr},
+    ),
+    Resource(f"{_API}/entityOperations/create", {"POST": batch.batch_create}),
+    Resource(f"{_API}/entityOperations/upsert", {"POST": batch.batch_upsert}),
+    Resource(f"{_API}/entityOperations/delete", {"POST": batch.batch_delete}),
+    Resource(
+        f"{_API}/subscriptions",
+        {"GET": subscriptions.query_subscriptions, "POST": subscriptions.create_subscription},
+    ),
+    Resource(
+        f"{_API}/subscriptions/{{subscriptionId}}",
+        {
+            "GET": subscriptions.retrieve_subscription,
+            "PATCH": subscriptions.update_subscription,
+            "DELETE": subscriptions.delete_subscription,
+        },
+    ),
+    Resource("/version", {"GET": health.version}),
+    Resource("/health/live", {"GET": health.live}),
+    Resource("/health/ready", {"GET": health.ready}),
+    Resource("/metrics", {"GET": health.metrics}),
+)
+
+
+class Router:
+    """Finds the resource of a path: by the number of its parts, then by the parts that are fixed."""
+
+    def __init__(self, resources: tuple[Resource, ...] = ROUTES) -> None:
+        self._shapes: dict[int, list[tuple[dict[int, str], tuple[int, ...], Resource]]] = {}
+        for resource in resources:
+            parts = resource.template.split("/")
+            fixed = {n: part for n, part in enumerate(parts) if not part.startswith("{")}
+            variable = tuple(n for n in range(len(parts)) if n not in fixed)
+            self._shapes.setdefault(len(parts), []).append((fixed, variable, resource))
+
+    def find(self, path: str) -> tuple[Resource, tuple[str, ...]] | None:
+        """The resource of a raw path, and the variable parts of the path as they came."""
+        parts = path.split("/")
+        if found := self._match(parts):
+            return found
+        return self._match(parts[:-1]) if parts[-1] == "" else None
+
+    def _match(self, parts: list[str]) -> tuple[Resource, tuple[str, ...]] | None:
+        for fixed, variable, resource in self._shapes.get(len(parts), ()):
+            if all(parts[n] == part for n, part in fixed.items()):
+                values = tuple(parts[n] for n in variable)
+                if all(values):
+                    return resource, values
+        return None

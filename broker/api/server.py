@@ -1,0 +1,100 @@
+"""The HTTP server: each request to its handler, each error to its answer, each of both counted."""
+
+import asyncio
+import logging
+from itertools import count
+from time import perf_counter
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import Counter, Histogram
+
+from broker.api.call import new_call
+from broker.api.problem import HttpError, problem
+from broker.api.routes import Resource, Router
+from broker.core.errors import InvalidRequest, NgsiLdError, ResourceNotFound
+from broker.logs import request_id
+from broker.ports import Broker
+
+log = logging.getLogger(__name__)
+_REQUESTS = Counter("eridanus_requests_total", "Requests answered", ("method", "resource", "status"))
+_SECONDS = Histogram(
+    "eridanus_request_seconds",
+    "Time from the request's head to its answer",
+    ("method", "resource"),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+
+class Front:
+    """Answers requests on behalf of the broker."""
+
+    def __init__(self, broker: Broker, process: str, *, access_log: bool = False) -> None:
+        self._broker = broker
+        self._router = Router()
+        self._process = process
+        self._numbers = count(1)
+        self._access_log = access_log
+        self._counters: dict[tuple[str, str, int], Any] = {}
+        self._timers: dict[tuple[str, str], Any] = {}
+
+    def server(self) -> web.Server:
+        """The low-level server, which leaves paths as they come."""
+        most = self._broker.limits.body_bytes
+
+        def make(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+            loop = asyncio.get_running_loop()
+            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
+
+        return web.Server(self.handle, request_factory=make, access_log=None)
+
+    async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        """The answer to one request; never an exception."""
+        began = perf_counter()
+        request_id.set(f"{self._process[:6]}-{next(self._numbers)}")
+        path, _, query = http.raw_path.partition("?")
+        found = self._router.find(path)
+        answer = await self._answer(http, found, query)
+        resource = found[0].template if found else "unknown"
+        self._note(http.method, resource, answer.status, perf_counter() - began)
+        if self._access_log:
+            facts = {"method": http.method, "path": http.raw_path, "status": answer.status}
+            log.info("request", extra=facts)
+        return answer
+
+    async def _answer(
+        self, http: web.BaseRequest, found: tuple[Resource, tuple[str, ...]] | None, query: str
+    ) -> web.Response:
+        try:
+            if found is None:
+                raise ResourceNotFound("there is no such resource")
+            resource, path = found
+            if (handler := resource.methods.get(http.method)) is None:
+                raise HttpError(405, {"Allow": ", ".join(sorted(resource.methods))})
+            answer = await handler(new_call(self._broker, http, path, query))
+        except NgsiLdError as error:
+            answer = problem(error)
+        except HttpError as error:
+            answer = web.Response(status=error.status, headers=error.headers)
+        except UnicodeEncodeError as error:
+            answer = problem(InvalidRequest(f"text that is not Unicode: {error.reason}"))
+        except Exception:
+            log.exception("a request failed", extra={"method": http.method, "path": http.raw_path})
+            answer = problem(NgsiLdError("an internal error; the broker's log says more"))
+        if tenant := http.headers.get("NGSILD-Tenant"):
+            answer.headers["NGSILD-Tenant"] = tenant
+        return answer
+
+    def _note(self, method: str, resource: str, status: int, seconds: float) -> None:
+        counter = self._counters.get((method, resource, status))
+        if counter is None:
+            known = (
+                method if method in ("GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "HEAD") else "other"
+            )
+            counter = _REQUESTS.labels(known, resource, str(status))
+            self._counters[method, resource, status] = counter
+            self._timers[method, resource] = _SECONDS.labels(known, resource)
+            if len(self._counters) > 5000:
+                self._counters.clear()
+        counter.inc()
+        self._timers[method, resource].observe(seconds)

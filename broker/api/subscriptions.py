@@ -1,0 +1,109 @@
+"""/subscriptions (clauses 6.10 and 6.11)."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from aiohttp import web
+
+from broker.api import params as p
+from broker.api import reply
+from broker.api.call import Call
+from broker.core import Json
+from broker.core import subscription as rules
+from broker.core.errors import BadRequestData
+from broker.core.jsonld.context import Context
+from broker.core.subscription import Subscription
+from broker.core.uri import is_uri
+from broker.operations import subscriptions as operations
+from broker.ports import Tally
+
+
+async def create_subscription(call: Call) -> web.Response:
+    """6.10.3.1 POST /subscriptions."""
+    p.allow(call.params)
+    doc, context = await call.body()
+    subscription = rules.read(doc, context, f"urn:ngsi-ld:Subscription:{uuid4()}", _now())
+    await operations.create_subscription(call.broker, call.tenant, subscription)
+    return reply.created(f"/ngsi-ld/v1/subscriptions/{subscription.id}")
+
+
+async def query_subscriptions(call: Call) -> web.Response:
+    """6.10.3.2 GET /subscriptions."""
+    p.allow(call.params, p.PAGE, ("options",))
+    _ = call.accept
+    sys_attrs = "sysAttrs" in p.options(call.params, ("sysAttrs",))
+    context = await call.context()
+    limit, offset, counted = p.read_page(call.params, call.broker.limits)
+    found, count, more = await operations.query_subscriptions(
+        call.broker, call.tenant, limit, offset, counted=counted
+    )
+    pages = reply.page_links(call, limit, offset, more)
+    docs = [_shown(one, tally, context, sys_attrs=sys_attrs) for one, tally in found]
+    return reply.many(call, docs, context, count, pages)
+
+
+async def retrieve_subscription(call: Call) -> web.Response:
+    """6.11.3.1 GET /subscriptions/{subscriptionId}."""
+    p.allow(call.params, ("options",))
+    _ = call.accept
+    sys_attrs = "sysAttrs" in p.options(call.params, ("sysAttrs",))
+    context = await call.context()
+    found, tally = await operations.retrieve_subscription(call.broker, call.tenant, _id(call))
+    return reply.one(call, _shown(found, tally, context, sys_attrs=sys_attrs), context)
+
+
+async def update_subscription(call: Call) -> web.Response:
+    """6.11.3.2 PATCH /subscriptions/{subscriptionId}."""
+    p.allow(call.params)
+    subscription_id = _id(call)
+    doc, context = await call.body()
+    now = _now()
+    await operations.update_subscription(
+        call.broker, call.tenant, subscription_id, lambda old: rules.updated(old, doc, context, now)
+    )
+    return reply.nothing()
+
+
+async def delete_subscription(call: Call) -> web.Response:
+    """6.11.3.3 DELETE /subscriptions/{subscriptionId}."""
+    p.allow(call.params)
+    await operations.delete_subscription(call.broker, call.tenant, _id(call))
+    return reply.nothing()
+
+
+def _id(call: Call) -> str:
+    if not is_uri(call.path[0]):
+        raise BadRequestData("subscriptionId: expected a URI in the path")
+    return call.path[0]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6]
+
+
+def _shown(subscription: Subscription, tally: Tally, context: Context, *, sys_attrs: bool) -> dict[str, Json]:
+    shown = rules.shown_body(subscription, context.compact)
+    shown["status"] = subscription.status(_now())
+    shown["notification"] |= _tally(tally)
+    if sys_attrs:
+        shown["createdAt"] = subscription.created_at + "Z"
+        shown["modifiedAt"] = subscription.modified_at + "Z"
+    return shown
+
+
+def _tally(tally: Tally) -> dict[str, Json]:
+    """5.2.14.2: what became of the notifications; nothing before the first was sent."""
+    if not tally.sent:
+        return {}
+    times = {
+        "lastNotification": tally.last_notification,
+        "lastSuccess": tally.last_success,
+        "lastFailure": tally.last_failure,
+    }
+    has_failed = (tally.last_failure or "") > (tally.last_success or "")
+    return {
+        "status": "failed" if has_failed else "ok",
+        "timesSent": tally.sent,
+        "timesFailed": tally.failed,
+        **{name: at + "Z" for name, at in times.items() if at},
+    }

@@ -1,0 +1,159 @@
+"""The composition root: builds every room of one worker and runs it. The only module that knows them all."""
+
+import asyncio
+import logging
+import signal
+import time
+from contextlib import AsyncExitStack
+from functools import partial
+
+import uvloop
+from aiohttp import web
+
+from broker.api.server import Front
+from broker.config import Settings
+from broker.contexts.fetch import Fetcher, FetchLimits
+from broker.contexts.loader import Contexts
+from broker.core.errors import NgsiLdError
+from broker.notify.deliverer import Deliverer
+from broker.notify.http import HttpSender
+from broker.notify.index import Index
+from broker.notify.lane import Lane, Retry
+from broker.notify.notifier import Notifier
+from broker.ports import Broker, Clock, Limits
+from broker.store.client import Database, Session, open_database
+from broker.store.commit import Committer
+from broker.store.contexts import MongoContexts
+from broker.store.entities import MongoEntities
+
+# TEMP
+from broker.store.outbox import MongoOutbox
+from broker.store.processes import Processes
+from broker.store.subscriptions import MongoSubscriptions
+from broker.store.tenants import Tenants
+from broker.store.writer import Writer
+
+log = logging.getLogger(__name__)
+
+
+def run_worker(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code."""
+    uvloop.run(_work(settings))
+    return 0
+
+
+def ticking() -> Clock:
+    """A clock in microseconds that never stands still, nor goes back."""
+    last = 0
+
+    def tick(at_least: int = 0) -> int:
+        nonlocal last
+        last = max(time.time_ns() // 1000, last + 1, at_least)
+        return last
+
+    return tick
+
+
+async def _work(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with AsyncExitStack() as stack:
+        front = await build(settings, stack)
+        runner = web.ServerRunner(front.server(), handle_signals=False, shutdown_timeout=10)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024).start()
+        await stop.wait()
+
+
+async def build(settings: Settings, stack: AsyncExitStack) -> Front:
+    """All rooms of one process, opened; `stack` closes them in the opposite order."""
+    assert settings.mongo_uri is not None, "the parent process names the MongoDB"
+    database = await open_database(settings.mongo_uri.get_secret_value(), stack)
+    tenants = Tenants(database.client, settings.database)
+    subscriptions = MongoSubscriptions(database.client, tenants)
+    contexts = _contexts(settings, database, stack)
+    notifier = _notifier(settings, tenants, subscriptions, contexts)
+    stack.push_async_callback(notifier.close)
+    committer = Committer(notifier, ticking(), settings.process_id)
+    writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
+    await _join(settings, database, tenants, notifier, writer, stack)
+    entities = MongoEntities(tenants, writer, batch=settings.read_batch, timeout=settings.query_timeout)
+    temporal = None
+    broker = Broker(entities, temporal, subscriptions, contexts, _limits(settings), database.ping)
+    return Front(broker, settings.process_id, access_log=settings.access_log)
+
+
+async def _join(
+    settings: Settings,
+    database: Database,
+    tenants: Tenants,
+    notifier: Notifier,
+    writer: Writer,
+    stack: AsyncExitStack,
+) -> None:
+    """Enters the list of processes before the first commit, and takes over what the dead left behind."""
+    processes = Processes(database.client, settings.database, settings.process_id, settings.process_lease)
+    sessions = writer.open(database.client, settings.groups_in_flight)
+    await processes.enter(sessions)
+    await tenants.obtain("")
+    keeper = asyncio.create_task(_keep(processes, tenants, notifier, settings.process_lease, sessions))
+    stack.push_async_callback(processes.leave)
+    stack.push_async_callback(writer.close)
+    stack.callback(keeper.cancel)
+
+
+async def _keep(
+    processes: Processes, tenants: Tenants, notifier: Notifier, lease: float, sessions: list[Session]
+) -> None:
+    """Renews the lease and looks after the dead, for as long as the process lives."""
+    while True:
+        try:
+            await notifier.adopt(partial(processes.inherit, tenants), tenants.names)
+            await asyncio.sleep(lease / 3)
+            if not await processes.renew():
+                log.warning("the lease of this process ran out; it is entered again")
+                await processes.enter(sessions)
+        except NgsiLdError as error:
+            log.warning("the database is away", extra={"reason": error.detail})
+            await asyncio.sleep(1)
+
+
+def _contexts(settings: Settings, database: Database, stack: AsyncExitStack) -> Contexts:
+    limits = FetchLimits(
+        settings.context_timeout,
+        settings.context_max_bytes,
+        settings.context_max_redirects,
+        settings.context_allowed_hosts,
+    )
+    fetcher = Fetcher(limits)
+    stack.push_async_callback(fetcher.close)
+    return Contexts(fetcher, MongoContexts(database.client, settings.database))
+
+
+def _notifier(
+    settings: Settings, tenants: Tenants, subscriptions: MongoSubscriptions, contexts: Contexts
+) -> Notifier:
+    indexes: dict[str, Index] = {}
+    outbox = MongoOutbox(tenants, settings.process_id)
+    retry = Retry(
+        settings.notification_retry_first, settings.notification_retry_cap, settings.notification_max_age
+    )
+    lane = partial(
+        Lane, limit=settings.lane_limit, concurrency=settings.lane_concurrency, retry=retry, now=time.time
+    )
+    deliverer = Deliverer(
+        indexes, outbox, contexts, HttpSender(), lane, timeout=settings.notification_timeout, now=time.time
+    )
+    return Notifier(indexes, subscriptions, outbox, deliverer)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.max_body_bytes,
+        settings.max_depth,
+        settings.default_limit,
+        settings.max_limit,
+        settings.temporal_page,
+    )

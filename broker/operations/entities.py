@@ -1,0 +1,75 @@
+"""Operations on entities (clauses 5.6.1 to 5.6.6, 5.7.1, 5.7.2)."""
+
+from collections.abc import Callable
+
+from broker.core import Entity, Instance
+from broker.core.entity import update
+from broker.core.entity.parse import Fragment
+from broker.core.entity.update import Rule, UpdateResult
+from broker.core.errors import ResourceNotFound
+from broker.core.query import Query
+from broker.ports import Broker
+
+Gate = Callable[[list[str]], bool] | None
+
+
+async def create_entity(broker: Broker, tenant: str, entity: Entity) -> None:
+    """5.6.1 Create Entity. AlreadyExists if there is one of this id."""
+    await broker.entities.change(tenant, entity["id"], update.create(entity))
+
+
+async def retrieve_entity(broker: Broker, tenant: str, entity_id: str, gate: Gate = None) -> Entity:
+    """5.7.1 Retrieve Entity."""
+    entity = await broker.entities.get(tenant, entity_id)
+    if entity is None or (gate is not None and not gate(entity["type"])):
+        raise ResourceNotFound(f"there is no entity {entity_id}" + (" of the type asked for" if gate else ""))
+    return entity
+
+
+async def query_entities(broker: Broker, tenant: str, query: Query) -> tuple[list[Entity], int | None, bool]:
+    """5.7.2 Query Entities: one page, the full count if asked for, and whether there is more."""
+    count = await broker.entities.count(tenant, query) if query.count else None
+    found = await broker.entities.find(tenant, query, one_more=True) if query.limit else []
+    return found[: query.limit], count, len(found) > query.limit
+
+
+async def append_attrs(
+    broker: Broker, tenant: str, entity_id: str, fragment: Fragment, *, overwrite: bool, gate: Gate = None
+) -> UpdateResult:
+    """5.6.3 Append Attributes."""
+    return await _change(
+        broker, tenant, entity_id, update.append(entity_id, fragment, overwrite=overwrite), gate
+    )
+
+
+async def update_attrs(
+    broker: Broker, tenant: str, entity_id: str, fragment: Fragment, gate: Gate = None
+) -> UpdateResult:
+    """5.6.2 Update Attributes."""
+    return await _change(broker, tenant, entity_id, update.update_attrs(entity_id, fragment), gate)
+
+
+async def partial_update_attr(
+    broker: Broker, tenant: str, entity_id: str, iri: str, fragment: Instance, gate: Gate = None
+) -> None:
+    """5.6.4 Partial Attribute update."""
+    await _change(broker, tenant, entity_id, update.partial_update(entity_id, iri, fragment), gate)
+
+
+async def delete_attr(broker: Broker, tenant: str, entity_id: str, rule: Rule, gate: Gate = None) -> None:
+    """5.6.5 Delete Attribute, or the scope, by a rule of `core.entity.update`."""
+    await _change(broker, tenant, entity_id, rule, gate)
+
+
+async def delete_entity(broker: Broker, tenant: str, entity_id: str, gate: Gate = None) -> None:
+    """5.6.6 Delete Entity."""
+    await _change(broker, tenant, entity_id, update.delete(entity_id), gate)
+
+
+async def _change(broker: Broker, tenant: str, entity_id: str, rule: Rule, gate: Gate) -> UpdateResult:
+    """Applies a rule to an entity that has to be there, in a tenant that has to be there."""
+    await broker.entities.known(tenant)
+    if gate is not None:
+        rule = update.only_if(lambda entity: gate(entity["type"]), rule)
+    result: UpdateResult = await broker.entities.change(tenant, entity_id, rule)
+    return result

@@ -1,0 +1,44 @@
+"""Operations on subscriptions (clauses 5.8.1 to 5.8.5)."""
+
+from collections.abc import Callable
+
+from broker.core.errors import ResourceNotFound
+from broker.core.subscription import Subscription
+from broker.ports import Broker, Tally
+
+
+async def create_subscription(broker: Broker, tenant: str, subscription: Subscription) -> None:
+    """5.8.1 Create Subscription. Every write sent after this returned knows of it."""
+    await broker.contexts.resolve(subscription.body.jsonld_context)
+    await broker.subscriptions.create(tenant, subscription)
+
+
+async def update_subscription(
+    broker: Broker, tenant: str, subscription_id: str, change: Callable[[Subscription], Subscription]
+) -> None:
+    """5.8.2 Update Subscription."""
+    await broker.subscriptions.replace(tenant, subscription_id, change)
+
+
+async def retrieve_subscription(
+    broker: Broker, tenant: str, subscription_id: str
+) -> tuple[Subscription, Tally]:
+    """5.8.3 Retrieve Subscription, with what became of its notifications."""
+    found = await broker.subscriptions.get(tenant, subscription_id)
+    if found is None:
+        raise ResourceNotFound(f"there is no subscription {subscription_id}")
+    return found
+
+
+async def query_subscriptions(
+    broker: Broker, tenant: str, limit: int, offset: int, *, counted: bool
+) -> tuple[list[tuple[Subscription, Tally]], int | None, bool]:
+    """5.8.4 Query Subscriptions: one page, the full count if asked for, and whether there is more."""
+    count = await broker.subscriptions.count(tenant) if counted else None
+    found = await broker.subscriptions.find(tenant, limit + 1, offset) if limit else []
+    return found[:limit], count, len(found) > limit
+
+
+async def delete_subscription(broker: Broker, tenant: str, subscription_id: str) -> None:
+    """5.8.5 Delete Subscription."""
+    await broker.subscriptions.delete(tenant, subscription_id)

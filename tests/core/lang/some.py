@@ -1,0 +1,247 @@
+"""Random entities and queries over the same few names and values, so that they often meet.
+
+All come from a `random.Random`: one that Hypothesis holds, where it shall shrink, or a seeded one,
+where a test wants thousands.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from broker.core import Attributes, Entity, Instance, Json
+from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
+from broker.core.lang.terms import And, Exists, Literal, Or, Pattern, Q, Range, Target, Term, Value, ValueList
+from broker.core.lang.types import TypeSelection
+from broker.core.query import Query
+
+NAMES = (DEFAULT_VOCAB + "a", NGSI_LD + "location", "https://ex.org/p.q$r%2E")
+TYPES = ("urn:t:A", "urn:t:B", "urn:t:C")
+MEMBERS = ("m", "en", "0", "$d", "%", "@value")
+LANGUAGES = ("en", "fr", "$d")
+
+NUMBERS = (0, 1, -1, 1.5, 1.0, 2**53 + 1, 2.0**53, 2**63 - 1, 2**63, 2.0**63, 2**70, -(2**70), 1e300, 10**33)
+FRACTIONS = ("", ".0", ".5", ".50", ".500000", ".49", ".499999", ".51", ".05", ".9", ".999999", ".000001")
+URIS = ("urn:x:1", "urn:x:2", NAMES[0])
+TEXTS = (
+    *URIS,
+    "",
+    "a",
+    "b",
+    "ab",
+    "a\nb",
+    "a\n",
+    "é",
+    "\uffff",
+    "\U0001d4b3",
+    "$a",
+    "true",
+    "1",
+    "\x00",
+    "\x0b",
+)
+LOOKALIKES = (
+    "2026-07-01T12:00:00",
+    "2026-07-01T12:00:00.1234567Z",
+    "2026-07-01T24:00:00Z",
+    "2026-13-01",
+    "12:00Z",
+)
+PATTERNS = (
+    "a",
+    "^a",
+    "b$",
+    "^a.b$",
+    "",
+    r"\s",
+    r"\S",
+    "[^a]",
+    "(?i)É",
+    r"^\pL+$",
+    "x:[12]",
+    r"\v",
+    r"^[\s]*$",
+    "^2",
+)
+
+
+def date(r: Random) -> str:
+    return r.choice(("2026-06-30", "2026-07-01", "2026-07-02"))
+
+
+def clock(r: Random) -> str:
+    return f"12:00:{r.choice(('00', '01'))}{r.choice(FRACTIONS)}"
+
+
+def instant(r: Random) -> str:
+    return f"2026-07-0{r.choice('12')}T{clock(r)}"
+
+
+def moment(r: Random) -> str:
+    """A date, time or date-time, as clients write it."""
+    text = r.choice((date, clock, instant, instant))(r)
+    if ":" in text:
+        text += "Z"
+    return text.replace(".", ",") if r.random() < 0.2 else text
+
+
+def text(r: Random) -> str:
+    return moment(r) if r.random() < 0.4 else r.choice(r.choice((TEXTS, TEXTS, LOOKALIKES)))
+
+
+def uri(r: Random) -> str:
+    return r.choice(URIS)
+
+
+def scalar(r: Random) -> Json:
+    return r.choice((text, text, lambda r: r.choice(NUMBERS), lambda r: r.random() < 0.5))(r)
+
+
+def _object(r: Random) -> Json:
+    return {r.choice(MEMBERS): any_json(r) for _ in range(r.randint(0, 3))}
+
+
+def _array(r: Random) -> Json:
+    return [any_json(r) for _ in range(r.randint(0, 3))]
+
+
+def _typed(r: Random) -> Json:
+    return {"@type": "DateTime", "@value": moment(r)}
+
+
+def any_json(r: Random) -> Json:
+    return r.choice((scalar, scalar, scalar, _typed, _object, _array, lambda _: None))(r)
+
+
+def _one_or_many(one: Callable[[Random], str], least: int = 0) -> Callable[[Random], Json]:
+    return lambda r: [one(r) for _ in range(r.randint(least, 3))] if r.random() < 0.4 else one(r)
+
+
+def _languages(r: Random) -> Json:
+    return {language: _one_or_many(text)(r) for language in LANGUAGES if r.random() < 0.5}
+
+
+_VALUES: tuple[tuple[str, str, Callable[[Random], Json]], ...] = (
+    ("Property", "value", scalar),
+    ("Property", "value", scalar),
+    ("Property", "value", _array),
+    ("Property", "value", _object),
+    ("Property", "value", _typed),
+    ("GeoProperty", "value", lambda r: {"type": "Point", "coordinates": [r.choice((0, 1, 1.5)), 2]}),
+    ("Relationship", "object", _one_or_many(uri, 1)),
+    ("LanguageProperty", "languageMap", _languages),
+    ("LanguageProperty", "languageMap", _languages),
+    ("VocabProperty", "vocab", _one_or_many(uri, 1)),
+    ("JsonProperty", "json", lambda r: r.choice((_object, _array))(r)),
+    ("ListProperty", "valueList", _array),
+    ("ListRelationship", "objectList", lambda r: [uri(r) for _ in range(r.randint(0, 3))]),
+)
+_OPTIONAL: dict[str, Callable[[Random], Json]] = {
+    "observedAt": instant,
+    "datasetId": uri,
+    "unitCode": text,
+    "objectType": _one_or_many(uri, 1),
+}
+
+
+def instance(r: Random, depth: int = 1) -> Instance:
+    type_, member, value = r.choice(_VALUES)
+    found = {"type": type_, member: value(r), "createdAt": instant(r), "modifiedAt": instant(r)}
+    found |= {name: make(r) for name, make in _OPTIONAL.items() if r.random() < 0.5}
+    if depth and r.random() < 0.4:
+        found["attrs"] = attributes(r, depth - 1)
+    return found
+
+
+def attributes(r: Random, depth: int = 1) -> Attributes:
+    return {
+        name: [instance(r, depth) for _ in range(r.choice((1, 1, 2)))] for name in NAMES if r.random() < 0.7
+    }
+
+
+def entity(r: Random, number: int = 0) -> Entity:
+    return {
+        "id": f"urn:e:{number}",
+        "type": r.sample(TYPES, r.randint(1, 2)),
+        "createdAt": instant(r),
+        "modifiedAt": instant(r),
+        "attrs": attributes(r),
+    }
+
+
+def target(r: Random) -> Target:
+    path = tuple(r.choices(NAMES, k=r.choice((1, 1, 1, 2))))
+    match r.randint(0, 9):
+        case 0 | 1 | 2:
+            return Target(path, tuple(r.choices(MEMBERS, k=r.choice((1, 1, 2)))))
+        case 3:
+            return Target(path, ("*",))
+        case 4 | 5:
+            return Target(
+                path, member=r.choice(("observedAt", "createdAt", "unitCode", "datasetId", "objectType"))
+            )
+        case 6:
+            return Target((), member=r.choice(("createdAt", "modifiedAt")))
+    return Target(path)
+
+
+_COMPARABLES: dict[str, Callable[[Random], Any]] = {
+    "number": lambda r: r.choice(NUMBERS),
+    "text": text,
+    "dateTime": instant,
+    "date": date,
+    "time": clock,
+}
+
+
+def comparable(r: Random, kind: str | None = None) -> Literal:
+    kind = kind or r.choice(("number", "text", "dateTime", *_COMPARABLES))
+    return Literal(kind, _COMPARABLES[kind](r))
+
+
+def literal(r: Random) -> Literal:
+    return Literal("boolean", r.random() < 0.5) if r.random() < 0.1 else comparable(r)
+
+
+def _equality(r: Random) -> Value:
+    match r.randint(0, 4):
+        case 0:
+            return ValueList(tuple(literal(r) for _ in range(r.randint(2, 3))))
+        case 1:
+            low = comparable(r)
+            return Range(low, comparable(r, low.kind))
+    return literal(r)
+
+
+def term(r: Random) -> Q:
+    match r.randint(0, 9):
+        case 0 | 1 | 2 | 3:
+            return Term(target(r), r.choice(("==", "!=")), _equality(r))
+        case 4 | 5 | 6:
+            return Term(target(r), r.choice((">", ">=", "<", "<=")), comparable(r))
+        case 7 | 8:
+            return Term(target(r), r.choice(("~=", "!~=")), Pattern(r.choice(PATTERNS)))
+    return Exists(target(r), r.random() < 0.5)
+
+
+def query(r: Random, depth: int = 2, outer: type[Q] | None = None) -> Q:
+    """A tree as the parser makes it: no And in an And, no Or in an Or."""
+    kind = r.choice([kind for kind in (And, Or, Term, Term) if kind is not outer])
+    if kind is Term or not depth:
+        return term(r)
+    return kind(tuple(query(r, depth - 1, kind) for _ in range(r.randint(2, 3))))
+
+
+def _selection(r: Random) -> TypeSelection:
+    return TypeSelection(
+        tuple(tuple(r.sample(TYPES, r.choice((0, 1, 1, 2)))) for _ in range(r.randint(1, 3)))
+    )
+
+
+def full_query(r: Random) -> Query:
+    return Query(
+        types=_selection(r) if r.random() < 0.7 else None,
+        ids=tuple(f"urn:e:{r.randint(0, 9)}" for _ in range(r.choice((0, 0, 3)))),
+        id_pattern=r.choice((None, None, "^urn:e", "1$")),
+        attrs=tuple(r.sample((*NAMES, NGSI_LD + "createdAt"), r.choice((0, 1, 2)))),
+        q=query(r) if r.random() < 0.3 else None,
+    )
