@@ -37,7 +37,9 @@ def _split(wanted: Literal) -> tuple[str, str]:
 
 
 def _within_second(wanted: Literal, base: str, fractions: str) -> str:
-    return f"^{base}\\z" if wanted.kind == "date" else f"^{base}(?:{fractions})Z\\z"
+    if wanted.kind == "date":
+        return f"^{base}\\z"
+    return f"^{base}(?=(?:[.,][0-9]{{1,6}})?Z\\z)(?:{fractions})Z\\z"  # more than six digits are no fraction
 
 
 def _same(fraction: str) -> str:

@@ -40,8 +40,8 @@ async def make_writable(port: int, credentials: Credentials) -> str:
             await _found(stranger, port, credentials)
         while not (await _hello(stranger))["isWritablePrimary"]:  # noqa: ASYNC110 - the server tells only who asks
             await asyncio.sleep(_POLL)
-        if not await _may_enter(port, credentials):
-            await _create_user(stranger, credentials)
+        if not await _is_new_user(stranger, credentials):
+            await _enter(port, credentials)
         version: str = (await stranger.server_info())["version"]
         return version
 
@@ -105,24 +105,26 @@ async def _configuration(friend: _Client) -> dict[str, Any]:
             return found
 
 
-async def _may_enter(port: int, credentials: Credentials) -> bool:
-    # A client of its own: after a refused login its pool rests for seconds.
-    async with _client(port, credentials) as friend:
-        try:
-            await friend.admin.command("ping")
-        except OperationFailure as error:
-            if error.code != _AUTHENTICATION_FAILED:
-                raise
-            return False
-        return True
-
-
-async def _create_user(stranger: _Client, credentials: Credentials) -> None:
-    """Make our user, as a server that has none lets a local client do once."""
+async def _is_new_user(stranger: _Client, credentials: Credentials) -> bool:
+    """Make our user, as a server that has none lets a local client do; False: it has one already."""
     user, password = credentials
     try:
         await stranger.admin.command("createUser", user, pwd=password, roles=["root"])
     except OperationFailure as error:
+        if error.code != _UNAUTHORIZED:
+            raise
+        return False
+    return True
+
+
+async def _enter(port: int, credentials: Credentials) -> None:
+    """Log in once, to know that workers can."""
+    try:
+        async with _client(port, credentials) as friend:
+            await friend.admin.command("ping")
+    except OperationFailure as error:
+        if error.code != _AUTHENTICATION_FAILED:
+            raise
         raise EmbeddedMongoError(
             "the embedded MongoDB server does not accept the password in the data directory: "
             "restore the file mongodb/password that belongs to this data"

@@ -11,7 +11,6 @@ from typing import Any
 Entity = dict[str, Any]
 
 SEEDS = Path(__file__).parents[1] / "saint-quentin"
-DEPARTMENTS = ("Parks", "Water", "Weather", "Lighting", "Parking")
 
 
 @dataclass(frozen=True)

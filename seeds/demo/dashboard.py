@@ -50,9 +50,9 @@ class Dashboard:
 
     async def rows(self) -> dict[str, Row]:
         """The parks' state, by three queries."""
-        soil = await self.query(type="GreenspaceRecord", pick="id,soilMoistureVwc,isPartOf")
-        valves = await self.query(type="Device", q='deviceState=="open"', pick="id,isPartOf")
-        meters = await self.query(type="WaterConsumptionObserved", pick="id,waterConsumption,isPartOf")
+        soil = await self.query(type="GreenspaceRecord", attrs="soilMoistureVwc,isPartOf")
+        valves = await self.query(type="Device", q='deviceState=="open"', attrs="isPartOf")
+        meters = await self.query(type="WaterConsumptionObserved", attrs="waterConsumption,isPartOf")
         return {
             park: Row(
                 moisture=[probe["soilMoistureVwc"] for probe in soil if probe["isPartOf"] == park],
@@ -67,7 +67,7 @@ class Dashboard:
         return list(reply.body)
 
     async def temperature(self) -> float:
-        reply = await self.client.get(f"/entities/{STATION}", format="simplified", pick="temperature")
+        reply = await self.client.get(f"/entities/{STATION}", format="simplified", attrs="temperature")
         return float(reply.body["temperature"])
 
     async def show(self) -> None:

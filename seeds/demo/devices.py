@@ -105,7 +105,7 @@ class Devices:
 
     async def batch(self, entities: list[Entity]) -> None:
         self.readings += sum(len(entity) - 2 for entity in entities)
-        await self.client.post("/entityOperations/update", entities)
+        await self.client.post("/entityOperations/upsert", entities, options="update")
 
     async def station(self) -> None:
         """The weather station sends its five values together."""

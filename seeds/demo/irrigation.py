@@ -128,11 +128,11 @@ class Irrigation:
 
 
 def subscriptions(url: str) -> list[dict[str, Any]]:
-    """Dry soil and wet soil, in the parks' scope, and the weather."""
-    parks, soil = {"scopeQ": "/SaintQuentin/Parks/#"}, ["soilMoistureVwc", "refGreenspace"]
+    """Dry soil, wet soil, and the weather."""
+    soil = ["soilMoistureVwc", "refGreenspace"]
     return [
-        subscription(url, "DrySoil", "GreenspaceRecord", soil, q=f"soilMoistureVwc<{DRY}", **parks),
-        subscription(url, "WetSoil", "GreenspaceRecord", soil, q=f"soilMoistureVwc>{WET}", **parks),
+        subscription(url, "DrySoil", "GreenspaceRecord", soil, q=f"soilMoistureVwc<{DRY}"),
+        subscription(url, "WetSoil", "GreenspaceRecord", soil, q=f"soilMoistureVwc>{WET}"),
         subscription(url, "Rain", "WeatherObserved", ["precipitation"]),
         subscription(url, "Forecast", "WeatherForecast", ["precipitationProbability"]),
     ]

@@ -55,7 +55,10 @@ async def fixed_timers(client: Client) -> dict[str, float]:
 
 
 async def evolution(client: Client, entity: str, attribute: str, start: datetime, end: datetime) -> Series:
-    """All values of an attribute between two moments; after a 206 (a part) go on where it stopped."""
+    """All values of an attribute between two moments; after a 206 (a part) go on where it stopped.
+
+    Of several values of one moment the last counts: the same week may have been replayed here before.
+    """
     series: Series = {}
     since = start
     while True:
@@ -80,10 +83,14 @@ def values(evolution: dict[str, Any], attribute: str) -> list[tuple[float, str]]
 
 
 def by_day(readings: Series, start: datetime, days: int) -> list[float]:
-    """What a meter that only counts up has counted on each day."""
+    """What a meter has counted on each day."""
     midnights = [start + timedelta(days=day) for day in range(days + 1)]
-    stands = [max((v for when, v in readings.items() if when <= night), default=0.0) for night in midnights]
-    return [later - earlier for earlier, later in pairwise(stands)]
+    return [later - earlier for earlier, later in pairwise(stand(readings, night) for night in midnights)]
+
+
+def stand(readings: Series, when: datetime) -> float:
+    """What the meter showed last, at this moment."""
+    return readings[max(moment for moment in readings if moment <= when)]
 
 
 def sparkline(days: list[float], most: float) -> str:

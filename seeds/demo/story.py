@@ -41,8 +41,10 @@ async def tell(options: Options, console: Console) -> None:
     async with a_broker(options, console) as url, aiohttp.ClientSession(timeout=TIMEOUT) as session:
         client, city = Client(session, url), seeds.load()
         await loader.load(client, city, console)
-        found = await loader.departments(client)
-        console.print("In the broker, by scope: " + ", ".join(f"{n} {name}" for name, n in found.items()))
+        found = await loader.counts(client)
+        console.print(
+            "In the broker: " + ", ".join(f"{name} {n}" for name, n in found.items()), highlight=False
+        )
         await replay(options, console, client, city)
 
 

@@ -116,7 +116,7 @@ async def test_devices_report_by_batches_and_by_single_updates() -> None:
     client = Recorder()
     devices = Devices(client, World(CITY, START))
     await devices.replay(START + timedelta(hours=1), seconds=0)
-    batches = [body for method, path, body, _ in client.asked if path == "/entityOperations/update"]
+    batches = [body for method, path, body, _ in client.asked if path == "/entityOperations/upsert"]
     assert [len(batch) for batch in batches[:6]] == [10, 8, 4, 4, 6, 8]
     assert {method for method, path, _, _ in client.asked if "/attrs" in path} == {"PATCH"}
     soil = [

@@ -2,12 +2,13 @@
 
 RE2 judges them and runs them in our process. MongoDB runs PCRE, so a pattern is first rewritten to
 text that both engines read alike (`portable`), and both are given that text. What PCRE alone knows
-(look-around, back-references …) RE2 has refused by then.
+(look-around, back-references …) RE2 has refused by then; the little that both know in ways that differ
+and that has no other spelling is refused, too. \\d, \\w and \\b are of ASCII, \\pL and its like of Unicode.
 """
 
 import re
 from functools import lru_cache
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import re2
 
@@ -60,20 +61,33 @@ def _reason(error: Exception) -> str:
 
 
 _ESCAPE = r"\\[0-7]{1,3}|\\[pPx]\{[^}]*\}|\\."
+_QUANTIFIER = r"[*+?]|\{[0-9]"
 _TOKEN = re.compile(
-    rf"""(?P<quoted>\\Q.*?(?:\\E|\Z)) | (?P<escape>{_ESCAPE})
+    rf"""(?P<quoted>\\Q.*?(?:\\E|\Z))
+    | (?P<repeated>(?:\^|\$|\\[AbBz]|\(\?[a-zA-Z-]+\))(?={_QUANTIFIER}))
+    | (?P<escape>{_ESCAPE})
     | (?P<set>\[\^?\]?(?:\[:\^?[a-z]+:\]|{_ESCAPE}|[^\]\\])*\])
     | (?P<named>\(\?P?<[^>]*>) | (?P<flags>\(\?[a-zA-Z-]+[:)])
-    | (?P<repeat>\{{\d+(?:,\d*)?\}}) | (?P<brace>\{{) | (?P<end>\$)""",
-    re.VERBOSE | re.DOTALL | re.ASCII,
+    | (?P<repeat>\{{[0-9]+(?:,[0-9]*)?\}}) | (?P<brace>\{{) | (?P<end>\$)""",
+    re.VERBOSE | re.DOTALL,
 )
-_SET_TOKEN = re.compile(
-    rf"(?P<escape>{_ESCAPE})|(?P<posix>\[:\^?[a-z]+:\])|(?P<bracket>\[)", re.DOTALL | re.ASCII
-)
+_SET_TOKEN = re.compile(rf"(?P<escape>{_ESCAPE})|(?P<posix>\[:\^?[a-z]+:\])|(?P<bracket>\[)", re.DOTALL)
+_CASELESS = re.compile(r"\(\?[a-zA-Z]*i")
 
 # PCRE's \s has the vertical tab, RE2's has not; PCRE's \v is a set of characters, RE2's is one.
-_OUTSIDE = {r"\s": r"[\t\n\f\r ]", r"\S": r"[^\t\n\f\r ]", r"\v": r"\x0b"}
+# With the flag i, RE2 finds letters beyond ASCII that fold to ASCII in \w and not in \W, PCRE does not.
+_OUTSIDE = {
+    r"\s": r"[\t\n\f\r ]",
+    r"\S": r"[^\t\n\f\r ]",
+    r"\v": r"\x0b",
+    r"\w": "[0-9A-Za-z_]",
+    r"\W": "[^0-9A-Za-z_]",
+}
 _INSIDE = {r"\s": r"\n\f\r[:blank:]", r"\S": r"\x0b\S", r"\v": r"\x0b"}
+
+
+def _refuse(what: str) -> NoReturn:
+    raise BadRequestData(f"regular expression: {what} is not supported")
 
 
 def _rewritten(token: re.Match[str]) -> str:
@@ -81,26 +95,34 @@ def _rewritten(token: re.Match[str]) -> str:
     match token.lastgroup:
         case "quoted":
             return "".join(f"\\x{{{ord(c):x}}}" for c in text[2:].removesuffix("\\E"))
+        case "repeated":
+            _refuse(f"repeating {text}, which stands for no character,")
         case "escape":
-            return _escape(text, _OUTSIDE)
+            return _escape(token, _OUTSIDE)
         case "set":
-            return _set(text)
+            return _set(token)
         case "named":
             return "("  # names have other rules in PCRE, and nobody asks for them
         case "flags" if "m" in text:
-            raise BadRequestData(f"regular expression: expected no flag m, as in {text}")
+            _refuse("the flag m")
     return {"{": r"\{", "$": r"\z"}.get(text, text)
 
 
-def _escape(text: str, table: dict[str, str]) -> str:
+def _escape(token: re.Match[str], table: dict[str, str]) -> str:
+    text = token[0]
     if text[1] in "01234567":  # a back-reference in PCRE, if there are as many groups
         return f"\\x{{{int(text[1:], 8):x}}}"
-    if text == r"\C":
-        raise BadRequestData("regular expression: expected characters, not the bytes of \\C")
+    if text in (r"\C", r"\B"):  # RE2's are of bytes
+        _refuse(text)
+    if text[1] in "pP" and _CASELESS.search(token.string):
+        _refuse(f"{text[:2]} with the flag i")
     return table.get(text, text)
 
 
-def _set(text: str) -> str:
+def _set(token: re.Match[str]) -> str:
+    text = token[0]
+    if _CASELESS.search(token.string) and _FOLDED.search(text):
+        _refuse(f"the set {text} with the flag i")
     opening = "[^" if text.startswith("[^") else "["
     body = text[len(opening) : -1]
     first = r"\]" if body.startswith("]") else ""
@@ -109,5 +131,9 @@ def _set(text: str) -> str:
 
 def _in_set(token: re.Match[str]) -> str:
     if token.lastgroup == "escape":
-        return _escape(token[0], _INSIDE)
+        return _escape(token, _INSIDE)
     return r"\[" if token.lastgroup == "bracket" else token[0]
+
+
+# What folds in other ways in RE2 and PCRE.
+_FOLDED = re.compile(r"\\[wWpP]|\[:")

@@ -1,0 +1,86 @@
+"""What tests stand on: a real MongoDB, and a real broker over HTTP.
+
+One server and one broker process serve the whole session; a test keeps to itself by a tenant of its own.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from broker.store.children import end_child, start_child
+from broker.store.embedded import EmbeddedMongo
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def running(port: int, **settings: object) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`python -m broker serve` with settings by their names (data_dir=…, workers=2), ready to answer."""
+    variables = {f"BROKER_{name.upper()}": str(value) for name, value in settings.items()}
+    environment = {**os.environ, "BROKER_HOST": "127.0.0.1", "BROKER_PORT": str(port), **variables}
+    process = await start_child([sys.executable, "-m", "broker", "serve"], env=environment)
+    try:
+        await _until_ready(port, process)
+        yield process
+    finally:
+        await end_child(process, 30)
+
+
+async def _until_ready(port: int, process: asyncio.subprocess.Process) -> None:
+    async with aiohttp.ClientSession() as http, asyncio.timeout(30):
+        while process.returncode is None:
+            try:
+                async with http.get(f"http://127.0.0.1:{port}/health/ready") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass  # it does not listen yet
+            await asyncio.sleep(0.05)
+    raise RuntimeError(f"the broker ended with exit code {process.returncode}")
+
+
+@pytest.fixture(scope="session")
+async def mongo_uri() -> AsyncIterator[str]:
+    """A MongoDB server of the session's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        mongo = EmbeddedMongo(Path(folder))
+        try:
+            yield await mongo.start()
+        finally:
+            await mongo.stop()
+
+
+@pytest.fixture(scope="session")
+async def broker_url(mongo_uri: str) -> AsyncIterator[str]:
+    """The root of a running broker, without a slash at its end."""
+    port = free_port()
+    async with running(port, mongo_uri=mongo_uri, database="api", notification_retry_first=0.05):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+async def http(broker_url: str) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of the broker: paths are relative to its root."""
+    async with aiohttp.ClientSession(broker_url) as session:
+        yield session
+
+
+@pytest.fixture
+def tenant() -> dict[str, str]:
+    """The header of a tenant that nobody else uses."""
+    return {"NGSILD-Tenant": f"t{secrets.token_hex(6)}"}
