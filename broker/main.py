@@ -1,6 +1,7 @@
 """The composition root: builds every room of one worker and runs it. The only module that knows them all."""
 
 import asyncio
+import gc
 import logging
 import signal
 import time
@@ -25,8 +26,7 @@ from broker.store.client import Database, Session, open_database
 from broker.store.commit import Committer
 from broker.store.contexts import MongoContexts
 from broker.store.entities import MongoEntities
-
-# TEMP
+from broker.store.history_reads import MongoTemporal
 from broker.store.outbox import MongoOutbox
 from broker.store.processes import Processes
 from broker.store.subscriptions import MongoSubscriptions
@@ -63,8 +63,16 @@ async def _work(settings: Settings) -> None:
         runner = web.ServerRunner(front.server(), handle_signals=False, shutdown_timeout=10)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
+        _spare_the_collector()
         await web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024).start()
         await stop.wait()
+
+
+def _spare_the_collector() -> None:
+    """Entities come and go as trees of dicts, which reference counts free: looking for cycles is a waste."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> Front:
@@ -80,7 +88,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
     await _join(settings, database, tenants, notifier, writer, stack)
     entities = MongoEntities(tenants, writer, batch=settings.read_batch, timeout=settings.query_timeout)
-    temporal = None
+    temporal = MongoTemporal(tenants, page=settings.temporal_page, timeout=settings.query_timeout)
     broker = Broker(entities, temporal, subscriptions, contexts, _limits(settings), database.ping)
     return Front(broker, settings.process_id, access_log=settings.access_log)
 

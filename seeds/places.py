@@ -42,11 +42,11 @@ PARKS = (
         "Rue de Baudreuil",
         (3.2945, 49.8490),
         (
-            Zone("Platanes", "Allée des platanes", "lawn", 2400, 0.80, 0.235),
-            Zone("Horticulture", "Jardin d'horticulture", "flowers", 1500, 1.05, 0.195),
-            Zone("Kiosque", "Pelouse du kiosque à musique", "lawn", 1800, 1.00, 0.215),
-            Zone("JeuDePaume", "Abords du jeu de paume", "lawn", 1200, 0.90, 0.225),
-            Zone("Enfants", "Jardin d'enfants", "lawn", 900, 0.95, 0.205),
+            Zone("Platanes", "Allée des platanes", "lawn", 2400, 0.80, 0.262),
+            Zone("Horticulture", "Jardin d'horticulture", "flowers", 1500, 1.05, 0.224),
+            Zone("Kiosque", "Pelouse du kiosque à musique", "lawn", 1800, 1.00, 0.243),
+            Zone("JeuDePaume", "Abords du jeu de paume", "lawn", 1200, 0.90, 0.256),
+            Zone("Enfants", "Jardin d'enfants", "lawn", 900, 0.95, 0.231),
         ),
     ),
     Park(
@@ -56,10 +56,10 @@ PARKS = (
         "Avenue Léo-Lagrange",
         (3.3035, 49.8435),
         (
-            Zone("Medicinales", "Jardin des plantes médicinales", "flowers", 600, 0.95, 0.220),
-            Zone("Environnement", "Pelouse de la Maison de l'environnement", "lawn", 2000, 0.90, 0.250),
-            Zone("PiqueNique", "Aire de pique-nique", "lawn", 1600, 0.95, 0.230),
-            Zone("Ferme", "Abords de la ferme", "meadow", 1100, 0.75, 0.255),
+            Zone("Medicinales", "Jardin des plantes médicinales", "flowers", 600, 0.95, 0.249),
+            Zone("Environnement", "Pelouse de la Maison de l'environnement", "lawn", 2000, 0.90, 0.270),
+            Zone("PiqueNique", "Aire de pique-nique", "lawn", 1600, 0.95, 0.258),
+            Zone("Ferme", "Abords de la ferme", "meadow", 1100, 0.75, 0.239),
         ),
     ),
     Park(
@@ -69,8 +69,8 @@ PARKS = (
         "Place de la Basilique",
         (3.2903, 49.8479),
         (
-            Zone("Parvis", "Massifs du parvis", "flowers", 350, 1.10, 0.200),
-            Zone("Chevet", "Pelouse du chevet", "lawn", 700, 0.85, 0.240),
+            Zone("Parvis", "Massifs du parvis", "flowers", 350, 1.10, 0.227),
+            Zone("Chevet", "Pelouse du chevet", "lawn", 700, 0.85, 0.266),
         ),
     ),
     Park(
@@ -80,8 +80,8 @@ PARKS = (
         "Place de l'Hôtel de Ville",
         (3.2876, 49.8466),
         (
-            Zone("Nord", "Massifs nord", "flowers", 220, 1.15, 0.190),
-            Zone("Sud", "Massifs sud", "flowers", 240, 1.15, 0.210),
+            Zone("Nord", "Massifs nord", "flowers", 220, 1.15, 0.241),
+            Zone("Sud", "Massifs sud", "flowers", 240, 1.15, 0.268),
         ),
     ),
     Park(
@@ -91,9 +91,9 @@ PARKS = (
         "Quai Gayant",
         (3.2945, 49.8412),
         (
-            Zone("QuaiGayant", "Pelouse du quai Gayant", "lawn", 1300, 1.00, 0.215),
-            Zone("HuitOctobre", "Place du 8-Octobre", "flowers", 450, 1.10, 0.195),
-            Zone("Port", "Abords du port de plaisance", "meadow", 900, 0.80, 0.245),
+            Zone("QuaiGayant", "Pelouse du quai Gayant", "lawn", 1300, 1.00, 0.246),
+            Zone("HuitOctobre", "Place du 8-Octobre", "flowers", 450, 1.10, 0.222),
+            Zone("Port", "Abords du port de plaisance", "meadow", 900, 0.80, 0.272),
         ),
     ),
     Park(
@@ -103,10 +103,10 @@ PARKS = (
         "Quartier nord",
         (3.2765, 49.8565),
         (
-            Zone("Honneur", "Terrain d'honneur", "pitch", 7000, 1.00, 0.205),
-            Zone("EntrainementEst", "Terrain d'entraînement est", "pitch", 6400, 1.00, 0.225),
-            Zone("EntrainementOuest", "Terrain d'entraînement ouest", "pitch", 6400, 1.00, 0.240),
-            Zone("Abords", "Abords du stade", "lawn", 1500, 0.90, 0.230),
+            Zone("Honneur", "Terrain d'honneur", "pitch", 7000, 1.00, 0.234),
+            Zone("EntrainementEst", "Terrain d'entraînement est", "pitch", 6400, 1.00, 0.251),
+            Zone("EntrainementOuest", "Terrain d'entraînement ouest", "pitch", 6400, 1.00, 0.265),
+            Zone("Abords", "Abords du stade", "lawn", 1500, 0.90, 0.260),
         ),
     ),
 )

@@ -187,14 +187,16 @@ async def test_a_killed_parent_takes_its_children_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_second_signal_kills_workers_that_do_not_stop(tmp_path: Path) -> None:
+async def test_a_second_ctrl_c_kills_workers_that_do_not_stop(tmp_path: Path) -> None:
     async with running(tmp_path, FAKE_WORKER="stubborn") as broker:
         await broker.line("is ready")
         mongod = _mongod_of(broker).pid
         broker.process.send_signal(signal.SIGINT)
         await broker.line("stopping")
-        await asyncio.sleep(1.5)
-        assert broker.process.returncode is None
+        await asyncio.sleep(1.0)
+        broker.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        assert broker.process.returncode is None, "a second SIGTERM may come from the same stop"
         assert psutil.pid_exists(mongod), "MongoDB must outlive the workers"
         assert await broker.end(signal.SIGINT) == 0
 

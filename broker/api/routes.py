@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from broker.api import attrs, batch, entities, health, subscriptions
+from broker.api import attrs, batch, entities, health, subscriptions, temporal
 from broker.api.call import Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
@@ -51,6 +51,8 @@ ROUTES = (
             "DELETE": subscriptions.delete_subscription,
         },
     ),
+    Resource(f"{_API}/temporal/entities", {"GET": temporal.query_temporal}),
+    Resource(f"{_API}/temporal/entities/{{entityId}}", {"GET": temporal.retrieve_temporal}),
     Resource("/version", {"GET": health.version}),
     Resource("/health/live", {"GET": health.live}),
     Resource("/health/ready", {"GET": health.ready}),

@@ -2,8 +2,12 @@
 
 import re
 
+# Characters that cannot be seen, or that change the direction of what follows; and those that are none.
+_HIDDEN = "\u061c\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufdd0-\ufdef\ufff0-\uffff" + "".join(
+    f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0x110000, 0x10000)
+)
 # A scheme and anything that neither a URI nor an IRI forbids outright (RFC 3986, RFC 3987).
-_URI = re.compile(r'[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>"{}|\\^`\x00-\x20\x7f]+')
+_URI = re.compile(rf'[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>"{{}}|\\^`\x00-\x20\x7f-\x9f\ud800-\udfff{_HIDDEN}]+')
 _NAME = re.compile(r"[^\W\d_]\w*(?::[^\W\d_]\w*)?")
 NULL = "urn:ngsi-ld:null"
 
@@ -15,7 +19,9 @@ def is_uri(text: object) -> bool:
 
 def is_name(text: str) -> bool:
     """Whether this may name a type or an attribute: a term, prefix:term, or a full IRI."""
-    return _NAME.fullmatch(text) is not None or (_URI.fullmatch(text) is not None and not _is_dots(text))
+    if _NAME.fullmatch(text) is not None:
+        return all(part[0].isalpha() for part in text.split(":"))
+    return _URI.fullmatch(text) is not None and not _is_dots(text)
 
 
 def _is_dots(text: str) -> bool:

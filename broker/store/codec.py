@@ -21,7 +21,6 @@ _REMEMBERED = 50_000
 _keys: dict[str, str] = {}
 _names: dict[str, str] = {}
 _INT64 = 2**63
-_VALUES = tuple(dict.fromkeys(kind.value for kind in KINDS.values()))
 
 
 def key(iri: str) -> str:
@@ -86,9 +85,10 @@ def decode_attrs(stored: Document) -> Attributes:
 
 def encode_instance(instance: Instance) -> Instance:
     """The stored form of one instance; the very same dict where nothing needs to differ."""
-    for member in _VALUES:
-        if member in instance and (escaped := _escape(instance[member])) is not instance[member]:
-            instance = {**instance, member: escaped, "esc": True}
+    member = KINDS[instance["type"]].value
+    value = instance[member]
+    if type(value) is not str and (escaped := _escape(value)) is not value:
+        instance = {**instance, member: escaped, "esc": True}
     if "attrs" in instance:
         instance = {**instance, "attrs": encode_attrs(instance["attrs"])}
     return instance
@@ -103,9 +103,8 @@ def decode_instance(instance: Instance) -> Instance:
 
 def _restore(instance: Instance) -> None:
     if instance.pop("esc", None):
-        for member in _VALUES:
-            if member in instance:
-                instance[member] = _unescape(instance[member])
+        member = KINDS[instance["type"]].value
+        instance[member] = _unescape(instance[member])
     if "attrs" in instance:
         instance["attrs"] = decode_attrs(instance["attrs"])
 

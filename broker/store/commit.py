@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from broker.core.errors import BadRequestData
 from broker.ports import ChangeSink, Clock, Due, Entry
+from broker.store import commands
 from broker.store.outbox import stored
 from broker.store.plan import Plan, read, work_out
 from broker.store.queue import Write
@@ -67,16 +67,14 @@ class Committer:
         plan = work_out(writes, found, self._sink, self._clock, self._process)
         if any(due.throttling for _, due in plan.dues):
             await self._throttle(session, tenant, plan)
-        if plan.entities:
-            await tenant.entities.bulk_write(plan.entities, session=session)
-        if plan.evolutions:
-            await tenant.evolutions.bulk_write(plan.evolutions, session=session)
-        if plan.history:
-            await tenant.history.insert_many(plan.history, session=session)
         plan.entries = [entry for entry in plan.entries if entry.due]
-        if plan.entries:
-            entries = [stored(entry, self._process) for entry in plan.entries]
-            await tenant.outbox.insert_many(entries, session=session)
+        await commands.insert(tenant.entities, plan.inserts, session)
+        await commands.update(tenant.entities, plan.updates, session)
+        await commands.delete(tenant.entities, plan.deletes, session)
+        await commands.update(tenant.evolutions, plan.evolutions, session)
+        await commands.insert(tenant.history, plan.history, session)
+        entries = [stored(entry, self._process) for entry in plan.entries]
+        await commands.insert(tenant.outbox, entries, session)
         return plan
 
     async def _throttle(self, session: AsyncClientSession, tenant: Tenant, plan: Plan) -> None:
@@ -92,9 +90,8 @@ class Committer:
             async for one in tenant.throttles.find({"_id": {"$in": ids}}, session=session)
         }
         fired = _let_through(throttled, last)
-        updates = [UpdateOne({"_id": one}, {"$set": {"at": last[one]}}, upsert=True) for one in fired]
-        if updates:
-            await tenant.throttles.bulk_write(updates, session=session)
+        times = [{"q": {"_id": one}, "u": {"$set": {"at": last[one]}}, "upsert": True} for one in fired]
+        await commands.update(tenant.throttles, times, session)
         for subscription, at in last.items():
             if subscription not in fired:
                 self._sink.throttled(tenant.name, subscription, at)
@@ -145,9 +142,6 @@ def _meaning(error: Exception) -> Exception:
 
 
 def _code(error: Exception) -> int | None:
-    if isinstance(error, BulkWriteError):
-        first: dict[str, int] = (error.details.get("writeErrors") or [{}])[0]
-        return first.get("code")
     return error.code if isinstance(error, OperationFailure) else None
 
 

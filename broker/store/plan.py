@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo import DeleteOne, InsertOne, UpdateOne
-
 from broker.core import Entity, instant
 from broker.core.change import Change, removed, written
 from broker.core.errors import NgsiLdError
@@ -15,7 +13,6 @@ from broker.store.queue import Write
 from broker.store.tenants import EPOCH
 
 Document = dict[str, Any]
-Operation = InsertOne[Document] | UpdateOne | DeleteOne
 
 
 @dataclass(slots=True)
@@ -29,10 +26,15 @@ class Stored:
 
 @dataclass(slots=True)
 class Plan:
-    """The operations of one commit, and what to answer to each write once it is through."""
+    """What one commit writes, and what to answer to each write once it is through.
 
-    entities: list[Operation] = field(default_factory=list)
-    evolutions: list[Operation] = field(default_factory=list)
+    `inserts`, `updates` and `deletes` are of entities; updates are {q: filter, u: update, upsert}.
+    """
+
+    inserts: list[Document] = field(default_factory=list)
+    updates: list[Document] = field(default_factory=list)
+    deletes: list[str] = field(default_factory=list)
+    evolutions: list[Document] = field(default_factory=list)
     history: list[Document] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     dues: list[tuple[Entry, Due]] = field(default_factory=list)
@@ -69,8 +71,7 @@ def work_out(
         ) as error:  # the requester's mistake, or a fault of ours that must not reach the others
             plan.outcomes.append(error if isinstance(error, NgsiLdError) else _fault(error))
     for entity_id, state in now.items():
-        if (operation := _operation(entity_id, found[entity_id].entity, state, process)) is not None:
-            plan.entities.append(operation)
+        _store(plan, entity_id, found[entity_id].entity, state, process)
     return plan
 
 
@@ -101,41 +102,42 @@ def _apply(write: Write, state: Stored, stamp: int, sink: ChangeSink, plan: Plan
     return outcome.answer
 
 
-def _catalogued(change: Change) -> Operation | None:
+def _catalogued(change: Change) -> Document | None:
     """Keeps the list of whose history there is; touched only when an attribute, type or scope is new."""
     before, after = change.before, change.after
     if after is None:
-        return UpdateOne({"_id": change.id}, {"$set": {"deletedAt": change.now}}, upsert=True)
+        return _upsert(change.id, {"$set": {"deletedAt": change.now}})
     if before is not None and before["type"] is after["type"] and before.get("scope") is after.get("scope"):
         new = after["attrs"].keys() - before["attrs"].keys()
         if not new:
             return None
-        return UpdateOne({"_id": change.id}, {"$addToSet": {"attrs": {"$each": [*map(codec.key, new)]}}})
+        return _upsert(change.id, {"$addToSet": {"attrs": {"$each": [*map(codec.key, new)]}}})
     facts: Document = {"type": after["type"], "createdAt": after["createdAt"]}
     if "scope" in after:
         facts["scope"] = after["scope"]
     attrs = {"$each": [codec.key(iri) for iri in after["attrs"]]}
-    return UpdateOne(
-        {"_id": change.id},
-        {"$set": facts, "$addToSet": {"attrs": attrs}, "$unset": {"deletedAt": 1}},
-        upsert=True,
-    )
+    return _upsert(change.id, {"$set": facts, "$addToSet": {"attrs": attrs}, "$unset": {"deletedAt": 1}})
 
 
-def _operation(entity_id: str, before: Entity | None, state: Stored, process: str) -> Operation | None:
-    """The one operation that takes the stored entity from `before` to its state after all writes."""
+def _upsert(document_id: str, update: Document) -> Document:
+    return {"q": {"_id": document_id}, "u": update, "upsert": True}
+
+
+def _store(plan: Plan, entity_id: str, before: Entity | None, state: Stored, process: str) -> None:
+    """Adds the one operation that takes the stored entity from `before` to its state after all writes."""
     after = state.entity
     if after is before:
-        return None
+        return
     if after is None:
-        return DeleteOne({"_id": entity_id})
-    if before is None:
-        return InsertOne({**codec.encode_entity(after), "rev": state.rev, "by": process})
-    changed, gone = _difference(before, after)
-    update = {"$set": {**changed, "rev": state.rev, "by": process}}
-    if gone:
-        update["$unset"] = dict.fromkeys(gone, 1)
-    return UpdateOne({"_id": entity_id}, update)
+        plan.deletes.append(entity_id)
+    elif before is None:
+        plan.inserts.append({**codec.encode_entity(after), "rev": state.rev, "by": process})
+    else:
+        changed, gone = _difference(before, after)
+        update = {"$set": {**changed, "rev": state.rev, "by": process}}
+        if gone:
+            update["$unset"] = dict.fromkeys(gone, 1)
+        plan.updates.append({"q": {"_id": entity_id}, "u": update})
 
 
 def _difference(before: Entity, after: Entity) -> tuple[Document, list[str]]:

@@ -27,11 +27,11 @@ async def supervise(settings: Settings, worker_command: Sequence[str] = WORKER) 
     """Run a broker until SIGTERM or SIGINT and return its exit code.
 
     0 after a clean stop, 1 when it could not start, which one logged sentence explains. The first signal
-    lets the workers finish what they have begun, the next one kills them; MongoDB is stopped last.
+    lets the workers finish what they have begun, a later SIGINT kills them; MongoDB is stopped last.
     """
     workers = Workers(worker_command)
     broker = asyncio.create_task(_run(settings, workers))
-    with _on_signals(_stop_then_hurry(broker, workers)):
+    with _on_signals(_reactions(broker, workers)):
         try:
             await broker
         except asyncio.CancelledError:
@@ -65,27 +65,32 @@ async def _announce(settings: Settings, mongo: str) -> None:
     logger.info(f"Eridanus {version('eridanus')} is ready on {where} ({workers}, {mongo})")
 
 
-def _stop_then_hurry(broker: asyncio.Task[None], workers: Workers) -> Callable[[], None]:
-    def on_signal() -> None:
-        if broker.cancelling():
-            logger.warning("asked again: killing the workers")
-            workers.kill()
-        else:
+def _reactions(broker: asyncio.Task[None], workers: Workers) -> dict[int, Callable[[], None]]:
+    """What signals do. SIGTERM may come twice, as from one who signals a group; SIGINT is a person."""
+
+    def stop() -> None:
+        if not broker.cancelling():
             logger.info("stopping")
             broker.cancel()
 
-    return on_signal
+    def stop_or_hurry() -> None:
+        if broker.cancelling():
+            logger.warning("asked again: killing the workers")
+            workers.kill()
+        stop()
+
+    return {signal.SIGTERM: stop, signal.SIGINT: stop_or_hurry}
 
 
 @contextmanager
-def _on_signals(react: Callable[[], None]) -> Iterator[None]:
+def _on_signals(reactions: dict[int, Callable[[], None]]) -> Iterator[None]:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number, react in reactions.items():
         loop.add_signal_handler(number, react)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in reactions:
             loop.remove_signal_handler(number)
 
 

@@ -8,7 +8,7 @@ subscribes to the `command` of its valves, as it would behind any vendor's gatew
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -27,6 +27,7 @@ FORECAST = "urn:ngsi-ld:WeatherForecast:SaintQuentin:ParcIsle"
 PROBE = ["Device", "GreenspaceRecord"]
 
 Sending = Coroutine[Any, Any, object]
+Heard = Callable[[datetime], Awaitable[None]]  # waits until somebody knows the city as it was at that time
 
 
 class Devices:
@@ -63,14 +64,15 @@ class Devices:
 
     # -- what they report --------------------------------------------------------------------------------
 
-    async def replay(self, until: datetime, seconds: float) -> None:
-        """Live through the days until then in so many seconds, unless the broker needs longer."""
+    async def replay(self, until: datetime, seconds: float, heard: Heard) -> None:
+        """Live through the days until then in so many seconds, or longer if the news needs longer."""
         pause = seconds / max(1, (until - self.world.now) // STEP)
         due = monotonic()
         while self.world.now < until:
             stopped = self.world.advance()
             self.steps += 1
             await asyncio.gather(*self.due(), *(self.report(v, "deviceState", "closed") for v in stopped))
+            await heard(self.world.now)
             due += pause
             await asyncio.sleep(max(0.0, due - monotonic()))
         await asyncio.gather(*(self.report_meter(meter) for meter in self.world.litres))

@@ -6,18 +6,21 @@ zone is dry, at night and with no rain in sight; closed as soon as the zone has 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from seeds.demo.client import Client, observed
-from seeds.demo.clock import local_hour, said
+from seeds.demo.clock import START, local_hour, said
 from seeds.demo.listener import Listener
 
 DRY, PARCHED, WET = 0.20, 0.16, 0.27  # volumetric water content, in parts per one
 NIGHT_FROM, NIGHT_TO = 21, 8  # local hours: people have gone, and little evaporates
+PATIENCE = 1.0  # seconds: how long the fast motion waits for a notification
 LIKELY = 0.5  # the chance of rain that is worth waiting for
 SUBSCRIPTION = "urn:ngsi-ld:Subscription:SaintQuentin:Irrigation"
 
@@ -62,6 +65,8 @@ class Irrigation:
         self.commands: dict[str, str] = {}  # valve → what it was last told
         self.waiting: dict[str, Decision] = {}  # zone → why it isn't watered yet
         self.decisions: Counter[Decision] = Counter()
+        self.news = asyncio.Condition()
+        self.known = START  # the time of the last weather it was told
         self.latest: deque[str] = deque(maxlen=3)  # what was decided, for a person to read
 
     async def learn(self) -> None:
@@ -82,13 +87,25 @@ class Irrigation:
             for entity in notification["data"]:
                 await self.react(entity)
 
+    async def heard(self, when: datetime) -> None:
+        """Wait until the app knows the weather of that time. So the fast motion outruns no notification."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE), self.news:
+                await self.news.wait_for(lambda: self.known >= when)
+
     async def react(self, entity: dict[str, Any]) -> None:
         if "precipitation" in entity:
-            self.sky.rain = entity["precipitation"]["value"]
+            await self.weather(entity["precipitation"])
         elif "precipitationProbability" in entity:
             self.sky.chance = entity["precipitationProbability"]["value"]
         else:
             await self.soil(entity["refGreenspace"]["object"], entity["soilMoistureVwc"])
+
+    async def weather(self, precipitation: dict[str, Any]) -> None:
+        async with self.news:
+            self.sky.rain = precipitation["value"]
+            self.known = datetime.fromisoformat(precipitation["observedAt"])
+            self.news.notify_all()
 
     async def soil(self, zone: str, moisture: dict[str, Any]) -> None:
         """A probe of this zone is too dry, or wet enough."""

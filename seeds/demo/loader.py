@@ -10,9 +10,8 @@ from seeds.demo.client import Client
 
 BATCH = 100
 KINDS = {
-    "parks and zones": "Garden,AgriParcel",
-    "devices": "Device",
-    "weather": "WeatherObserved,WeatherForecast",
+    "green spaces": "Garden,AgriParcel",
+    "devices": "Device,WeatherObserved,WeatherForecast",
     "street lights": "Streetlight,StreetlightGroup",
     "car parks": "OffStreetParking",
 }

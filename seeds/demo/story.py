@@ -43,7 +43,7 @@ async def tell(options: Options, console: Console) -> None:
         await loader.load(client, city, console)
         found = await loader.counts(client)
         console.print(
-            "In the broker: " + ", ".join(f"{name} {n}" for name, n in found.items()), highlight=False
+            "In the broker: " + ", ".join(f"{n} {name}" for name, n in found.items()), highlight=False
         )
         await replay(options, console, client, city)
 
@@ -77,7 +77,7 @@ async def replay(options: Options, console: Console, client: Client, city: seeds
             await devices.subscribe(to_devices)
             began = monotonic()
             await alongside(
-                devices.replay(end, options.seconds),
+                devices.replay(end, options.seconds, app.heard),
                 app.run(to_app),
                 devices.obey(to_devices),
                 dashboard.show(),
@@ -115,10 +115,12 @@ async def unsubscribe(client: Client) -> None:
 
 def summary(devices: Devices, app: Irrigation, received: int, took: float) -> str:
     """What was done, in numbers."""
-    soil = devices.world.moisture.values()
+    zones, soil = devices.city.zones, devices.world.moisture.values()
+    before, after = sum(zone.moisture for zone in zones) / len(zones), sum(soil) / len(zones)
     opened, night, rain = (app.decisions[decision] for decision in Decision)
     return (
         f"{devices.readings:,} readings and {received:,} notifications in {took:.0f} s. "
         f"{opened} waterings; {night} put off until the night and {rain} because rain was coming. "
-        f"At the end the soil of the zones holds {min(soil):.0%} to {max(soil):.0%} of water."
+        f"The soil held {before:.0%} of water at the beginning and {after:.0%} at the end, "
+        f"the driest zone {min(soil):.0%}."
     )

@@ -8,12 +8,15 @@ a request causes. With --url the broker is one that runs already: then CPU and m
 """
 
 import argparse
+import asyncio
 import contextlib
 import secrets
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +26,7 @@ from rich.console import Console
 from tests.bench import report as reporting
 from tests.bench.client import LOOPBACK, Load, head, run_load
 from tests.bench.notifications import Notify, Trial
-from tests.bench.processes import Family, Usage, free_port, machine, serving
+from tests.bench.processes import Family, Neighbours, Usage, free_port, machine, serving
 from tests.bench.report import Report, Row
 from tests.bench.scenarios import SCENARIOS, Scenario, Target, WrongAnswer
 
@@ -56,17 +59,25 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
+@dataclass(frozen=True)
+class Bare:
+    """The bare handler: where it listens, and its process."""
+
+    port: int
+    family: Family
+
+
 class Bench:
     """One run against one broker and one bare handler."""
 
-    def __init__(self, chosen: argparse.Namespace, at: Target, bare: int, family: Family | None) -> None:
+    def __init__(self, chosen: argparse.Namespace, at: Target, bare: Bare, family: Family | None) -> None:
         self._chosen, self._at, self._bare, self._family = chosen, at, bare, family
         self._console = Console(stderr=True)
 
     async def run(self) -> Report:
         """All the chosen scenarios, and the bare handler before, amid and after them."""
         told = {name: value for name, value in vars(self._chosen).items() if name != "json"}
-        report = Report(machine(self._family), told, [], [])
+        report, neighbours = Report(machine(self._family), told), Neighbours(self._family, self._bare.family)
         self._say("preload")
         await self._at.preload()
         chosen = [scenario for scenario in SCENARIOS if scenario.key in self._chosen.only]
@@ -78,6 +89,7 @@ class Bench:
         if NOTIFICATIONS in self._chosen.only and (wrong := await reason(self._notifications(report))):
             report.rows.append(Row.of(Notify.name, Load(), self._chosen.connections, wrong=wrong))
         report.bare.append(await self._yardstick())
+        report.neighbours = neighbours.share()
         return report
 
     def _say(self, what: str) -> None:
@@ -85,13 +97,12 @@ class Bench:
 
     async def _yardstick(self) -> Row:
         self._say("bare handler")
-        request = head("GET", "/")
-        await run_load(self._bare, lambda: request, connections=self._chosen.connections, seconds=0.3)
-        seconds = min(self._chosen.seconds, 3.0)
-        load = await run_load(
-            self._bare, lambda: request, connections=self._chosen.connections, seconds=seconds
-        )
-        return Row.of("bare handler (H)", load, self._chosen.connections)
+        request, port, connections = head("GET", "/"), self._bare.port, self._chosen.connections
+        await run_load(port, lambda: request, connections=connections, seconds=0.3)
+        before, seconds = self._bare.family.usage(), min(self._chosen.seconds, 3.0)
+        load = await run_load(port, lambda: request, connections=connections, seconds=seconds)
+        used = self._bare.family.usage().since(before)
+        return Row.of("bare handler (H)", load, connections, used)
 
     async def _scenario(self, scenario: Scenario) -> Row:
         """Prepare, warm up, measure, check."""
@@ -114,8 +125,7 @@ class Bench:
         crowded = f"same, {found.subscriptions:,} idle subscriptions"
         for name, windows in (Notify.name, found.quiet), (crowded, found.crowded):
             window = sorted(windows, key=lambda each: each.load.rate)[len(windows) // 2]
-            wrong = f"{window.missing} notifications are missing" if window.missing else ""
-            report.rows.append(Row.of(name, window.load, self._chosen.connections, window.used, wrong))
+            report.rows.append(Row.of(name, window.load, self._chosen.connections, window.used))
 
     def _meter(self) -> Usage | None:
         return self._family.usage() if self._family else None
@@ -151,17 +161,19 @@ async def broker(chosen: argparse.Namespace, folder: Path) -> AsyncIterator[tupl
 
 
 async def bench(chosen: argparse.Namespace) -> Report:
-    """Start what is to be measured, measure it, stop it."""
+    """Start what is to be measured, measure it, stop it; a SIGTERM stops it, too."""
+    if task := asyncio.current_task():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     bare = free_port()
     command = [sys.executable, "-m", "tests.bench.bare", str(bare)]
     with tempfile.TemporaryDirectory(prefix="eridanus-bench-") as name:
         folder = Path(name)
         async with (
-            serving(command, bare, "/", folder / "bare.log"),
+            serving(command, bare, "/", folder / "bare.log") as pid,
             broker(chosen, folder) as (port, family),
         ):
             at = Target(port, chosen.entities, secrets.token_hex(3))
-            return await Bench(chosen, at, bare, family).run()
+            return await Bench(chosen, at, Bare(bare, Family(pid)), family).run()
 
 
 def main() -> int:

@@ -140,7 +140,6 @@ class Window:
     load: Load
     used: Usage | None
     received: int
-    missing: int
     per_second: float
     age_p50: float
     age_p99: float
@@ -242,13 +241,14 @@ class Trial:
         self._receiver.reset()
         source, before, started = Notify(at, self._receiver), self._meter(), time.perf_counter()
         load = await run_load(at.port, source, connections=self._connections, seconds=seconds)
+        expect(not load.errors, f"{load.errors} updates failed: {load.failure}")
         missing = await self._receiver.drained()
+        expect(not missing, f"{missing} of {load.requests} notifications are missing after {DRAIN:.0f} s")
         after, ages = self._meter(), sorted(self._receiver.ages)
         return Window(
             load,
             after.since(before) if after and before else None,
             received=len(ages),
-            missing=missing,
             per_second=len(ages) / (self._receiver.last - started) if ages else 0.0,
             age_p50=percentile(ages, 50),
             age_p99=percentile(ages, 99),

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -116,6 +117,26 @@ class Family:
                 output = subprocess.run([process.exe(), "--version"], capture_output=True, text=True).stdout
                 return _found(r"db version v(\S+)", output)
         return "external"
+
+
+class Neighbours:
+    """How much of the machine others took meanwhile: figures from a busy machine are worth little."""
+
+    def __init__(self, *families: Family | None) -> None:
+        self._families = [family for family in families if family]
+        self._started, self._before = time.perf_counter(), self._others()
+
+    def _others(self) -> float:
+        """CPU seconds of everybody, less those of the servers under load and of the generator."""
+        times = psutil.cpu_times()
+        busy = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+        usages = [family.usage() for family in self._families]
+        return float(busy - sum(each.broker_cpu + each.mongod_cpu for each in usages) - time.process_time())
+
+    def share(self) -> float:
+        """The part of all cores that others took since this was made."""
+        seconds = (time.perf_counter() - self._started) * (os.cpu_count() or 1)
+        return max(0.0, (self._others() - self._before) / seconds)
 
 
 def machine(family: Family | None) -> dict[str, str]:

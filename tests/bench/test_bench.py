@@ -143,4 +143,4 @@ def test_the_whole_bench_runs(tmp_path: Path) -> None:
     assert report["bare"]["rate"] > 0
     assert [row["errors"] for row in report["scenarios"]] == [0] * len(report["scenarios"])
     assert {scenario.name for scenario in SCENARIOS} <= {row["name"] for row in report["scenarios"]}
-    assert all(window["missing"] == 0 for window in report["notifications"]["crowded"])
+    assert all(window["received"] >= window["due"] > 0 for window in report["notifications"]["crowded"])

@@ -112,10 +112,23 @@ async def test_the_app_learns_the_valves_from_the_broker() -> None:
     assert (irrigation.valves, irrigation.commands) == ({ZONE: VALVE}, {VALVE: "open"})
 
 
+async def at_once(_: datetime) -> None:
+    """The news is heard without delay."""
+
+
+async def test_the_fast_motion_waits_until_the_weather_was_heard() -> None:
+    irrigation = app(Recorder())
+    waiting = asyncio.create_task(irrigation.heard(NOON))
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    await irrigation.react({"precipitation": observed(0, NOON)})
+    await asyncio.wait_for(waiting, 0.5)
+
+
 async def test_devices_report_by_batches_and_by_single_updates() -> None:
     client = Recorder()
     devices = Devices(client, World(CITY, START))
-    await devices.replay(START + timedelta(hours=1), seconds=0)
+    await devices.replay(START + timedelta(hours=1), seconds=0, heard=at_once)
     batches = [body for method, path, body, _ in client.asked if path == "/entityOperations/upsert"]
     assert [len(batch) for batch in batches[:6]] == [10, 8, 4, 4, 6, 8]
     assert {method for method, path, _, _ in client.asked if "/attrs" in path} == {"PATCH"}

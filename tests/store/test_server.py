@@ -1,8 +1,9 @@
 """Which MongoDB servers of the operator's own are accepted."""
 
 import asyncio
+import gc
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,16 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+# The driver leaks the socket of a monitor that is cancelled while it connects, as after a refused login.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def _leaks_end_here() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @asynccontextmanager

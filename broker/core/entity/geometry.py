@@ -10,12 +10,12 @@ _DEPTH = {"Point": 1, "MultiPoint": 2, "LineString": 2, "MultiLineString": 3, "P
 
 def is_geometry(value: Json) -> bool:
     """Whether the value looks like a supported GeoJSON geometry (4.7.3 infers a GeoProperty from it)."""
-    return isinstance(value, dict) and value.get("type") in GEOMETRIES and "coordinates" in value
+    return _has_type(value) and "coordinates" in value
 
 
 def check(value: Json, path: str) -> None:
     """Raises BadRequestData unless the value is a well-formed geometry of a supported type."""
-    if not isinstance(value, dict) or value.get("type") not in GEOMETRIES:
+    if not _has_type(value):
         raise BadRequestData(
             f"{path}: expected a GeoJSON geometry, of a type among {', '.join(sorted(GEOMETRIES))}"
         )
@@ -23,11 +23,21 @@ def check(value: Json, path: str) -> None:
     coordinates: Json = value.get("coordinates")
     if not _is_nested(coordinates, _DEPTH[kind]):
         raise BadRequestData(f"{path}.coordinates: expected the coordinates of a {kind}")
-    if kind == "LineString" and len(coordinates) < 2:
-        raise BadRequestData(f"{path}.coordinates: expected a LineString of at least two positions")
+    if any(len(line) < 2 for line in _lines(kind, coordinates)):
+        raise BadRequestData(f"{path}.coordinates: expected lines of at least two positions")
     for ring in _rings(kind, coordinates):
         if len(ring) < 4 or ring[0] != ring[-1]:
             raise BadRequestData(f"{path}.coordinates: expected closed rings of at least four positions")
+
+
+def _has_type(value: Json) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("type"), str) and value["type"] in GEOMETRIES
+
+
+def _lines(kind: str, coordinates: Json) -> list[Json]:
+    if kind == "LineString":
+        return [coordinates]
+    return list(coordinates) if kind == "MultiLineString" else []
 
 
 def _rings(kind: str, coordinates: Json) -> list[Json]:

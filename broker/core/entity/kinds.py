@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from broker.core.jsonld.core_context import NGSI_LD
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -30,6 +32,9 @@ KINDS = {
 BY_VALUE = {kind.value: kind for kind in KINDS.values() if kind.type != "GeoProperty"}
 
 GEOMETRIES = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString", "Polygon", "MultiPolygon"})
+
+# Attributes that are GeoProperties wherever they are (4.7.1).
+GEO_ATTRIBUTES = frozenset(NGSI_LD + name for name in ("location", "observationSpace", "operationSpace"))
 
 # Members of an instance that are not sub-attributes, whatever its kind.
 NON_REIFIED = frozenset({"type", "@type", "datasetId", "observedAt", "expiresAt", "ngsildproof"})

@@ -12,7 +12,7 @@ import orjson
 
 from broker.core import Attributes, Entity, Instance, Json, instant
 from broker.core.entity import geometry
-from broker.core.entity.kinds import BY_VALUE, KINDS, NON_REIFIED, RESERVED, SYSTEM, Kind
+from broker.core.entity.kinds import BY_VALUE, GEO_ATTRIBUTES, KINDS, NON_REIFIED, RESERVED, SYSTEM, Kind
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.uri import NULL, is_name, is_uri
@@ -56,9 +56,7 @@ def entity(doc: Json, context: Context) -> Entity:
 def entity_id(doc: Json) -> str:
     """The id of an entity in a body."""
     found = doc.get("id", doc.get("@id")) if isinstance(doc, dict) else None
-    if not is_uri(found):
-        raise BadRequestData("id: expected a URI")
-    return str(found)
+    return _uri(found, "id")
 
 
 def fragment(doc: Json, reading: Reading) -> Fragment:
@@ -69,10 +67,17 @@ def fragment(doc: Json, reading: Reading) -> Fragment:
     for name, raw in doc.items():
         if name in _ENTITY_MEMBERS:
             continue
-        attrs[attribute_name(name, reading.context)] = attribute(name, raw, reading)
+        iri = attribute_name(name, reading.context)
+        attrs[iri] = attribute(name, raw, reading)
+        if iri in GEO_ATTRIBUTES and not all(map(_is_geo, attrs[iri])):
+            raise BadRequestData(f"{name}: expected a GeoProperty")
     if "expiresAt" in doc:
         raise BadRequestData("expiresAt: transient entities are not supported yet")
     return Fragment(attrs, _types(doc, reading.context), _scope(doc))
+
+
+def _is_geo(instance: Instance) -> bool:
+    return instance["type"] == "GeoProperty" or is_null(instance[KINDS[instance["type"]].value])
 
 
 def attribute_name(name: str, context: Context) -> str:
@@ -122,8 +127,10 @@ def partial(path: str, raw: Json, reading: Reading) -> Instance:
     if not isinstance(raw, dict) or not raw:
         raise BadRequestData(f"{path}: expected a JSON object with at least one member")
     kind = _kind_or_none(raw)
-    if kind is not None and kind.value in raw:
+    if geometry.is_geometry(raw) or (kind is not None and kind.value in raw):
         return instance(path, raw, reading)
+    if kind is None and raw.keys() & _TYPE:
+        raise BadRequestData(f"{path}.type: expected one of {', '.join(KINDS)}")
     found: Instance = {} if kind is None else {"type": kind.type}
     for name, value in raw.items():
         if name not in SYSTEM and name not in ("type", "@type", "@context"):
@@ -197,7 +204,16 @@ _NULL_MAP, _NULL_LIST = {"@none": NULL}, [NULL]
 
 
 def _any(value: Json, path: str, _: Reading) -> Json:
+    if isinstance(value, dict | list) and _holds_null(value):
+        raise BadRequestData(f"{path}: an NGSI-LD Null may not stand inside a value")
     return value
+
+
+def _holds_null(value: Json) -> bool:
+    """Whether a member of an object in this value is an NGSI-LD Null (5.5.4)."""
+    if isinstance(value, dict):
+        return any(one == NULL or _holds_null(one) for one in value.values())
+    return isinstance(value, list) and any(map(_holds_null, value))
 
 
 def _geometry(value: Json, path: str, _: Reading) -> Json:
@@ -269,7 +285,7 @@ def _types(doc: dict[str, Json], context: Context) -> list[str]:
     if raw is None:
         return []
     names = raw if isinstance(raw, list) else [raw]
-    if not names or not all(isinstance(one, str) and is_name(one) for one in names):
+    if not names or not all(isinstance(one, str) and is_name(one) and one != NULL for one in names):
         raise BadRequestData("type: expected a type name, or an array of at least one")
     return list(dict.fromkeys(map(context.expand, names)))
 

@@ -60,6 +60,6 @@ class Context:
             if term not in self._terms and ":" not in term:
                 return term
         for start, prefix in self._prefixes:
-            if iri.startswith(start) and len(iri) > len(start):
+            if iri.startswith(start) and len(iri) > len(start) and not iri.startswith("//", len(start)):
                 return f"{prefix}:{iri[len(start) :]}"
         return iri

@@ -190,9 +190,10 @@ class _Parser:
             self.scanner.fail("a range of numbers, quoted strings or dates", at)
         above = self.scanner.at
         high = literal(self.scanner, comparable=True)
-        if low.kind != high.kind:
-            self.scanner.fail(f"a {low.kind}, as before the dots", above)
-        return Range(self._coerced(target, low), self._coerced(target, high))
+        found = Range(self._coerced(target, low), self._coerced(target, high))
+        if found.low.kind != found.high.kind:
+            self.scanner.fail(f"a {found.low.kind}, as before the dots", above)
+        return found
 
     def _coerced(self, target: Target, one: Literal) -> Literal:
         """The literal as the target's kind of value (expandValues; instants may be quoted)."""

@@ -10,7 +10,21 @@ from typing import Any
 
 from broker.core import Attributes, Entity, Instance, Json
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
-from broker.core.lang.terms import And, Exists, Literal, Or, Pattern, Q, Range, Target, Term, Value, ValueList
+from broker.core.lang.literals import as_instant
+from broker.core.lang.terms import (
+    TEMPORAL_MEMBERS,
+    And,
+    Exists,
+    Literal,
+    Or,
+    Pattern,
+    Q,
+    Range,
+    Target,
+    Term,
+    Value,
+    ValueList,
+)
 from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
 
@@ -213,21 +227,37 @@ def _equality(r: Random) -> Value:
 
 
 def term(r: Random) -> Q:
+    looked_at = target(r)
     match r.randint(0, 9):
         case 0 | 1 | 2 | 3:
-            return Term(target(r), r.choice(("==", "!=")), _equality(r))
+            return Term(looked_at, r.choice(("==", "!=")), _as_parsed(looked_at, _equality(r)))
         case 4 | 5 | 6:
-            return Term(target(r), r.choice((">", ">=", "<", "<=")), comparable(r))
+            return Term(looked_at, r.choice((">", ">=", "<", "<=")), _as_parsed(looked_at, comparable(r)))
         case 7 | 8:
-            return Term(target(r), r.choice(("~=", "!~=")), Pattern(r.choice(PATTERNS)))
-    return Exists(target(r), r.random() < 0.5)
+            return Term(looked_at, r.choice(("~=", "!~=")), Pattern(r.choice(PATTERNS)))
+    return Exists(looked_at, r.random() < 0.5)
+
+
+def _as_parsed(looked_at: Target, value: Value) -> Value:
+    """The value as the parser makes it: for members that hold instants, no date-time stays text."""
+    if looked_at.member not in TEMPORAL_MEMBERS:
+        return value
+    match value:
+        case Literal():
+            return as_instant(value)
+        case ValueList(items):
+            return ValueList(tuple(map(as_instant, items)))
+        case Range(low, high) if as_instant(low).kind == as_instant(high).kind:
+            return Range(as_instant(low), as_instant(high))
+    return Literal("number", 0)
 
 
 def query(r: Random, depth: int = 2, outer: type[Q] | None = None) -> Q:
     """A tree as the parser makes it: no And in an And, no Or in an Or."""
-    kind = r.choice([kind for kind in (And, Or, Term, Term) if kind is not outer])
-    if kind is Term or not depth:
+    kinds: list[type[And] | type[Or]] = [kind for kind in (And, Or) if kind is not outer]
+    if not depth or r.random() < 0.5:
         return term(r)
+    kind = r.choice(kinds)
     return kind(tuple(query(r, depth - 1, kind) for _ in range(r.randint(2, 3))))
 
 

@@ -1,0 +1,51 @@
+"""Temporal queries and what they find (clauses 4.5.6 to 4.5.9, 4.11, 5.7.3, 5.7.4)."""
+
+from dataclasses import dataclass, field
+
+from broker.core import Attributes
+from broker.core.jsonld.core_context import NGSI_LD
+from broker.core.query import Query
+from broker.core.temporal.window import Window
+
+__all__ = ["SCOPE", "Evolution", "TemporalQuery", "Window"]
+
+# An Evolution holds the scopes under this name, as instances whose value is a list.
+SCOPE = NGSI_LD + "scope"
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalQuery:
+    """Which evolutions (`entities`), and of them which instances: window, attributes, the last n of each.
+
+    Without a window every instance is wanted, whatever times it has. `sys_attrs`: the times of the writes
+    are wanted, too (createdAt and modifiedAt; without it, only of instances with no observedAt).
+    """
+
+    entities: Query
+    window: Window | None = None
+    last_n: int | None = None
+    sys_attrs: bool = False
+
+    @property
+    def is_backwards(self) -> bool:
+        """Whether the newest instances come first, and what does not fit is left out (6.3.10)."""
+        return self.last_n is not None
+
+
+@dataclass(slots=True)
+class Evolution:
+    """The temporal evolution of one entity: its attribute instances in the order that the query asks for.
+
+    Instances carry an `instanceId`, and there may be many of one datasetId. `truncated` holds the
+    attributes of which there was more than one answer may carry; `emptied` the kinds of those (by IRI) that
+    are empty only because the answer had to end before their first instance (`page`).
+    """
+
+    id: str
+    types: list[str]
+    created_at: str
+    attrs: Attributes
+    modified_at: str | None = None
+    deleted_at: str | None = None
+    truncated: set[str] = field(default_factory=set)
+    emptied: dict[str, str] = field(default_factory=dict)

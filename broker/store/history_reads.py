@@ -1,0 +1,203 @@
+"""The history of entities, read: one entity's evolution, or those that a query finds, with bounded work.
+
+The catalogue (`evolutions`) tells whose history there is and of which attributes; `windows` makes pipelines
+of the rest. A query's answer, its pages and its count are of the entities with at least one instance in the
+window (5.7.4.4). Nothing but a look at the history tells that, so candidates are taken from the catalogue in
+the order of their ids, and those without an instance are left out: a page costs one short look for each
+candidate before its end, a count one for each candidate.
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from itertools import islice
+from time import monotonic
+from typing import Any
+
+from broker.core import Instance, instant
+from broker.core.errors import TooComplexQuery
+from broker.core.temporal import Evolution, TemporalQuery
+from broker.core.temporal.page import fit
+from broker.store import codec, windows
+from broker.store.errors import reported
+from broker.store.filters import to_filter
+from broker.store.history import PLACES, SCOPE, instance_id
+from broker.store.tenants import Tenant, Tenants
+from broker.store.windows import Pipeline, Selection, Series
+
+Document = dict[str, Any]
+
+_TOGETHER = 100  # series, or candidates, in one pipeline: MongoDB's own limit is 1000, its best is far below
+_ANSWER = 20  # an answer may hold this many times the instances that one attribute may have in it
+_LEAST = 2  # instances of an attribute, however many attributes an answer has: else nobody gets on in time
+
+
+class MongoTemporal:
+    """See `ports.TemporalStore`. `page`: instances of one attribute in an answer; `timeout` in seconds."""
+
+    def __init__(self, tenants: Tenants, *, page: int, timeout: float) -> None:
+        self._tenants = tenants
+        self._page = page
+        self._timeout = timeout
+
+    async def evolution(self, tenant: str, entity_id: str, query: TemporalQuery) -> Evolution | None:
+        """One entity's evolution, which may have no attribute in the window; None if there never was any."""
+        with reported():
+            reading = await self._reading(tenant, query)
+            document = await reading.document(entity_id)
+            return None if document is None else (await reading.evolutions([document]))[0]
+
+    async def evolutions(self, tenant: str, query: TemporalQuery) -> list[Evolution]:
+        """One page of the evolutions that have an instance in the window, in the order of their ids."""
+        with reported():
+            reading = await self._reading(tenant, query)
+            found = await reading.evolutions(await reading.page())
+        return [one for one in found if one.attrs]
+
+    async def count(self, tenant: str, query: TemporalQuery) -> int:
+        """How many evolutions have an instance in the window."""
+        with reported():
+            reading = await self._reading(tenant, query)
+            return sum([1 async for _ in reading.matching(_TOGETHER)])
+
+    async def _reading(self, tenant: str, query: TemporalQuery) -> "_Reading":
+        return _Reading(await self._tenants.get(tenant), query, self._page, monotonic() + self._timeout)
+
+
+class _Reading:
+    """One answer in the making, which has to be done by a deadline."""
+
+    def __init__(self, tenant: Tenant, query: TemporalQuery, page: int, deadline: float) -> None:
+        self.tenant = tenant
+        self._query = query
+        self._selection: Selection = windows.selection(query)
+        self._page = page
+        self._deadline = deadline
+
+    def left_ms(self) -> int:
+        """The milliseconds that are left; TooComplexQuery if none is."""
+        left = round((self._deadline - monotonic()) * 1000)
+        if left <= 0:
+            raise TooComplexQuery("the query took longer than this broker allows; select fewer entities")
+        return left
+
+    async def document(self, entity_id: str) -> Document | None:
+        """The catalogue's document of an entity."""
+        return await self.tenant.evolutions.find_one({"_id": entity_id}, max_time_ms=self.left_ms())
+
+    async def page(self) -> list[Document]:
+        """The catalogue's documents of the entities in the answer's page."""
+        first, end = self._query.entities.offset, self._query.entities.offset + self._query.entities.limit
+        page: list[Document] = []
+        passed = 0
+        async with aclosing(self.matching(min(end, _TOGETHER))) as matching:
+            async for document in matching:
+                passed += 1
+                if passed > first:
+                    page.append(document)
+                if passed == end:
+                    break
+        return page
+
+    async def matching(self, together: int) -> AsyncGenerator[Document, None]:
+        """The catalogue's documents of the entities with an instance in the window."""
+        cursor = self.tenant.evolutions.find(
+            _candidates(self._query), sort=[("_id", 1)], batch_size=together, max_time_ms=self.left_ms()
+        )
+        async with cursor:
+            while documents := await cursor.to_list(together):
+                present = await self._present(documents)
+                for document in documents:
+                    if document["_id"] in present:
+                        yield document
+
+    async def _present(self, documents: Sequence[Document]) -> set[str]:
+        """Which of these entities have an instance in the window: most often, their first attribute tells."""
+        of = {one["_id"]: list(_series(one, self._query)) for one in documents}
+        present = await self._probed([many[:1] for many in of.values()])
+        return present | await self._probed([many[1:] for one, many in of.items() if one not in present])
+
+    async def _probed(self, entities: list[list[Series]]) -> set[str]:
+        if not (those := [many for many in entities if many]):
+            return set()
+        return {one["_id"] for one in await self._run(windows.probe(self._selection, those), len(those))}
+
+    async def evolutions(self, documents: Sequence[Document]) -> list[Evolution]:
+        """The evolutions of entities in the catalogue, in the same order."""
+        found = {one["_id"]: _evolution(one) for one in documents}
+        wanted = [series for one in documents for series in _series(one, self._query)]
+        most = max(_LEAST, min(self._page, self._page * _ANSWER // max(1, len(wanted))))
+        rows = await self._rows(wanted, min(most + 1, self._query.last_n or most + 1))
+        for (entity, key), instances in rows.items():
+            iri = codec.name(key)
+            kept, is_cut = fit(instances, most, self._query.window)
+            found[entity].attrs[iri] = kept
+            found[entity].truncated |= {iri} if is_cut else set()
+        if self._query.sys_attrs:
+            await self._add_modified(found)
+        return list(found.values())
+
+    async def _rows(self, wanted: list[Series], limit: int) -> dict[Series, list[Instance]]:
+        """The instances of each series that has any, up to `limit` of each."""
+        rows: dict[Series, list[Instance]] = {}
+        for many in _parts(wanted, _TOGETHER):
+            for row in await self._run(windows.read(self._selection, many, limit), limit * len(many)):
+                key = row["_id"]
+                rows.setdefault((key["e"], key["a"]), []).append(_instance(row, self._query.sys_attrs))
+        return rows
+
+    async def _run(self, pipeline: Pipeline, most: int) -> list[Document]:
+        """The result of a pipeline over the history, at most so many documents, in one round trip."""
+        cursor = await self.tenant.history.aggregate(pipeline, maxTimeMS=self.left_ms(), batchSize=most + 1)
+        return await cursor.to_list()
+
+    async def _add_modified(self, found: dict[str, Evolution]) -> None:
+        """Adds when each entity that still is there was last modified, which only the entity itself says."""
+        those = {"_id": {"$in": list(found)}}
+        cursor = self.tenant.entities.find(those, {"modifiedAt": 1}, max_time_ms=self.left_ms())
+        async for entity in cursor:
+            found[entity["_id"]].modified_at = entity["modifiedAt"]
+
+
+def _candidates(query: TemporalQuery) -> Document:
+    """The filter for the catalogue: whose types and ids fit, and who ever had one of the attributes."""
+    entities = query.entities
+    by_entity = to_filter(replace(entities, attrs=(), q=None))
+    if not entities.required_attrs:
+        return by_entity
+    keys = [codec.key(iri) for iri in entities.required_attrs]
+    had: list[Document] = [{"attrs": {"$in": keys}}]
+    if SCOPE in keys:
+        had.append({SCOPE: {"$exists": True}})
+    return {"$and": [by_entity, {"$or": had}]}
+
+
+def _series(document: Document, query: TemporalQuery) -> Iterator[Series]:
+    """The series that the query wants of an entity in the catalogue."""
+    wanted = {codec.key(iri) for iri in query.entities.attrs}
+    had = [SCOPE] if SCOPE in document else []
+    for key in (*had, *document.get("attrs", ())):
+        if not wanted or key in wanted:
+            yield document["_id"], key
+
+
+def _evolution(document: Document) -> Evolution:
+    return Evolution(
+        document["_id"], document.get("type", []), document.get("createdAt", ""), {},
+        deleted_at=document.get("deletedAt"),
+    )  # fmt: skip
+
+
+def _instance(row: Document, sys_attrs: bool) -> Instance:
+    """An instance of the history; the times of its write are only worked out where they are wanted."""
+    key, one = row["_id"], codec.decode_instance(row["i"])
+    one["instanceId"] = instance_id(key["t"], key["s"])
+    if "deletedAt" not in one and (sys_attrs or "observedAt" not in one):
+        one["createdAt"] = one["modifiedAt"] = instant.of_micros(key["s"] // PLACES)
+    return one
+
+
+def _parts(many: Iterable[Series], size: int) -> Iterator[list[Series]]:
+    rest = iter(many)
+    while part := list(islice(rest, size)):
+        yield part

@@ -1,0 +1,193 @@
+"""The grammar of q (4.9): what parses to what, what does not, and that trees print as they parse."""
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.core.errors import BadRequestData, NgsiLdError, OperationNotSupported, TooComplexQuery
+from broker.core.jsonld.core_context import NGSI_LD
+from broker.core.lang import q
+from broker.core.lang.terms import (
+    And,
+    Exists,
+    Literal,
+    Or,
+    Pattern,
+    Q,
+    Range,
+    Target,
+    Term,
+    ValueList,
+    attributes,
+)
+from tests.core.lang import some
+
+pytestmark = pytest.mark.clause("4.9")
+
+SPEED, BRAND = Target(("x:speed",)), Target(("x:brandName",))
+
+
+def _expand(name: str) -> str:
+    return "x:" + name
+
+
+def _parse(text: str) -> Q:
+    return q.parse(text, _expand)
+
+
+def _number(value: float) -> Literal:
+    return Literal("number", value)
+
+
+def _text(value: str) -> Literal:
+    return Literal("text", value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("speed", Exists(SPEED)),
+        ("!speed", Exists(SPEED, absent=True)),
+        ("speed==20", Term(SPEED, "==", _number(20))),
+        ("speed==-1.5e3", Term(SPEED, "==", _number(-1500.0))),
+        ('brandName!="Mercedes"', Term(BRAND, "!=", _text("Mercedes"))),
+        (r'brandName=="a\"b\u00e9"', Term(BRAND, "==", _text('a"bé'))),
+        ('brandName=="a;b|(c)"', Term(BRAND, "==", _text("a;b|(c)"))),
+        ("brandName==true", Term(BRAND, "==", Literal("boolean", True))),
+        ("brandName==urn:ngsi-ld:Parking:1", Term(BRAND, "==", _text("urn:ngsi-ld:Parking:1"))),
+        ("brandName==commercial", Term(BRAND, "==", _text("commercial"))),
+        ("brandName==%22Tesla%22", Term(BRAND, "==", _text("%22Tesla%22"))),
+        ("speed<=2026-07-01T12:00:00.50Z", Term(SPEED, "<=", Literal("dateTime", "2026-07-01T12:00:00.50"))),
+        (
+            "speed==2026-07-01T12:00:00,5Z,1",
+            Term(SPEED, "==", ValueList((Literal("dateTime", "2026-07-01T12:00:00.5"), _number(1)))),
+        ),
+        ("speed>2026-07-01", Term(SPEED, ">", Literal("date", "2026-07-01"))),
+        ("speed<12:00:00.5Z", Term(SPEED, "<", Literal("time", "12:00:00.5"))),
+        ("speed==4..5", Term(SPEED, "==", Range(_number(4), _number(5)))),
+        ('speed!="a".."b"', Term(SPEED, "!=", Range(_text("a"), _text("b")))),
+        ('brandName=="a", "b"', Term(BRAND, "==", ValueList((_text("a"), _text("b"))))),
+        ('brandName~="^Eif\\d\\""', Term(BRAND, "~=", Pattern('^Eif\\d\\"'))),
+        ("brandName!~=^Eif.*", Term(BRAND, "!~=", Pattern("^Eif.*"))),
+        ("speed>1 ; brandName", And((Term(SPEED, ">", _number(1)), Exists(BRAND)))),
+    ],
+)
+def test_terms(text: str, expected: Q) -> None:
+    assert _parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.b.c", Target(("x:a", "x:b", "x:c"))),
+        ("a[b.c-d]", Target(("x:a",), ("b", "c-d"))),
+        ("a.b[en-GB]", Target(("x:a", "x:b"), ("en-GB",))),
+        ("a[*]", Target(("x:a",), ("*",))),
+        ("a.observedAt", Target(("x:a",), member="observedAt")),
+        ("a.b.unitCode", Target(("x:a", "x:b"), member="unitCode")),
+        ("createdAt", Target((), member="createdAt")),
+        ("straße_2", Target(("x:straße_2",))),
+        ("ex:a.ex:b", Target(("x:ex:a", "x:ex:b"))),
+        ("https://ex.org/p.q", Target(("x:https://ex.org/p.q",))),
+        ("<https://ex.org/p.q>.a", Target(("https://ex.org/p.q", "x:a"))),
+        (f"a.<{NGSI_LD}modifiedAt>", Target(("x:a",), member="modifiedAt")),
+    ],
+)
+def test_targets(text: str, expected: Target) -> None:
+    assert _parse(text) == Exists(expected)
+
+
+def test_and_binds_tighter_than_or() -> None:
+    a, b, c = (Exists(Target(("x:" + name,))) for name in "abc")
+    assert _parse("a|b;c") == Or((a, And((b, c))))
+    assert _parse("(a|b);c") == And((Or((a, b)), c))
+    assert _parse("((a;b);(c))") == And((a, b, c))
+    assert _parse("a|b|(b|c)") == Or((a, b, b, c))
+
+
+def test_examples_of_the_clause() -> None:
+    assert str(_parse('((speed>50|rpm>3000);brandName=="Mercedes")')) == (
+        '(<x:speed>>50|<x:rpm>>3000);<x:brandName>=="Mercedes"'
+    )
+    assert isinstance(_parse("(temperature>=20;temperature<=25)|capacity<=10"), Or)
+
+
+def test_values_named_by_expand_values_are_terms() -> None:
+    found = q.parse('gender==Male,"Female";name==Male', _expand, {"x:gender"})
+    assert str(found) == '<x:gender>=="x:Male","x:Female";<x:name>=="Male"'
+
+
+def test_instants_of_members_may_be_quoted() -> None:
+    assert _parse('createdAt>"2026-01-01T00:00:00Z"') == _parse("createdAt>2026-01-01T00:00:00Z")
+    assert _parse('a>"2026-01-01T00:00:00Z"') != _parse("a>2026-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("text", "character"),
+    [
+        ("", 1), (";", 1), ("))bad((", 1), ("speed>", 7), ("speed=5", 6), ("speed>4..5", 8), ("speed>1,2", 8),
+        ("speed>true", 7), ("speed>urn:a", 7), ("speed==1..", 11), ('speed==1.."a"', 11), ("speed==a..b", 8),
+        ("speed==01", 8), ("speed==1e999", 8), ("speed==1 2", 10), ('speed=="a', 8), (r'speed=="\x"', 8),
+        (r'speed=="\ud800"', 8), ("speed==2026-02-30T00:00:00Z", 8), ("speed==2026-02-30", 8), ("(a;b", 5),
+        ('createdAt=="a".."2026-07-01T12:00:00Z"', 17), ("a;b)", 4),
+        ("a[", 3), ("a[b", 4), ("a[]", 3), ("a.", 3), ("1a", 1),
+        ("id==urn:a:b", 1), ("a.type", 1),
+        ("scope", 1), ("observedAt>1", 1), ("a.observedAt.b", 1), ("!a==1", 3), ("!!a", 2), ("a~=", 4),
+        ("a~=(x)", 4), ("speed==" + "1" * 40, 8),
+    ],
+)  # fmt: skip
+def test_errors_say_where(text: str, character: int) -> None:
+    with pytest.raises(BadRequestData, match=rf"^q, character {character}: expected "):
+        _parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ['a~="("', 'a~="(?=x)"', r'a~="(x)\1"', 'a~="' + "x" * 600 + '"', 'a~="(?m)^x"']
+)
+def test_patterns_are_judged_at_once(text: str) -> None:
+    with pytest.raises(BadRequestData, match=r"^regular expression"):
+        _parse(text)
+
+
+def test_linked_entities_are_for_later() -> None:
+    with pytest.raises(OperationNotSupported, match="not supported yet"):
+        _parse('owner{name}=="x"')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ";".join(["a"] * 501),
+        "a==" + ",".join(["1"] * 501),
+        "(" * 21 + "a" + ")" * 21,
+        ".".join(["a"] * 11),
+        f"a[{'.'.join(['a'] * 11)}]",
+    ],
+)
+def test_too_much_is_too_complex(text: str) -> None:
+    with pytest.raises(TooComplexQuery, match=r"^q: expected at most"):
+        _parse(text)
+
+
+def test_attributes_are_those_of_the_entity() -> None:
+    assert attributes(_parse("a.b>1;(c[d]|createdAt>2026-01-01T00:00:00Z)")) == {"x:a", "x:c"}
+    assert not attributes(_parse("createdAt|modifiedAt"))
+
+
+@settings(max_examples=300)
+@given(st.randoms(use_true_random=False))
+def test_what_a_tree_prints_parses_to_it(r: Random) -> None:
+    tree = some.query(r)
+    assert q.parse(str(tree), lambda name: name) == tree
+
+
+@settings(max_examples=500)
+@given(st.text(alphabet='ab.1[]{}()<>=!~;|,"\\ *T:Z-é/', max_size=30))
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    try:
+        tree = _parse(text)
+    except NgsiLdError:
+        return
+    assert q.parse(str(tree), _expand) == tree
