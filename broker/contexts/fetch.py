@@ -32,7 +32,7 @@ class Fetcher:
         self._session: aiohttp.ClientSession | None = None
 
     async def fetch(self, url: str) -> Json:
-        """The document at this URL; LdContextNotAvailable if it cannot be had, BadRequestData if it's none."""
+        """The document here; LdContextNotAvailable if it cannot be had, BadRequestData if it is none."""
         try:
             body = await self._body(url)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:

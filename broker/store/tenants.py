@@ -3,14 +3,13 @@
 import asyncio
 import hashlib
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from pymongo import ASCENDING, AsyncMongoClient, IndexModel, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import CollectionInvalid
+from pymongo.errors import OperationFailure
 
 from broker.core.errors import NonexistentTenant
 from broker.store.errors import reported
@@ -19,6 +18,7 @@ Collection = AsyncCollection[dict[str, Any]]
 Database = AsyncDatabase[dict[str, Any]]
 
 DEFAULT = ""
+_EXISTS = 48  # MongoDB's NamespaceExists
 EPOCH = "epoch"  # the id of the document beside the entities that subscription changes bump
 _PLAIN = re.compile(r"[a-z0-9_\-]{1,30}")
 _INDEXES = {
@@ -132,5 +132,8 @@ async def _create(database: Database, name: str) -> None:
     clustered: dict[str, Any] = (
         {"clusteredIndex": {"key": {"_id": 1}, "unique": True}} if name == "history" else {}
     )
-    with suppress(CollectionInvalid):  # another process was first: just what was wanted
-        await database.create_collection(name, **clustered)
+    try:
+        await database.create_collection(name, check_exists=False, **clustered)
+    except OperationFailure as error:
+        if error.code != _EXISTS:  # else another process was first: just what was wanted
+            raise

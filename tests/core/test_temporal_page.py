@@ -1,0 +1,155 @@
+"""Temporal pagination: whoever goes on from where an answer ended gets everything, and nothing is hidden."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.core import Instance, instant
+from broker.core.query import Query
+from broker.core.temporal import Evolution, TemporalQuery, Window
+from broker.core.temporal.page import Part, fit, paged
+
+pytestmark = pytest.mark.clause("6.3.10")
+
+START = instant.micros("2026-07-01T12:00:00")
+MOST = 4
+Times = dict[str, list[int]]
+
+
+def at(second: int) -> str:
+    return instant.of_micros(START + second * 500_000).rstrip("0").rstrip(".")
+
+
+def instance(second: int, number: int = 0) -> Instance:
+    return {"type": "Property", "value": number, "observedAt": at(second)}
+
+
+@dataclass
+class Store:
+    """Attributes by name, each the seconds at which it was observed."""
+
+    times: Times
+
+    def answer(self, query: TemporalQuery) -> Evolution:
+        """What a store finds, from a plain reading of the clauses."""
+        found = Evolution("urn:x:1", ["T"], at(0), {})
+        low, high = (Window() if query.window is None else query.window).bounds
+        for name, seconds in self.times.items():
+            many = [instance(second, number) for number, second in enumerate(sorted(seconds))]
+            many = [one for one in many if _is_between(one, low, high)]
+            many = many[::-1][: query.last_n] if query.is_backwards else many
+            kept, is_cut = fit(many, MOST, query.window)
+            if kept:
+                found.attrs[name] = kept
+            if is_cut:
+                found.truncated.add(name)
+        return found
+
+
+def _is_between(one: Instance, low: int | None, high: int | None) -> bool:
+    time = instant.micros(one["observedAt"])
+    return (low is None or low <= time) and (high is None or time < high)
+
+
+def _times(evolution: Evolution) -> set[tuple[str, int, str]]:
+    return {(name, one["value"], one["observedAt"]) for name, many in evolution.attrs.items() for one in many}
+
+
+# At most MOST instances of one time: nobody could go on from a time that does not fit in an answer.
+seconds = st.lists(st.integers(0, 30), max_size=25).map(
+    lambda many: [one for n, one in enumerate(many) if many[:n].count(one) < MOST - 1]
+)
+stores = st.dictionaries(st.sampled_from(["a", "b", "c"]), seconds, max_size=3).map(Store)
+
+
+@given(stores)
+def test_going_on_forwards_finds_everything(store: Store) -> None:
+    query = TemporalQuery(Query(), Window("after", at(0)))
+    found = set()
+    for _ in range(100):
+        [evolution], part = paged([store.answer(query)], query)
+        found |= _times(evolution)
+        if part is None:
+            break
+        assert (part.start, part.size) == (instant.show(query.window.time_at or ""), "*")  # type: ignore[union-attr]
+        query = replace(query, window=Window("after", part.end[:-1]))
+    expected = {(k, n, at(s)) for k, many in store.times.items() for n, s in enumerate(sorted(many))}
+    assert found == expected
+
+
+@given(stores, st.integers(1, 40))
+def test_going_on_backwards_finds_everything(store: Store, last_n: int) -> None:
+    query = TemporalQuery(Query(), Window("before", at(100)), last_n=1000)
+    found = set()
+    for _ in range(100):
+        [evolution], part = paged([store.answer(query)], query)
+        found |= _times(evolution)
+        if part is None:
+            break
+        assert (part.start, part.size) == (instant.show(query.window.time_at or ""), "1000")  # type: ignore[union-attr]
+        query = replace(query, window=Window("before", part.end[:-1]))
+    expected = {(k, n, at(s)) for k, many in store.times.items() for n, s in enumerate(sorted(many))}
+    assert found == expected
+
+
+@given(stores, stores, st.none() | st.integers(1, 40))
+def test_an_answer_hides_nothing_of_the_time_that_it_covers(a: Store, b: Store, last_n: int | None) -> None:
+    query = TemporalQuery(Query(), Window("between", at(2), at(28)), last_n)
+    found, part = paged([a.answer(query), b.answer(query)], query)
+    for store, evolution in zip((a, b), found, strict=True):
+        wanted = Store(store.times)
+        for name, many in evolution.attrs.items():
+            assert len(many) <= MOST
+            all_of_it = [s for s in sorted(wanted.times[name]) if 2 <= s < 28]
+            all_of_it = all_of_it[::-1][:last_n] if last_n else all_of_it
+            if part is not None:
+                end = part.end[:-1]
+                covered = [
+                    s
+                    for s in all_of_it
+                    if (instant.floor(at(s)) >= end if last_n else instant.floor(at(s)) <= end)
+                ]
+            else:
+                covered = all_of_it
+            assert [one["observedAt"] for one in many] == [at(s) for s in covered]
+            assert (name in evolution.emptied) == (not many)
+
+
+def test_instances_of_one_time_are_not_parted() -> None:
+    many = [instance(1), instance(2), instance(2, 1), instance(3)]
+    assert fit(many, 2, None) == (many[:1], True)
+    assert fit(many, 3, None) == (many[:3], True)
+    assert fit(many, 4, None) == (many, False)
+    assert fit(many[1:], 1, None) == (many[1:2], True), "unless nothing would be left"
+
+
+@pytest.mark.parametrize(
+    ("window", "last_n", "part"),
+    [
+        (None, None, Part(at(1) + "Z", at(4) + "Z", "*")),
+        (Window("before", at(40)), None, Part(at(1) + "Z", at(4) + "Z", "*")),
+        (Window("after", at(0)), None, Part(at(0) + "Z", at(4) + "Z", "*")),
+        (Window("between", at(0), at(50)), None, Part(at(0) + "Z", at(4) + "Z", "*")),
+        (None, 9, Part(at(12) + "Z", at(9) + "Z", "9")),
+        (Window("before", at(40)), 9, Part(at(40) + "Z", at(9) + "Z", "9")),
+        (Window("after", at(0)), 9, Part(at(12) + "Z", at(9) + "Z", "9")),
+        (Window("between", at(0), at(50)), 9, Part(at(50) + "Z", at(9) + "Z", "9")),
+    ],
+)
+def test_the_range_follows_the_relation_and_the_direction(
+    window: Window | None, last_n: int | None, part: Part
+) -> None:
+    query = TemporalQuery(Query(), window, last_n)
+    assert paged([Store({"a": list(range(1, 13)), "b": [2, 30]}).answer(query)], query)[1] == (
+        part if last_n is None or window is not None and window.timerel in ("before", "between")
+        else replace(part, start=at(30) + "Z")
+    )  # fmt: skip
+
+
+def test_an_attribute_that_begins_where_the_answer_ends_is_empty() -> None:
+    query = TemporalQuery(Query(), Window("after", at(0)))
+    [evolution], _ = paged([Store({"a": list(range(10)), "b": [20, 21]}).answer(query)], query)
+    assert evolution.attrs["b"] == []
+    assert evolution.emptied == {"b": "Property"}
