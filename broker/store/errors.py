@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pymongo.errors import ConnectionFailure, ExecutionTimeout, PyMongoError
+from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure, PyMongoError
 
-from broker.core.errors import TooComplexQuery, Unavailable
+from broker.core.errors import BadRequestData, TooComplexQuery, Unavailable
+
+_BAD_PATTERN = 51091
 
 
 def meaning(error: PyMongoError) -> Exception:
@@ -14,6 +16,8 @@ def meaning(error: PyMongoError) -> Exception:
         return TooComplexQuery("the query took longer than this broker allows; select fewer entities")
     if isinstance(error, ConnectionFailure):
         return Unavailable("the database is away; try again shortly")
+    if isinstance(error, OperationFailure) and error.code == _BAD_PATTERN:
+        return BadRequestData("regular expression: the database does not understand it")
     return error
 
 

@@ -130,7 +130,7 @@ class _Reading:
         rows = await self._rows(wanted, min(most + 1, self._query.last_n or most + 1))
         for (entity, key), instances in rows.items():
             iri = codec.name(key)
-            kept, is_cut = fit(instances, most, self._query.window)
+            kept, is_cut = fit(instances, most, self._query)
             found[entity].attrs[iri] = kept
             found[entity].truncated |= {iri} if is_cut else set()
         if self._query.sys_attrs:

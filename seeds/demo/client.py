@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,12 +34,11 @@ class Reply:
 
 
 class Client:
-    """Requests to one broker, counted by kind."""
+    """Requests to one broker."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self.session = session
         self.url = url.rstrip("/")
-        self.requests: Counter[str] = Counter()
 
     async def get(self, path: str, **params: str | int) -> Reply:
         return await self.ask("GET", path, params=params)
@@ -74,7 +72,6 @@ class Client:
         return reply
 
     async def once(self, method: str, path: str, body: Any, params: Any) -> Reply:
-        self.requests[method] += 1
         sent = {"json": body} if body is not None else {}
         try:
             async with self.session.request(method, self.url + API + path, params=params, **sent) as response:

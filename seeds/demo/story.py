@@ -63,32 +63,33 @@ async def a_broker(options: Options, console: Console) -> AsyncIterator[str]:
 
 
 async def replay(options: Options, console: Console, client: Client, city: seeds.City) -> None:
-    """Run devices, app and dashboard together until the days are over; then report."""
-    world, app = World(city, START), Irrigation(client)
-    devices = Devices(client, world)
+    """Let the days pass, and report."""
+    devices, app = Devices(client, World(city, START)), Irrigation(client)
     end = START + timedelta(days=options.days)
+    steps, began = (end - START) // STEP, monotonic()
     async with listening(options.listen) as to_app, listening(options.listen) as to_devices:
-        dashboard = Dashboard(
-            client, city, devices, app, (to_app, to_devices), (end - START) // STEP, console
-        )
-        await app.learn()
-        try:
-            await app.subscribe(to_app)
-            await devices.subscribe(to_devices)
-            began = monotonic()
+        dashboard = Dashboard(client, city, devices, app, (to_app, to_devices), steps, console)
+        async with subscribed(client, devices.subscribe(to_devices), app.learn(), app.subscribe(to_app)):
             await alongside(
                 devices.replay(end, options.seconds, app.heard),
                 app.run(to_app),
                 devices.obey(to_devices),
                 dashboard.show(),
             )
-            took = monotonic() - began
-        finally:
-            await unsubscribe(client)
+    done = summary(devices, app, dashboard.received, monotonic() - began)
     report.print_report(console, await report.usages(client, city, START, options.days), START)
-    console.print(
-        summary(devices, app, dashboard.received, took), highlight=False, soft_wrap=not console.is_terminal
-    )
+    console.print(done, highlight=False, soft_wrap=not console.is_terminal)
+
+
+@asynccontextmanager
+async def subscribed(client: Client, *steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Take these steps one after the other; in the end leave no subscription behind."""
+    try:
+        for step in steps:
+            await step
+        yield
+    finally:
+        await unsubscribe(client)
 
 
 async def alongside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:

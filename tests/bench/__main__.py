@@ -1,8 +1,8 @@
 """`python -m tests.bench`: load a broker with what the field does, and tell it against a bare handler.
 
 One run starts a broker and a bare aiohttp handler, fills the broker with entities, and goes through the
-scenarios one after the other from the same connections. The bare handler is measured before, amid and
-after them, and its median is the yardstick H, since a machine is seldom as quiet as it looks. CPU comes
+scenarios one after the other from the same connections. The bare handler is measured before and after
+each of them, and its median is the yardstick H, since a machine is seldom as quiet as it looks. CPU comes
 from the operating system's count for the broker's processes and for mongod, so it holds everything that
 a request causes. With --url the broker is one that runs already: then CPU and memory are not known.
 """
@@ -75,21 +75,20 @@ class Bench:
         self._console = Console(stderr=True)
 
     async def run(self) -> Report:
-        """All the chosen scenarios, and the bare handler before, amid and after them."""
+        """All the chosen scenarios, and the bare handler before and after each."""
         told = {name: value for name, value in vars(self._chosen).items() if name != "json"}
-        report, neighbours = Report(machine(self._family), told), Neighbours(self._family, self._bare.family)
+        report = Report(machine(self._family), told)
         self._say("preload")
         await self._at.preload()
         chosen = [scenario for scenario in SCENARIOS if scenario.key in self._chosen.only]
         report.bare.append(await self._yardstick())
-        for number, scenario in enumerate(chosen):
-            if number == (len(chosen) + 1) // 2:
-                report.bare.append(await self._yardstick())
+        for scenario in chosen:
             report.rows.append(await self._scenario(scenario(self._at)))
-        if NOTIFICATIONS in self._chosen.only and (wrong := await reason(self._notifications(report))):
-            report.rows.append(Row.of(Notify.name, Load(), self._chosen.connections, wrong=wrong))
-        report.bare.append(await self._yardstick())
-        report.neighbours = neighbours.share()
+            report.bare.append(await self._yardstick())
+        if NOTIFICATIONS in self._chosen.only:
+            if wrong := await reason(self._notifications(report)):
+                report.rows.append(Row.of(Notify.name, Load(), self._chosen.connections, wrong=wrong))
+            report.bare.append(await self._yardstick())
         return report
 
     def _say(self, what: str) -> None:
@@ -99,10 +98,14 @@ class Bench:
         self._say("bare handler")
         request, port, connections = head("GET", "/"), self._bare.port, self._chosen.connections
         await run_load(port, lambda: request, connections=connections, seconds=0.3)
-        before, seconds = self._bare.family.usage(), min(self._chosen.seconds, 3.0)
+        before, neighbours, seconds = (
+            self._bare.family.usage(),
+            self._neighbours(),
+            min(self._chosen.seconds, 1.0),
+        )
         load = await run_load(port, lambda: request, connections=connections, seconds=seconds)
         used = self._bare.family.usage().since(before)
-        return Row.of("bare handler (H)", load, connections, used)
+        return Row.of("bare handler (H)", load, connections, used, neighbours.share())
 
     async def _scenario(self, scenario: Scenario) -> Row:
         """Prepare, warm up, measure, check."""
@@ -111,21 +114,26 @@ class Bench:
         if wrong := await reason(scenario.prepare()):
             return Row.of(scenario.name, Load(), connections, wrong=wrong)
         await run_load(self._at.port, scenario, connections=connections, seconds=seconds / 5)
-        before = self._meter()
+        before, neighbours = self._meter(), self._neighbours()
         load = await run_load(self._at.port, scenario, connections=connections, seconds=seconds)
-        after, wrong = self._meter(), await reason(scenario.check(load))
+        after, others, wrong = self._meter(), neighbours.share(), await reason(scenario.check(load))
         used = after.since(before) if after and before else None
-        return Row.of(scenario.name, load, connections, used, wrong, scenario.items, scenario.target)
+        return Row.of(scenario.name, load, connections, used, others, wrong, scenario.items, scenario.target)
 
     async def _notifications(self, report: Report) -> None:
         """One subscriber, alone and among those that don't match: a row each, by the middle window."""
         self._say(NOTIFICATIONS)
         trial = Trial(self._at, self._meter, self._chosen.connections, self._chosen.seconds)
+        neighbours = self._neighbours()
         report.comparison = found = await trial.run(self._chosen.subscriptions, self._say)
+        connections, others = self._chosen.connections, neighbours.share()
         crowded = f"same, {found.subscriptions:,} idle subscriptions"
         for name, windows in (Notify.name, found.quiet), (crowded, found.crowded):
             window = sorted(windows, key=lambda each: each.load.rate)[len(windows) // 2]
-            report.rows.append(Row.of(name, window.load, self._chosen.connections, window.used))
+            report.rows.append(Row.of(name, window.load, connections, window.used, others))
+
+    def _neighbours(self) -> Neighbours:
+        return Neighbours(self._family, self._bare.family)
 
     def _meter(self) -> Usage | None:
         return self._family.usage() if self._family else None

@@ -124,6 +124,7 @@ class Neighbours:
 
     def __init__(self, *families: Family | None) -> None:
         self._families = [family for family in families if family]
+        self._known = len(self._families) == len(families)
         self._started, self._before = time.perf_counter(), self._others()
 
     def _others(self) -> float:
@@ -133,8 +134,10 @@ class Neighbours:
         usages = [family.usage() for family in self._families]
         return float(busy - sum(each.broker_cpu + each.mongod_cpu for each in usages) - time.process_time())
 
-    def share(self) -> float:
-        """The part of all cores that others took since this was made."""
+    def share(self) -> float | None:
+        """The part of all cores that others took since this was made; unknown if a server's CPU is."""
+        if not self._known:
+            return None
         seconds = (time.perf_counter() - self._started) * (os.cpu_count() or 1)
         return max(0.0, (self._others() - self._before) / seconds)
 

@@ -21,7 +21,7 @@ WORKER_LIMIT = 150 * 10**6  # bytes that a worker may hold after the whole bench
 IDLE_LIMIT = 0.05  # what subscriptions that don't match may cost
 COLUMNS = (
     *("scenario", "req/s", "of H", "p50 ms", "p95 ms", "p99 ms", "broker µs", "mongod µs"),
-    *("worker MB", "mongod MB", "generator", "errors", "target", "verdict"),
+    *("worker MB", "mongod MB", "generator", "others", "errors", "target", "verdict"),
 )
 
 
@@ -42,6 +42,7 @@ class Row:
     worker_rss: int | None
     mongod_rss: int | None
     generator_share: float  # of one core
+    others_share: float | None  # of all cores, that other processes took meanwhile
     errors: int
     failure: str
     wrong: str
@@ -54,6 +55,7 @@ class Row:
         load: Load,
         connections: int,
         used: Usage | None = None,
+        others: float | None = None,
         wrong: str = "",
         items: int = 1,
         target: float | None = None,
@@ -74,6 +76,7 @@ class Row:
             worker_rss=used.worker_rss if used else None,
             mongod_rss=used.mongod_rss if used else None,
             generator_share=load.generator_cpu / max(load.seconds, 1e-9),
+            others_share=others,
             errors=load.errors,
             failure=load.failure,
             wrong=wrong,
@@ -100,7 +103,6 @@ class Report:
     bare: list[Row] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     comparison: Comparison | None = None
-    neighbours: float = 0.0  # the part of all cores that other processes took
 
     @property
     def bare_rate(self) -> float:
@@ -143,7 +145,6 @@ class Report:
             "scenarios": rows,
             "notifications": _comparison(self.comparison),
             "targets": [asdict(verdict) for verdict in self.verdicts()],
-            "neighbours": self.neighbours,
             "failed": self.failed,
         }
         return orjson.dumps(found, option=orjson.OPT_INDENT_2)
@@ -178,7 +179,7 @@ def heading(report: Report) -> list[str]:
         "{workers} worker(s), {connections} connections, {entities} entities, {seconds} s each".format(
             **report.options
         ),
-        f"other processes took {report.neighbours:.0%} of the machine meanwhile",
+        "CPU is per request; generator: of one core; others: what foreign processes took of all cores",
         DURABILITY,
         f"H = {report.bare_rate:,.0f} requests/s of a bare aiohttp handler on uvloop (runs: {spread})",
     ]
@@ -187,7 +188,8 @@ def heading(report: Report) -> list[str]:
 def cells(report: Report) -> Iterator[tuple[str, ...]]:
     """The table's rows as text."""
     verdicts = {verdict.name: verdict for verdict in report.verdicts()}
-    for row in [*report.bare, *report.rows]:
+    middle = sorted(report.bare, key=lambda each: each.rate)[len(report.bare) // 2 :][:1]
+    for row in [*middle, *report.rows]:
         verdict = verdicts.get(row.name)
         yield (
             row.name,
@@ -197,6 +199,7 @@ def cells(report: Report) -> Iterator[tuple[str, ...]]:
             *(_scaled(value, 1e6) for value in (row.broker_cpu, row.mongod_cpu)),
             *(_scaled(value, 1e-6) for value in (row.worker_rss, row.mongod_rss)),
             f"{row.generator_share:.0%}",
+            "?" if row.others_share is None else f"{row.others_share:.0%}",
             f"{row.errors}" + (" wrong" if row.wrong else ""),
             verdict.target if verdict else "",
             _word(verdict.met) if verdict else "",

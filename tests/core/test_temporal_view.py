@@ -27,7 +27,7 @@ def read(doc: dict[str, Any]) -> Instance:
     """One instance as the broker holds it."""
     entity = parse.entity({"id": "urn:x:1", "type": "T", "a": doc}, EX)
     [[one]] = entity["attrs"].values()
-    return one
+    return dict(one)
 
 
 @pytest.mark.clause("4.5.7")
@@ -46,7 +46,7 @@ def test_normalized_instances_are_as_they_were_sent_with_an_id(doc: dict[str, An
         ({"type": "GeoProperty", "value": POINT}, "values", POINT),
         ({"type": "Relationship", "object": "urn:x:2"}, "objects", "urn:x:2"),
         ({"type": "Relationship", "object": ["urn:x:2", "urn:x:3"]}, "objects", ["urn:x:2", "urn:x:3"]),
-        ({"type": "LanguageProperty", "languageMap": {"en": "yes"}}, "languageMaps", {"languageMap": {"en": "yes"}}),
+        ({"type": "LanguageProperty", "languageMap": {"en": "a"}}, "languageMaps", {"languageMap": {"en": "a"}}),
         ({"type": "VocabProperty", "vocab": ["Room", "other"]}, "vocabs", {"vocab": ["Room", "other"]}),
         ({"type": "JsonProperty", "json": [{"id": 1}]}, "jsons", {"json": [{"id": 1}]}),
         ({"type": "ListProperty", "valueList": ["a", 1]}, "valueLists", ["a", 1]),

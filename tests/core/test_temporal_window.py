@@ -74,7 +74,7 @@ def test_what_is_wrong_is_named(parameter: str, asked: tuple[str | None, ...]) -
 @pytest.mark.parametrize("timeproperty", [None, "modifiedAt"])
 @pytest.mark.clause("5.7.4.4")
 def test_a_query_has_to_have_a_window(timeproperty: str | None) -> None:
-    with pytest.raises(BadRequestData, match="^timerel: expected"):
+    with pytest.raises(BadRequestData, match=r"^timerel: expected"):
         parse(None, None, None, timeproperty, required=True)
 
 
@@ -82,7 +82,7 @@ def test_last_n_is_a_positive_integer() -> None:
     assert parse_last_n(None) is None
     assert parse_last_n("100") == 100
     for text in ("", "0", "-1", "1.5", "+3", "٣", "1e3", "9" * 5000):
-        with pytest.raises(BadRequestData, match="^lastN: expected"):
+        with pytest.raises(BadRequestData, match=r"^lastN: expected"):
             parse_last_n(text)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.core import Entity, Instance, Json
+from broker.core.entity.geometry import is_geometry
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.context import Context
 
@@ -53,7 +54,7 @@ def _normalized(instances: list[Instance], context: Context, sys_attrs: bool) ->
 
 def _concise(instances: list[Instance], context: Context, sys_attrs: bool) -> Json:
     many = [_brief(_instance(one, context, sys_attrs, _concise)) for one in instances]
-    return many[0] if len(many) == 1 else many
+    return _bare(many[0]) if len(many) == 1 else many
 
 
 def _simplified(instances: list[Instance], context: Context, sys_attrs: bool) -> Json:
@@ -100,16 +101,23 @@ def _compacted(names: Json, context: Context) -> Json:
     return [context.compact(one) for one in names] if isinstance(names, list) else context.compact(names)
 
 
-def _brief(shown: dict[str, Json]) -> Json:
-    """The concise form of a normalized instance: without its type, and a lone plain value bare."""
+def _brief(shown: dict[str, Json]) -> dict[str, Json]:
+    """The concise form of a normalized instance: without its type, where the value tells it."""
     kind = shown.pop("type")
     if "objectList" in shown:
         shown["objectList"] = [one["object"] for one in shown["objectList"]]
-    if kind in ("Property", "GeoProperty") and len(shown) == 1:
-        bare = shown["value"]
-        # An object could be read back as something else than a Property's value: keep it wrapped.
-        return bare if kind == "GeoProperty" or not isinstance(bare, dict | list) else shown
+    if kind == "Property" and is_geometry(shown["value"]):  # it would be read back as a GeoProperty
+        shown["type"] = kind
     return shown
+
+
+def _bare(shown: dict[str, Json]) -> Json:
+    """A lone plain value or geometry without the object around it. Other containers keep it: they
+    could be read back as something else than a Property's value."""
+    if shown.keys() != {"value"}:
+        return shown
+    value = shown["value"]
+    return shown if isinstance(value, dict | list) and not is_geometry(value) else value
 
 
 def value(instance: Instance, context: Context) -> Json:

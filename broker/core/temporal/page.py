@@ -1,7 +1,7 @@
 """Temporal pagination (clause 6.3.10): how an answer that would be too large is cut, and what it says then.
 
-The part that is answered is whole: it ends, for all attributes of all its entities, where the first of
-those ends that had too many instances, so a client that goes on from there misses nothing.
+The part that is answered is whole: for all attributes of all its entities it ends at the time at which the
+first of those ends that had too many instances, so a client that goes on from there misses nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,17 +21,19 @@ class Part:
     size: str
 
 
-def fit(instances: list[Instance], most: int, window: Window | None) -> tuple[list[Instance], bool]:
+def fit(instances: list[Instance], most: int, query: TemporalQuery) -> tuple[list[Instance], bool]:
     """The first `most` instances, and whether that left any out.
 
-    It never parts instances of one time, if it can: a client that goes on from the last time it got
-    would miss the others.
+    Backwards, instances of one time are not parted if there is a way: who goes on with what was `before`
+    the last time of the answer would miss the rest of them. (`after` that time, they would get all again.)
     """
     if len(instances) <= most:
         return instances, False
-    edge = _key(instances[most], window)
-    kept = [one for one in instances[:most] if _key(one, window) != edge]
-    return kept or instances[:most], True
+    kept = instances[:most]
+    if query.is_backwards:
+        edge = _key(instances[most], query.window)
+        kept = [one for one in kept if _key(one, query.window) != edge] or kept
+    return kept, True
 
 
 def paged(evolutions: Sequence[Evolution], query: TemporalQuery) -> tuple[list[Evolution], Part | None]:

@@ -1,0 +1,1 @@
+"""Where we stand against the ETSI conformance suite."""
