@@ -5,8 +5,10 @@ import gc
 import logging
 import signal
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 import uvloop
 from aiohttp import web
@@ -15,6 +17,7 @@ from broker.api.server import Front
 from broker.config import Settings
 from broker.contexts.fetch import Fetcher, FetchLimits
 from broker.contexts.loader import Contexts
+from broker.core import instant
 from broker.core.errors import NgsiLdError
 from broker.notify.deliverer import Deliverer
 from broker.notify.http import HttpSender
@@ -30,10 +33,12 @@ from broker.store.history_reads import MongoTemporal
 from broker.store.outbox import MongoOutbox
 from broker.store.processes import Processes
 from broker.store.subscriptions import MongoSubscriptions
+from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
 from broker.store.writer import Writer
 
 log = logging.getLogger(__name__)
+_SWEEP = 1.0  # seconds between looks for what has expired
 
 
 def run_worker(settings: Settings) -> int:
@@ -68,6 +73,11 @@ async def _work(settings: Settings) -> None:
         await stop.wait()
 
 
+def present() -> str:
+    """The present instant."""
+    return instant.of_micros(time.time_ns() // 1000)
+
+
 def _spare_the_collector() -> None:
     """Entities come and go as trees of dicts, which reference counts free: looking for cycles is a waste."""
     gc.collect()
@@ -87,7 +97,11 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     committer = Committer(notifier, ticking(), settings.process_id)
     writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
     await _join(settings, database, tenants, notifier, writer, stack)
-    entities = MongoEntities(tenants, writer, batch=settings.read_batch, timeout=settings.query_timeout)
+    sweeper = Sweeper(database.client[settings.database]["tasks"], tenants, writer, settings.process_id)
+    _run(_sweep(sweeper), stack)
+    entities = MongoEntities(
+        tenants, writer, sweeper, batch=settings.read_batch, timeout=settings.query_timeout, now=present
+    )
     temporal = MongoTemporal(tenants, page=settings.temporal_page, timeout=settings.query_timeout)
     broker = Broker(entities, temporal, subscriptions, contexts, _limits(settings), database.ping)
     return Front(broker, settings.process_id, access_log=settings.access_log)
@@ -106,10 +120,9 @@ async def _join(
     sessions = writer.open(database.client, settings.groups_in_flight)
     await processes.enter(sessions)
     await tenants.obtain("")
-    keeper = asyncio.create_task(_keep(processes, tenants, notifier, settings.process_lease, sessions))
     stack.push_async_callback(processes.leave)
     stack.push_async_callback(writer.close)
-    stack.callback(keeper.cancel)
+    _run(_keep(processes, tenants, notifier, settings.process_lease, sessions), stack)
 
 
 async def _keep(
@@ -126,6 +139,22 @@ async def _keep(
         except NgsiLdError as error:
             log.warning("the database is away", extra={"reason": error.detail})
             await asyncio.sleep(1)
+
+
+async def _sweep(sweeper: Sweeper) -> None:
+    """Removes what has expired, for as long as the process lives."""
+    while True:
+        await asyncio.sleep(_SWEEP)
+        try:
+            await sweeper.sweep_all()
+        except NgsiLdError as error:
+            log.warning("the sweeper has to wait", extra={"reason": error.detail})
+
+
+def _run(work: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
+    """Runs something in the background until the stack closes."""
+    task = asyncio.create_task(work)
+    stack.callback(task.cancel)
 
 
 def _contexts(settings: Settings, database: Database, stack: AsyncExitStack) -> Contexts:

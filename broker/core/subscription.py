@@ -71,7 +71,7 @@ class Endpoint(_Member):
 
     uri: EndpointUri
     accept: Literal["application/json", "application/ld+json"] = "application/json"
-    timeout: Annotated[float, Field(gt=0, strict=False)] | None = None
+    timeout: Annotated[float, Field(gt=0)] | None = None
     receiver_info: list[KeyValuePair] | None = None
 
 
@@ -95,7 +95,7 @@ class SubscriptionBody(_Member):
     watched_attributes: Annotated[list[Name], Field(min_length=1)] | None = None
     q: Annotated[str, Field(min_length=1)] | None = None
     notification: NotificationParams
-    throttling: Annotated[float, Field(gt=0, strict=False)] | None = None
+    throttling: Annotated[float, Field(gt=0)] | None = None
     expires_at: Instant | None = None
     is_active: bool | None = None
     jsonld_context: Uri | None = None
@@ -137,10 +137,21 @@ class Subscription:
 
 def read(doc: Json, context: Context, new_id: str, now: str) -> Subscription:
     """A new subscription of what a client sent (5.8.1)."""
+    subscription = _read(doc, context, new_id, now)
+    _refuse_past(subscription, now)
+    return subscription
+
+
+def _read(doc: Json, context: Context, new_id: str, now: str) -> Subscription:
     body = _body(doc)
-    if body.expires_at and instant.parse(body.expires_at) <= now:  # type: ignore[operator]
-        raise BadRequestData("expiresAt: expected an instant that is still to come")
+    if not body.entities and not body.watched_attributes:
+        raise BadRequestData("subscription: expected entities or watchedAttributes")
     return _expanded(Subscription(body.id or new_id, body, context.source, now, now), context)
+
+
+def _refuse_past(subscription: Subscription, now: str) -> None:
+    if subscription.status(now) == "expired":
+        raise BadRequestData("expiresAt: expected an instant that is still to come")
 
 
 def updated(old: Subscription, fragment: Json, context: Context, now: str) -> Subscription:
@@ -154,7 +165,9 @@ def updated(old: Subscription, fragment: Json, context: Context, now: str) -> Su
     if isinstance(fragment.get("notification"), dict):
         merged["notification"] = {**before["notification"], **fragment["notification"]}
     nulls = {k for k, v in merged.items() if v is None or v == "urn:ngsi-ld:null"}
-    new = read({k: v for k, v in merged.items() if k not in nulls}, _Remembering(old, context), old.id, now)
+    new = _read({k: v for k, v in merged.items() if k not in nulls}, _Remembering(old, context), old.id, now)
+    if "expiresAt" in fragment:
+        _refuse_past(new, now)
     return Subscription(old.id, new.body, old.context, old.created_at, now, {**old.names, **new.names})
 
 

@@ -48,7 +48,7 @@ class Trigger:
         after = change.after
         if after is None or (self.expires is not None and self.expires <= change.now):
             return False
-        if self.watched and not (self.watched & touched):
+        if not (self.watched & touched if self.watched else touched):  # without: all are watched (5.8.1)
             return False
         if self.selectors and not any(selector.selects(after) for selector in self.selectors):
             return False

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -13,6 +13,7 @@ from broker.core import instant
 from broker.core.errors import NgsiLdError, Unavailable
 from broker.core.notification import notification
 from broker.core.subscription import Subscription
+from broker.notify.holds import part
 from broker.notify.index import Index
 from broker.notify.lane import Delivery, Lane
 from broker.notify.settler import Settler
@@ -50,17 +51,16 @@ class Deliverer:
         self._lanes: dict[Place, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def offer(self, entry: Entry) -> None:
-        """Takes an entry; each subscription it is due to gets its own delivery."""
+    def offer(self, entry: Entry, subscription_id: str) -> None:
+        """Takes an entry for one of the subscriptions that it is due to."""
         index = self._indexes[entry.tenant]
-        for subscription_id in list(entry.due):
-            subscription = index.subscriptions.get(subscription_id)
-            if subscription is None:  # deleted since
-                self._settler.told(entry, subscription_id)
-                continue
-            if subscription.body.throttling:
-                index.fired(subscription_id, entry.stamp)
-            self._lane(entry.tenant, subscription).offer(Delivery(entry, subscription_id))
+        subscription = index.subscriptions.get(subscription_id)
+        if subscription is None:  # deleted since
+            self._settler.told(entry, subscription_id)
+            return
+        if subscription.body.throttling:
+            index.fired(subscription_id, entry.stamp)
+        self._lane(entry.tenant, subscription).offer(Delivery(entry, subscription_id))
 
     async def close(self) -> None:
         """Stops; what is not told stays in the outbox."""
@@ -117,22 +117,38 @@ class Deliverer:
         """A delivery is done: its lane is refilled when there is room, and forgotten when it is idle."""
         self._settler.told(delivery.entry, delivery.subscription, given_up=given_up)
         if lane.wants_more:
-            self._run(lane.refill(partial(self._left, place)))
-        elif lane.is_idle:
-            self._lanes.pop(place, None)
+            self._run(self._refill(place, lane))
+        else:
+            self._forget(place, lane)
 
-    async def _left(self, place: Place, start: str, limit: int) -> tuple[list[Delivery], str | None]:
-        """What was left in the outbox for one endpoint, from an entry's id on; and where the rest begins."""
-        tenant, uri = place
-        subscriptions = {one.id for one in self._indexes[tenant].subscriptions.values() if _uri(one) == uri}
-        while True:
+    async def _refill(self, place: Place, lane: Lane) -> None:
+        """Takes on what was left in the outbox, until the lane is full or nothing is left."""
+        while lane.wants_more:
             try:
-                entries = await self._outbox.mine(tenant, start, sorted(subscriptions), limit)
-                break
-            except Unavailable:
+                await lane.refill(partial(self._left, place[0]))
+            except Exception as error:
+                if not isinstance(error, Unavailable):
+                    log.exception("the outbox cannot be read; trying again")
                 await asyncio.sleep(_PAUSE)
+        self._forget(place, lane)
+
+    def _forget(self, place: Place, lane: Lane) -> None:
+        if lane.is_idle and self._lanes.get(place) is lane:
+            del self._lanes[place]
+
+    async def _left(
+        self, tenant: str, start: str, subscriptions: Set[str], limit: int
+    ) -> tuple[list[Delivery], str | None]:
+        """What was left in the outbox for these subscriptions, from an entry's id on; where the rest begins.
+
+        What has to wait for another process is passed over: it is held, and will be offered.
+        """
+        entries = await self._outbox.mine(tenant, start, sorted(subscriptions), limit)
         deliveries = [Delivery(entry, one) for entry in entries for one in sorted(entry.due & subscriptions)]
-        return deliveries, entries[-1].id + "\0" if len(entries) == limit else None
+        parts = [part(one.entry, one.subscription) for one in deliveries]
+        blocked = await self._outbox.blocked(tenant, parts) if parts else set()
+        free = [one for one, its in zip(deliveries, parts, strict=True) if its.id not in blocked]
+        return free, entries[-1].id + "\0" if len(entries) == limit else None
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

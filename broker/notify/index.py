@@ -1,5 +1,6 @@
 """The subscriptions of a tenant, so arranged that a change looks only at those that could match."""
 
+import logging
 from collections.abc import Iterator, Sequence
 
 from broker.core import Entity
@@ -8,6 +9,7 @@ from broker.core.subscription import Subscription, selected_types
 from broker.core.trigger import Trigger, trigger
 from broker.ports import Due, SubscriptionChanges
 
+log = logging.getLogger(__name__)
 Key = tuple[str | None, ...]
 _ID = "id"
 
@@ -65,7 +67,11 @@ class Index:
         return found
 
     def _add(self, subscription: Subscription) -> None:
-        compiled = trigger(subscription)
+        try:
+            compiled = trigger(subscription)
+        except Exception:  # of another version, say: it must not fail every write of its tenant
+            log.exception("a subscription is not understood", extra={"subscription": subscription.id})
+            return
         keys = self._keys[subscription.id] = list(_keys(subscription))
         for key in keys:
             self._triggers.setdefault(key, {})[subscription.id] = compiled

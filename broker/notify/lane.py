@@ -1,14 +1,18 @@
 """A lane: the deliveries to one endpoint, in order for each subscription and entity, bounded in memory."""
 
 import asyncio
+import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 
 from broker.ports import DeliveryFailed, Entry
 
+log = logging.getLogger(__name__)
+
 Key = tuple[str, str]
+Read = Callable[[str, Set[str], int], Awaitable[tuple[list["Delivery"], str | None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,18 @@ class Delivery:
         """What it must keep its order in."""
         return self.subscription, self.entry.entity["id"]
 
+    @property
+    def name(self) -> Key:
+        """What tells it from all others."""
+        return self.entry.id, self.subscription
+
 
 class Lane:
     """Sends to one endpoint, several at once but one at a time for each key.
 
-    While the endpoint fails, one delivery at a time is tried, with growing pauses; the others wait behind
-    it. What does not fit stays in the outbox: `behind` is the id of the first entry that was left there.
+    While the endpoint fails, one delivery at a time is tried, with growing pauses, each time of another
+    key: an endpoint that refuses one of them for good still gets the others. What does not fit stays in
+    the outbox: `behind` is the id of the first entry that was left there.
     """
 
     def __init__(
@@ -63,6 +73,7 @@ class Lane:
         self._lines: dict[Key, deque[Delivery]] = {}
         self._ready: deque[Key] = deque()
         self._held: set[tuple[str, str]] = set()
+        self._left: set[str] = set()  # the subscriptions of what was left in the outbox
         self._sending: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._pause: asyncio.TimerHandle | None = None
@@ -85,25 +96,33 @@ class Lane:
         return self.behind is not None and has_room and not self._refilling and not self.closed
 
     def offer(self, delivery: Delivery) -> None:
-        """Takes a delivery, or leaves it in the outbox until there is room."""
+        """Takes a delivery, unless it has it already, or leaves it in the outbox until there is room."""
+        if delivery.name in self._held:
+            return
         if self.behind is None and not self._refilling and len(self._held) < self._limit:
             self._add(delivery)
         else:
             self.behind = min(self.behind or delivery.entry.id, delivery.entry.id)
+            self._left.add(delivery.subscription)
 
-    async def refill(self, read: Callable[[str, int], Awaitable[tuple[list[Delivery], str | None]]]) -> None:
-        """Takes on what was left in the outbox; `read` gives it from an id on, and where the rest begins."""
+    async def refill(self, read: Read) -> None:
+        """Takes on what was left in the outbox.
+
+        `read` gives it, for some subscriptions and from an id on, and where the rest begins.
+        """
         start, self.behind, self._refilling = self.behind or "", None, True
+        left, self._left = self._left, set()
         rest: str | None = start
         try:
-            deliveries, rest = await read(start, self._limit)
+            deliveries, rest = await read(start, left, self._limit)
             for delivery in deliveries:
-                if (delivery.entry.id, delivery.subscription) not in self._held:
+                if delivery.name not in self._held:
                     self._add(delivery)
         finally:
             self._refilling = False
             if rest is not None:
                 self.behind = min(self.behind or rest, rest)
+                self._left |= left
 
     async def close(self, grace: float) -> None:
         """Sends nothing more; waits for what is on its way."""
@@ -116,7 +135,7 @@ class Lane:
                 task.cancel()
 
     def _add(self, delivery: Delivery) -> None:
-        self._held.add((delivery.entry.id, delivery.subscription))
+        self._held.add(delivery.name)
         line = self._lines.get(delivery.key)
         if line is not None:
             line.append(delivery)
@@ -135,39 +154,51 @@ class Lane:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
         self._start()
 
     async def _try(self, key: Key, delivery: Delivery) -> None:
+        """One attempt. Whatever goes wrong with it, its turn comes again: nothing here may get stuck."""
         try:
             await self._send(delivery)
         except DeliveryFailed as failure:
-            if self._now() - delivery.entry.stamp / 1e6 > self._retry.max_age:
-                self._leave(key, delivery, str(failure))
-            else:
-                self._ready.appendleft(key)
-            self._failures += 1
-            self._wait()
+            self._failed(key, str(failure))
+        except Exception as error:
+            log.exception("a notification could not be sent", extra={"subscription": delivery.subscription})
+            self._failed(key, f"{type(error).__name__}: {error}")
         else:
             self._failures = 0
-            self._leave(key, delivery, None)
+            line = self._lines[key]
+            self._take_off(line, None)
+            self._settle_line(key, line)
 
-    def _leave(self, key: Key, delivery: Delivery, reason: str | None) -> None:
-        line = self._lines[key]
-        line.popleft()
-        self._held.discard((delivery.entry.id, delivery.subscription))
+    def _failed(self, key: Key, reason: str) -> None:
+        self._ready.append(key)
+        if self._pause is None:  # those that were on their way together fail as one
+            self._failures += 1
+            pause = self._retry.pause(self._failures)
+            self._pause = asyncio.get_running_loop().call_later(pause, self._resume)
+        self._give_up_old(reason)
+
+    def _give_up_old(self, reason: str) -> None:
+        """Gives up what has become too old; what is on its way is looked at when it is back."""
+        waiting, self._ready = self._ready, deque()
+        oldest = (self._now() - self._retry.max_age) * 1e6
+        for key in waiting:
+            line = self._lines[key]
+            while line and line[0].entry.stamp < oldest:
+                self._take_off(line, reason)
+            self._settle_line(key, line)
+
+    def _take_off(self, line: deque[Delivery], reason: str | None) -> None:
+        delivery = line.popleft()
+        self._held.discard(delivery.name)
+        self._over(self, delivery, reason)
+
+    def _settle_line(self, key: Key, line: deque[Delivery]) -> None:
         if line:
             self._ready.append(key)
         else:
             del self._lines[key]
-        self._over(self, delivery, reason)
-
-    def _wait(self) -> None:
-        if self._pause is None:
-            self._pause = asyncio.get_running_loop().call_later(
-                self._retry.pause(self._failures), self._resume
-            )
 
     def _resume(self) -> None:
         self._pause = None

@@ -7,12 +7,16 @@ from broker.core.errors import Unavailable
 from broker.ports import Entry, Outbox, Settled, Tally
 
 log = logging.getLogger(__name__)
+_PAUSE = 1.0  # seconds before a write is tried again
+_TRIES = 5
+_LAST = 5.0  # seconds that the last write may take when the broker stops
 
 
 class Settler:
     """Collects the ends of deliveries for each tenant, and writes them to the outbox in batches.
 
-    What is lost here by a crash is told again: at least once, never less.
+    What is lost here by a crash is told again: at least once, never less. So a batch that the database
+    refuses is tried again a few times and then forgotten, rather than in the way of all others.
     """
 
     def __init__(self, outbox: Outbox) -> None:
@@ -44,9 +48,10 @@ class Settler:
             tally.last_success = now
 
     async def close(self) -> None:
-        """Writes what is left."""
-        while self._writing is not None:
-            await self._writing
+        """Writes what is left, if the database takes it soon."""
+        if self._writing is not None:
+            await asyncio.wait((self._writing,), timeout=_LAST)
+            self._writing.cancel()
 
     def _of(self, tenant: str) -> Settled:
         if self._writing is None:
@@ -62,9 +67,13 @@ class Settler:
         self._writing = None
 
     async def _settle(self, tenant: str, settled: Settled) -> None:
-        while True:
+        refusals = 0
+        while refusals < _TRIES:
             try:
                 return await self._outbox.settle(tenant, settled)
             except Unavailable:
                 log.warning("the outbox cannot be written; trying again")
-                await asyncio.sleep(1)
+            except Exception:
+                log.exception("the outbox refuses what became of deliveries")
+                refusals += 1
+            await asyncio.sleep(_PAUSE)

@@ -1,10 +1,11 @@
 """Entities and instances as MongoDB documents, and back: the only place that knows the stored shape.
 
-A stored entity is the Entity of `core` with `_id` for its id, with `rev` (its revision) and `by` (the
-process that wrote it last), and with the names of attributes as keys that MongoDB takes literally:
-it reads dots and a leading dollar in a key as a path. A term of the core or of the default vocabulary
-stays short. Values are stored as they are; the few whose keys or numbers BSON has no place for carry
-the mark `esc`, so that reading costs nothing for all others.
+A stored entity is the Entity of `core` with `_id` for its id, and with the store's own members: `rev` (its
+revision), `by` (the process that wrote it last), `due` (when something of it first expires, if anything
+does). Names of attributes are keys that MongoDB takes literally: it reads dots and a leading dollar in a key
+as a path. A term of the core or of the default vocabulary stays short. Values are stored as they are; the
+few whose keys or numbers BSON has no place for carry the mark `esc`, so that reading costs nothing for all
+others.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from bson import Decimal128
 
 from broker.core import Attributes, Entity, Instance, Json
+from broker.core.entity import expiry
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
 
@@ -21,6 +23,7 @@ _REMEMBERED = 50_000
 _keys: dict[str, str] = {}
 _names: dict[str, str] = {}
 _INT64 = 2**63
+_OWN = ("rev", "by", "due")  # members of stored entities that are no part of the entity
 
 
 def key(iri: str) -> str:
@@ -59,12 +62,19 @@ def encode_entity(entity: Entity) -> Document:
 
 
 def decode_entity(document: Document) -> Entity:
-    """The entity of a stored document, which is used up; `rev` and `by` are dropped."""
+    """The entity of a stored document, which is used up; the store's own members are dropped."""
     document["id"] = document.pop("_id")
-    document.pop("rev", None)
-    document.pop("by", None)
+    for member in _OWN:
+        document.pop(member, None)
     document["attrs"] = decode_attrs(document["attrs"])
     return document
+
+
+def decode_alive(document: Document, now: str) -> Entity | None:
+    """The entity of a stored document without what has expired at this instant (4.22)."""
+    due = document.get("due")
+    entity = decode_entity(document)
+    return entity if due is None or due > now else expiry.alive(entity, now)
 
 
 def encode_attrs(attrs: Attributes) -> Document:

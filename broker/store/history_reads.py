@@ -143,7 +143,7 @@ class _Reading:
         for many in _parts(wanted, _TOGETHER):
             for row in await self._run(windows.read(self._selection, many, limit), limit * len(many)):
                 key = row["_id"]
-                rows.setdefault((key["e"], key["a"]), []).append(_instance(row, self._query.sys_attrs))
+                rows.setdefault((key["e"], key["a"]), []).append(_instance(row, self._query.is_stamped))
         return rows
 
     async def _run(self, pipeline: Pipeline, most: int) -> list[Document]:
@@ -188,11 +188,11 @@ def _evolution(document: Document) -> Evolution:
     )  # fmt: skip
 
 
-def _instance(row: Document, sys_attrs: bool) -> Instance:
+def _instance(row: Document, is_stamped: bool) -> Instance:
     """An instance of the history; the times of its write are only worked out where they are wanted."""
     key, one = row["_id"], codec.decode_instance(row["i"])
     one["instanceId"] = instance_id(key["t"], key["s"])
-    if "deletedAt" not in one and (sys_attrs or "observedAt" not in one):
+    if "deletedAt" not in one and (is_stamped or "observedAt" not in one):
         one["createdAt"] = one["modifiedAt"] = instant.of_micros(key["s"] // PLACES)
     return one
 

@@ -7,7 +7,7 @@ that have not been told, entity: its state after the change}. Ids sort by time w
 from collections.abc import Sequence
 from typing import Any
 
-from pymongo import DeleteOne, UpdateOne
+from pymongo import DeleteMany, DeleteOne, UpdateOne
 
 from broker.ports import Entry, Settled, Tally
 from broker.store.codec import decode_entity, encode_entity
@@ -29,9 +29,12 @@ def stored(entry: Entry, process: str) -> Document:
     }
 
 
-def _entry(document: Document, tenant: str) -> Entry:
-    entity = decode_entity(document["entity"])
-    return Entry(document["_id"], tenant, document["stamp"], entity, set(document["due"]), foreign=True)
+def _entry(document: Document, tenant: str, process: str) -> Entry:
+    """An entry read back; it is foreign if another process made it, which its id tells."""
+    return Entry(
+        document["_id"], tenant, document["stamp"], decode_entity(document["entity"]), set(document["due"]),
+        foreign=not document["_id"].endswith(process),
+    )  # fmt: skip
 
 
 class MongoOutbox:
@@ -73,18 +76,21 @@ class MongoOutbox:
             wanted["due"] = {"$in": list(subscriptions)}
         cursor = handle.outbox.find(wanted, sort=[("_id", 1)], limit=limit, batch_size=limit + 1)
         with reported():
-            return [_entry(document, tenant) for document in await cursor.to_list()]
+            return [_entry(document, tenant, self._process) for document in await cursor.to_list()]
 
 
 async def _settle(handle: Tenant, settled: Settled) -> None:
     if settled.given_up:
         await handle.undelivered.insert_many([_undelivered(*one) for one in settled.given_up])
     operations: list[Any] = [DeleteOne({"_id": one}) for one in settled.finished]
-    operations += [
-        UpdateOne({"_id": one}, {"$pull": {"due": {"$in": who}}}) for one, who in settled.told.items()
-    ]
+    if settled.told:
+        operations += [
+            UpdateOne({"_id": one}, {"$pull": {"due": {"$in": who}}}) for one, who in settled.told.items()
+        ]
+        # Each lane that read an entry back has a copy of its own: none may see that all are through.
+        operations.append(DeleteMany({"_id": {"$in": list(settled.told)}, "due": []}))
     if operations:
-        await handle.outbox.bulk_write(operations, ordered=False)
+        await handle.outbox.bulk_write(operations)
     if settled.tallies:
         tallies = [
             UpdateOne({"_id": one}, _increase(tally), upsert=True) for one, tally in settled.tallies.items()

@@ -5,6 +5,7 @@ from typing import Any
 
 from broker.core import Entity, instant
 from broker.core.change import Change, removed, written
+from broker.core.entity import expiry
 from broker.core.errors import NgsiLdError
 from broker.ports import ChangeSink, Clock, Due, Entry
 from broker.store import codec
@@ -17,11 +18,12 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class Stored:
-    """An entity as the database has it, and who wrote it last."""
+    """An entity as it stands, who wrote it last, and when something of it expires in the database."""
 
     entity: Entity | None = None
     rev: int = 0
     by: str = ""
+    due: str | None = None
 
 
 @dataclass(slots=True)
@@ -42,15 +44,15 @@ class Plan:
 
 
 def read(documents: list[Document]) -> tuple[int, dict[str, Stored]]:
-    """The tenant's epoch, and the entities found, by id."""
+    """The tenant's epoch, and the entities found, by id, as they are in the database."""
     epoch, found = 0, {}
     for document in documents:
         if document["_id"] == EPOCH:
             epoch = document["n"]
         else:
-            rev, by = document["rev"], document["by"]
+            rev, by, due = document["rev"], document["by"], document.get("due")
             entity = codec.decode_entity(document)
-            found[entity["id"]] = Stored(entity, rev, by)
+            found[entity["id"]] = Stored(entity, rev, by, due)
     return epoch, found
 
 
@@ -62,17 +64,25 @@ def work_out(
     now: dict[str, Stored] = {}
     for write in writes:
         old = found.get(write.entity_id) or found.setdefault(write.entity_id, Stored())
-        state = now.setdefault(write.entity_id, Stored(old.entity, old.rev, old.by))
-        stamp = clock(state.rev + 1)
+        stamp = clock(old.rev + 1)
+        state = now.get(write.entity_id)
+        if state is None:
+            state = now[write.entity_id] = _standing(old, stamp)
         try:
             plan.outcomes.append(_apply(write, state, stamp, sink, plan, process))
-        except (
-            Exception
-        ) as error:  # the requester's mistake, or a fault of ours that must not reach the others
+        except Exception as error:  # the requester's mistake, or a fault of ours: the others go on
             plan.outcomes.append(error if isinstance(error, NgsiLdError) else _fault(error))
     for entity_id, state in now.items():
-        _store(plan, entity_id, found[entity_id].entity, state, process)
+        _store(plan, entity_id, found[entity_id], state, process)
     return plan
+
+
+def _standing(stored: Stored, stamp: int) -> Stored:
+    """The entity without what has expired by now (4.22), which rules take for gone."""
+    entity, now = stored.entity, instant.of_micros(stamp)
+    if entity is not None and stored.due is not None and stored.due <= now:
+        entity = expiry.alive(entity, now)
+    return Stored(entity, stored.rev, stored.by)
 
 
 def _fault(error: Exception) -> Exception:
@@ -123,18 +133,24 @@ def _upsert(document_id: str, update: Document) -> Document:
     return {"q": {"_id": document_id}, "u": update, "upsert": True}
 
 
-def _store(plan: Plan, entity_id: str, before: Entity | None, state: Stored, process: str) -> None:
-    """Adds the one operation that takes the stored entity from `before` to its state after all writes."""
-    after = state.entity
+def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored, process: str) -> None:
+    """Adds the one operation that takes the stored entity to its state after all writes."""
+    before, after = stored.entity, state.entity
     if after is before:
         return
     if after is None:
         plan.deletes.append(entity_id)
-    elif before is None:
-        plan.inserts.append({**codec.encode_entity(after), "rev": state.rev, "by": process})
+        return
+    own: Document = {"rev": state.rev, "by": process}
+    if due := expiry.earliest(after):
+        own["due"] = due
+    if before is None:
+        plan.inserts.append({**codec.encode_entity(after), **own})
     else:
         changed, gone = _difference(before, after)
-        update = {"$set": {**changed, "rev": state.rev, "by": process}}
+        if stored.due and not due:
+            gone.append("due")
+        update = {"$set": {**changed, **own}}
         if gone:
             update["$unset"] = dict.fromkeys(gone, 1)
         plan.updates.append({"q": {"_id": entity_id}, "u": update})

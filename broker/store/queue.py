@@ -12,7 +12,7 @@ from broker.core.errors import Unavailable
 class Write:
     """One rule to apply to one entity, and who waits for its answer."""
 
-    __slots__ = ("answer", "born", "entity_id", "place", "rule", "tenant")
+    __slots__ = ("answer", "born", "entity_id", "is_settled", "place", "rule", "tenant")
 
     def __init__(
         self, tenant: str, entity_id: str, rule: Rule, born: float, answer: "Answer", place: int
@@ -23,10 +23,13 @@ class Write:
         self.born = born
         self.answer = answer
         self.place = place
+        self.is_settled = False
 
     def settle(self, outcome: Any) -> None:
-        """Gives the answer, or the exception, to who waits for it."""
-        self.answer.settle(self.place, outcome)
+        """Gives the answer, or the exception, to who waits for it; the first one counts."""
+        if not self.is_settled:
+            self.is_settled = True
+            self.answer.settle(self.place, outcome)
 
 
 class Answer:

@@ -1,11 +1,10 @@
 """Reads by id, coalesced: all ids wanted while one batch is on its way go into the next one's `$in`."""
 
 import asyncio
-
-from pymongo.errors import PyMongoError
+from collections.abc import Callable
 
 from broker.core import Entity
-from broker.store.codec import decode_entity
+from broker.store.codec import decode_alive
 from broker.store.tenants import Tenant
 
 Waiting = dict[str, list[asyncio.Future[Entity | None]]]
@@ -18,8 +17,9 @@ class Reads:
     since nobody changes an entity in place.
     """
 
-    def __init__(self, tenant: Tenant, batch: int, in_flight: int = 2) -> None:
+    def __init__(self, tenant: Tenant, batch: int, now: Callable[[], str], in_flight: int = 2) -> None:
         self._entities = tenant.entities
+        self._now = now
         self._batch = batch
         self._free = in_flight
         self._wanted: Waiting = {}
@@ -54,7 +54,7 @@ class Reads:
                 for future in futures:
                     if not future.done():
                         future.set_result(found.get(entity_id))
-        except PyMongoError as error:
+        except Exception as error:  # whatever it is, nobody may wait for ever
             for future in (one for futures in wanted.values() for one in futures if not one.done()):
                 future.set_exception(error)
         finally:
@@ -66,5 +66,6 @@ class Reads:
         cursor = self._entities.find(
             {"_id": {"$in": ids}, "type": {"$exists": True}}, batch_size=len(ids) + 1
         )
-        entities = map(decode_entity, await cursor.to_list())
-        return {entity["id"]: entity for entity in entities}
+        now = self._now()
+        entities = [decode_alive(document, now) for document in await cursor.to_list()]
+        return {entity["id"]: entity for entity in entities if entity is not None}

@@ -25,6 +25,7 @@ _INDEXES = {
     "entities": [
         IndexModel([("type", ASCENDING), ("_id", ASCENDING)]),
         IndexModel([("scope", ASCENDING)], sparse=True),
+        IndexModel([("due", ASCENDING)], sparse=True),
     ],
     "evolutions": [IndexModel([("type", ASCENDING), ("_id", ASCENDING)])],
     "outbox": [IndexModel([("by", ASCENDING), ("_id", ASCENDING)]), IndexModel([("e", ASCENDING)])],

@@ -15,13 +15,13 @@ from typing import Any
 from bson import MaxKey
 
 from broker.core.temporal import TemporalQuery
+from broker.core.temporal.window import BY_WRITE
 from broker.store.history import PLACES
 
 Document = dict[str, Any]
 Pipeline = list[Document]
 Series = tuple[str, str]  # an entity's id and the stored key of one of its attributes
 
-_BY_WRITE = ("createdAt", "modifiedAt")
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 
@@ -49,7 +49,7 @@ def selection(query: TemporalQuery) -> Selection:
     if window is None:
         return Selection(None, None, {}, {"_id": direction})
     low, high = window.bounds
-    if window.timeproperty in _BY_WRITE:
+    if window.timeproperty in BY_WRITE:
         # A deletion is neither the creation nor a modification of anything.
         condition = {**_written(low, high), "i.deletedAt": {"$exists": False}}
         return Selection(None, None, condition, {"_id.s": direction})

@@ -69,27 +69,21 @@ async def replay(options: Options, console: Console, client: Client, city: seeds
     steps, began = (end - START) // STEP, monotonic()
     async with listening(options.listen) as to_app, listening(options.listen) as to_devices:
         dashboard = Dashboard(client, city, devices, app, (to_app, to_devices), steps, console)
-        async with subscribed(client, devices.subscribe(to_devices), app.learn(), app.subscribe(to_app)):
+        try:
+            await app.learn()
+            await app.subscribe(to_app)
+            await devices.subscribe(to_devices)
             await alongside(
                 devices.replay(end, options.seconds, app.heard),
                 app.run(to_app),
                 devices.obey(to_devices),
                 dashboard.show(),
             )
+        finally:
+            await unsubscribe(client)
     done = summary(devices, app, dashboard.received, monotonic() - began)
     report.print_report(console, await report.usages(client, city, START, options.days), START)
     console.print(done, highlight=False, soft_wrap=not console.is_terminal)
-
-
-@asynccontextmanager
-async def subscribed(client: Client, *steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Take these steps one after the other; in the end leave no subscription behind."""
-    try:
-        for step in steps:
-            await step
-        yield
-    finally:
-        await unsubscribe(client)
 
 
 async def alongside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:

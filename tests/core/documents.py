@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from broker.contexts.compiler import compile_context
@@ -16,6 +17,8 @@ V = DEFAULT_VOCAB
 NOW, LATER = "2026-07-01T12:00:00.000001", "2026-07-01T12:00:00.000002"
 NULL = "urn:ngsi-ld:null"
 POINT = {"type": "Point", "coordinates": [13.4, 52.5]}
+
+few = settings(max_examples=25, deadline=None)  # of large examples
 
 # One value of each kind of attribute, in normalized form.
 KINDS: list[dict[str, Json]] = [
@@ -43,7 +46,7 @@ def fragment(**attrs: Json) -> Fragment:
     return parse.fragment(attrs, Reading(CORE, nulls=True))
 
 
-def json_values(max_leaves: int = 12) -> st.SearchStrategy[Any]:
+def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:
     """Any JSON, with the keys and numbers that databases and JSON-LD stumble over."""
     keys = st.text(max_size=4) | st.sampled_from(
         ["$ref", "$id", "$set", "a.b", "", ".", "$", "%", "%24", "\x00", "@id", "@type", "type", "value"]
@@ -77,7 +80,7 @@ def _values() -> st.SearchStrategy[dict[str, Json]]:
     """The type and the value of an instance, with the members that its kind alone may have."""
     words, text = st.text("abé ", min_size=1, max_size=4), st.text(min_size=1, max_size=4)
     languages = st.dictionaries(st.sampled_from(["en", "fr", "@none"]), _some_or_one(words))
-    plain = json_values(6).filter(lambda value: value is not None and not is_null(value))
+    plain = json_values(4).filter(lambda value: value is not None and not is_null(value))
     containers = st.lists(plain, max_size=3).filter(lambda value: not is_null(value))
     objects = st.lists(_uris().map(lambda uri: {"object": uri}), max_size=3)
 

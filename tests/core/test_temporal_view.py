@@ -12,6 +12,7 @@ from broker.core.temporal.view import TemporalView, view
 from tests.core.documents import EX, KINDS, NULL, POINT, V
 
 T1, T2, WRITTEN = "2026-07-01T12:00:00", "2026-07-01T13:00:00.50", "2026-07-01T14:00:00.000001"
+HELLO = {"en": "hello", "fr": ["bonjour", "salut"]}
 
 
 def evolution(**attrs: list[Instance]) -> Evolution:
@@ -46,7 +47,7 @@ def test_normalized_instances_are_as_they_were_sent_with_an_id(doc: dict[str, An
         ({"type": "GeoProperty", "value": POINT}, "values", POINT),
         ({"type": "Relationship", "object": "urn:x:2"}, "objects", "urn:x:2"),
         ({"type": "Relationship", "object": ["urn:x:2", "urn:x:3"]}, "objects", ["urn:x:2", "urn:x:3"]),
-        ({"type": "LanguageProperty", "languageMap": {"en": "a"}}, "languageMaps", {"languageMap": {"en": "a"}}),
+        ({"type": "LanguageProperty", "languageMap": HELLO}, "languageMaps", {"languageMap": HELLO}),
         ({"type": "VocabProperty", "vocab": ["Room", "other"]}, "vocabs", {"vocab": ["Room", "other"]}),
         ({"type": "JsonProperty", "json": [{"id": 1}]}, "jsons", {"json": [{"id": 1}]}),
         ({"type": "ListProperty", "valueList": ["a", 1]}, "valueLists", ["a", 1]),

@@ -19,6 +19,7 @@ from broker.core.uri import NULL, is_name, is_uri
 
 _ENTITY_MEMBERS = frozenset({"id", "@id", "type", "@type", "scope", "@context", "expiresAt"}) | SYSTEM
 _TYPE = frozenset({"type", "@type"})
+_DELETABLE = frozenset({"observedAt", "unitCode", "objectType", "valueType"})
 _NOT_ATTRIBUTES = NON_REIFIED - {"ngsildproof"} | RESERVED
 
 
@@ -165,7 +166,9 @@ def _kind_or_none(raw: dict[str, Json]) -> Kind | None:
 def _member(found: Instance, kind: Kind | None, name: str, value: Json, path: str, reading: Reading) -> None:
     """Reads one member that is not the value: a non-reified one, or a sub-attribute."""
     where = f"{path}.{name}"
-    if name == "datasetId":
+    if value == NULL and reading.nulls and name in _DELETABLE:
+        found[name] = NULL
+    elif name == "datasetId":
         if value != "@none":
             found[name] = _uri(value, where)
     elif name == "observedAt":
@@ -320,6 +323,6 @@ def _instant(value: Json, path: str) -> str:
 
 
 def _text(value: Json, path: str) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or value == NULL:
         raise BadRequestData(f"{path}: expected a string")
     return value

@@ -13,6 +13,7 @@ from broker.core import Attributes, Entity, Instance
 from broker.core.entity.kinds import KINDS
 from broker.core.entity.parse import Fragment, is_null
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound
+from broker.core.uri import NULL
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class UpdateResult:
     updated: list[str] = field(default_factory=list)
     not_updated: list[tuple[str, str]] = field(default_factory=list)
 
+
+_OWN = frozenset[str]().union(*(kind.own for kind in KINDS.values()))
 
 Rule = Callable[[Entity | None, str], Outcome]
 
@@ -112,7 +115,10 @@ def partial_update(entity_id: str, iri: str, fragment: Instance) -> Rule:
         old = _instance_of(entity, iri, dataset)
         if "type" in fragment and fragment["type"] != old["type"]:
             raise BadRequestData(f"type: expected {old['type']}, a partial update cannot change it")
-        if is_null(fragment.get(KINDS[old["type"]].value)):
+        kind = KINDS[old["type"]]
+        if foreign := sorted((_OWN - kind.own) & fragment.keys()):
+            raise BadRequestData(f"{foreign[0]}: not allowed in a {kind.type}")
+        if is_null(fragment.get(kind.value)):
             return Outcome(_without(entity, iri, dataset, now))
         new = _overwritten(old, fragment, now)
         instances = [new if one is old else one for one in entity["attrs"][iri]]
@@ -231,20 +237,32 @@ def _merged(
 
 
 def _stamp(instance: Instance, created: str, now: str) -> Instance:
-    stamped = {**instance, "createdAt": created, "modifiedAt": now}
+    stamped = _without_nulls({**instance, "createdAt": created, "modifiedAt": now})
     if "attrs" in instance:
-        stamped["attrs"] = {iri: _merged((), many, now) for iri, many in instance["attrs"].items()}
+        _set_attrs(stamped, {iri: _merged((), many, now) for iri, many in instance["attrs"].items()})
     return stamped
 
 
 def _overwritten(old: Instance, fragment: Instance, now: str) -> Instance:
-    new = {**old, **fragment, "modifiedAt": now}
+    new = _without_nulls({**old, **fragment, "modifiedAt": now})
     if "attrs" in fragment:
         subs = dict(old.get("attrs", {}))
         for iri, many in fragment["attrs"].items():
             subs[iri] = _merged(subs.get(iri, ()), many, now)
-        new["attrs"] = {iri: many for iri, many in subs.items() if many}
+        _set_attrs(new, subs)
     return new
+
+
+def _without_nulls(instance: Instance) -> Instance:
+    """The instance without the members that a Null deletes."""
+    return {k: v for k, v in instance.items() if v != NULL} if NULL in instance.values() else instance
+
+
+def _set_attrs(instance: Instance, attrs: Attributes) -> None:
+    """Gives a new instance its sub-attributes, but for those that Nulls deleted."""
+    instance.pop("attrs", None)
+    if left := {iri: many for iri, many in attrs.items() if many}:
+        instance["attrs"] = left
 
 
 def _without(entity: Entity, iri: str, dataset: str | None, now: str) -> Entity:

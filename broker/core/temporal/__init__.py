@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from broker.core import Attributes
 from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.query import Query
-from broker.core.temporal.window import Window
+from broker.core.temporal.window import BY_WRITE, Window
 
 __all__ = ["SCOPE", "Evolution", "TemporalQuery", "Window"]
 
@@ -17,14 +17,19 @@ SCOPE = NGSI_LD + "scope"
 class TemporalQuery:
     """Which evolutions (`entities`), and of them which instances: window, attributes, the last n of each.
 
-    Without a window every instance is wanted, whatever times it has. `sys_attrs`: the times of the writes
-    are wanted, too (createdAt and modifiedAt; without it, only of instances with no observedAt).
+    Without a window every instance is wanted, whatever times it has. `sys_attrs`: the system attributes of
+    the entity and of its instances are wanted, too.
     """
 
     entities: Query
     window: Window | None = None
     last_n: int | None = None
     sys_attrs: bool = False
+
+    @property
+    def is_stamped(self) -> bool:
+        """Whether instances have to say when they were written, even those with an observedAt."""
+        return self.sys_attrs or (self.window is not None and self.window.timeproperty in BY_WRITE)
 
     @property
     def is_backwards(self) -> bool:

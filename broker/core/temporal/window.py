@@ -14,6 +14,7 @@ from broker.core import Instance, instant
 from broker.core.errors import BadRequestData
 
 TIMERELS = ("before", "after", "between")
+BY_WRITE = ("createdAt", "modifiedAt")  # the time of the write, which every instance but a deletion has
 TIMEPROPERTIES = ("observedAt", "createdAt", "modifiedAt", "deletedAt")
 _LONGEST_NUMBER = 9  # digits
 

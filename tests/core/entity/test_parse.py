@@ -12,7 +12,7 @@ from broker.core.entity import parse
 from broker.core.entity.parse import Reading
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.core_context import NGSI_LD
-from tests.core.documents import CORE, EX, KINDS, NULL, POINT, V, entities, json_values
+from tests.core.documents import CORE, EX, KINDS, NULL, POINT, V, entities, json_values, few
 
 FRAGMENTS = Reading(CORE, nulls=True)
 
@@ -284,12 +284,14 @@ def test_what_is_no_partial_attribute(raw: Json) -> None:
         parse.partial("heat", raw, FRAGMENTS)
 
 
+@few
 @given(json_values().filter(lambda value: value is not None))
 def test_a_value_is_taken_as_it_is(value: Json) -> None:
     assert only({"type": "Property", "value": value})["value"] is value
     assert only({"type": "ListProperty", "valueList": [value]})["valueList"] == [value]
 
 
+@few
 @given(json_values())
 def test_whatever_a_client_sends_is_read_or_refused(doc: Json) -> None:
     for raw in (doc, {"id": "urn:x:1", "type": "T", "heat": doc}, {"heat": doc, "location": doc}):
@@ -300,6 +302,7 @@ def test_whatever_a_client_sends_is_read_or_refused(doc: Json) -> None:
             assert refused.detail
 
 
+@few
 @given(st.sampled_from(["type", "scope", "id", "@id", "@type", "location", "heat"]), json_values())
 def test_whatever_stands_in_a_member_is_read_or_refused(name: str, value: Json) -> None:
     for member in (value, {"type": value, "value": 1}, {"value": 1, name: value}, {"languageMap": value}):
@@ -310,6 +313,7 @@ def test_whatever_stands_in_a_member_is_read_or_refused(name: str, value: Json) 
             assert refused.detail
 
 
+@few
 @given(entities())
 def test_reading_does_not_touch_the_document(doc: dict[str, Json]) -> None:
     before = copy.deepcopy(doc)

@@ -13,7 +13,7 @@ from broker.core.entity import parse, update
 from broker.core.entity.parse import Reading
 from broker.core.entity.update import Rule, UpdateResult
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound
-from tests.core.documents import CORE, KINDS, LATER, NOW, NULL, POINT, V, created, entities, fragment
+from tests.core.documents import CORE, KINDS, LATER, NOW, NULL, POINT, V, created, entities, fragment, few
 
 ID = "urn:x:1"
 TWO = [{"value": 1}, {"value": 2, "datasetId": "urn:d:1"}]
@@ -322,6 +322,7 @@ def rules(draw: st.DrawFn) -> Rule:
     )
 
 
+@few
 @given(entities(), st.lists(rules(), max_size=4))
 def test_a_chain_of_writes(doc: dict[str, Json], chain: list[Rule]) -> None:
     """No rule touches what it is given; creation survives; what a rule leaves alone is the same object."""

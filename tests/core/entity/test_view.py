@@ -11,7 +11,7 @@ from broker.core import Entity, Json
 from broker.core.entity import parse, update
 from broker.core.entity.parse import Reading
 from broker.core.entity.view import View, attribute, view
-from tests.core.documents import CORE, EX, KINDS, LATER, NOW, POINT, V, created, entities
+from tests.core.documents import CORE, EX, KINDS, LATER, NOW, POINT, V, created, entities, few
 
 NORMALIZED, CONCISE, SIMPLIFIED = View(), View("concise"), View("simplified")
 
@@ -27,6 +27,7 @@ def shown(raw: Json, shape: str) -> Json:
     return attribute(created(heat=raw)["attrs"][V + "heat"], CORE, shape, False)
 
 
+@few
 @given(entities())
 def test_normalized_entities_come_back_as_they_were_sent(doc: dict[str, Json]) -> None:
     assert orjson.dumps(view(stored(doc), EX, NORMALIZED), option=orjson.OPT_SORT_KEYS) == orjson.dumps(
@@ -34,6 +35,7 @@ def test_normalized_entities_come_back_as_they_were_sent(doc: dict[str, Json]) -
     )
 
 
+@few
 @given(entities())
 def test_concise_entities_are_read_back_as_the_same(doc: dict[str, Json]) -> None:
     entity = stored(doc)
@@ -42,6 +44,7 @@ def test_concise_entities_are_read_back_as_the_same(doc: dict[str, Json]) -> Non
     assert view(stored(concise), EX, CONCISE) == concise
 
 
+@few
 @given(entities())
 def test_showing_does_not_touch_the_entity(doc: dict[str, Json]) -> None:
     entity = stored(doc)

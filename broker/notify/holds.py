@@ -1,0 +1,216 @@
+"""What has to wait for another process: notifications of an entity that somebody else wrote before us."""
+
+import asyncio
+import heapq
+import logging
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+from broker.core.errors import Unavailable
+from broker.ports import Entry, Outbox
+
+log = logging.getLogger(__name__)
+_FIRST, _LONGEST = 0.004, 0.5  # seconds between looks for whether another process is through
+_LIMIT = 10_000  # entries held in memory; more wait in the outbox
+_AHEAD = 100  # entries of one line that one look asks for
+_AT_ONCE = 500  # lines that one look asks for
+_PAGE = 500  # entries read back from the outbox at once
+_OURS = 20_000  # entities remembered
+_NOTHING = "~"  # where nothing is left: greater than any id
+
+Place = tuple[str, str]
+Key = tuple[str, str, str]
+
+
+def part(entry: Entry, subscription: str) -> Entry:
+    """An entry as it concerns one subscription alone."""
+    return Entry(f"{entry.id} {subscription}", entry.tenant, entry.stamp, entry.entity, {subscription})
+
+
+@dataclass(slots=True)
+class _Line:
+    """Entries of one entity for one subscription, in the order of their stamps."""
+
+    entries: list[Entry] = field(default_factory=list)
+    pause: float = _FIRST
+
+
+class Holds:
+    """Offers entries in an order that holds across processes.
+
+    An entity that another process wrote last may have notifications under way there. What comes after
+    them is held until they are gone from the outbox: for each subscription by itself, so that one that
+    cannot be reached holds up nobody else. `order` is held by who moves entries between processes.
+    """
+
+    def __init__(self, outbox: Outbox, offer: Callable[[Entry, str], None]) -> None:
+        self.order = asyncio.Lock()
+        self._outbox = outbox
+        self._offer = offer
+        self._lines: dict[Key, _Line] = {}
+        self._size = 0
+        self._looks: list[tuple[float, int, Key]] = []  # each line once, the next to look at in front
+        self._numbers = count()
+        # Subscriptions of an entity that nobody else has anything to tell of.
+        self._ours: dict[Place, set[str]] = {}
+        # What there was no room for, by tenant: the id of the first entry, and the keys of all.
+        self._left: dict[str, tuple[str, set[Key]]] = {}
+        self._news = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return self._size
+
+    def take(self, entry: Entry) -> None:
+        """Offers an entry to the subscriptions it is due to, to each as soon as it may be."""
+        place = (entry.tenant, entry.entity["id"])
+        if entry.foreign:
+            self._ours.pop(place, None)
+        ours = self._ours.get(place, ())
+        for subscription in list(entry.due):
+            if subscription in ours:
+                self._offer(entry, subscription)
+            else:
+                self._hold((*place, subscription), entry)
+
+    async def close(self) -> None:
+        """Stops; what is held stays in the outbox."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+
+    def _hold(self, key: Key, entry: Entry) -> None:
+        start, left = self._left.get(key[0], (entry.id, set()))
+        if key in left or self._size >= _LIMIT:
+            left.add(key)
+            self._left[key[0]] = min(start, entry.id), left
+        else:
+            self._add(key, entry)
+        self._news.set()
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+
+    def _add(self, key: Key, entry: Entry) -> None:
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line()
+            heapq.heappush(self._looks, (0.0, next(self._numbers), key))
+        place = bisect_left(line.entries, entry.stamp, key=lambda one: one.stamp)
+        if place == len(line.entries) or line.entries[place].stamp != entry.stamp:
+            line.entries.insert(place, entry)
+            self._size += 1
+
+    async def _watch(self) -> None:
+        """Looks after what is held for as long as there is anything. Never ends with less."""
+        while self._lines or self._left:
+            self._news.clear()
+            try:
+                async with self.order:
+                    await self._read_back()
+                    await self._look()
+            except Exception as error:
+                if not isinstance(error, Unavailable):
+                    log.exception("the outbox cannot be read; trying again")
+                await asyncio.sleep(_LONGEST)
+            await self._until_next()
+
+    async def _until_next(self) -> None:
+        """Returns when a line is to be looked at, or something new is held."""
+        wait = self._looks[0][0] - asyncio.get_running_loop().time() if self._looks else 0.0
+        if wait > 0:
+            try:
+                async with asyncio.timeout(wait):
+                    await self._news.wait()
+            except TimeoutError:
+                return
+
+    async def _look(self) -> None:
+        """Lets go what no other process has anything earlier of."""
+        by_tenant: dict[str, list[Key]] = {}
+        for key in self._next_keys():
+            by_tenant.setdefault(key[0], []).append(key)
+        try:
+            while by_tenant:
+                tenant, keys = by_tenant.popitem()
+                try:
+                    await self._look_at(tenant, keys)
+                finally:
+                    self._look_again(keys)
+        finally:
+            for keys in by_tenant.values():
+                self._look_again(keys)
+
+    def _next_keys(self) -> list[Key]:
+        now = asyncio.get_running_loop().time()
+        keys: list[Key] = []
+        while self._looks and self._looks[0][0] <= now and len(keys) < _AT_ONCE:
+            keys.append(heapq.heappop(self._looks)[2])
+        return keys
+
+    async def _look_at(self, tenant: str, keys: list[Key]) -> None:
+        looked = [
+            (key, self._lines[key].entries[:_AHEAD], self._ours.setdefault(key[:2], set())) for key in keys
+        ]
+        blocked = await self._outbox.blocked(
+            tenant, [part(entry, key[2]) for key, entries, _ in looked for entry in entries]
+        )
+        for key, entries, ours in looked:
+            free = 0
+            while free < len(entries) and f"{entries[free].id} {key[2]}" not in blocked:
+                free += 1
+            self._let_go(key, entries[:free], ours)
+        if len(self._ours) > _OURS:
+            self._ours.clear()
+
+    def _let_go(self, key: Key, entries: list[Entry], ours: set[str]) -> None:
+        """Offers the first entries of a line.
+
+        A line that ends makes its subscription ours; if another process wrote since, `ours` is forgotten.
+        """
+        line = self._lines[key]
+        line.pause = _FIRST if entries else min(line.pause * 2, _LONGEST)
+        del line.entries[: len(entries)]
+        self._size -= len(entries)
+        for entry in entries:
+            self._offer(entry, key[2])
+        if not line.entries:
+            del self._lines[key]
+            if key not in self._left.get(key[0], ("", ()))[1]:
+                ours.add(key[2])
+
+    def _look_again(self, keys: list[Key]) -> None:
+        now = asyncio.get_running_loop().time()
+        for key in keys:
+            if (line := self._lines.get(key)) is not None:
+                heapq.heappush(self._looks, (now + line.pause, next(self._numbers), key))
+
+    async def _read_back(self) -> None:
+        """Takes on what there was no room for, once there is. Meanwhile more may be left."""
+        for tenant in list(self._left):
+            start, keys = self._left[tenant]
+            if self._size > _LIMIT // 2:
+                return
+            self._left[tenant] = _NOTHING, keys
+            rest = start
+            try:
+                rest = await self._read(tenant, start, keys)
+            finally:
+                if (first := min(rest, self._left[tenant][0])) == _NOTHING:
+                    del self._left[tenant]
+                else:
+                    self._left[tenant] = first, keys
+
+    async def _read(self, tenant: str, start: str, keys: set[Key]) -> str:
+        """Reads entries until there is no room; returns where the rest begins."""
+        while self._size < _LIMIT:
+            entries = await self._outbox.mine(tenant, start, (), _PAGE)
+            for entry in entries:
+                for subscription in entry.due:
+                    if (key := (tenant, entry.entity["id"], subscription)) in keys:
+                        self._add(key, entry)
+            if len(entries) < _PAGE:
+                return _NOTHING
+            start = entries[-1].id + "\0"
+        return start

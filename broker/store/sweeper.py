@@ -1,0 +1,78 @@
+"""The sweeper: removes what has expired (clause 4.22), once for each database, not once for each process."""
+
+import time
+from typing import Any
+
+from pymongo.errors import DuplicateKeyError
+
+from broker.core import Entity, instant
+from broker.core.entity.update import Outcome
+from broker.store.errors import reported
+from broker.store.tenants import Collection, Tenants
+from broker.store.writer import Writer
+
+_AT_ONCE = 500  # entities tidied up in one go
+_LEASE = 5.0  # seconds for which one process is the one that sweeps
+
+
+class Sweeper:
+    """Tidies up after expiry. Nobody relies on it: whoever reads takes what has expired for gone."""
+
+    def __init__(
+        self,
+        client: AsyncMongoClient[dict[str, Any]],
+        prefix: str,
+        tenants: Tenants,
+        writer: Writer,
+        process: str,
+    ) -> None:
+        self._tasks = client[prefix]["tasks"]
+        self._tenants = tenants
+        self._writer = writer
+        self._process = process
+
+    async def sweep_all(self) -> None:
+        """Sweeps every tenant, if this process is the one that does."""
+        with reported():
+            if not await self._is_mine():
+                return
+            names = await self._tenants.names()
+        for name in names:
+            await self.sweep(name)
+
+    async def sweep(self, tenant: str) -> None:
+        """Removes the expired entities and attributes of a tenant, and the history of expired attributes."""
+        handle = await self._tenants.obtain(tenant)
+        now = instant.of_micros(time.time_ns() // 1000)
+        while True:
+            with reported():
+                found = await handle.entities.find(
+                    {"due": {"$lte": now}}, {"_id": 1}, limit=_AT_ONCE
+                ).to_list()
+            ids = [one["_id"] for one in found]
+            if not ids:
+                return
+            await self._writer.change_many(tenant, [(one, _tidied) for one in ids])
+            with reported():
+                for one in ids:
+                    await handle.history.delete_many({"_id": _of(one), "i.expiresAt": {"$lte": now}})
+
+    async def _is_mine(self) -> bool:
+        now = time.time()
+        free = {"_id": "sweep", "$or": [{"by": self._process}, {"until": {"$lt": now}}]}
+        mine = {"$set": {"by": self._process, "until": now + _LEASE}}
+        try:
+            await self._tasks.update_one(free, mine, upsert=True)
+        except DuplicateKeyError:  # there is one, and it is another process's
+            return False
+        return True
+
+
+def _tidied(before: Entity | None, now: str) -> Outcome:
+    """The rule that changes nothing: the commit leaves out what has expired by itself."""
+    return Outcome(before)
+
+
+def _of(entity_id: str) -> dict[str, Any]:
+    """The keys of all history of an entity."""
+    return {"$gte": {"e": entity_id}, "$lt": {"e": entity_id + "\x00"}}

@@ -1,0 +1,288 @@
+"""The temporal evolution of entities over HTTP."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from tests.conftest import free_port, running
+
+ENTITIES, TEMPORAL = "/ngsi-ld/v1/entities", "/ngsi-ld/v1/temporal/entities"
+NULL = "urn:ngsi-ld:null"
+START = datetime(2026, 7, 1, 12, tzinfo=UTC)
+LONG_AGO = "2001-01-01T00:00:00Z"
+PAGE = 9
+
+Tenant = dict[str, str]
+Http = aiohttp.ClientSession
+
+
+def at(minute: float) -> str:
+    return (START + timedelta(minutes=minute)).isoformat().replace("+00:00", "Z")
+
+
+async def send(http: Http, tenant: Tenant, method: str, path: str, doc: Any = None) -> None:
+    async with http.request(method, path, json=doc, headers=tenant) as answer:
+        assert answer.status in (201, 204), await answer.text()
+
+
+async def get(http: Http, tenant: Tenant, path: str, status: int = 200, **params: str | int) -> Any:
+    """The body of an answer, and its headers under None."""
+    texts = {name: str(value) for name, value in params.items()}
+    async with http.get(TEMPORAL + path, params=texts, headers=tenant) as answer:
+        body = await answer.json()
+        assert answer.status == status, body
+        return (body, answer.headers) if status in (200, 206) else body
+
+
+async def measure(http: Http, tenant: Tenant, entity: str, minutes: list[int], **more: Any) -> None:
+    """Creates an entity and measures its speed (10 times the minute) at these minutes."""
+    first, *others = minutes
+    doc = {"id": entity, "type": "Vehicle", "speed": speed(first), **more}
+    await send(http, tenant, "POST", ENTITIES, doc)
+    for minute in others:
+        await send(http, tenant, "PATCH", f"{ENTITIES}/{entity}/attrs/speed", speed(minute))
+
+
+def speed(minute: int) -> dict[str, Any]:
+    return {"type": "Property", "value": 10 * minute, "observedAt": at(minute)}
+
+
+def values(attribute: list[dict[str, Any]]) -> list[Any]:
+    return [one["value"] for one in attribute]
+
+
+@pytest.mark.clause("5.7.3")
+async def test_every_write_is_in_the_evolution(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [1, 3, 2], name={"type": "Property", "value": "bus"})
+    body, headers = await get(http, tenant, "/urn:v:1")
+    assert headers["Content-Type"] == "application/json"
+    assert (body["id"], body["type"]) == ("urn:v:1", "Vehicle")
+    assert values(body["speed"]) == [10, 20, 30]
+    assert body["speed"][0].keys() == {"type", "value", "observedAt", "instanceId"}
+    assert len({one["instanceId"] for one in body["speed"]}) == 3
+    assert values(body["name"]) == ["bus"], "what is not observed is there when no window is asked for"
+    assert not {"createdAt", "modifiedAt"} & body.keys()
+
+
+@pytest.mark.clause("4.11")
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"timerel": "before", "timeAt": at(2)}, [10]),
+        ({"timerel": "after", "timeAt": at(2)}, [20, 30, 40]),
+        ({"timerel": "after", "timeAt": at(2).replace("Z", ".000Z")}, [20, 30, 40]),
+        ({"timerel": "between", "timeAt": at(2), "endTimeAt": at(4)}, [20, 30]),
+        ({"lastN": 2}, [40, 30]),
+        ({"lastN": 1, "timerel": "before", "timeAt": at(3)}, [20]),
+        ({"timerel": "after", "timeAt": LONG_AGO, "timeproperty": "modifiedAt", "lastN": 2}, [30, 40]),
+    ],
+)  # fmt: skip
+async def test_windows(http: Http, tenant: Tenant, params: dict[str, Any], expected: list[int]) -> None:
+    await measure(http, tenant, "urn:v:1", [1, 2, 4, 3], name={"type": "Property", "value": "bus"})
+    body, _ = await get(http, tenant, "/urn:v:1", attrs="speed", **params)
+    assert values(body["speed"]) == expected
+    body, _ = await get(http, tenant, "", type="Vehicle", **{"timerel": "after", "timeAt": at(0), **params})
+    assert values(body[0]["speed"]) == expected
+    by_write = params.get("timeproperty") == "modifiedAt"
+    assert ("name" in body[0]) == by_write, "it was never observed, but written"
+
+
+@pytest.mark.clause("6.3.12")
+@pytest.mark.parametrize(
+    "params", [{"format": "temporalValues"}, {"options": "temporalValues"},
+               {"format": "temporalValues", "options": "aggregatedValues"}]
+)  # fmt: skip
+async def test_temporal_values(http: Http, tenant: Tenant, params: dict[str, Any]) -> None:
+    await measure(http, tenant, "urn:v:1", [1, 2])
+    body, _ = await get(http, tenant, "/urn:v:1", **params)
+    assert body == {
+        "id": "urn:v:1",
+        "type": "Vehicle",
+        "speed": {"type": "Property", "values": [[10, at(1)], [20, at(2)]]},
+    }
+
+
+@pytest.mark.clause("6.3.11")
+async def test_system_attributes(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [1, 2])
+    body, _ = await get(http, tenant, "/urn:v:1", options="sysAttrs")
+    first, second = body["speed"]
+    assert body["createdAt"] == first["createdAt"] == first["modifiedAt"]
+    assert body["modifiedAt"] == second["modifiedAt"] > first["modifiedAt"]
+    await send(http, tenant, "DELETE", f"{ENTITIES}/urn:v:1")
+    body, _ = await get(http, tenant, "/urn:v:1", options="sysAttrs")
+    assert body["deletedAt"] > second["modifiedAt"]
+    assert "modifiedAt" not in body
+    assert [one.get("deletedAt") for one in body["speed"]] == [None, None, body["deletedAt"]]
+
+
+@pytest.mark.clause("4.5.7")
+async def test_deletions_are_instances(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [1, 2], scope="/A")
+    await send(http, tenant, "DELETE", f"{ENTITIES}/urn:v:1/attrs/speed")
+    await send(http, tenant, "DELETE", f"{ENTITIES}/urn:v:1/attrs/scope")
+    body, _ = await get(http, tenant, "/urn:v:1", timeproperty="deletedAt")
+    assert values(body["speed"]) == [NULL]
+    assert values(body["scope"]) == [[]]
+    assert body["speed"][0].keys() == {"type", "value", "deletedAt", "instanceId"}
+    body, _ = await get(http, tenant, "/urn:v:1", timeproperty="deletedAt", format="temporalValues")
+    assert body["speed"]["values"][0][0] == NULL
+    assert body["scope"]["values"][0][0] == []
+    body, _ = await get(http, tenant, "/urn:v:1")
+    assert values(body["speed"]) == [10, 20, NULL]
+    body, _ = await get(http, tenant, "/urn:v:1", timeproperty="observedAt")
+    assert values(body["speed"]) == [10, 20]
+
+
+@pytest.mark.clause("4.5.6")
+async def test_scopes_have_an_evolution(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [1], scope="/Old")
+    await send(http, tenant, "PATCH", f"{ENTITIES}/urn:v:1/attrs", {"scope": ["/New", "/Newer"]})
+    body, _ = await get(http, tenant, "/urn:v:1", options="sysAttrs")
+    assert values(body["scope"]) == ["/Old", ["/New", "/Newer"]]
+    for one in body["scope"]:
+        assert one["type"] == "Property"
+        assert one["observedAt"] == one["modifiedAt"]
+
+
+@pytest.mark.clause("5.7.3.4")
+async def test_what_is_not_there_is_not_found(http: Http, tenant: Tenant) -> None:
+    await get(http, tenant, "/urn:v:1", 404)
+    await measure(http, tenant, "urn:v:1", [1])
+    await get(http, tenant, "/urn:v:2", 404)
+    await get(http, tenant, "/urn:v:1", 404, attrs="unknown")
+    await get(http, tenant, "/urn:v:1", 404, timerel="after", timeAt=at(2))
+    problem = await get(http, tenant, "/urn:v:1", 404, timeproperty="deletedAt")
+    assert problem["type"] == "https://uri.etsi.org/ngsi-ld/errors/ResourceNotFound"
+    await get(http, {"NGSILD-Tenant": tenant["NGSILD-Tenant"] + "x"}, "/urn:v:1", 404)
+
+
+@pytest.mark.parametrize(
+    ("error", "path", "params"),
+    [
+        ("BadRequestData", "/nothing", {}),
+        ("BadRequestData", "/urn:v:1", {"timerel": "during", "timeAt": at(1)}),
+        ("BadRequestData", "/urn:v:1", {"timerel": "after"}),
+        ("BadRequestData", "/urn:v:1", {"timerel": "after", "timeAt": "2026-07-01"}),
+        ("BadRequestData", "/urn:v:1", {"timerel": "between", "timeAt": at(1)}),
+        ("BadRequestData", "/urn:v:1", {"timeAt": at(1)}),
+        ("BadRequestData", "/urn:v:1", {"timeproperty": "expiresAt"}),
+        ("BadRequestData", "/urn:v:1", {"lastN": "0"}),
+        ("BadRequestData", "", {"type": "Vehicle"}),
+        ("BadRequestData", "", {"timerel": "after", "timeAt": at(1)}),
+        ("BadRequestData", "", {"timerel": "after", "timeAt": at(1), "id": "urn:v:1"}),
+        ("BadRequestData", "", {"timerel": "after", "timeAt": at(1), "attrs": "createdAt"}),
+        ("InvalidRequest", "/urn:v:1", {"format": "simplified"}),
+        ("InvalidRequest", "/urn:v:1", {"options": "temporalValues,nonsense"}),
+        ("InvalidRequest", "/urn:v:1", {"options": "temporalValues,aggregatedValues"}),
+        ("InvalidRequest", "/urn:v:1", {"nonsense": "1"}),
+    ],
+)
+async def test_what_is_wrong_is_said(
+    http: Http, tenant: Tenant, error: str, path: str, params: dict[str, Any]
+) -> None:
+    problem = await get(http, tenant, path, 400, **params)
+    assert problem["type"] == f"https://uri.etsi.org/ngsi-ld/errors/{error}"
+    assert problem["detail"]
+
+
+@pytest.mark.clause("5.7.4")
+async def test_a_query_counts_and_pages_what_has_instances_in_the_window(http: Http, tenant: Tenant) -> None:
+    for n in range(6):
+        await measure(http, tenant, f"urn:v:{n}", [1] if n % 2 else [5])
+    await send(http, tenant, "POST", ENTITIES, {"id": "urn:b:1", "type": "Bus", "speed": speed(5)})
+    window: dict[str, Any] = {"timerel": "after", "timeAt": at(2)}
+    body, headers = await get(http, tenant, "", type="Vehicle", count="true", limit=2, **window)
+    assert [one["id"] for one in body] == ["urn:v:0", "urn:v:2"]
+    assert headers["NGSILD-Results-Count"] == "3"
+    assert 'rel="next"' in headers["Link"]
+    body, headers = await get(http, tenant, "", type="Vehicle", limit=2, offset=2, **window)
+    assert [one["id"] for one in body] == ["urn:v:4"]
+    assert 'rel="next"' not in headers["Link"]
+    body, headers = await get(http, tenant, "", type="Vehicle", limit=0, count="true", **window)
+    assert (body, headers["NGSILD-Results-Count"]) == ([], "3")
+    body, _ = await get(http, tenant, "", attrs="speed", id="urn:b:1,urn:v:0,urn:v:1", **window)
+    assert [one["id"] for one in body] == ["urn:b:1", "urn:v:0"]
+    body, _ = await get(http, tenant, "", type="Vehicle", attrs="unknown", **window)
+    assert body == []
+
+
+async def test_names_are_in_the_terms_of_the_context(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [1])
+    accept = {**tenant, "Accept": "application/ld+json"}
+    body, headers = await get(http, accept, "/urn:v:1")
+    assert headers["Content-Type"] == "application/ld+json"
+    assert "Link" not in headers
+    assert body["@context"].endswith(".jsonld")
+
+
+@pytest.fixture(scope="module")
+async def small(mongo_uri: str) -> AsyncIterator[Http]:
+    """A broker whose answers hold few instances of an attribute."""
+    port = free_port()
+    async with (
+        running(port, mongo_uri=mongo_uri, database="temporal", temporal_page=PAGE),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        yield session
+
+
+@pytest.mark.clause("6.3.10")
+@pytest.mark.parametrize(
+    ("params", "expected", "header"),
+    [
+        ({}, range(1, 10), (1, 9, "*")),
+        ({"timerel": "before", "timeAt": at(30)}, range(1, 10), (1, 9, "*")),
+        ({"timerel": "after", "timeAt": at(0)}, range(1, 10), (0, 9, "*")),
+        ({"timerel": "between", "timeAt": at(3), "endTimeAt": at(30)}, range(3, 12), (3, 11, "*")),
+        ({"lastN": 20}, range(20, 11, -1), (20, 12, "20")),
+        ({"lastN": 20, "timerel": "before", "timeAt": at(30)}, range(20, 11, -1), (30, 12, "20")),
+        ({"lastN": 20, "timerel": "after", "timeAt": at(0)}, range(20, 11, -1), (20, 12, "20")),
+        (
+            {"lastN": 12, "timerel": "between", "timeAt": at(0), "endTimeAt": at(18)},
+            range(17, 8, -1),
+            (18, 9, "12"),
+        ),
+    ],
+)
+async def test_an_answer_that_is_cut_is_a_partial_one(
+    small: Http, tenant: Tenant, params: dict[str, Any], expected: range, header: tuple[int, int, str]
+) -> None:
+    await measure(small, tenant, "urn:v:1", list(range(1, 21)))
+    body, headers = await get(small, tenant, "/urn:v:1", 206, **params)
+    assert values(body["speed"]) == [10 * minute for minute in expected]
+    start, end, size = header
+    assert headers["Content-Range"] == f"date-time {at(start)}-{at(end)}/{size}"
+    if "timerel" in params:
+        body, headers = await get(small, tenant, "", 206, type="Vehicle", **params)
+        assert values(body[0]["speed"]) == [10 * minute for minute in expected]
+        assert headers["Content-Range"] == f"date-time {at(start)}-{at(end)}/{size}"
+
+
+@pytest.mark.clause("6.3.10")
+async def test_an_answer_that_fits_is_whole(small: Http, tenant: Tenant) -> None:
+    await measure(small, tenant, "urn:v:1", list(range(1, 11)))
+    params: dict[str, Any]
+    for params in ({"lastN": PAGE}, {"timerel": "before", "timeAt": at(PAGE + 1)}):
+        body, headers = await get(small, tenant, "/urn:v:1", **params)
+        assert len(body["speed"]) == PAGE
+        assert "Content-Range" not in headers
+
+
+@pytest.mark.clause("6.3.10")
+@pytest.mark.parametrize("shape", ["normalized", "temporalValues"])
+async def test_an_attribute_beyond_the_cut_is_empty(small: Http, tenant: Tenant, shape: str) -> None:
+    fuel = {"type": "Relationship", "object": "urn:x:1", "observedAt": at(50)}
+    await measure(small, tenant, "urn:v:1", list(range(1, 12)), fuel=fuel)
+    body, _ = await get(small, tenant, "/urn:v:1", 206, format=shape)
+    assert body["fuel"] == ([] if shape == "normalized" else {"type": "Relationship", "objects": []})
+
+
+async def test_ids_in_the_path_may_be_encoded(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [1])
+    async with http.get(f"{TEMPORAL}/{quote('urn:v:1', safe='')}/", headers=tenant) as answer:
+        assert answer.status == 200

@@ -1,0 +1,96 @@
+"""Notifications as they are put on the wire (5.3.1, 6.3.8)."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from broker.core import Json
+from broker.core.jsonld.context import Context
+from broker.core.jsonld.core_context import CORE_CONTEXT_URL
+from broker.core.notification import Notification, notification
+from broker.core.subscription import read
+from tests.core.documents import CORE, EX, LATER, NOW, created
+
+ENTITY = created(heat={"value": 1, "unitCode": "CEL"}, cold={"object": "urn:x:2"})
+
+
+def told(context: Context = CORE, endpoint: dict[str, Json] | None = None, **params: Json) -> Notification:
+    doc = {
+        "type": "Subscription",
+        "entities": [{"type": "T"}],
+        "notification": {"endpoint": {"uri": "http://x/", **(endpoint or {})}, **params},
+    }
+    return notification(read(doc, CORE, "urn:s:1", NOW), ENTITY, context, "urn:n:1", LATER)
+
+
+def data(one: Notification) -> dict[str, Any]:
+    (entity,) = one.body["data"]
+    return dict(entity)
+
+
+@pytest.mark.clause("5.3.1")
+def test_a_notification() -> None:
+    before = copy.deepcopy(ENTITY)
+    one = told()
+    assert {k: v for k, v in one.body.items() if k != "data"} == {
+        "id": "urn:n:1",
+        "type": "Notification",
+        "subscriptionId": "urn:s:1",
+        "notifiedAt": LATER + "Z",
+    }
+    assert data(one) == {
+        "id": "urn:x:1",
+        "type": "T",
+        "heat": {"type": "Property", "value": 1, "unitCode": "CEL"},
+        "cold": {"type": "Relationship", "object": "urn:x:2"},
+    }
+    assert before == ENTITY
+
+
+@pytest.mark.clause("5.3.1")
+@pytest.mark.parametrize(
+    ("format", "heat"),
+    [
+        ("normalized", {"type": "Property", "value": 1, "unitCode": "CEL"}),
+        ("concise", {"value": 1, "unitCode": "CEL"}),
+        ("simplified", 1),
+        ("keyValues", 1),
+    ],
+)
+def test_the_format(format: str, heat: Json) -> None:
+    assert data(told(format=format))["heat"] == heat
+
+
+@pytest.mark.clause("5.8.6")
+def test_only_the_attributes_asked_for() -> None:
+    assert data(told(attributes=["heat"])).keys() == {"id", "type", "heat"}
+    assert data(told(attributes=["absent"])).keys() == {"id", "type"}
+
+
+def test_system_attributes_when_asked_for() -> None:
+    assert data(told(sysAttrs=True))["heat"]["createdAt"] == NOW + "Z"
+    assert "createdAt" not in str(told().body)
+
+
+@pytest.mark.clause("6.3.8")
+def test_json_links_to_its_context() -> None:
+    remote = Context("http://contexts/one", {}, {}, "urn:")
+    for context, url in ((CORE, CORE_CONTEXT_URL), (remote, "http://contexts/one")):
+        one = told(context)
+        assert one.content_type == "application/json"
+        assert one.link == f'<{url}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
+        assert "@context" not in data(one)
+
+
+@pytest.mark.clause("6.3.8")
+def test_json_ld_holds_its_context() -> None:
+    one = told(endpoint={"accept": "application/ld+json"})
+    assert (one.content_type, one.link) == ("application/ld+json", None)
+    assert data(one)["@context"] == CORE_CONTEXT_URL
+
+
+def test_a_context_that_has_no_url_travels_inside() -> None:
+    one = told(EX)
+    assert (one.content_type, one.link) == ("application/ld+json", None)
+    assert data(one)["@context"] == EX.source

@@ -1,0 +1,220 @@
+"""Subscriptions: what clients send, validated, expanded, updated and shown."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from broker.core import Json
+from broker.core.errors import BadRequestData, OperationNotSupported, TooComplexQuery
+from broker.core.subscription import Subscription, read, selected_types, shown_body, updated
+from tests.core.documents import CORE, EX, LATER, NOW, NULL, V, few, json_values
+
+HEAT, ROOM = "https://ex.org/t/heat", "https://ex.org/Room"
+ENDPOINT = {"uri": "http://receiver:9/x"}
+FULL: dict[str, Any] = {
+    "id": "urn:s:1",
+    "type": "Subscription",
+    "subscriptionName": "rooms",
+    "description": "é",
+    "entities": [{"type": "Room", "idPattern": "^urn:"}, {"type": "(Room;T)|ex:U", "id": ["urn:x:1", "urn:x:2"]}],
+    "watchedAttributes": ["heat"],
+    "q": 'heat>20|heat.cold=="x"',
+    "throttling": 5,
+    "expiresAt": "2030-01-01T00:00:00.5Z",
+    "isActive": True,
+    "jsonldContext": "http://contexts/one",
+    "notification": {
+        "attributes": ["heat", "cold"],
+        "format": "concise",
+        "sysAttrs": True,
+        "endpoint": {
+            "uri": "http://receiver:9/x",
+            "accept": "application/ld+json",
+            "timeout": 500,
+            "receiverInfo": [{"key": "X-One", "value": "1 2"}],
+        },
+    },
+}
+
+
+def small(**members: Json) -> dict[str, Any]:
+    return {"type": "Subscription", "entities": [{"type": "T"}], "notification": {"endpoint": ENDPOINT}, **members}
+
+
+def of(**members: Json) -> Subscription:
+    return read(small(**members), EX, "urn:s:new", NOW)
+
+
+@pytest.mark.clause("5.2.12")
+def test_everything_that_a_client_says_is_kept() -> None:
+    subscription = read(FULL, EX, "urn:s:new", NOW)
+    assert subscription.id == "urn:s:1"
+    assert subscription.body.watched_attributes == [HEAT]
+    assert subscription.body.notification.attributes == [HEAT, V + "cold"]
+    assert shown_body(subscription, EX.compact) == FULL
+    assert shown_body(subscription, CORE.compact)["watchedAttributes"] == [HEAT]
+
+
+@pytest.mark.clause("5.8.1")
+def test_what_a_client_does_not_say() -> None:
+    subscription = of()
+    assert (subscription.id, subscription.created_at, subscription.modified_at) == ("urn:s:new", NOW, NOW)
+    shown = shown_body(subscription, EX.compact)
+    assert shown == {**small(), "id": "urn:s:new", "notification": shown["notification"]}
+    assert shown["notification"]["endpoint"]["uri"] == ENDPOINT["uri"]
+    assert "isActive" not in shown
+
+
+@pytest.mark.clause("5.2.12")
+def test_names_of_types_and_queries_are_remembered_by_their_iris() -> None:
+    subscription = read(FULL, EX, "urn:s:new", NOW)
+    assert subscription.names["heat"] == HEAT
+    assert subscription.body.entities is not None
+    assert selected_types(subscription, subscription.body.entities[1]) == {ROOM, V + "T", "https://ex.org/U"}
+    anything = of(entities=[{"type": "*"}])
+    assert anything.body.entities is not None
+    assert selected_types(anything, anything.body.entities[0]) == {None}
+
+
+@pytest.mark.clause("5.2.12")
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "Sub"}, {"type": None}, {"id": "x"}, {"entities": []}, {"entities": {}}, {"entities": [{}]},
+        {"entities": [{"id": "urn:x:1"}]}, {"entities": [{"type": ""}]}, {"entities": [{"type": "a b"}]},
+        {"entities": [{"type": "T", "id": "x"}]}, {"entities": [{"type": "T", "idPattern": "("}]},
+        {"entities": [{"type": "T", "other": 1}]}, {"watchedAttributes": []}, {"watchedAttributes": "heat"},
+        {"watchedAttributes": ["a-b"]}, {"q": ""}, {"q": "heat>"}, {"q": 5}, {"throttling": 0},
+        {"throttling": -1}, {"throttling": "5"}, {"throttling": True}, {"expiresAt": "tomorrow"}, {"expiresAt": "2020-01-01T00:00:00Z"},
+        {"isActive": "true"}, {"isActive": 1}, {"jsonldContext": "x"}, {"unknown": 1}, {"notification": None},
+        {"notification": {}}, {"notification": {"endpoint": {}}}, {"notification": {"endpoint": {"uri": "x"}}},
+        {"notification": {"endpoint": {"uri": "mailto:a@b"}}}, {"notification": {"endpoint": {"uri": "http://"}}},
+        {"notification": {"endpoint": {**ENDPOINT, "accept": "text/plain"}}},
+        {"notification": {"endpoint": {**ENDPOINT, "timeout": 0}}},
+        {"notification": {"endpoint": {**ENDPOINT, "receiverInfo": [{"key": "a b", "value": "x"}]}}},
+        {"notification": {"endpoint": {**ENDPOINT, "receiverInfo": [{"key": "a", "value": "x\r\nb: c"}]}}},
+        {"notification": {"endpoint": {**ENDPOINT, "receiverInfo": [{"key": "a", "value": 5}]}}},
+        {"notification": {"endpoint": ENDPOINT, "attributes": []}},
+        {"notification": {"endpoint": ENDPOINT, "format": "xml"}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_members_that_are_wrong(wrong: dict[str, Json]) -> None:
+    with pytest.raises(BadRequestData):
+        of(**wrong)
+
+
+@pytest.mark.clause("5.2.12")
+def test_a_subscription_is_to_entities_or_to_attributes() -> None:
+    neither = {k: v for k, v in small().items() if k != "entities"}
+    with pytest.raises(BadRequestData):
+        read(neither, EX, "urn:s:new", NOW)
+    assert read({**neither, "watchedAttributes": ["heat"]}, EX, "urn:s:new", NOW).body.entities is None
+
+
+@pytest.mark.parametrize("doc", [[], None, 5, "x", {}])
+def test_what_is_no_subscription(doc: Json) -> None:
+    with pytest.raises(BadRequestData):
+        read(doc, EX, "urn:s:new", NOW)
+
+
+@few
+@given(json_values())
+def test_whatever_a_client_sends_is_read_or_refused(value: Json) -> None:
+    for name in FULL:
+        try:
+            read({**FULL, name: value}, EX, "urn:s:new", NOW)
+            updated(of(), {name: value}, EX, LATER)
+        except (BadRequestData, OperationNotSupported, TooComplexQuery) as refused:
+            assert refused.detail
+
+
+@pytest.mark.parametrize(
+    "later", [{"timeInterval": 5}, {"scopeQ": "/a"}, {"notification": {"endpoint": ENDPOINT, "pick": ["a"]}}]
+)
+def test_what_is_not_here_yet_is_refused(later: dict[str, Json]) -> None:
+    with pytest.raises(OperationNotSupported):
+        of(**later)
+
+
+@pytest.mark.clause("5.2.12")
+def test_what_only_the_broker_tells_is_ignored() -> None:
+    doc = small(status="expired", createdAt="x", modifiedAt="y")
+    doc["notification"] = {**doc["notification"], "timesSent": 9, "status": "failed"}
+    before = copy.deepcopy(doc)
+    assert read(doc, EX, "urn:s:new", NOW) == of()
+    assert doc == before
+
+
+@pytest.mark.clause("5.2.12")
+@pytest.mark.parametrize(
+    ("members", "now", "status"),
+    [
+        ({}, NOW, "active"),
+        ({"isActive": True}, NOW, "active"),
+        ({"isActive": False}, NOW, "paused"),
+        ({"expiresAt": "2026-07-02T00:00:00Z"}, "2026-07-01T23:59:59.999999", "active"),
+        ({"expiresAt": "2026-07-02T00:00:00Z"}, "2026-07-02T00:00:00.000000", "expired"),
+        ({"expiresAt": "2026-07-02T00:00:00,5Z", "isActive": False}, "2026-07-02T00:00:00.500000", "expired"),
+    ],
+)
+def test_the_status(members: dict[str, Json], now: str, status: str) -> None:
+    assert of(**members).status(now) == status
+
+
+@pytest.mark.clause("5.8.2")
+def test_an_update_replaces_the_members_it_has() -> None:
+    old = read(FULL, EX, "urn:s:new", NOW)
+    new = updated(old, {"description": "new", "notification": {"format": "simplified"}}, CORE, LATER)
+    expected = copy.deepcopy(FULL)
+    expected["description"], expected["notification"]["format"] = "new", "simplified"
+    assert shown_body(new, EX.compact) == expected
+    assert (new.created_at, new.modified_at, new.id) == (NOW, LATER, old.id)
+    assert shown_body(old, EX.compact) == FULL
+
+
+@pytest.mark.clause("5.8.2")
+@pytest.mark.parametrize("null", [None, NULL])
+def test_an_update_removes_by_null(null: Json) -> None:
+    old = read(FULL, EX, "urn:s:new", NOW)
+    new = updated(old, {"q": null, "throttling": null, "description": null}, EX, LATER)
+    assert not shown_body(new, EX.compact).keys() & {"q", "throttling", "description"}
+    for needed in ("notification", "type"):
+        with pytest.raises(BadRequestData):
+            updated(old, {needed: null}, EX, LATER)
+    with pytest.raises(BadRequestData):
+        updated(old, {"notification": {"endpoint": null}}, EX, LATER)
+
+
+@pytest.mark.clause("5.8.2")
+@pytest.mark.parametrize(
+    "wrong",
+    [{}, [], None, {"id": "urn:s:2"}, {"type": "Other"}, {"q": "("}, {"expiresAt": "2020-01-01T00:00:00Z"}]
+    + [{"entities": None, "watchedAttributes": None}],
+    ids=str,
+)
+def test_updates_that_are_wrong(wrong: Json) -> None:
+    with pytest.raises(BadRequestData):
+        updated(read(FULL, EX, "urn:s:new", NOW), wrong, EX, LATER)
+
+
+@pytest.mark.clause("5.8.2")
+def test_an_update_reads_its_names_in_its_own_context_and_leaves_the_others() -> None:
+    old = of(watchedAttributes=["heat"], entities=[{"type": "Room"}])
+    new = updated(old, {"q": "cold>1", "watchedAttributes": ["heat", "cold"]}, CORE, LATER)
+    assert new.body.watched_attributes == [V + "heat", V + "cold"]
+    assert new.names["Room"] == ROOM
+    assert new.names["cold"] == V + "cold"
+
+
+@pytest.mark.clause("5.8.2")
+def test_an_expired_subscription_revives_with_a_future_expiry_and_not_otherwise() -> None:
+    later = "2026-08-01T00:00:00.000000"
+    old = of(expiresAt="2026-07-02T00:00:00Z")
+    assert updated(old, {"isActive": True}, EX, later).status(later) == "expired"
+    assert updated(old, {"description": "x"}, EX, later).status(later) == "expired"
+    assert updated(old, {"expiresAt": "2026-09-01T00:00:00Z"}, EX, later).status(later) == "active"
+    with pytest.raises(BadRequestData):
+        updated(old, {"expiresAt": "2026-07-31T00:00:00Z"}, EX, later)
