@@ -18,15 +18,8 @@ _LEASE = 5.0  # seconds for which one process is the one that sweeps
 class Sweeper:
     """Tidies up after expiry. Nobody relies on it: whoever reads takes what has expired for gone."""
 
-    def __init__(
-        self,
-        client: AsyncMongoClient[dict[str, Any]],
-        prefix: str,
-        tenants: Tenants,
-        writer: Writer,
-        process: str,
-    ) -> None:
-        self._tasks = client[prefix]["tasks"]
+    def __init__(self, tasks: Collection, tenants: Tenants, writer: Writer, process: str) -> None:
+        self._tasks = tasks
         self._tenants = tenants
         self._writer = writer
         self._process = process
@@ -46,13 +39,13 @@ class Sweeper:
         now = instant.of_micros(time.time_ns() // 1000)
         while True:
             with reported():
-                found = await handle.entities.find(
-                    {"due": {"$lte": now}}, {"_id": 1}, limit=_AT_ONCE
-                ).to_list()
-            ids = [one["_id"] for one in found]
+                over = handle.entities.find({"due": {"$lte": now}}, {"_id": 1}, limit=_AT_ONCE)
+                ids = [one["_id"] for one in await over.to_list()]
             if not ids:
                 return
-            await self._writer.change_many(tenant, [(one, _tidied) for one in ids])
+            for outcome in await self._writer.change_many(tenant, [(one, _tidied) for one in ids]):
+                if isinstance(outcome, Exception):
+                    raise outcome
             with reported():
                 for one in ids:
                     await handle.history.delete_many({"_id": _of(one), "i.expiresAt": {"$lte": now}})

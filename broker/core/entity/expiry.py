@@ -8,7 +8,7 @@ from broker.core import Attributes, Entity, Instance, instant
 
 
 def earliest(entity: Entity) -> str | None:
-    """The instant at which something of the entity first expires, without trailing zeros; None if nothing does."""
+    """The instant (its `floor`) at which something of the entity first expires; None if nothing does."""
     found = [one["expiresAt"] for one in _transients(entity["attrs"])]
     if "expiresAt" in entity:
         found.append(entity["expiresAt"])
@@ -16,7 +16,7 @@ def earliest(entity: Entity) -> str | None:
 
 
 def alive(entity: Entity, now: str) -> Entity | None:
-    """What of the entity has not expired at this instant; None if it has itself. The very same if nothing has."""
+    """What of the entity has not expired at this instant: itself if nothing has, None if all of it has."""
     if is_over(entity, now):
         return None
     attrs = _alive(entity["attrs"], now)
