@@ -53,6 +53,11 @@ async def delete_entity(call: Call) -> web.Response:
     return reply.nothing()
 
 
+async def without_id(call: Call) -> web.Response:
+    """PUT and PATCH /entities/, where the id of an entity is missing."""
+    raise BadRequestData("entityId: expected a URI in the path")
+
+
 def entity_id(call: Call) -> str:
     """The entity id in the path; BadRequestData if it is no URI."""
     if not is_uri(call.path[0]):

@@ -23,9 +23,22 @@ class Resource:
     methods: dict[str, Handler]
 
 
+def allowed(resource: Resource) -> str:
+    """The Allow header of a resource (6.3.2). What only says that an id is missing is no method of it."""
+    return ", ".join(sorted(m for m, handler in resource.methods.items() if handler is not entities.without_id))
+
+
 _API = "/ngsi-ld/v1"
 ROUTES = (
-    Resource(f"{_API}/entities", {"GET": entities.query_entities, "POST": entities.create_entity}),
+    Resource(
+        f"{_API}/entities",
+        {
+            "GET": entities.query_entities,
+            "POST": entities.create_entity,
+            "PUT": entities.without_id,
+            "PATCH": entities.without_id,
+        },
+    ),
     Resource(
         f"{_API}/entities/{{entityId}}", {"GET": entities.retrieve_entity, "DELETE": entities.delete_entity}
     ),
@@ -72,16 +85,11 @@ class Router:
             self._shapes.setdefault(len(parts), []).append((fixed, variable, resource))
 
     def find(self, path: str) -> tuple[Resource, tuple[str, ...]] | None:
-        """The resource of a raw path, and the variable parts of the path as they came."""
+        """The resource of a raw path, and the variable parts of the path as they came; some may be empty."""
         parts = path.split("/")
-        if found := self._match(parts):
-            return found
-        return self._match(parts[:-1]) if parts[-1] == "" else None
-
-    def _match(self, parts: list[str]) -> tuple[Resource, tuple[str, ...]] | None:
+        if parts[-1] == "":
+            parts.pop()
         for fixed, variable, resource in self._shapes.get(len(parts), ()):
             if all(parts[n] == part for n, part in fixed.items()):
-                values = tuple(parts[n] for n in variable)
-                if all(values):
-                    return resource, values
+                return resource, tuple(parts[n] for n in variable)
         return None

@@ -11,8 +11,8 @@ from prometheus_client import Counter, Histogram
 
 from broker.api.call import new_call
 from broker.api.problem import HttpError, problem
-from broker.api.routes import Resource, Router
-from broker.core.errors import InvalidRequest, NgsiLdError, ResourceNotFound
+from broker.api.routes import Resource, Router, allowed
+from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.logs import request_id
 from broker.ports import Broker
 
@@ -68,10 +68,7 @@ class Front:
         try:
             if found is None:
                 raise ResourceNotFound("there is no such resource")
-            resource, path = found
-            if (handler := resource.methods.get(http.method)) is None:
-                raise HttpError(405, {"Allow": ", ".join(sorted(resource.methods))})
-            answer = await handler(new_call(self._broker, http, path, query))
+            answer = await self._call(http, *found, query)
         except NgsiLdError as error:
             answer = problem(error)
         except HttpError as error:
@@ -84,6 +81,21 @@ class Front:
         if tenant := http.headers.get("NGSILD-Tenant"):
             answer.headers["NGSILD-Tenant"] = tenant
         return answer
+
+    async def _call(
+        self, http: web.BaseRequest, resource: Resource, path: tuple[str, ...], query: str
+    ) -> web.Response:
+        method = "GET" if http.method == "HEAD" else http.method
+        if method == "OPTIONS":
+            return web.Response(status=204, headers={"Allow": allowed(resource)})
+        if method in ("POST", "PATCH", "PUT") and "Content-Length" not in http.headers:
+            raise HttpError(411)
+        handler = resource.methods.get(method)
+        if path and not path[0] and "{entityId}" in resource.template:
+            raise BadRequestData("entityId: expected a URI in the path")
+        if handler is None or "" in path:
+            raise HttpError(405, {"Allow": allowed(resource)})
+        return await handler(new_call(self._broker, http, path, query))
 
     def _note(self, method: str, resource: str, status: int, seconds: float) -> None:
         counter = self._counters.get((method, resource, status))

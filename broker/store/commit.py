@@ -1,11 +1,13 @@
 """One group commit: reads a group's entities, applies its rules, writes everything in one transaction."""
 
+import asyncio
 from typing import Any
 
+from bson.errors import BSONError
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
-from broker.core.errors import BadRequestData
+from broker.core.errors import BadRequestData, Unavailable
 from broker.ports import ChangeSink, Clock, Due, Entry
 from broker.store import commands
 from broker.store.outbox import stored
@@ -15,7 +17,10 @@ from broker.store.tenants import EPOCH, Tenant
 
 _DUPLICATE_KEY = 11000
 _TOO_BIG = {2, 15, 10334, 17419, 17420, 22}  # BSON too large or nested too deeply, as the server puts it
-_COMMIT_TRIES = 20
+# Ended by others, timed out, or too late for its snapshot: nothing is wrong with what was to be written.
+_AGAIN = {43, 50, 64, 91, 189, 225, 237, 239, 244, 246, 251, 262, 290, 11601}
+_DOUBT = 20.0  # seconds after which nobody is kept waiting for a commit whose outcome is unknown
+_PAUSE = 0.1
 
 
 class Conflict(Exception):
@@ -27,7 +32,7 @@ class Refused(Exception):
 
 
 class Away(Exception):
-    """The database could not be reached, or did not say whether the commit went through."""
+    """The database could not be reached: nothing was written."""
 
 
 class Committer:
@@ -46,10 +51,13 @@ class Committer:
         try:
             await session.start_transaction()
             plan = await self._write(session, tenant, writes)
-            await _finish(session)
-        except (PyMongoError, ValueError, OverflowError) as error:
+            await _finish(session, writes)
+        except (PyMongoError, BSONError, ValueError, OverflowError, RecursionError) as error:
             await _abandon(session)
             raise _meaning(error) from error
+        except Unavailable as error:
+            await _abandon(session)
+            raise Away(error.detail) from error
         except BaseException:
             await _abandon(session)
             raise
@@ -109,14 +117,24 @@ def _let_through(throttled: list[tuple[Entry, Due]], last: dict[str, int]) -> se
     return fired
 
 
-async def _finish(session: AsyncClientSession) -> None:
-    """Commits. While the outcome is unknown it is asked for again, which is safe: it is idempotent."""
-    for left in reversed(range(_COMMIT_TRIES)):
+async def _finish(session: AsyncClientSession, writes: list[Write]) -> None:
+    """Commits. While the outcome is unknown it is asked for again, which is safe: it is idempotent.
+
+    It is asked for until it is known, since what is due must be told if the commit went through, and the
+    entities are kept from newer writes meanwhile; but the requesters are let go after a while.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while True:
         try:
             return await session.commit_transaction()
         except PyMongoError as error:
-            if not left or not error.has_error_label("UnknownTransactionCommitResult"):
+            if not error.has_error_label("UnknownTransactionCommitResult"):
                 raise
+        if loop.time() - began > _DOUBT:
+            for write in writes:
+                write.settle(Unavailable("the database does not say whether the write went through"))
+        await asyncio.sleep(_PAUSE)
 
 
 async def _abandon(session: AsyncClientSession) -> None:
@@ -135,6 +153,8 @@ def _meaning(error: Exception) -> Exception:
         return Away(str(error))
     code = _code(error)
     if code == _DUPLICATE_KEY:
+        return Conflict(str(error))
+    if code in _AGAIN:
         return Conflict(str(error))
     if isinstance(error, OperationFailure) and code not in _TOO_BIG:
         return Refused(str(error))

@@ -18,7 +18,11 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class Stored:
-    """An entity as it stands, who wrote it last, and when something of it expires in the database."""
+    """An entity as it stands, and when something of it expires in the database.
+
+    `by` is the process that was the last to have something to tell of it: another one has to ask whether
+    that is told yet. A write that is due to nobody leaves it alone.
+    """
 
     entity: Entity | None = None
     rev: int = 0
@@ -73,7 +77,7 @@ def work_out(
         except Exception as error:  # the requester's mistake, or a fault of ours: the others go on
             plan.outcomes.append(error if isinstance(error, NgsiLdError) else _fault(error))
     for entity_id, state in now.items():
-        _store(plan, entity_id, found[entity_id], state, process)
+        _store(plan, entity_id, found[entity_id], state)
     return plan
 
 
@@ -98,17 +102,20 @@ def _apply(write: Write, state: Stored, stamp: int, sink: ChangeSink, plan: Plan
     change = Change(write.entity_id, state.entity, outcome.after, change_now)
     new, gone = list(written(change)), list(removed(change))
     history = records(change, stamp, new, gone)
+    by = state.by
     if dues := sink.due(write.tenant, change):
         entry = Entry(
             f"{stamp:016x}{process}", write.tenant, stamp, change.entity, {due.subscription for due in dues},
-            foreign=state.by != process,
+            foreign=by != process,
         )  # fmt: skip
+        if not all(due.throttling for due in dues):  # else it may be that nothing is left of them
+            by = process
         plan.entries.append(entry)
         plan.dues.extend((entry, due) for due in dues)
     plan.history.extend(history)
     if (catalogued := _catalogued(change)) is not None:
         plan.evolutions.append(catalogued)
-    state.entity, state.rev, state.by = outcome.after, stamp, process
+    state.entity, state.rev, state.by = outcome.after, stamp, by
     return outcome.answer
 
 
@@ -133,7 +140,7 @@ def _upsert(document_id: str, update: Document) -> Document:
     return {"q": {"_id": document_id}, "u": update, "upsert": True}
 
 
-def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored, process: str) -> None:
+def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
     """Adds the one operation that takes the stored entity to its state after all writes."""
     before, after = stored.entity, state.entity
     if after is before:
@@ -141,7 +148,7 @@ def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored, process: s
     if after is None:
         plan.deletes.append(entity_id)
         return
-    own: Document = {"rev": state.rev, "by": process}
+    own: Document = {"rev": state.rev, "by": state.by}
     if due := expiry.earliest(after):
         own["due"] = due
     if before is None:

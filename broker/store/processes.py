@@ -6,6 +6,8 @@ over its entries in the outbox.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from bson import Binary
@@ -15,7 +17,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from broker.store.errors import reported
 from broker.store.tenants import Collection, Tenants
 
-Client = AsyncMongoClient[dict[str, Any]]
+Document = dict[str, Any]
+Client = AsyncMongoClient[Document]
 _GONE = 0.0  # a lease that ran out long ago
 
 
@@ -27,6 +30,8 @@ class Processes:
         self._list = _collection(client, prefix)
         self._process = process
         self._lease = lease
+        self._seen: dict[str, tuple[float, float]] = {}  # the lease of each other process, and since when
+        self._is_new = True
 
     async def enter(self, sessions: list[AsyncClientSession]) -> None:
         """Records this process and its sessions."""
@@ -38,7 +43,7 @@ class Processes:
     async def renew(self) -> bool:
         """Renews the lease. False: it ran out, and others may have taken over."""
         alive = {"_id": self._process, "until": {"$gt": time.time()}}
-        with reported():
+        with self._reported():
             found = await self._list.update_one(alive, {"$set": {"until": time.time() + self._lease}})
         return found.matched_count == 1
 
@@ -48,26 +53,61 @@ class Processes:
             await self._list.update_one({"_id": self._process}, {"$set": {"until": _GONE}})
 
     async def inherit(self, tenants: Tenants) -> bool:
-        """Takes over from the processes whose lease ran out; True if there was anything.
+        """Takes over from the processes that are dead; True if there were any.
 
         Two heirs of one process share what they find; one that dies in the middle leaves the rest to others.
         """
-        with reported():
-            dead = await self._list.find(
-                {"until": {"$lt": time.time()}, "_id": {"$ne": self._process}}
-            ).to_list()
-            return any([await self._inherit(one, tenants) for one in dead])
+        with self._reported():
+            dead = self._dead(await self._list.find({"_id": {"$ne": self._process}}).to_list())
+            if self._is_new:
+                dead += await self._forgotten(tenants)
+            for one in dead:
+                await self._inherit(one, tenants)
+        self._is_new = False
+        return bool(dead)
 
-    async def _inherit(self, dead: dict[str, Any], tenants: Tenants) -> bool:
+    def _dead(self, others: list[Document]) -> list[Document]:
+        """Those who gave their lease up, and those whose lease ran out and stayed so for a while.
+
+        For a while, since nobody can renew a lease while the database is away: then all run out, and those
+        who live must have the time to come back.
+        """
+        now, before = time.monotonic(), self._seen
+        self._seen = {one["_id"]: (one["until"], now) for one in others}
+        for name, seen in self._seen.items():
+            if name in before and before[name][0] == seen[0]:
+                self._seen[name] = before[name]
+        ran_out = {
+            name
+            for name, (until, since) in self._seen.items()
+            if until < time.time() and now - since >= self._lease / 2
+        }
+        return [one for one in others if one["until"] == _GONE or one["_id"] in ran_out]
+
+    async def _forgotten(self, tenants: Tenants) -> list[Document]:
+        """Processes that were taken for dead too early, went on for a moment, and died."""
+        makers: set[str] = set()
+        for name in await tenants.names():
+            makers |= set(await (await tenants.obtain(name)).outbox.distinct("by"))
+        known = {one["_id"] async for one in self._list.find({}, {"_id": 1})}
+        return [{"_id": one, "sessions": []} for one in makers - known]
+
+    async def _inherit(self, dead: Document, tenants: Tenants) -> None:
         await _end_sessions(self._client, dead["sessions"])
-        moved = 0
         for name in await tenants.names():
             outbox = (await tenants.obtain(name)).outbox
-            moved += (
-                await outbox.update_many({"by": dead["_id"]}, {"$set": {"by": self._process}})
-            ).modified_count
+            await outbox.update_many({"by": dead["_id"]}, {"$set": {"by": self._process}})
         await self._list.delete_one({"_id": dead["_id"]})
-        return moved > 0
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        """Raises the driver's errors as what they mean. What was seen before an outage says nothing after."""
+        try:
+            with reported():
+                yield
+        except BaseException:
+            self._seen.clear()
+            raise
 
 
 async def end_process(client: Client, prefix: str, process_id: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from itertools import count
 from typing import Any
 
 from broker.core.entity.update import Rule
@@ -12,7 +13,7 @@ from broker.core.errors import Unavailable
 class Write:
     """One rule to apply to one entity, and who waits for its answer."""
 
-    __slots__ = ("answer", "born", "entity_id", "is_settled", "place", "rule", "tenant")
+    __slots__ = ("answer", "born", "entity_id", "is_settled", "number", "place", "rule", "tenant")
 
     def __init__(
         self, tenant: str, entity_id: str, rule: Rule, born: float, answer: "Answer", place: int
@@ -24,6 +25,7 @@ class Write:
         self.answer = answer
         self.place = place
         self.is_settled = False
+        self.number = 0
 
     def settle(self, outcome: Any) -> None:
         """Gives the answer, or the exception, to who waits for it; the first one counts."""
@@ -63,6 +65,7 @@ class Queue:
         self._waiting: dict[tuple[str, str], deque[Write]] = {}
         self._ready: dict[str, deque[str]] = {}
         self._busy: set[tuple[str, str]] = set()
+        self._numbers = count()
 
     def __len__(self) -> int:
         return self._size
@@ -78,6 +81,7 @@ class Queue:
             raise Unavailable("too many writes are waiting; try again shortly")
         self._size += len(writes)
         for write in writes:
+            write.number = next(self._numbers)
             key = (write.tenant, write.entity_id)
             if (line := self._waiting.get(key)) is not None:
                 line.append(write)
@@ -105,10 +109,12 @@ class Queue:
         return taken
 
     def give_back(self, writes: list[Write]) -> None:
-        """Puts writes that were taken back in front; their entities stay busy."""
+        """Puts writes that were taken back where they were; their entities stay busy."""
         self._size += len(writes)
-        for write in reversed(writes):
-            self._waiting.setdefault((write.tenant, write.entity_id), deque()).appendleft(write)
+        for key in {(write.tenant, write.entity_id) for write in writes}:
+            line = [write for write in writes if (write.tenant, write.entity_id) == key]
+            line += self._waiting.get(key, ())
+            self._waiting[key] = deque(sorted(line, key=lambda write: write.number))
 
     def release(self, tenant: str, entity_ids: Iterable[str]) -> None:
         """Says that these entities are in no commit any more."""

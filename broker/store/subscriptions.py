@@ -70,10 +70,11 @@ class MongoSubscriptions:
                 raise _missing(subscription_id)
 
         await self._change(handle, subscription_id, remove)
-        await handle.outbox.update_many({"due": subscription_id}, {"$pull": {"due": subscription_id}})
-        await handle.outbox.delete_many({"due": []})
-        await handle.tallies.delete_one({"_id": subscription_id})
-        await handle.throttles.delete_one({"_id": subscription_id})
+        with reported():
+            await handle.outbox.update_many({"due": subscription_id}, {"$pull": {"due": subscription_id}})
+            await handle.outbox.delete_many({"due": []})
+            await handle.tallies.delete_one({"_id": subscription_id})
+            await handle.throttles.delete_one({"_id": subscription_id})
 
     async def get(self, tenant: str, subscription_id: str) -> tuple[Subscription, Tally] | None:
         """A subscription with its tally."""
@@ -93,6 +94,10 @@ class MongoSubscriptions:
     async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
         """See `ports.SubscriptionStore.since`: read in one snapshot."""
         handle = await self._tenants.obtain(tenant)
+        with reported():
+            return await self._since(handle, epoch)
+
+    async def _since(self, handle: Tenant, epoch: int) -> SubscriptionChanges:
         async with self._client.start_session(snapshot=True) as session:
             newest = (await handle.entities.find_one({"_id": EPOCH}, session=session) or {"n": 0})["n"]
             if whole := epoch < 0 or newest - epoch > _LOGGED:

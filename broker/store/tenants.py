@@ -84,7 +84,8 @@ class Tenants:
 
     async def names(self) -> list[str]:
         """All tenants, the default one first."""
-        return [DEFAULT] + [one["_id"] async for one in self._list().find() if one["_id"] != DEFAULT]
+        with reported():
+            return [DEFAULT] + [one["_id"] async for one in self._list().find() if one["_id"] != DEFAULT]
 
     def _list(self) -> Collection:
         return self._client[self._prefix]["tenants"]

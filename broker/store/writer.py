@@ -22,6 +22,7 @@ from broker.store.tenants import Tenant, Tenants
 
 log = logging.getLogger(__name__)
 _PATIENCE = 20.0  # seconds that a write may conflict, or the database be away, before it is answered 503
+_PAUSE = 0.01  # seconds between looks for whether all is done
 _GROWTH = 8  # writes by which a group may grow again after one that went through
 
 
@@ -43,9 +44,10 @@ class Writer:
         return list(self._free)
 
     async def close(self) -> None:
-        """Waits for the groups on their way; what still queues is answered by them too."""
-        while self._running or self._queue.is_ready:
-            await asyncio.gather(*self._running)
+        """Waits for the groups on their way; what still queues, or was kept back, is answered by them too."""
+        while self._running or self._queue:
+            self._start()
+            await asyncio.sleep(_PAUSE)
         for session in self._free:
             await session.end_session()
 
@@ -128,18 +130,22 @@ class Writer:
         why: Exception,
     ) -> None:
         """Splits a group, by entity as long as there are several."""
-        self._size = max(1, len(writes) // 2)
         ids = list(dict.fromkeys(write.entity_id for write in writes))
+        if len(ids) == 1 and isinstance(why, Conflict):
+            return self._try_later(writes, kept_back, why)
         if len(ids) == 1:
-            if isinstance(why, Conflict):
-                return self._try_later(writes, kept_back, why)
             half = len(writes) // 2
             parts = [writes[:half], writes[half:]]
         else:
+            if isinstance(why, Conflict):
+                self._size = max(1, len(writes) // 2)
             first = set(ids[: len(ids) // 2])
             parts = [[w for w in writes if (w.entity_id in first) is side] for side in (True, False)]
-        for part in parts:
-            await self._settle(session, tenant, part, kept_back)
+        await self._settle(session, tenant, parts[0], kept_back)
+        if len(ids) == 1 and ids[0] in kept_back:
+            self._queue.give_back(parts[1])  # not before the others of its entity
+        else:
+            await self._settle(session, tenant, parts[1], kept_back)
 
     def _try_later(self, writes: list[Write], kept_back: set[str], why: Exception) -> None:
         """Puts writes back for a moment; gives those up that have been at it for too long."""

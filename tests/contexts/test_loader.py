@@ -1,0 +1,203 @@
+"""Remote @contexts: fetched once, within limits, and kept (5.5.6)."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+from pymongo import AsyncMongoClient
+
+from broker.contexts.fetch import Fetcher, FetchLimits
+from broker.contexts.loader import Contexts
+from broker.core import Json
+from broker.core.errors import BadRequestData, LdContextNotAvailable
+from broker.core.jsonld.core_context import CORE_CONTEXT_URL, NGSI_LD
+from broker.store.contexts import MongoContexts
+
+SPEED = {"@context": {"speed": "https://ex.org/speed"}}
+
+
+class Host:
+    """A remote host, which counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.answers: dict[str, bytes | web.Response] = {}
+        self.seconds = 0.0
+        self.root = ""
+
+    def __call__(self, path: str, answer: Json) -> str:
+        """Serves this answer from now on; its URL."""
+        self.answers[path] = answer if isinstance(answer, bytes) else orjson.dumps(answer)
+        return self.root + path
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        self.asked[request.path] += 1
+        await asyncio.sleep(self.seconds)
+        if request.path.startswith("/to/"):
+            return web.Response(status=302, headers={"Location": request.path[3:]})
+        if request.path.startswith("/status/"):
+            return web.Response(status=int(request.path[8:]))
+        body = self.answers.get(request.path)
+        return web.Response(status=404) if body is None else web.Response(body=body)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Host]:
+    host = Host()
+    runner = web.ServerRunner(web.Server(host.handle))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host.root = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield host
+    await runner.cleanup()
+
+
+class Shelf(dict[str, Json]):
+    """Documents kept in memory."""
+
+    async def load(self, url: str) -> Json | None:
+        return self.get(url)
+
+    async def save(self, url: str, document: Json) -> None:
+        self[url] = document
+
+
+@pytest.fixture
+async def fetcher() -> AsyncIterator[Fetcher]:
+    fetcher = Fetcher(FetchLimits(timeout=2, size=2000, redirects=2))
+    yield fetcher
+    await fetcher.close()
+
+
+@pytest.fixture
+def contexts(fetcher: Fetcher) -> Contexts:
+    return Contexts(fetcher, Shelf())
+
+
+async def test_the_core_needs_no_fetch(contexts: Contexts, host: Host) -> None:
+    for source in (None, [], CORE_CONTEXT_URL, CORE_CONTEXT_URL.replace("-v1.9", "")):
+        assert await contexts.resolve(source) is contexts.core
+    assert (await contexts.resolve([CORE_CONTEXT_URL])).expand("location") == NGSI_LD + "location"
+    assert not host.asked
+
+
+@pytest.mark.clause("5.5.6")
+async def test_many_at_once_make_one_fetch(contexts: Contexts, host: Host) -> None:
+    url = host("/one", SPEED)
+    host.seconds = 0.05
+    sources: list[Json] = [url, [url], [url, CORE_CONTEXT_URL], {"@import": url}] * 10
+    found = await asyncio.gather(*map(contexts.resolve, sources))
+    assert {one.expand("speed") for one in found} == {"https://ex.org/speed"}
+    assert host.asked == {"/one": 1}
+    assert await contexts.resolve(url) is await contexts.resolve(url)
+
+
+async def test_one_who_gives_up_does_not_spoil_it_for_the_others(contexts: Contexts, host: Host) -> None:
+    url = host("/one", SPEED)
+    host.seconds = 0.05
+    first, second = (asyncio.create_task(contexts.resolve(url)) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    assert (await second).expand("speed") == "https://ex.org/speed"
+    assert host.asked == {"/one": 1}
+
+
+async def test_documents_that_name_others(contexts: Contexts, host: Host) -> None:
+    inner = host("/inner", {"@context": {"a": "urn:a"}})
+    url = host("/outer", {"@context": [inner, CORE_CONTEXT_URL, {"b": "urn:b"}]})
+    context = await contexts.resolve(url)
+    assert (context.expand("a"), context.expand("b")) == ("urn:a", "urn:b")
+    assert host.asked == {"/outer": 1, "/inner": 1}
+
+
+@pytest.mark.clause("5.5.6")
+async def test_documents_that_name_themselves_come_to_an_end(contexts: Contexts, host: Host) -> None:
+    url = host("/self", {"@context": [host.root + "/self", {"a": "urn:a"}]})
+    with pytest.raises(BadRequestData):
+        await contexts.resolve(url)
+    assert host.asked == {"/self": 1}
+
+
+async def test_a_context_is_made_of_so_many_documents_and_no_more(contexts: Contexts, host: Host) -> None:
+    urls = [host(f"/{n}", SPEED) for n in range(60)]
+    assert await contexts.resolve(urls[:50])
+    with pytest.raises(BadRequestData, match="50"):
+        await contexts.resolve(urls)
+    assert host.asked["/59"] == 1
+    assert sum(host.asked.values()) <= 60
+
+
+@pytest.mark.clause("5.5.6")
+@pytest.mark.parametrize("path", ["/absent", "/status/500", "/status/204", "/to/to/to/one", "/to/ftp://x", "/large"])
+async def test_what_cannot_be_had_is_not_available(contexts: Contexts, host: Host, path: str) -> None:
+    host("/one", SPEED)
+    host("/large", {"@context": {"speed": "https://ex.org/" + "x" * 3000}})
+    with pytest.raises(LdContextNotAvailable, match="127.0.0.1"):
+        await contexts.resolve(host.root + path)
+
+
+@pytest.mark.clause("5.5.6")
+async def test_redirects_are_followed_so_far(contexts: Contexts, host: Host) -> None:
+    host("/one", SPEED)
+    assert (await contexts.resolve(host.root + "/to/to/one")).expand("speed") == "https://ex.org/speed"
+
+
+@pytest.mark.clause("5.5.6")
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "ftp://ex.org/x", "file:///etc/passwd", "relative", "http://", "http://[/"])
+async def test_addresses_where_nobody_answers(contexts: Contexts, url: str) -> None:
+    with pytest.raises(LdContextNotAvailable):
+        await contexts.resolve(url)
+
+
+@pytest.mark.clause("5.5.6")
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b'"x"', b"{}", b'{"@graph": []}', b"\xff", b'{"@context": 5}', b'{"@context": {"a": 5}}']
+)
+async def test_what_is_no_context_is_a_bad_request(contexts: Contexts, host: Host, body: bytes) -> None:
+    with pytest.raises(BadRequestData):
+        await contexts.resolve(host("/one", body))
+
+
+async def test_a_failure_is_not_remembered(contexts: Contexts, host: Host) -> None:
+    with pytest.raises(LdContextNotAvailable):
+        await contexts.resolve(host.root + "/one")
+    assert (await contexts.resolve(host("/one", SPEED))).expand("speed") == "https://ex.org/speed"
+
+
+async def test_a_slow_host_is_not_waited_for(host: Host) -> None:
+    fetcher = Fetcher(FetchLimits(timeout=0.05))
+    host.seconds = 1
+    with pytest.raises(LdContextNotAvailable, match="Timeout"):
+        await Contexts(fetcher, Shelf()).resolve(host("/one", SPEED))
+    await fetcher.close()
+
+
+async def test_only_hosts_that_are_allowed_are_called(host: Host) -> None:
+    fetcher = Fetcher(FetchLimits(hosts=("localhost",)))
+    contexts = Contexts(fetcher, Shelf())
+    url = host("/one", SPEED)
+    for path in ("/one", "/to/one"):
+        with pytest.raises(LdContextNotAvailable, match="may not"):
+            await contexts.resolve(host.root + path)
+    assert not host.asked
+    assert await contexts.resolve(url.replace("127.0.0.1", "localhost"))
+    await fetcher.close()
+
+
+async def test_it_survives_the_death_of_the_host(host: Host, fetcher: Fetcher, mongo_uri: str) -> None:
+    document: dict[str, Any] = {"@context": {"speed": "https://ex.org/speed", "a.b$": "urn:x"}, "$odd": [1, {"": None}]}
+    url = host("/kept", document)
+    async with AsyncMongoClient[dict[str, Any]](mongo_uri) as client:
+        shelf = MongoContexts(client, "contexts_test")
+        assert await shelf.load(url) is None
+        await Contexts(fetcher, shelf).resolve(url)
+        assert await shelf.load(url) == document
+        host.answers.clear()
+        again = await Contexts(fetcher, shelf).resolve(url)  # as in a process of its own
+    assert again.expand("speed") == "https://ex.org/speed"
+    assert host.asked == {"/kept": 1}
