@@ -5,7 +5,7 @@ from aiohttp import web
 from broker.api import params as p
 from broker.api import reply
 from broker.api.call import Call
-from broker.api.entities import entity_id
+from broker.api.entities import entity_id, same_id
 from broker.core.entity import parse, update
 from broker.core.entity.parse import Reading
 from broker.core.entity.update import UpdateResult
@@ -20,6 +20,7 @@ async def append_attrs(call: Call) -> web.Response:
     overwrite = "noOverwrite" not in p.options(call.params, ("noOverwrite",))
     target = entity_id(call)
     doc, context = await call.body()
+    same_id(doc, target)
     fragment, gate = parse.fragment(doc, Reading(context)), p.type_gate(call.params, context)
     result = await operations.append_attrs(
         call.broker, call.tenant, target, fragment, overwrite=overwrite, gate=gate
@@ -32,6 +33,7 @@ async def update_attrs(call: Call) -> web.Response:
     p.allow(call.params, ("type",))
     target = entity_id(call)
     doc, context = await call.body()
+    same_id(doc, target)
     fragment, gate = parse.fragment(doc, Reading(context, nulls=True)), p.type_gate(call.params, context)
     return _updated(await operations.update_attrs(call.broker, call.tenant, target, fragment, gate))
 
@@ -47,6 +49,20 @@ async def partial_update_attr(call: Call) -> web.Response:
     fragment = parse.partial(call.path[1], doc, Reading(context, nulls=True))
     gate = p.type_gate(call.params, context)
     await operations.partial_update_attr(call.broker, call.tenant, target, iri, fragment, gate)
+    return reply.nothing()
+
+
+async def replace_attr(call: Call) -> web.Response:
+    """6.7.3.3 PUT /entities/{entityId}/attrs/{attrId}."""
+    p.allow(call.params, ("type",))
+    target = entity_id(call)
+    doc, context = await call.body()
+    if call.path[1] == "scope":
+        raise BadRequestData("scope: cannot be replaced as an attribute")
+    iri = parse.attribute_name(call.path[1], context)
+    instance = parse.instance(call.path[1], doc, Reading(context))
+    gate = p.type_gate(call.params, context)
+    await operations.replace_attr(call.broker, call.tenant, target, iri, instance, gate)
     return reply.nothing()
 
 

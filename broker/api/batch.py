@@ -1,4 +1,6 @@
-"""/entityOperations (clauses 6.14, 6.15 and 6.17)."""
+"""/entityOperations (clauses 6.14 to 6.17 and 6.31)."""
+
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -7,18 +9,23 @@ from broker.api import reply
 from broker.api.call import Call
 from broker.api.problem import details
 from broker.core import Json
-from broker.core.entity import parse
+from broker.core.entity import parse, update
+from broker.core.entity.merge import merge
+from broker.core.entity.parse import Reading
+from broker.core.entity.update import Rule
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
 from broker.core.jsonld.context import Context
 from broker.core.uri import is_uri
 from broker.operations import batch as operations
 from broker.operations.batch import BatchResult, Item
 
+_Read = Callable[[Json, Context], Rule]
+
 
 async def batch_create(call: Call) -> web.Response:
     """6.14.3.1 POST /entityOperations/create."""
     p.allow(call.params)
-    items = await _items(call)
+    items = await _items(call, lambda doc, context: update.create(parse.entity(doc, context)))
     result = await operations.batch_create(call.broker, call.tenant, items)
     return _mixed(result) if result.errors else reply.plain(201, result.created)
 
@@ -29,11 +36,38 @@ async def batch_upsert(call: Call) -> web.Response:
     chosen = p.options(call.params, ("replace", "update"))
     if len(chosen) > 1:
         raise InvalidRequest("options: expected replace or update, not both")
-    items = await _items(call)
-    result = await operations.batch_upsert(call.broker, call.tenant, items, only_update="update" in chosen)
+    only_update = "update" in chosen
+    items = await _items(
+        call, lambda doc, context: update.upsert(parse.entity(doc, context), update=only_update)
+    )
+    result = await operations.batch_upsert(call.broker, call.tenant, items)
     if result.errors:
         return _mixed(result)
     return reply.plain(201, result.created) if result.created else reply.nothing()
+
+
+async def batch_update(call: Call) -> web.Response:
+    """6.16.3.1 POST /entityOperations/update."""
+    p.allow(call.params, ("options",))
+    overwrite = "noOverwrite" not in p.options(call.params, ("noOverwrite",))
+
+    def read(doc: Json, context: Context) -> Rule:
+        return update.append(parse.entity_id(doc), parse.fragment(doc, Reading(context)), overwrite=overwrite)
+
+    result = await operations.batch_update(call.broker, call.tenant, await _items(call, read))
+    return _done(result)
+
+
+async def batch_merge(call: Call) -> web.Response:
+    """6.31.3.1 POST /entityOperations/merge."""
+    p.allow(call.params)
+
+    def read(doc: Json, context: Context) -> Rule:
+        reading = Reading(context, nulls=True, deep=True)
+        return merge(parse.entity_id(doc), parse.fragment(doc, reading), reading)
+
+    result = await operations.batch_merge(call.broker, call.tenant, await _items(call, read))
+    return _done(result)
 
 
 async def batch_delete(call: Call) -> web.Response:
@@ -41,27 +75,28 @@ async def batch_delete(call: Call) -> web.Response:
     p.allow(call.params)
     ids, _ = await call.bodies(plain=True)
     wrong = BadRequestData("id: expected a URI")
-    marked = [(str(one), None if is_uri(one) else wrong) for one in ids]
-    result = await operations.batch_delete(call.broker, call.tenant, marked)
-    return _mixed(result) if result.errors else reply.nothing()
+    items: list[Item] = [(str(one), update.delete(one) if is_uri(one) else wrong) for one in ids]
+    return _done(await operations.batch_delete(call.broker, call.tenant, items))
 
 
-async def _items(call: Call) -> list[Item]:
+async def _items(call: Call, read: _Read) -> list[Item]:
     docs, contexts = await call.bodies()
-    if any(doc is None for doc in docs):
-        raise BadRequestData("body: expected entities, not null")
-    return [_item(doc, context) for doc, context in zip(docs, contexts, strict=True)]
+    return [_item(doc, context, read) for doc, context in zip(docs, contexts, strict=True)]
 
 
-def _item(doc: Json, context: Context | Exception) -> Item:
+def _item(doc: Json, context: Context | Exception, read: _Read) -> Item:
     named = doc.get("id", doc.get("@id")) if isinstance(doc, dict) else None
     entity_id = named if isinstance(named, str) else ""
     if isinstance(context, Exception):
         return entity_id, context
     try:
-        return entity_id, parse.entity(doc, context)
+        return entity_id, read(doc, context)
     except NgsiLdError as error:
         return entity_id, error
+
+
+def _done(result: BatchResult) -> web.Response:
+    return _mixed(result) if result.errors else reply.nothing()
 
 
 def _mixed(result: BatchResult) -> web.Response:

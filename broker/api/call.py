@@ -12,7 +12,7 @@ from broker.api.accept import LD_JSON, negotiate
 from broker.api.params import Params, read_params
 from broker.api.problem import HttpError, TooLarge
 from broker.core import Json
-from broker.core.errors import BadRequestData, InvalidRequest
+from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
 from broker.core.jsonld.context import Context
 from broker.ports import Broker
 
@@ -48,15 +48,15 @@ class Call:
         """The JSON body without its @context, and the context that its names are of (6.3.5)."""
         media = content_type(self.http)
         doc = await read_json(self.http, self.broker.limits.depth)
+        if not isinstance(doc, dict):
+            raise InvalidRequest("body: expected a JSON object")
         if media == LD_JSON:
-            if "Link" in self.http.headers:
-                raise BadRequestData(
-                    "Link: not allowed beside application/ld+json, whose @context is in the body"
-                )
-            if not isinstance(doc, dict) or "@context" not in doc:
+            self._refuse_link()
+            if "@context" not in doc:
                 raise BadRequestData("@context: expected in the body of application/ld+json")
             return doc, await self.broker.contexts.resolve(doc.pop("@context"))
-        refuse_inline_context(doc)
+        if refusal := _refusal(doc):
+            raise refusal
         return doc, await self.context()
 
     async def bodies(self, *, plain: bool = False) -> tuple[list[Json], list[Context | Exception]]:
@@ -68,23 +68,25 @@ class Call:
         docs = await read_json(self.http, self.broker.limits.depth)
         if not isinstance(docs, list) or not docs:
             raise BadRequestData("body: expected an array of at least one item")
+        if None in docs:
+            raise BadRequestData("body: expected items, not null")
         if media == LD_JSON and not plain:
-            if "Link" in self.http.headers:
-                raise BadRequestData(
-                    "Link: not allowed beside application/ld+json, whose @context is in the body"
-                )
+            self._refuse_link()
             return docs, [await self._own_context(doc) for doc in docs]
-        for doc in docs:
-            refuse_inline_context(doc)
-        return docs, [await self.context()] * len(docs)
+        context = await self.context()
+        return docs, [_refusal(doc) or context for doc in docs]
 
     async def _own_context(self, doc: Json) -> Context | Exception:
         if not isinstance(doc, dict) or "@context" not in doc:
             return BadRequestData("@context: expected in each item of application/ld+json")
         try:
             return await self.broker.contexts.resolve(doc.pop("@context"))
-        except Exception as error:
+        except NgsiLdError as error:
             return error
+
+    def _refuse_link(self) -> None:
+        if "Link" in self.http.headers:
+            raise BadRequestData("Link: not allowed with application/ld+json, whose @context is in the body")
 
 
 def new_call(broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query: str) -> Call:
@@ -135,12 +137,11 @@ def _depth(text: bytes) -> int:
     return deepest
 
 
-def refuse_inline_context(doc: Json) -> None:
-    """6.3.5: application/json takes its @context from the Link header only."""
+def _refusal(doc: Json) -> BadRequestData | None:
+    """6.3.5: application/json takes its @context from the Link header only; the error if it doesn't."""
     if isinstance(doc, dict) and "@context" in doc:
-        raise BadRequestData(
-            "@context: not allowed in application/json; use application/ld+json or a Link header"
-        )
+        return BadRequestData("@context: not allowed in application/json; use application/ld+json or a Link")
+    return None
 
 
 def linked_context(header: str) -> str | None:

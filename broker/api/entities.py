@@ -5,9 +5,13 @@ from aiohttp import web
 from broker.api import params as p
 from broker.api import reply
 from broker.api.call import Call
+from broker.core import Json
 from broker.core.entity import parse
+from broker.core.entity.merge import merge
+from broker.core.entity.values import Reading, moment
 from broker.core.entity.view import view
 from broker.core.errors import BadRequestData, ResourceNotFound
+from broker.core.jsonld.context import Context
 from broker.core.uri import is_uri
 from broker.operations import entities as operations
 
@@ -18,7 +22,7 @@ async def create_entity(call: Call) -> web.Response:
     doc, context = await call.body()
     entity = parse.entity(doc, context)
     await operations.create_entity(call.broker, call.tenant, entity)
-    return reply.created(f"/ngsi-ld/v1/entities/{entity['id']}")
+    return reply.created("entities", entity["id"])
 
 
 async def query_entities(call: Call) -> web.Response:
@@ -51,6 +55,56 @@ async def delete_entity(call: Call) -> web.Response:
     gate = p.type_gate(call.params, await call.context())
     await operations.delete_entity(call.broker, call.tenant, entity_id(call), gate)
     return reply.nothing()
+
+
+async def replace_entity(call: Call) -> web.Response:
+    """6.5.3.3 PUT /entities/{entityId}."""
+    p.allow(call.params, ("type",))
+    target = entity_id(call)
+    doc, context = await call.body()
+    entity = parse.entity({"id": target, **doc}, context)
+    if entity["id"] != target:
+        raise BadRequestData("id: expected the id in the path, or none")
+    gate = p.type_gate(call.params, context)
+    await operations.replace_entity(call.broker, call.tenant, target, entity, gate)
+    return reply.nothing()
+
+
+async def merge_entity(call: Call) -> web.Response:
+    """6.5.3.4 PATCH /entities/{entityId}."""
+    p.allow(call.params, ("type", "format", "options", "lang", "observedAt"))
+    target = entity_id(call)
+    doc, context = await call.body()
+    same_id(doc, target)
+    reading = _merging(call, context)
+    observed_at = moment(call.params["observedAt"], "observedAt") if "observedAt" in call.params else None
+    rule = merge(target, parse.fragment(doc, reading), reading, observed_at)
+    gate = p.type_gate(call.params, context)
+    await operations.merge_entity(call.broker, call.tenant, target, rule, gate)
+    return reply.nothing()
+
+
+async def purge_entities(call: Call) -> web.Response:
+    """6.4.3.3 DELETE /entities."""
+    p.allow(call.params, p.SELECTION, ("keep", "drop"))
+    context = await call.context()
+    query = p.read_query(call.params, context, call.broker.limits)
+    await operations.purge_entities(call.broker, call.tenant, query, p.read_purge(call.params, context))
+    return reply.nothing()
+
+
+def _merging(call: Call, context: Context) -> Reading:
+    """5.6.17: how a fragment is to be read that is merged."""
+    chosen = p.read_format(call.params)
+    return Reading(
+        context, nulls=True, deep=True, simplified=chosen == "simplified", language=call.params.get("lang")
+    )
+
+
+def same_id(doc: Json, target: str) -> None:
+    """5.4: a fragment names the entity that it is for, or none."""
+    if isinstance(doc, dict) and doc.get("id", doc.get("@id", target)) != target:
+        raise BadRequestData("id: expected the id in the path, or none")
 
 
 async def without_id(call: Call) -> web.Response:

@@ -47,6 +47,7 @@ def allow(params: Params, *known: Collection[str]) -> None:
     for name in params:
         if name != LOCAL and not any(name in group for group in known):
             raise InvalidRequest(f"{name}: not a parameter of this operation")
+    flag(params, LOCAL)
 
 
 def options(params: Params, allowed: Collection[str]) -> set[str]:
@@ -60,18 +61,24 @@ def options(params: Params, allowed: Collection[str]) -> set[str]:
 def read_view(params: Params, context: Context) -> View:
     """How entities are to be shown; `format` wins over `options`."""
     chosen = options(params, {*FORMATS, "sysAttrs"})
+    return View(read_format(params), "sysAttrs" in chosen, attrs(params, context))
+
+
+def read_format(params: Params) -> str:
+    """The format asked for by `format`, which wins, or by `options`."""
+    chosen = options(params, {*FORMATS, "sysAttrs"})
     formats = [one for one in FORMATS if one in chosen]
     name = params.get("format", formats[0] if formats else "normalized")
     if name not in FORMATS:
         raise InvalidRequest(f"format: {name!r} is none of {', '.join(FORMATS)}")
-    return View(FORMATS[name], "sysAttrs" in chosen, attrs(params, context))
+    return FORMATS[name]
 
 
 def attrs(params: Params, context: Context) -> tuple[str, ...]:
     """The names in `attrs`, expanded."""
     if "attrs" not in params:
         return ()
-    return tuple(attribute_name(one.strip(), context) for one in params["attrs"].split(","))
+    return _names(params["attrs"], context)
 
 
 def read_query(params: Params, context: Context, limits: Limits) -> Query:
@@ -90,6 +97,23 @@ def read_query(params: Params, context: Context, limits: Limits) -> Query:
     if query.is_too_wide and not flag(params, LOCAL):
         raise BadRequestData("query: too wide; expected type, attrs, q or local=true")
     return query
+
+
+def read_purge(params: Params, context: Context) -> Callable[[str], bool] | None:
+    """5.6.21: which attributes are to go, by `keep` or `drop`; None for whole entities."""
+    if "keep" in params and "drop" in params:
+        raise BadRequestData("keep, drop: expected one of them at most")
+    if "keep" in params:
+        kept = _names(params["keep"], context)
+        return lambda iri: iri not in kept
+    if "drop" in params:
+        dropped = _names(params["drop"], context)
+        return lambda iri: iri in dropped
+    return None
+
+
+def _names(text: str, context: Context) -> tuple[str, ...]:
+    return tuple(attribute_name(one.strip(), context) for one in text.split(","))
 
 
 def read_page(params: Params, limits: Limits) -> tuple[int, int, bool]:

@@ -12,6 +12,8 @@ from broker.core import Json
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL
 
+_IN_PATH = ":@!$&'()*+,;=~"  # what may stand in a part of a path as it is, beside letters and digits
+
 Headers = dict[str, str]
 Link = tuple[str, str]
 
@@ -21,8 +23,9 @@ def nothing() -> web.Response:
     return web.Response(status=204)
 
 
-def created(location: str) -> web.Response:
+def created(collection: str, resource_id: str) -> web.Response:
     """201: made, and there it is."""
+    location = f"/ngsi-ld/v1/{collection}/{quote(resource_id, safe=_IN_PATH)}"
     return web.Response(status=201, headers={"Location": location})
 
 

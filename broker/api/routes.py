@@ -25,7 +25,9 @@ class Resource:
 
 def allowed(resource: Resource) -> str:
     """The Allow header of a resource (6.3.2). What only says that an id is missing is no method of it."""
-    return ", ".join(sorted(m for m, handler in resource.methods.items() if handler is not entities.without_id))
+    return ", ".join(
+        sorted(m for m, handler in resource.methods.items() if handler is not entities.without_id)
+    )
 
 
 _API = "/ngsi-ld/v1"
@@ -35,22 +37,35 @@ ROUTES = (
         {
             "GET": entities.query_entities,
             "POST": entities.create_entity,
+            "DELETE": entities.purge_entities,
             "PUT": entities.without_id,
             "PATCH": entities.without_id,
         },
     ),
     Resource(
-        f"{_API}/entities/{{entityId}}", {"GET": entities.retrieve_entity, "DELETE": entities.delete_entity}
+        f"{_API}/entities/{{entityId}}",
+        {
+            "GET": entities.retrieve_entity,
+            "PUT": entities.replace_entity,
+            "PATCH": entities.merge_entity,
+            "DELETE": entities.delete_entity,
+        },
     ),
     Resource(
         f"{_API}/entities/{{entityId}}/attrs", {"POST": attrs.append_attrs, "PATCH": attrs.update_attrs}
     ),
     Resource(
         f"{_API}/entities/{{entityId}}/attrs/{{attrId}}",
-        {"PATCH": attrs.partial_update_attr, "DELETE": attrs.delete_attr},
+        {
+            "PATCH": attrs.partial_update_attr,
+            "PUT": attrs.replace_attr,
+            "DELETE": attrs.delete_attr,
+        },
     ),
     Resource(f"{_API}/entityOperations/create", {"POST": batch.batch_create}),
     Resource(f"{_API}/entityOperations/upsert", {"POST": batch.batch_upsert}),
+    Resource(f"{_API}/entityOperations/update", {"POST": batch.batch_update}),
+    Resource(f"{_API}/entityOperations/merge", {"POST": batch.batch_merge}),
     Resource(f"{_API}/entityOperations/delete", {"POST": batch.batch_delete}),
     Resource(
         f"{_API}/subscriptions",

@@ -24,7 +24,7 @@ async def create_subscription(call: Call) -> web.Response:
     doc, context = await call.body()
     subscription = rules.read(doc, context, f"urn:ngsi-ld:Subscription:{uuid4()}", _now())
     await operations.create_subscription(call.broker, call.tenant, subscription)
-    return reply.created(f"/ngsi-ld/v1/subscriptions/{subscription.id}")
+    return reply.created("subscriptions", subscription.id)
 
 
 async def query_subscriptions(call: Call) -> web.Response:

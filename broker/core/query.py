@@ -15,7 +15,8 @@ class Query:
     """A selection of entities, and which part of it is wanted. What is None or empty asks for nothing.
 
     `attrs` are IRIs, of which an entity must have at least one; `id_pattern` is a text that
-    `lang.pattern` compiles; `limit` and `offset` are of the page, and `count` asks for the full count.
+    `lang.pattern` compiles; `limit` and `offset` are of the page, which begins behind the id `after` if
+    there is one, and `count` asks for the full count.
     """
 
     types: TypeSelection | None = None
@@ -26,6 +27,7 @@ class Query:
     limit: int = 20
     offset: int = 0
     count: bool = False
+    after: str | None = None
 
     @property
     def required_attrs(self) -> tuple[str, ...]:

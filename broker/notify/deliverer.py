@@ -13,7 +13,7 @@ from broker.core import instant
 from broker.core.errors import NgsiLdError, Unavailable
 from broker.core.notification import notification
 from broker.core.subscription import Subscription
-from broker.notify.holds import part
+from broker.notify.holds import Holds, part
 from broker.notify.index import Index
 from broker.notify.lane import Delivery, Lane
 from broker.notify.settler import Settler
@@ -47,6 +47,7 @@ class Deliverer:
         self._new_lane = new_lane
         self._timeout = timeout
         self._now = now
+        self.holds = Holds(outbox, self.offer)
         self._settler = Settler(outbox)
         self._lanes: dict[Place, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,6 +65,7 @@ class Deliverer:
 
     async def close(self) -> None:
         """Stops; what is not told stays in the outbox."""
+        await self.holds.close()
         await asyncio.gather(*(lane.close(_DRAIN) for lane in self._lanes.values()))
         for task in self._tasks:
             task.cancel()
@@ -147,7 +149,11 @@ class Deliverer:
         deliveries = [Delivery(entry, one) for entry in entries for one in sorted(entry.due & subscriptions)]
         parts = [part(one.entry, one.subscription) for one in deliveries]
         blocked = await self._outbox.blocked(tenant, parts) if parts else set()
-        free = [one for one, its in zip(deliveries, parts, strict=True) if its.id not in blocked]
+        free = [
+            one
+            for one, its in zip(deliveries, parts, strict=True)
+            if its.id not in blocked and not self.holds.has(one.entry, one.subscription)
+        ]
         return free, entries[-1].id + "\0" if len(entries) == limit else None
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:

@@ -55,8 +55,9 @@ class Holds:
         self._numbers = count()
         # Subscriptions of an entity that nobody else has anything to tell of.
         self._ours: dict[Place, set[str]] = {}
-        # What there was no room for, by tenant: the id of the first entry, and the keys of all.
-        self._left: dict[str, tuple[str, set[Key]]] = {}
+        # What there was no room for: by tenant and key, the id of the first entry; and what is being read.
+        self._left: dict[str, dict[Key, str]] = {}
+        self._reading: dict[Key, str] = {}
         self._news = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
 
@@ -75,6 +76,14 @@ class Holds:
             else:
                 self._hold((*place, subscription), entry)
 
+    def has(self, entry: Entry, subscription: str) -> bool:
+        """Whether an entry has yet to be offered to a subscription."""
+        key = (entry.tenant, entry.entity["id"], subscription)
+        if (line := self._lines.get(key)) is not None and entry.stamp >= line.entries[0].stamp:
+            return True
+        left = self._left.get(entry.tenant, {}).get(key, _NOTHING)
+        return entry.id >= min(left, self._reading.get(key, _NOTHING))
+
     async def close(self) -> None:
         """Stops; what is held stays in the outbox."""
         if self._watching is not None:
@@ -82,10 +91,10 @@ class Holds:
             await asyncio.gather(self._watching, return_exceptions=True)
 
     def _hold(self, key: Key, entry: Entry) -> None:
-        start, left = self._left.get(key[0], (entry.id, set()))
+        left = self._left.get(key[0], {})
         if key in left or self._size >= _LIMIT:
-            left.add(key)
-            self._left[key[0]] = min(start, entry.id), left
+            left[key] = min(entry.id, left.get(key, _NOTHING))
+            self._left[key[0]] = left
         else:
             self._add(key, entry)
         self._news.set()
@@ -177,7 +186,7 @@ class Holds:
             self._offer(entry, key[2])
         if not line.entries:
             del self._lines[key]
-            if key not in self._left.get(key[0], ("", ()))[1]:
+            if key not in self._left.get(key[0], ()):
                 ours.add(key[2])
 
     def _look_again(self, keys: list[Key]) -> None:
@@ -188,27 +197,32 @@ class Holds:
 
     async def _read_back(self) -> None:
         """Takes on what there was no room for, once there is. Meanwhile more may be left."""
-        for tenant in list(self._left):
-            start, keys = self._left[tenant]
+        for tenant, left in list(self._left.items()):
             if self._size > _LIMIT // 2:
                 return
-            self._left[tenant] = _NOTHING, keys
-            rest = start
+            self._reading = dict(left)
+            left.update(dict.fromkeys(left, _NOTHING))
+            rest = ""
             try:
-                rest = await self._read(tenant, start, keys)
+                rest = await self._read(tenant)
             finally:
-                if (first := min(rest, self._left[tenant][0])) == _NOTHING:
-                    del self._left[tenant]
-                else:
-                    self._left[tenant] = first, keys
+                for key, start in self._reading.items():
+                    left[key] = min(left[key], max(start, rest))
+                self._reading = {}
+            still = {key: start for key, start in left.items() if start != _NOTHING}
+            self._left[tenant] = still
+            if not still:
+                del self._left[tenant]
 
-    async def _read(self, tenant: str, start: str, keys: set[Key]) -> str:
+    async def _read(self, tenant: str) -> str:
         """Reads entries until there is no room; returns where the rest begins."""
+        start = min(self._reading.values())
         while self._size < _LIMIT:
             entries = await self._outbox.mine(tenant, start, (), _PAGE)
             for entry in entries:
                 for subscription in entry.due:
-                    if (key := (tenant, entry.entity["id"], subscription)) in keys:
+                    key = (tenant, entry.entity["id"], subscription)
+                    if entry.id >= self._reading.get(key, _NOTHING):
                         self._add(key, entry)
             if len(entries) < _PAGE:
                 return _NOTHING

@@ -24,7 +24,7 @@ class Index:
         self.epoch = -1
         self.subscriptions: dict[str, Subscription] = {}
         self._last: dict[str, int] = {}
-        self._keys: dict[str, list[Key]] = {}
+        self._keys: dict[str, set[Key]] = {}
         self._triggers: dict[Key, dict[str, Trigger]] = {}
 
     def update(self, changes: SubscriptionChanges) -> None:
@@ -72,7 +72,7 @@ class Index:
         except Exception:  # of another version, say: it must not fail every write of its tenant
             log.exception("a subscription is not understood", extra={"subscription": subscription.id})
             return
-        keys = self._keys[subscription.id] = list(_keys(subscription))
+        keys = self._keys[subscription.id] = set(_keys(subscription))  # selectors may share some
         for key in keys:
             self._triggers.setdefault(key, {})[subscription.id] = compiled
 

@@ -116,7 +116,9 @@ class Lane:
         try:
             deliveries, rest = await read(start, left, self._limit)
             for delivery in deliveries:
-                if delivery.name not in self._held:
+                # From what was left meanwhile on, it is read again: some of that came too late for this.
+                is_early = self.behind is None or delivery.entry.id < self.behind
+                if is_early and delivery.name not in self._held:
                     self._add(delivery)
         finally:
             self._refilling = False

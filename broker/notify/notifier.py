@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from broker.core import instant
 from broker.core.change import Change
 from broker.notify.deliverer import Deliverer
-from broker.notify.holds import Holds
 from broker.notify.index import Index
 from broker.ports import Due, Entry, Outbox, SubscriptionStore
 
@@ -28,7 +27,7 @@ class Notifier:
         self._outbox = outbox
         self._deliverer = deliverer
         self._loading: dict[str, asyncio.Lock] = {}
-        self._holds = Holds(outbox, deliverer.offer)
+        self._holds = deliverer.holds
         self._has_inherited = False
 
     async def at_epoch(self, tenant: str, epoch: int) -> None:
@@ -70,7 +69,6 @@ class Notifier:
 
     async def close(self) -> None:
         """Stops delivering; what is not told stays in the outbox for others."""
-        await self._holds.close()
         await self._deliverer.close()
 
     async def _take_up(self, tenant: str) -> None:

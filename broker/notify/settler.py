@@ -49,9 +49,9 @@ class Settler:
 
     async def close(self) -> None:
         """Writes what is left, if the database takes it soon."""
-        if self._writing is not None:
-            await asyncio.wait((self._writing,), timeout=_LAST)
-            self._writing.cancel()
+        if (writing := self._writing) is not None:
+            await asyncio.wait((writing,), timeout=_LAST)
+            writing.cancel()
 
     def _of(self, tenant: str) -> Settled:
         if self._writing is None:

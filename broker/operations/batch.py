@@ -1,16 +1,15 @@
-"""Batch operations (clauses 5.6.7, 5.6.8, 5.6.10): every item has an outcome of its own."""
+"""Batch operations (clauses 5.6.7 to 5.6.10, 5.6.20): each item has its own outcome, in order (5.5.11)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from broker.core import Entity
-from broker.core.entity import update
-from broker.core.entity.update import Rule
+from broker.core.entity.update import Rule, UpdateResult
+from broker.core.errors import AlreadyExists
 from broker.ports import Broker
 
 Item = tuple[
-    str, Entity | Exception
-]  # an id as far as it could be read, and the entity or what is wrong with it
+    str, Rule | Exception
+]  # an entity's id as far as it could be read; its rule, or what is wrong with it
 
 
 @dataclass(slots=True)
@@ -24,36 +23,42 @@ class BatchResult:
 
 async def batch_create(broker: Broker, tenant: str, items: Sequence[Item]) -> BatchResult:
     """5.6.7 Batch Entity Creation."""
-    return await _batch(
-        broker, tenant, [(one, e if isinstance(e, Exception) else update.create(e)) for one, e in items]
-    )
+    return await _batch(broker, tenant, items)
 
 
-async def batch_upsert(
-    broker: Broker, tenant: str, items: Sequence[Item], *, only_update: bool
-) -> BatchResult:
-    """5.6.8 Batch Entity Creation or Update (Upsert): existing ones are replaced, or updated."""
-    rules = [
-        (one, e if isinstance(e, Exception) else update.upsert(e, update=only_update)) for one, e in items
-    ]
-    return await _batch(broker, tenant, rules)
+async def batch_upsert(broker: Broker, tenant: str, items: Sequence[Item]) -> BatchResult:
+    """5.6.8 Batch Entity Creation or Update (Upsert)."""
+    return await _batch(broker, tenant, items)
 
 
-async def batch_delete(
-    broker: Broker, tenant: str, ids: Sequence[tuple[str, Exception | None]]
-) -> BatchResult:
+async def batch_update(broker: Broker, tenant: str, items: Sequence[Item]) -> BatchResult:
+    """5.6.9 Batch Entity Update."""
+    await broker.entities.known(tenant)
+    return await _batch(broker, tenant, items)
+
+
+async def batch_merge(broker: Broker, tenant: str, items: Sequence[Item]) -> BatchResult:
+    """5.6.20 Batch Entity Merge."""
+    await broker.entities.known(tenant)
+    return await _batch(broker, tenant, items)
+
+
+async def batch_delete(broker: Broker, tenant: str, items: Sequence[Item]) -> BatchResult:
     """5.6.10 Batch Entity Delete."""
     await broker.entities.known(tenant)
-    return await _batch(broker, tenant, [(one, wrong or update.delete(one)) for one, wrong in ids])
+    return await _batch(broker, tenant, items)
 
 
-async def _batch(broker: Broker, tenant: str, rules: Sequence[tuple[str, Rule | Exception]]) -> BatchResult:
+async def _batch(broker: Broker, tenant: str, items: Sequence[Item]) -> BatchResult:
     """Applies the rules in order; those that are errors already fail without it."""
-    changes = [(one, rule) for one, rule in rules if not isinstance(rule, Exception)]
+    changes = [(one, rule) for one, rule in items if not isinstance(rule, Exception)]
     answers = iter(await broker.entities.change_many(tenant, changes) if changes else [])
     result = BatchResult()
-    for one, rule in rules:
+    for one, rule in items:
         answer = rule if isinstance(rule, Exception) else next(answers)
+        if isinstance(answer, UpdateResult) and answer.not_updated:
+            names = ", ".join(name for name, _ in answer.not_updated)
+            answer = AlreadyExists(f"{names}: there already, and noOverwrite was asked for")
         if isinstance(answer, Exception):
             result.errors.append((one, answer))
         else:

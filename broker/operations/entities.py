@@ -1,6 +1,7 @@
 """Operations on entities (clauses 5.6.1 to 5.6.6, 5.7.1, 5.7.2)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from broker.core import Entity, Instance
 from broker.core.entity import update
@@ -11,6 +12,9 @@ from broker.core.query import Query
 from broker.ports import Broker
 
 Gate = Callable[[list[str]], bool] | None
+Goes = Callable[[str], bool] | None
+
+_PAGE = 1000  # entities that a purge finds and changes at once
 
 
 async def create_entity(broker: Broker, tenant: str, entity: Entity) -> None:
@@ -31,6 +35,37 @@ async def query_entities(broker: Broker, tenant: str, query: Query) -> tuple[lis
     count = await broker.entities.count(tenant, query) if query.count else None
     found = await broker.entities.find(tenant, query, one_more=True) if query.limit else []
     return found[: query.limit], count, len(found) > query.limit
+
+
+async def replace_entity(
+    broker: Broker, tenant: str, entity_id: str, entity: Entity, gate: Gate = None
+) -> None:
+    """5.6.18 Replace Entity."""
+    await _change(broker, tenant, entity_id, update.replace(entity), gate)
+
+
+async def merge_entity(broker: Broker, tenant: str, entity_id: str, rule: Rule, gate: Gate = None) -> None:
+    """5.6.17 Merge Entity, by a rule of `core.entity.merge`."""
+    await _change(broker, tenant, entity_id, rule, gate)
+
+
+async def purge_entities(broker: Broker, tenant: str, query: Query, goes: Goes = None) -> None:
+    """5.6.21 Purge Entities: those selected are deleted, or the attributes of which `goes` holds."""
+    page = replace(query, limit=_PAGE, offset=0)
+    while found := await broker.entities.find(tenant, page):
+        ids = [entity["id"] for entity in found]
+        rules = [(one, update.delete(one) if goes is None else update.purge_attrs(one, goes)) for one in ids]
+        for outcome in await broker.entities.change_many(tenant, rules):
+            if isinstance(outcome, Exception) and not isinstance(outcome, ResourceNotFound):
+                raise outcome
+        page = replace(page, after=ids[-1])
+
+
+async def replace_attr(
+    broker: Broker, tenant: str, entity_id: str, iri: str, instance: Instance, gate: Gate = None
+) -> None:
+    """5.6.19 Replace Attribute."""
+    await _change(broker, tenant, entity_id, update.replace_attr(entity_id, iri, instance), gate)
 
 
 async def append_attrs(

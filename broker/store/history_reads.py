@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import islice
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any
 
 from broker.core import Instance, instant
@@ -70,7 +70,7 @@ class _Reading:
     def __init__(self, tenant: Tenant, query: TemporalQuery, page: int, deadline: float) -> None:
         self.tenant = tenant
         self._query = query
-        self._selection: Selection = windows.selection(query)
+        self._selection: Selection = windows.selection(query, instant.of_micros(time_ns() // 1000))
         self._page = page
         self._deadline = deadline
 

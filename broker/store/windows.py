@@ -42,18 +42,20 @@ class Selection:
         return {"_id": {"$gte": least, "$lt": most}, **self.condition}
 
 
-def selection(query: TemporalQuery) -> Selection:
-    """The selection of a query: oldest first, or newest first with lastN."""
+def selection(query: TemporalQuery, now: str) -> Selection:
+    """The selection of a query: oldest first, or newest first with lastN; nothing that expired by `now`."""
+    alive = {"i.expiresAt": {"$not": {"$lte": now}}}
     direction = -1 if query.is_backwards else 1
     window = query.window
     if window is None:
-        return Selection(None, None, {}, {"_id": direction})
+        return Selection(None, None, alive, {"_id": direction})
     low, high = window.bounds
     if window.timeproperty in BY_WRITE:
         # A deletion is neither the creation nor a modification of anything.
-        condition = {**_written(low, high), "i.deletedAt": {"$exists": False}}
+        condition = {**_written(low, high), "i.deletedAt": {"$exists": False}, **alive}
         return Selection(None, None, condition, {"_id.s": direction})
-    return Selection(low, high, {f"i.{window.timeproperty}": {"$exists": True}}, {"_id": direction})
+    condition = {f"i.{window.timeproperty}": {"$exists": True}, **alive}
+    return Selection(low, high, condition, {"_id": direction})
 
 
 def read(selection: Selection, many: Iterable[Series], limit: int) -> Pipeline:

@@ -2,7 +2,7 @@
 
 One run starts a broker and a bare aiohttp handler, fills the broker with entities, and goes through the
 scenarios one after the other from the same connections. The bare handler is measured before and after
-each of them, and its median is the yardstick H, since a machine is seldom as quiet as it looks. CPU comes
+each of them, and is the yardstick H nearby, since a machine is seldom as quiet as it looks. CPU comes
 from the operating system's count for the broker's processes and for mongod, so it holds everything that
 a request causes. With --url the broker is one that runs already: then CPU and memory are not known.
 """
@@ -47,9 +47,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--url", help="a broker that runs already, on loopback")
     parser.add_argument("--json", type=Path, help="where to write the figures (.bench/<time>.json)")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
-    parser.add_argument(
-        "--quick", action="store_true", help="a smoke test: 1 s, 500 entities, 200 subscriptions"
-    )
+    parser.add_argument("--quick", action="store_true", help="1 s each, 500 entities, 200 subscriptions")
     chosen = parser.parse_args(arguments)
     if unknown := set(chosen.only) - set(names):
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
@@ -83,12 +81,13 @@ class Bench:
         chosen = [scenario for scenario in SCENARIOS if scenario.key in self._chosen.only]
         report.bare.append(await self._yardstick())
         for scenario in chosen:
-            report.rows.append(await self._scenario(scenario(self._at)))
-            report.bare.append(await self._yardstick())
+            row = await self._scenario(scenario(self._at))
+            report.add([row], await self._yardstick())
         if NOTIFICATIONS in self._chosen.only:
-            if wrong := await reason(self._notifications(report)):
-                report.rows.append(Row.of(Notify.name, Load(), self._chosen.connections, wrong=wrong))
-            report.bare.append(await self._yardstick())
+            rows: list[Row] = []
+            if wrong := await reason(self._notifications(report, rows)):
+                rows.append(Row.of(Notify.name, Load(), self._chosen.connections, wrong=wrong))
+            report.add(rows, await self._yardstick())
         return report
 
     def _say(self, what: str) -> None:
@@ -98,11 +97,8 @@ class Bench:
         self._say("bare handler")
         request, port, connections = head("GET", "/"), self._bare.port, self._chosen.connections
         await run_load(port, lambda: request, connections=connections, seconds=0.3)
-        before, neighbours, seconds = (
-            self._bare.family.usage(),
-            self._neighbours(),
-            min(self._chosen.seconds, 1.0),
-        )
+        before, neighbours = self._bare.family.usage(), self._neighbours()
+        seconds = min(self._chosen.seconds, 1.0)
         load = await run_load(port, lambda: request, connections=connections, seconds=seconds)
         used = self._bare.family.usage().since(before)
         return Row.of("bare handler (H)", load, connections, used, neighbours.share())
@@ -112,7 +108,7 @@ class Bench:
         self._say(scenario.name)
         connections, seconds = scenario.connections(self._chosen.connections), self._chosen.seconds
         if wrong := await reason(scenario.prepare()):
-            return Row.of(scenario.name, Load(), connections, wrong=wrong)
+            return Row.of(scenario.name, Load(), connections, wrong=wrong, target=scenario.target)
         await run_load(self._at.port, scenario, connections=connections, seconds=seconds / 5)
         before, neighbours = self._meter(), self._neighbours()
         load = await run_load(self._at.port, scenario, connections=connections, seconds=seconds)
@@ -120,17 +116,17 @@ class Bench:
         used = after.since(before) if after and before else None
         return Row.of(scenario.name, load, connections, used, others, wrong, scenario.items, scenario.target)
 
-    async def _notifications(self, report: Report) -> None:
+    async def _notifications(self, report: Report, rows: list[Row]) -> None:
         """One subscriber, alone and among those that don't match: a row each, by the middle window."""
         self._say(NOTIFICATIONS)
-        trial = Trial(self._at, self._meter, self._chosen.connections, self._chosen.seconds)
+        trial = Trial(self._at, self._meter, self._chosen.connections, self._chosen.seconds * 0.6)
         neighbours = self._neighbours()
         report.comparison = found = await trial.run(self._chosen.subscriptions, self._say)
         connections, others = self._chosen.connections, neighbours.share()
         crowded = f"same, {found.subscriptions:,} idle subscriptions"
         for name, windows in (Notify.name, found.quiet), (crowded, found.crowded):
             window = sorted(windows, key=lambda each: each.load.rate)[len(windows) // 2]
-            report.rows.append(Row.of(name, window.load, connections, window.used, others))
+            rows.append(Row.of(name, window.load, connections, window.used, others))
 
     def _neighbours(self) -> Neighbours:
         return Neighbours(self._family, self._bare.family)
@@ -155,15 +151,8 @@ async def broker(chosen: argparse.Namespace, folder: Path) -> AsyncIterator[tupl
         yield urlsplit(chosen.url).port or 1026, None
         return
     port = free_port()
-    command = [
-        *SERVE,
-        "--port",
-        str(port),
-        "--workers",
-        str(chosen.workers),
-        "--data-dir",
-        str(folder / "data"),
-    ]
+    command = [*SERVE, "--port", str(port), "--workers", str(chosen.workers)]
+    command += ["--data-dir", str(folder / "data")]
     async with serving(command, port, "/health/ready", folder / "broker.log") as pid:
         yield port, Family(pid)
 

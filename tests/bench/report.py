@@ -1,7 +1,7 @@
 """What the bench found: rows, verdicts on the targets, and the three ways to show them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -19,6 +19,7 @@ DURABILITY = (
 )
 WORKER_LIMIT = 150 * 10**6  # bytes that a worker may hold after the whole bench
 IDLE_LIMIT = 0.05  # what subscriptions that don't match may cost
+QUIET = 0.05  # what other processes may take of the machine before the report warns
 COLUMNS = (
     *("scenario", "req/s", "of H", "p50 ms", "p95 ms", "p99 ms", "broker µs", "mongod µs"),
     *("worker MB", "mongod MB", "generator", "others", "errors", "target", "verdict"),
@@ -47,6 +48,7 @@ class Row:
     failure: str
     wrong: str
     target: float | None
+    bare_rate: float = 0.0  # H nearby: the mean of the runs just before and after
 
     @classmethod
     def of(
@@ -109,14 +111,21 @@ class Report:
         """H: the bare handler's requests per second, the median of the run."""
         return median(row.rate for row in self.bare) if self.bare else 0.0
 
+    def add(self, rows: list[Row], bare: Row) -> None:
+        """Add rows and the bare handler's run that followed; they are told against their neighbours."""
+        nearby = (self.bare[-1].rate + bare.rate) / 2
+        self.rows += [replace(row, bare_rate=nearby) for row in rows]
+        self.bare.append(bare)
+
     @property
     def failed(self) -> bool:
         """Whether a scenario had errors or wrong answers: its figures are worth nothing."""
         return any(row.errors or row.wrong for row in [*self.bare, *self.rows])
 
     def ratio(self, row: Row) -> float:
-        """Requests (in a batch: entities) per second, over H."""
-        return row.rate * row.items / self.bare_rate if self.bare_rate else 0.0
+        """Requests (in a batch: entities) per second, over H nearby."""
+        bare = row.bare_rate or self.bare_rate
+        return row.rate * row.items / bare if bare else 0.0
 
     def verdicts(self) -> list[Verdict]:
         """The targets that this run can judge."""
@@ -181,7 +190,8 @@ def heading(report: Report) -> list[str]:
         ),
         "CPU is per request; generator: of one core; others: what foreign processes took of all cores",
         DURABILITY,
-        f"H = {report.bare_rate:,.0f} requests/s of a bare aiohttp handler on uvloop (runs: {spread})",
+        f"H = {report.bare_rate:,.0f} requests/s of a bare aiohttp handler on uvloop (median of {spread})",
+        "of H: told against the mean of the runs of the bare handler just before and after",
     ]
 
 
@@ -220,6 +230,8 @@ def remarks(report: Report) -> Iterator[str]:
         yield from _notified(found)
     for verdict in report.verdicts():
         yield f"{_word(verdict.met)}  {verdict.name}: {verdict.measured} (target {verdict.target})"
+    if (others := max((row.others_share or 0.0) for row in [*report.bare, *report.rows])) > QUIET:
+        yield f"NOISY  other processes took up to {others:.0%} of the machine: read the ratios with care"
     for row in [*report.bare, *report.rows]:
         if row.errors or row.wrong:
             yield f"FAILED  {row.name}: {row.errors} errors. {row.failure} {row.wrong}".rstrip()
@@ -234,10 +246,12 @@ def _notified(found: Comparison) -> Iterator[str]:
             f"{_middle(windows, 'age_p50') * 1e3:.1f} ms p50, {_middle(windows, 'age_p99') * 1e3:.1f} ms p99 "
             f"from sending the update to receipt; all {due:,} due arrived, {received - due:,} of them twice"
         )
+    spread = ", ".join(f"{cost:+.1%}" for cost in found.cpu_costs)
     cpu = "unknown" if found.cpu_cost is None else f"{found.cpu_cost:+.1%}"
     yield (
         f"{crowd} cost {cpu} CPU per update and {found.rate_cost:+.1%} updates/s "
-        f"(medians of {len(found.quiet)} alternating pairs); made at {found.created_per_second:,.0f}/s"
+        f"(medians of {len(found.quiet)} alternating pairs; CPU by pair: {spread}); "
+        f"made at {found.created_per_second:,.0f}/s"
     )
 
 

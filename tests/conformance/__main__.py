@@ -26,7 +26,7 @@ is in [doubts.md](doubts.md).
 def main(paths: list[str]) -> None:
     """Writes the page of these summaries."""
     summaries = [json.loads(Path(path).read_text()) for path in paths]
-    tests = {(one["file"], one["id"]): one for summary in summaries for one in summary["tests"]}
+    tests = {(one["file"], one["name"]): one for summary in summaries for one in summary["tests"]}
     PAGE.write_text(page(summaries[-1]["suite_commit"], list(tests.values())))
 
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from broker.contexts.compiler import compile_context
 from broker.core import Entity, Json
 from broker.core.entity import parse, update
-from broker.core.entity.parse import Fragment, Reading, is_null
+from broker.core.entity.parse import Fragment
+from broker.core.entity.values import Reading, is_null
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
 
 CORE = compile_context(None, {})
@@ -133,5 +134,3 @@ def entities(draw: st.DrawFn) -> dict[str, Json]:
         geo = {"type": "GeoProperty", "value": POINT}
         doc[name] = geo if name == "location" else draw(attributes())
     return doc
-
-

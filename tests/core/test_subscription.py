@@ -18,7 +18,10 @@ FULL: dict[str, Any] = {
     "type": "Subscription",
     "subscriptionName": "rooms",
     "description": "é",
-    "entities": [{"type": "Room", "idPattern": "^urn:"}, {"type": "(Room;T)|ex:U", "id": ["urn:x:1", "urn:x:2"]}],
+    "entities": [
+        {"type": "Room", "idPattern": "^urn:"},
+        {"type": "(Room;T)|ex:U", "id": ["urn:x:1", "urn:x:2"]},
+    ],
     "watchedAttributes": ["heat"],
     "q": 'heat>20|heat.cold=="x"',
     "throttling": 5,
@@ -40,7 +43,12 @@ FULL: dict[str, Any] = {
 
 
 def small(**members: Json) -> dict[str, Any]:
-    return {"type": "Subscription", "entities": [{"type": "T"}], "notification": {"endpoint": ENDPOINT}, **members}
+    return {
+        "type": "Subscription",
+        "entities": [{"type": "T"}],
+        "notification": {"endpoint": ENDPOINT},
+        **members,
+    }
 
 
 def of(**members: Json) -> Subscription:

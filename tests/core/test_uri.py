@@ -35,7 +35,8 @@ def test_what_is_no_uri(text: object) -> None:
 
 @pytest.mark.clause("4.5.1")
 @pytest.mark.parametrize(
-    "hidden", ["\u202e", "\u2066", "\u200e", "\u200b", "\u200d", "\u2060", "\ufeff", "\ufffe", "\U0001ffff", "\ufdd0"]
+    "hidden",
+    ["\u202e", "\u2066", "\u200e", "\u200b", "\u200d", "\u2060", "\ufeff", "\ufffe", "\U0001ffff", "\ufdd0"],
 )
 def test_no_character_that_cannot_be_seen(hidden: str) -> None:
     assert not is_uri(f"urn:x:a{hidden}b")
@@ -43,7 +44,9 @@ def test_no_character_that_cannot_be_seen(hidden: str) -> None:
 
 
 @pytest.mark.clause("4.6.2")
-@pytest.mark.parametrize("text", ["a", "speed_2", "Vitesse", "été", "速度", "ex:speed", "é1:a_", "https://ex.org/a.b"])
+@pytest.mark.parametrize(
+    "text", ["a", "speed_2", "Vitesse", "été", "速度", "ex:speed", "é1:a_", "https://ex.org/a.b"]
+)
 def test_names(text: str) -> None:
     assert is_name(text)
 
@@ -51,7 +54,24 @@ def test_names(text: str) -> None:
 @pytest.mark.clause("4.6.2")
 @pytest.mark.parametrize(
     "text",
-    ["", "1a", "_a", "a-b", "a b", "a.b", "a$", "a/b", "a:", ":a", "ex:b c", "<a>", "a(", "a\n", "a\x00", "@id"]
+    [
+        "",
+        "1a",
+        "_a",
+        "a-b",
+        "a b",
+        "a.b",
+        "a$",
+        "a/b",
+        "a:",
+        ":a",
+        "ex:b c",
+        "<a>",
+        "a(",
+        "a\n",
+        "a\x00",
+        "@id",
+    ]
     + ["..", ".", "../..", "%2e%2e", "urn:..", "²a", "½"],
 )
 def test_what_is_no_name(text: str) -> None:

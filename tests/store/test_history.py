@@ -32,6 +32,8 @@ from tests.store.histories import (
     some_query,
 )
 
+NOW = "2030-01-01T00:00:00.000000"  # by when what the tests write has not expired
+
 
 @pytest.fixture(scope="module")
 async def store(mongo_uri: str) -> AsyncIterator[Store]:
@@ -107,7 +109,7 @@ async def test_a_window_reads_nothing_but_its_own_keys(
     query = TemporalQuery(Query(), window, last_n)
     [entity] = model.entities
     many = [(entity, codec.key(name)) for name in model.entities[entity]]
-    pipeline = windows.read(windows.selection(query), many, 4)
+    pipeline = windows.read(windows.selection(query, NOW), many, 4)
     rows = await (await store.tenant.history.aggregate(pipeline)).to_list()
     assert [row["i"]["value"] for row in rows][:1] == ([] if first is None else [first])
     # The keys at either end may be looked at to find the end; deletions are sought among ten instances.
@@ -118,7 +120,7 @@ async def test_a_probe_reads_one_instance_of_a_long_history(store: Store) -> Non
     model = await series(store, 1000, entities=3, attrs=2)
     query = TemporalQuery(Query(), Window("after", at(700)))
     many = [[(entity, codec.key(name)) for name in names] for entity, names in model.entities.items()]
-    pipeline = windows.probe(windows.selection(query), many)
+    pipeline = windows.probe(windows.selection(query, NOW), many)
     rows = await (await store.tenant.history.aggregate(pipeline)).to_list()
     assert [row["_id"] for row in rows] == list(model.entities)
     assert await _examined(store, pipeline) <= 2 * len(many)

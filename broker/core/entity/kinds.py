@@ -20,7 +20,7 @@ KINDS = {
         Kind("Property", "value", frozenset({"unitCode", "valueType"})),
         Kind("GeoProperty", "value"),
         Kind("Relationship", "object", frozenset({"objectType"})),
-        Kind("LanguageProperty", "languageMap"),
+        Kind("LanguageProperty", "languageMap", frozenset({"valueType"})),
         Kind("VocabProperty", "vocab"),
         Kind("JsonProperty", "json"),
         Kind("ListProperty", "valueList", frozenset({"unitCode", "valueType"})),
@@ -37,7 +37,7 @@ GEOMETRIES = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString", 
 GEO_ATTRIBUTES = frozenset(NGSI_LD + name for name in ("location", "observationSpace", "operationSpace"))
 
 # Members of an instance that are not sub-attributes, whatever its kind.
-NON_REIFIED = frozenset({"type", "@type", "datasetId", "observedAt", "expiresAt", "ngsildproof"})
+NON_REIFIED = frozenset({"type", "@type", "datasetId", "observedAt", "expiresAt"})
 # The broker's own members: what a client says of them is ignored (5.2.2).
 SYSTEM = frozenset({"createdAt", "modifiedAt", "deletedAt", "instanceId"})
 # Output only, or of another kind: an error wherever a client sends one that its kind does not have.

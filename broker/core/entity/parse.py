@@ -6,84 +6,82 @@ be an NGSI-LD Null; it comes out as an instance whose value is `NULL`, and the r
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import orjson
-
-from broker.core import Attributes, Entity, Instance, Json, instant
+from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity import geometry
 from broker.core.entity.kinds import BY_VALUE, GEO_ATTRIBUTES, KINDS, NON_REIFIED, RESERVED, SYSTEM, Kind
+from broker.core.entity.values import Reading, is_null, moment, text, uri, value, vocabulary
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
-from broker.core.uri import NULL, is_name, is_uri
+from broker.core.uri import NULL, is_name
 
-_ENTITY_MEMBERS = frozenset({"id", "@id", "type", "@type", "scope", "@context", "expiresAt"}) | SYSTEM
+__all__ = [
+    "Fragment",
+    "Reading",
+    "attribute",
+    "attribute_name",
+    "entity",
+    "entity_id",
+    "fragment",
+    "instance",
+    "partial",
+]
+
 _TYPE = frozenset({"type", "@type"})
-_DELETABLE = frozenset({"observedAt", "unitCode", "objectType", "valueType"})
-_NOT_ATTRIBUTES = NON_REIFIED - {"ngsildproof"} | RESERVED
+_ID = frozenset({"id", "@id"})
+_ENTITY_MEMBERS = _TYPE | _ID | {"scope", "@context", "expiresAt"} | (SYSTEM - {"instanceId"})
+_NOT_ATTRIBUTES = NON_REIFIED | RESERVED | {"instanceId"}
+_NOT_NAMES = NON_REIFIED | {"instanceId", "unitCode", "objectType", "valueType"}
+_DELETABLE = frozenset({"observedAt", "expiresAt", "unitCode", "objectType", "valueType"})
+_PROOF = "ngsildproof"  # C.11: the one Property that may have sealed members
+_INSTANCES = 1000  # instances that one attribute may have
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """An Entity Fragment (5.4): attributes to write, and types and scopes if it names any."""
+    """An Entity Fragment (5.4): attributes to write, types to add, and plain members (scope, expiresAt).
+
+    An attribute {"raw": JSON} has still to be read, by the kind of the attribute that it is for
+    (`Reading.simplified`). A plain member that is `NULL` is to be deleted.
+    """
 
     attrs: Attributes
     types: list[str] = field(default_factory=list)
-    scope: list[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How to read: with which @context, and whether NGSI-LD Nulls may stand in it."""
-
-    context: Context
-    nulls: bool = False
+    members: dict[str, Json] = field(default_factory=dict)
 
 
 def entity(doc: Json, context: Context) -> Entity:
     """A complete entity, as create and upsert take it."""
-    if not isinstance(doc, dict):
-        raise BadRequestData("entity: expected a JSON object")
     read = fragment(doc, Reading(context))
     if not read.types:
         raise BadRequestData("type: expected a type name, or an array of at least one")
-    found: Entity = {"id": entity_id(doc), "type": read.types}
-    if read.scope:
-        found["scope"] = read.scope
-    found["attrs"] = read.attrs
-    return found
+    return {"id": entity_id(doc), "type": read.types, **read.members, "attrs": read.attrs}
 
 
 def entity_id(doc: Json) -> str:
     """The id of an entity in a body."""
     found = doc.get("id", doc.get("@id")) if isinstance(doc, dict) else None
-    return _uri(found, "id")
+    return uri(found, "id")
 
 
 def fragment(doc: Json, reading: Reading) -> Fragment:
-    """The attributes, types and scopes that a document holds."""
+    """The attributes, types and plain members that a document holds."""
     if not isinstance(doc, dict):
-        raise BadRequestData("fragment: expected a JSON object")
+        raise BadRequestData("entity: expected a JSON object")
     attrs: Attributes = {}
     for name, raw in doc.items():
         if name in _ENTITY_MEMBERS:
             continue
         iri = attribute_name(name, reading.context)
-        attrs[iri] = attribute(name, raw, reading)
+        attrs[iri] = _raw(name, raw, reading) if reading.simplified else attribute(name, raw, reading)
         if iri in GEO_ATTRIBUTES and not all(map(_is_geo, attrs[iri])):
             raise BadRequestData(f"{name}: expected a GeoProperty")
-    if "expiresAt" in doc:
-        raise BadRequestData("expiresAt: transient entities are not supported yet")
-    return Fragment(attrs, _types(doc, reading.context), _scope(doc))
-
-
-def _is_geo(instance: Instance) -> bool:
-    return instance["type"] == "GeoProperty" or is_null(instance[KINDS[instance["type"]].value])
+    return Fragment(attrs, _types(doc, reading.context), _members(doc, reading))
 
 
 def attribute_name(name: str, context: Context) -> str:
     """The IRI of an attribute's name (4.6.2)."""
-    if name in _NOT_ATTRIBUTES:
+    if name in _NOT_NAMES:
         raise BadRequestData(f"{name}: a core term cannot name an attribute")
     if not is_name(name):
         raise BadRequestData(f"{name!r}: expected a name of letters, digits and _, or an IRI")
@@ -95,31 +93,30 @@ def attribute_name(name: str, context: Context) -> str:
 
 def attribute(path: str, raw: Json, reading: Reading) -> list[Instance]:
     """All instances of one attribute (4.5.5): one for each datasetId."""
+    if reading.language is not None and isinstance(raw, str):
+        return _raw(path, raw, reading)
     many = raw if isinstance(raw, list) and _is_multi(raw) else [raw]
     found = [instance(path, one, reading) for one in many]
     if len(found) > 1:
         datasets = {one.get("datasetId") for one in found}
-        if len(datasets) < len(found):
-            raise BadRequestData(f"{path}: expected instances with distinct datasetIds")
+        if len(datasets) < len(found) or len(found) > _INSTANCES:
+            raise BadRequestData(f"{path}: expected at most {_INSTANCES} instances, of distinct datasetIds")
     return found
-
-
-def _is_multi(raw: list[Json]) -> bool:
-    """Whether an array is several instances rather than one concise array value (4.5.2.3)."""
-    return bool(raw) and all(isinstance(one, dict) and (_kind_or_none(one) is not None) for one in raw)
 
 
 def instance(path: str, raw: Json, reading: Reading) -> Instance:
     """One instance of an attribute, in normalized or concise form."""
     kind, doc = _normalized(path, raw)
     found: Instance = {"type": kind.type}
-    for name, value in doc.items():
+    for name, member in doc.items():
         if name == kind.value:
-            found[name] = _value(kind, value, f"{path}.{name}", reading)
-        elif name not in SYSTEM and name != "type" and name != "@type":
-            _member(found, kind, name, value, path, reading)
+            found[name] = value(kind, member, f"{path}.{name}", reading)
+        elif name not in SYSTEM and name not in _TYPE:
+            _member(found, kind, name, member, path, reading)
     if kind.value not in found:
         raise BadRequestData(f"{path}.{kind.value}: expected, since {path} is a {kind.type}")
+    if path.endswith(_PROOF) and not isinstance(found[kind.value], dict):
+        raise BadRequestData(f"{path}.{kind.value}: expected an object, the proof")
     return found
 
 
@@ -133,10 +130,29 @@ def partial(path: str, raw: Json, reading: Reading) -> Instance:
     if kind is None and raw.keys() & _TYPE:
         raise BadRequestData(f"{path}.type: expected one of {', '.join(KINDS)}")
     found: Instance = {} if kind is None else {"type": kind.type}
-    for name, value in raw.items():
-        if name not in SYSTEM and name not in ("type", "@type", "@context"):
-            _member(found, kind, name, value, path, reading)
+    for name, member in raw.items():
+        if name not in SYSTEM and name not in _TYPE and name != "@context":
+            _member(found, kind, name, member, path, reading)
     return found
+
+
+def _raw(path: str, raw: Json, reading: Reading) -> list[Instance]:
+    if is_null(raw):
+        return [{"type": "Property", "value": value(KINDS["Property"], raw, path, reading)}]
+    if raw is None:
+        raise BadRequestData(f"{path}: expected a value, not null")
+    return [{"raw": raw}]
+
+
+def _is_geo(instance: Instance) -> bool:
+    if "raw" in instance:
+        return geometry.is_geometry(instance["raw"])
+    return instance["type"] == "GeoProperty" or is_null(instance[KINDS[instance["type"]].value])
+
+
+def _is_multi(raw: list[Json]) -> bool:
+    """Whether an array is several instances rather than one concise array value (4.5.2.3)."""
+    return bool(raw) and all(isinstance(one, dict) and (_kind_or_none(one) is not None) for one in raw)
 
 
 def _normalized(path: str, raw: Json) -> tuple[Kind, dict[str, Json]]:
@@ -163,124 +179,37 @@ def _kind_or_none(raw: dict[str, Json]) -> Kind | None:
     return None
 
 
-def _member(found: Instance, kind: Kind | None, name: str, value: Json, path: str, reading: Reading) -> None:
+def _member(found: Instance, kind: Kind | None, name: str, raw: Json, path: str, reading: Reading) -> None:
     """Reads one member that is not the value: a non-reified one, or a sub-attribute."""
     where = f"{path}.{name}"
-    if value == NULL and reading.nulls and name in _DELETABLE:
-        found[name] = NULL
-    elif name == "datasetId":
-        if value != "@none":
-            found[name] = _uri(value, where)
-    elif name == "observedAt":
-        found[name] = _instant(value, where)
-    elif name == "unitCode" and (kind is None or name in kind.own):
-        found[name] = _text(value, where)
-    elif name in ("objectType", "valueType") and (kind is None or name in kind.own):
-        found[name] = _vocabulary(value, where, reading)
-    elif name == "expiresAt":
-        raise BadRequestData(f"{where}: transient attributes are not supported yet")
-    elif name in RESERVED:
+    if name in _NOT_ATTRIBUTES:
+        found |= _plain(kind, name, raw, where, reading)
+    else:
+        iri = attribute_name(name, reading.context)
+        found.setdefault("attrs", {})[iri] = attribute(where, raw, reading)
+
+
+def _plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading) -> Instance:
+    """A non-reified member, as a dict that is empty if it says nothing."""
+    if raw == NULL and reading.nulls and name in _DELETABLE:
+        return {name: NULL}
+    if name == "datasetId":
+        return {} if raw == "@none" else {name: uri(raw, where)}
+    if name in ("observedAt", "expiresAt"):
+        return {name: moment(raw, where)}
+    if name == "entityIdSealed" and f".{where}".endswith(f".{_PROOF}.{name}"):
+        return {name: uri(raw, where)}
+    if name == "entityTypeSealed" and f".{where}".endswith(f".{_PROOF}.{name}"):
+        return {name: vocabulary(raw, where, reading)}
+    if name not in RESERVED or (kind is not None and name not in kind.own) or name not in _DELETABLE:
         raise BadRequestData(
             f"{where}: not allowed in a {kind.type if kind else 'fragment without its type'}"
         )
-    else:
-        iri = attribute_name(name, reading.context)
-        found.setdefault("attrs", {})[iri] = attribute(where, value, reading)
-
-
-def _value(kind: Kind, value: Json, path: str, reading: Reading) -> Json:
-    if is_null(value):
-        if not reading.nulls:
-            raise BadRequestData(f"{path}: an NGSI-LD Null may only stand in a fragment that updates")
-        return NULL
-    if value is None:
-        raise BadRequestData(f"{path}: expected a value, not null")
-    return _READ_VALUE[kind.type](value, path, reading)
-
-
-def is_null(value: Json) -> bool:
-    """Whether a value is one of the forms of the NGSI-LD Null (4.5.0)."""
-    return value == NULL or value in (_NULL_MAP, _NULL_LIST)
-
-
-_NULL_MAP, _NULL_LIST = {"@none": NULL}, [NULL]
-
-
-def _any(value: Json, path: str, _: Reading) -> Json:
-    if isinstance(value, dict | list) and _holds_null(value):
-        raise BadRequestData(f"{path}: an NGSI-LD Null may not stand inside a value")
-    return value
-
-
-def _holds_null(value: Json) -> bool:
-    """Whether a member of an object in this value is an NGSI-LD Null (5.5.4)."""
-    if isinstance(value, dict):
-        return any(one == NULL or _holds_null(one) for one in value.values())
-    return isinstance(value, list) and any(map(_holds_null, value))
-
-
-def _geometry(value: Json, path: str, _: Reading) -> Json:
-    if isinstance(value, str):  # 4.7: a geometry may come as a string that holds JSON
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise BadRequestData(
-                f"{path}: expected a GeoJSON geometry, and this string holds no JSON"
-            ) from error
-    geometry.check(value, path)
-    return value
-
-
-def _object(value: Json, path: str, _: Reading) -> Json:
-    if isinstance(value, list) and value and all(map(is_uri, value)):
-        return value
-    return _uri(value, path)
-
-
-def _language_map(value: Json, path: str, _: Reading) -> Json:
-    if not isinstance(value, dict) or not all(map(_is_words, value.values())):
-        raise BadRequestData(
-            f"{path}: expected an object of language tags, each with a string or an array of strings"
-        )
-    return value
-
-
-def _is_words(value: Json) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
-
-
-def _vocabulary(value: Json, path: str, reading: Reading) -> Json:
-    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
-        return [reading.context.expand(one) for one in value]
-    return reading.context.expand(_text(value, path))
-
-
-def _json(value: Json, path: str, _: Reading) -> Json:
-    if not isinstance(value, dict | list):
-        raise BadRequestData(f"{path}: expected a JSON object or array")
-    return value
-
-
-def _list(value: Json, path: str, _: Reading) -> Json:
-    return value if isinstance(value, list) else [value]
-
-
-def _objects(value: Json, path: str, _: Reading) -> Json:
-    """Targets in order, each a URI; `{"object": uri}` is the same (4.5.22)."""
-    many = value if isinstance(value, list) else [value]
-    return [_uri(one.get("object") if isinstance(one, dict) else one, path) for one in many]
-
-
-_READ_VALUE: dict[str, Any] = {
-    "Property": _any,
-    "GeoProperty": _geometry,
-    "Relationship": _object,
-    "LanguageProperty": _language_map,
-    "VocabProperty": _vocabulary,
-    "JsonProperty": _json,
-    "ListProperty": _list,
-    "ListRelationship": _objects,
-}
+    if name == "unitCode":
+        return {name: text(raw, where)}
+    if kind is not None and kind.type == "LanguageProperty" and raw != "langString":
+        raise BadRequestData(f"{where}: expected langString, since this is a LanguageProperty")
+    return {name: vocabulary(raw, where, reading)}
 
 
 def _types(doc: dict[str, Json], context: Context) -> list[str]:
@@ -288,18 +217,28 @@ def _types(doc: dict[str, Json], context: Context) -> list[str]:
     if raw is None:
         return []
     names = raw if isinstance(raw, list) else [raw]
-    if not names or not all(isinstance(one, str) and is_name(one) and one != NULL for one in names):
+    if not names or not all(map(_is_type, names)):
         raise BadRequestData("type: expected a type name, or an array of at least one")
     return list(dict.fromkeys(map(context.expand, names)))
 
 
-def _scope(doc: dict[str, Json]) -> list[str] | None:
-    raw = doc.get("scope")
-    if raw is None:
-        return None
+def _is_type(name: Json) -> bool:
+    return isinstance(name, str) and is_name(name) and name != NULL and name not in _TYPE | _ID
+
+
+def _members(doc: dict[str, Json], reading: Reading) -> dict[str, Json]:
+    members: dict[str, Json] = {}
+    for name, read in (("scope", _scope), ("expiresAt", moment)):
+        if name in doc:
+            raw = doc[name]
+            members[name] = NULL if raw == NULL and reading.nulls else read(raw, name)
+    return members
+
+
+def _scope(raw: Json, path: str) -> list[str]:
     scopes = raw if isinstance(raw, list) else [raw]
     if not scopes or not all(map(_is_scope, scopes)):
-        raise BadRequestData("scope: expected /level/level…, or an array of such, each level a name")
+        raise BadRequestData(f"{path}: expected /level/level…, or an array of such, each level a name")
     return list(dict.fromkeys(scopes))
 
 
@@ -308,21 +247,3 @@ def _is_scope(text: Json) -> bool:
     return isinstance(text, str) and all(
         ":" not in level and is_name(level) for level in text.removeprefix("/").split("/")
     )
-
-
-def _uri(value: Json, path: str) -> str:
-    if not is_uri(value) or value == NULL:
-        raise BadRequestData(f"{path}: expected a URI")
-    return str(value)
-
-
-def _instant(value: Json, path: str) -> str:
-    if (found := instant.parse(value)) is None:
-        raise BadRequestData(f"{path}: expected a date and time in UTC, as in 2026-07-01T12:00:00Z")
-    return found
-
-
-def _text(value: Json, path: str) -> str:
-    if not isinstance(value, str) or not value or value == NULL:
-        raise BadRequestData(f"{path}: expected a string")
-    return value

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.core import Attributes, Entity, Instance
+from broker.core import Attributes, Entity, Instance, Json
+from broker.core.entity.instances import overwritten, replaced, stamped
 from broker.core.entity.kinds import KINDS
-from broker.core.entity.parse import Fragment, is_null
+from broker.core.entity.parse import Fragment
+from broker.core.entity.values import is_null
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound
+from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.uri import NULL
 
 
@@ -52,7 +55,7 @@ def replace(entity: Entity) -> Rule:
     """5.6.18 Replace Entity: all of it but its creation."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
-        return Outcome(_replaced(_found(before, entity["id"]), entity, now))
+        return Outcome(_replaced(found(before, entity["id"]), entity, now))
 
     return rule
 
@@ -65,7 +68,8 @@ def upsert(entity: Entity, *, update: bool = False) -> Rule:
             return Outcome(_stamped(entity, now), True)
         if not update:
             return Outcome(_replaced(before, entity, now), False)
-        fragment = Fragment(entity["attrs"], entity["type"], entity.get("scope"))
+        members: dict[str, Json] = {name: entity[name] for name in ("scope", "expiresAt") if name in entity}
+        fragment = Fragment(entity["attrs"], entity["type"], members)
         return Outcome(append(entity["id"], fragment)(before, now).after, False)
 
     return rule
@@ -75,7 +79,7 @@ def append(entity_id: str, fragment: Fragment, *, overwrite: bool = True) -> Rul
     """5.6.3 Append Attributes: those there are overwritten, or left alone with noOverwrite."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
-        entity = _found(before, entity_id)
+        entity = found(before, entity_id)
         result = UpdateResult()
         writes: Attributes = {}
         for iri, instances in fragment.attrs.items():
@@ -86,10 +90,11 @@ def append(entity_id: str, fragment: Fragment, *, overwrite: bool = True) -> Rul
                 result.not_updated.append(
                     (iri, "the attribute exists already, and noOverwrite was asked for")
                 )
-        scope = fragment.scope
-        if scope and not overwrite:
-            scope = list(dict.fromkeys([*entity.get("scope", ()), *scope]))
-        return Outcome(_written(entity, writes, fragment.types, scope, now), result)
+        members = dict(fragment.members)
+        if "scope" in members and not overwrite:
+            members["scope"] = list(dict.fromkeys([*entity.get("scope", ()), *members["scope"]]))
+        attrs = _with(entity["attrs"], writes, now)
+        return Outcome(written(entity, attrs, Fragment({}, fragment.types, members), now), result)
 
     return rule
 
@@ -98,10 +103,14 @@ def update_attrs(entity_id: str, fragment: Fragment) -> Rule:
     """5.6.2 Update Attributes: each instance given is replaced, or added; Nulls delete."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
-        entity = _found(before, entity_id)
-        scope = fragment.scope if "scope" in entity else None
-        after = _written(entity, fragment.attrs, fragment.types, scope, now)
-        return Outcome(after, UpdateResult(list(fragment.attrs)))
+        entity = found(before, entity_id)
+        result = UpdateResult(list(fragment.attrs))
+        members = dict(fragment.members)
+        if "scope" in members and "scope" not in entity:
+            del members["scope"]
+            result.not_updated.append((NGSI_LD + "scope", "the entity has no scope that could be updated"))
+        attrs = _with(entity["attrs"], fragment.attrs, now)
+        return Outcome(written(entity, attrs, Fragment({}, fragment.types, members), now), result)
 
     return rule
 
@@ -110,7 +119,7 @@ def partial_update(entity_id: str, iri: str, fragment: Instance) -> Rule:
     """5.6.4 Partial Attribute update: the members given are overwritten, the others stay."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
-        entity = _found(before, entity_id)
+        entity = found(before, entity_id)
         dataset = fragment.get("datasetId")
         old = _instance_of(entity, iri, dataset)
         if "type" in fragment and fragment["type"] != old["type"]:
@@ -120,9 +129,30 @@ def partial_update(entity_id: str, iri: str, fragment: Instance) -> Rule:
             raise BadRequestData(f"{foreign[0]}: not allowed in a {kind.type}")
         if is_null(fragment.get(kind.value)):
             return Outcome(_without(entity, iri, dataset, now))
-        new = _overwritten(old, fragment, now)
-        instances = [new if one is old else one for one in entity["attrs"][iri]]
-        return Outcome({**entity, "modifiedAt": now, "attrs": {**entity["attrs"], iri: instances}})
+        return Outcome(_exchanged(entity, iri, old, overwritten(old, fragment, now), now))
+
+    return rule
+
+
+def replace_attr(entity_id: str, iri: str, instance: Instance) -> Rule:
+    """5.6.19 Replace Attribute: all of one instance but its creation."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        entity = found(before, entity_id)
+        old = _instance_of(entity, iri, instance.get("datasetId"))
+        return Outcome(_exchanged(entity, iri, old, stamped(instance, old["createdAt"], now), now))
+
+    return rule
+
+
+def purge_attrs(entity_id: str, goes: Callable[[str], bool]) -> Rule:
+    """5.6.21 Purge Entities, with keep or drop: the attributes go of which `goes` holds (IRIs)."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        entity = found(before, entity_id)
+        attrs = {iri: instances for iri, instances in entity["attrs"].items() if not goes(iri)}
+        changed = len(attrs) < len(entity["attrs"])
+        return Outcome({**entity, "modifiedAt": now, "attrs": attrs} if changed else entity)
 
     return rule
 
@@ -131,7 +161,7 @@ def delete_attr(entity_id: str, iri: str, dataset: str | None = None, *, delete_
     """5.6.5 Delete Attribute: one instance, the default one unless told, or all of them."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
-        entity = _found(before, entity_id)
+        entity = found(before, entity_id)
         if not delete_all:
             return Outcome(_without(entity, iri, _instance_of(entity, iri, dataset).get("datasetId"), now))
         if iri not in entity["attrs"]:
@@ -146,7 +176,7 @@ def delete_scope(entity_id: str) -> Rule:
     """5.6.5 for the scope, which is deleted as an attribute is."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
-        entity = _found(before, entity_id)
+        entity = found(before, entity_id)
         if "scope" not in entity:
             raise ResourceNotFound(f"{entity_id} has no scope")
         return Outcome({**{k: v for k, v in entity.items() if k != "scope"}, "modifiedAt": now})
@@ -158,7 +188,7 @@ def delete(entity_id: str) -> Rule:
     """5.6.6 Delete Entity."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
-        _found(before, entity_id)
+        found(before, entity_id)
         return Outcome(None)
 
     return rule
@@ -175,10 +205,35 @@ def only_if(applies: Callable[[Entity], bool], rule: Rule) -> Rule:
     return gated
 
 
-def _found(before: Entity | None, entity_id: str) -> Entity:
+def found(before: Entity | None, entity_id: str) -> Entity:
+    """The entity; ResourceNotFound if there is none."""
     if before is None:
         raise ResourceNotFound(f"there is no entity {entity_id}")
     return before
+
+
+def written(entity: Entity, attrs: Attributes, fragment: Fragment, now: str) -> Entity:
+    """The entity with these attributes (those without instances go), and a fragment's types and members."""
+    left = {iri: instances for iri, instances in attrs.items() if instances}
+    after = {**entity, "modifiedAt": now, **fragment.members, "attrs": left}
+    if new := [one for one in fragment.types if one not in entity["type"]]:
+        after["type"] = [*entity["type"], *new]
+    for name in [name for name, value in fragment.members.items() if value == NULL]:
+        del after[name]
+    return after
+
+
+def _with(attrs: Attributes, writes: Attributes, now: str) -> Attributes:
+    """The attributes after instances were written: each replaces the one of its datasetId, or is added."""
+    new = {
+        iri: replaced(attrs.get(iri, ()), instances, now) for iri, instances in writes.items() if instances
+    }
+    return {**attrs, **new}
+
+
+def _exchanged(entity: Entity, iri: str, old: Instance, new: Instance, now: str) -> Entity:
+    instances = [new if one is old else one for one in entity["attrs"][iri]]
+    return {**entity, "modifiedAt": now, "attrs": {**entity["attrs"], iri: instances}}
 
 
 def _instance_of(entity: Entity, iri: str, dataset: str | None) -> Instance:
@@ -191,78 +246,15 @@ def _instance_of(entity: Entity, iri: str, dataset: str | None) -> Instance:
 
 
 def _stamped(entity: Entity, now: str) -> Entity:
-    stamped = {k: v for k, v in entity.items() if k != "attrs"}
-    attrs = {iri: _merged((), instances, now) for iri, instances in entity["attrs"].items()}
-    return {**stamped, "createdAt": now, "modifiedAt": now, "attrs": attrs}
+    attrs = {iri: replaced((), instances, now) for iri, instances in entity["attrs"].items()}
+    plain = {name: value for name, value in entity.items() if name != "attrs"}
+    return {**plain, "createdAt": now, "modifiedAt": now, "attrs": attrs}
 
 
 def _replaced(before: Entity, entity: Entity, now: str) -> Entity:
     old = before["attrs"]
-    attrs = {iri: _merged(old.get(iri, ()), new, now, keep=False) for iri, new in entity["attrs"].items()}
+    attrs = {iri: replaced(old.get(iri, ()), new, now, keep=False) for iri, new in entity["attrs"].items()}
     return {**entity, "createdAt": before["createdAt"], "modifiedAt": now, "attrs": attrs}
-
-
-def _written(
-    entity: Entity, writes: Attributes, types: list[str], scope: list[str] | None, now: str
-) -> Entity:
-    attrs = dict(entity["attrs"])
-    for iri, instances in writes.items():
-        if instances:
-            attrs[iri] = _merged(attrs.get(iri, ()), instances, now)
-            if not attrs[iri]:
-                del attrs[iri]
-    after = {**entity, "modifiedAt": now, "attrs": attrs}
-    if new := [one for one in types if one not in entity["type"]]:
-        after["type"] = [*entity["type"], *new]
-    if scope:
-        after["scope"] = scope
-    return after
-
-
-def _merged(
-    old: Iterable[Instance], new: Iterable[Instance], now: str, *, keep: bool = True
-) -> list[Instance]:
-    """The instances of an attribute after `new` ones came: same datasetId replaces, a Null deletes."""
-    merged = {one.get("datasetId"): one for one in old}
-    created = {dataset: one["createdAt"] for dataset, one in merged.items()}
-    if not keep:
-        merged = {}
-    for one in new:
-        dataset = one.get("datasetId")
-        if is_null(one[KINDS[one["type"]].value]):
-            merged.pop(dataset, None)
-        else:
-            merged[dataset] = _stamp(one, created.get(dataset, now), now)
-    return list(merged.values())
-
-
-def _stamp(instance: Instance, created: str, now: str) -> Instance:
-    stamped = _without_nulls({**instance, "createdAt": created, "modifiedAt": now})
-    if "attrs" in instance:
-        _set_attrs(stamped, {iri: _merged((), many, now) for iri, many in instance["attrs"].items()})
-    return stamped
-
-
-def _overwritten(old: Instance, fragment: Instance, now: str) -> Instance:
-    new = _without_nulls({**old, **fragment, "modifiedAt": now})
-    if "attrs" in fragment:
-        subs = dict(old.get("attrs", {}))
-        for iri, many in fragment["attrs"].items():
-            subs[iri] = _merged(subs.get(iri, ()), many, now)
-        _set_attrs(new, subs)
-    return new
-
-
-def _without_nulls(instance: Instance) -> Instance:
-    """The instance without the members that a Null deletes."""
-    return {k: v for k, v in instance.items() if v != NULL} if NULL in instance.values() else instance
-
-
-def _set_attrs(instance: Instance, attrs: Attributes) -> None:
-    """Gives a new instance its sub-attributes, but for those that Nulls deleted."""
-    instance.pop("attrs", None)
-    if left := {iri: many for iri, many in attrs.items() if many}:
-        instance["attrs"] = left
 
 
 def _without(entity: Entity, iri: str, dataset: str | None, now: str) -> Entity:

@@ -32,8 +32,9 @@ def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
     if view.sys_attrs:
         shown["createdAt"] = entity["createdAt"] + "Z"
         shown["modifiedAt"] = entity["modifiedAt"] + "Z"
-        if "deletedAt" in entity:
-            shown["deletedAt"] = entity["deletedAt"] + "Z"
+        for name in ("expiresAt", "deletedAt"):
+            if name in entity:
+                shown[name] = entity[name] + "Z"
     show, wanted = _FORMATS[view.format], view.attrs
     for iri, instances in entity["attrs"].items():
         if not wanted or iri in wanted:
@@ -70,12 +71,12 @@ _FORMATS: dict[str, _Show] = {"normalized": _normalized, "concise": _concise, "s
 def _instance(instance: Instance, context: Context, sys_attrs: bool, show: _Show) -> dict[str, Json]:
     shown = instance.copy()
     if sys_attrs:
-        for name in ("createdAt", "modifiedAt", "deletedAt"):
+        for name in _SYSTEM:
             if name in shown:
                 shown[name] += "Z"
     else:
-        shown.pop("createdAt", None)
-        shown.pop("modifiedAt", None)
+        for name in _HIDDEN:
+            shown.pop(name, None)
     if "observedAt" in shown:
         shown["observedAt"] += "Z"
     if shown.keys() & _NAMED:
@@ -86,7 +87,9 @@ def _instance(instance: Instance, context: Context, sys_attrs: bool, show: _Show
     return shown
 
 
-_NAMED = frozenset({"vocab", "objectType", "valueType", "objectList"})
+_HIDDEN = ("createdAt", "modifiedAt", "expiresAt")  # but with sysAttrs
+_SYSTEM = (*_HIDDEN, "deletedAt")
+_NAMED = frozenset({"vocab", "objectType", "valueType", "objectList", "entityTypeSealed"})
 
 
 def _compact_names(shown: dict[str, Json], context: Context) -> None:

@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from broker.core.errors import OperationNotSupported, TooComplexQuery
+from broker.core.errors import BadRequestData, TooComplexQuery
 from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.lang import pattern
 from broker.core.lang.literals import as_instant, is_comparable, literal
@@ -63,7 +63,7 @@ def parse(text: str, expand: Expand, expand_values: Collection[str] = ()) -> Q:
     """The query in a text; `expand_values` are the expanded names whose values are terms, too.
 
     Raises BadRequestData where the text leaves the grammar, TooComplexQuery when there is too much of
-    it, and OperationNotSupported for linked entities, `relationship{…}`.
+    it, also for linked entities, `relationship{…}`.
     """
     parser = _Parser(text, expand, frozenset(expand_values))
     found = parser.query(0)
@@ -124,7 +124,7 @@ class _Parser:
         while self.scanner.takes("."):
             names.append(self._name())
         if self.scanner.takes("{"):
-            raise OperationNotSupported("q: linked entities, relationship{…}, are not supported yet")
+            raise BadRequestData("q: linked entities, relationship{…}, need join, which is not supported yet")
         target = self._resolved(names, at)
         return replace(target, trailing=self._trailing()) if self.scanner.takes("[") else target
 

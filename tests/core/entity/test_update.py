@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from broker.core import Entity, Instance, Json
 from broker.core.entity import parse, update
-from broker.core.entity.parse import Reading
+from broker.core.entity.values import Reading
 from broker.core.entity.update import Rule, UpdateResult
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from tests.core.documents import CORE, KINDS, LATER, NOW, NULL, POINT, V, created, entities, fragment, few
@@ -153,7 +153,9 @@ def test_a_null_deletes_the_instance_it_names(raw: Json, left: dict[str | None, 
 
 @pytest.mark.clause("5.5.8")
 def test_a_null_for_what_is_not_there_leaves_no_trace() -> None:
-    after = done(update.update_attrs(ID, fragment(cold=NULL, heat={"value": 2, "sub": NULL})), created(heat=1))
+    after = done(
+        update.update_attrs(ID, fragment(cold=NULL, heat={"value": 2, "sub": NULL})), created(heat=1)
+    )
     assert after["attrs"].keys() == {V + "heat"}
     assert "attrs" not in instances(after)[0]
 
@@ -164,7 +166,11 @@ def test_a_partial_update_overwrites_the_members_given_and_keeps_the_others() ->
     after = done(partial(value=2, a=2, c=3), before)
     (heat,) = instances(after)
     assert (heat["value"], heat["unitCode"]) == (2, "CEL")
-    assert {name: subs[0]["value"] for name, subs in heat["attrs"].items()} == {V + "a": 2, V + "b": 1, V + "c": 3}
+    assert {name: subs[0]["value"] for name, subs in heat["attrs"].items()} == {
+        V + "a": 2,
+        V + "b": 1,
+        V + "c": 3,
+    }
     assert (heat["createdAt"], heat["modifiedAt"], after["modifiedAt"]) == (NOW, LATER, LATER)
     assert heat["attrs"][V + "a"][0]["createdAt"] == NOW
     assert heat["attrs"][V + "b"] is instances(before)[0]["attrs"][V + "b"]
@@ -350,5 +356,3 @@ def _check_shares(before: Entity, after: Entity) -> None:
             was = old.get(one.get("datasetId"))
             assert one is was or one["modifiedAt"] == LATER
             assert one["createdAt"] == (was["createdAt"] if was else LATER)
-
-

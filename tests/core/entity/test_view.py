@@ -9,7 +9,7 @@ from hypothesis import given
 
 from broker.core import Entity, Json
 from broker.core.entity import parse, update
-from broker.core.entity.parse import Reading
+from broker.core.entity.values import Reading
 from broker.core.entity.view import View, attribute, view
 from tests.core.documents import CORE, EX, KINDS, LATER, NOW, POINT, V, created, entities, few
 
@@ -70,13 +70,19 @@ def test_each_kind_in_normalized_form(raw: dict[str, Json]) -> None:
         ({"type": "Property", "value": {"object": "x"}}, {"value": {"object": "x"}}),
         ({"type": "Property", "value": POINT}, {"type": "Property", "value": POINT}),
         ({"type": "GeoProperty", "value": POINT}, POINT),
-        ({"type": "GeoProperty", "value": POINT, "datasetId": "urn:d"}, {"value": POINT, "datasetId": "urn:d"}),
+        (
+            {"type": "GeoProperty", "value": POINT, "datasetId": "urn:d"},
+            {"value": POINT, "datasetId": "urn:d"},
+        ),
         ({"type": "Relationship", "object": "urn:x:2"}, {"object": "urn:x:2"}),
         ({"type": "VocabProperty", "vocab": "x"}, {"vocab": "x"}),
         ({"type": "JsonProperty", "json": [1]}, {"json": [1]}),
         ({"type": "ListRelationship", "objectList": [{"object": "urn:x:2"}]}, {"objectList": ["urn:x:2"]}),
         ({"value": 1, "sub": {"type": "Property", "value": 2}}, {"value": 1, "sub": 2}),
-        ([{"value": 1}, {"value": 2, "datasetId": "urn:d"}], [{"value": 1}, {"value": 2, "datasetId": "urn:d"}]),
+        (
+            [{"value": 1}, {"value": 2, "datasetId": "urn:d"}],
+            [{"value": 1}, {"value": 2, "datasetId": "urn:d"}],
+        ),
     ],
 )
 def test_the_concise_form(raw: Json, concise: Json) -> None:
@@ -97,7 +103,10 @@ def test_the_concise_form(raw: Json, concise: Json) -> None:
         ({"objectList": ["urn:x:2"]}, ["urn:x:2"]),
         ([{"value": 1}, {"value": 2, "datasetId": "urn:d"}], {"dataset": {"@none": 1, "urn:d": 2}}),
         ({"value": 2, "datasetId": "urn:d"}, {"dataset": {"urn:d": 2}}),
-        ([{"vocab": "x"}, {"json": [], "datasetId": "urn:d"}], {"dataset": {"@none": {"vocab": "x"}, "urn:d": {"json": []}}}),
+        (
+            [{"vocab": "x"}, {"json": [], "datasetId": "urn:d"}],
+            {"dataset": {"@none": {"vocab": "x"}, "urn:d": {"json": []}}},
+        ),
     ],
 )
 def test_the_simplified_form(raw: Json, simple: Json) -> None:

@@ -16,7 +16,8 @@ def test_every_published_url_is_the_core(end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", [f"{ROOT}-v1.9.jsonld?x", f"{ROOT}-v1.9.json", f"{ROOT}-v1x9.jsonld", "", None, [ROOT + ".jsonld"], {}]
+    "url",
+    [f"{ROOT}-v1.9.jsonld?x", f"{ROOT}-v1.9.json", f"{ROOT}-v1x9.jsonld", "", None, [ROOT + ".jsonld"], {}],
 )
 def test_nothing_else_is_the_core(url: object) -> None:
     assert not is_core(url)
@@ -42,6 +43,11 @@ def test_terms_of_the_core(term: str, iri: str) -> None:
 
 
 def test_no_core_term_is_lost_in_compaction() -> None:
-    words = {term for term in core_context() if not term.startswith("@")} - {"id", "type", "ngsi-ld", "geojson"}
+    words = {term for term in core_context() if not term.startswith("@")} - {
+        "id",
+        "type",
+        "ngsi-ld",
+        "geojson",
+    }
     for term in words:
         assert CORE.compact(CORE.expand(term)) == term

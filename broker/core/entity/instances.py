@@ -1,0 +1,64 @@
+"""The instances of one attribute, as writes change them: by datasetId (clauses 4.5.5, 5.5.8)."""
+
+from collections.abc import Iterable
+
+from broker.core import Attributes, Instance
+from broker.core.entity.kinds import KINDS
+from broker.core.entity.values import is_null
+from broker.core.uri import NULL
+
+
+def is_deletion(instance: Instance) -> bool:
+    """Whether the instance is an NGSI-LD Null, which deletes the one it is for."""
+    return "raw" not in instance and is_null(instance[KINDS[instance["type"]].value])
+
+
+def replaced(
+    old: Iterable[Instance], new: Iterable[Instance], now: str, *, keep: bool = True
+) -> list[Instance]:
+    """The instances after `new` ones came: the same datasetId replaces, a Null deletes. createdAt survives.
+
+    Without `keep` only the new ones are left.
+    """
+    standing = {one.get("datasetId"): one for one in old}
+    created = {dataset: one["createdAt"] for dataset, one in standing.items()}
+    if not keep:
+        standing = {}
+    for one in new:
+        dataset = one.get("datasetId")
+        if is_deletion(one):
+            standing.pop(dataset, None)
+        else:
+            standing[dataset] = stamped(one, created.get(dataset, now), now)
+    return list(standing.values())
+
+
+def stamped(instance: Instance, created: str, now: str) -> Instance:
+    """A new instance, with its times."""
+    new = without_nulls({**instance, "createdAt": created, "modifiedAt": now})
+    if "attrs" in instance:
+        set_attrs(new, {iri: replaced((), many, now) for iri, many in instance["attrs"].items()})
+    return new
+
+
+def overwritten(old: Instance, fragment: Instance, now: str) -> Instance:
+    """The instance with the members of a fragment in place of its own (5.6.4)."""
+    new = without_nulls({**old, **fragment, "modifiedAt": now})
+    if "attrs" in fragment:
+        subs = dict(old.get("attrs", {}))
+        for iri, many in fragment["attrs"].items():
+            subs[iri] = replaced(subs.get(iri, ()), many, now)
+        set_attrs(new, subs)
+    return new
+
+
+def without_nulls(instance: Instance) -> Instance:
+    """The instance without the members that a Null deletes."""
+    return {k: v for k, v in instance.items() if v != NULL} if NULL in instance.values() else instance
+
+
+def set_attrs(instance: Instance, attrs: Attributes) -> None:
+    """Gives a new instance its sub-attributes, but for those that Nulls deleted."""
+    instance.pop("attrs", None)
+    if left := {iri: many for iri, many in attrs.items() if many}:
+        instance["attrs"] = left

@@ -1,0 +1,149 @@
+"""The values of members, read and validated by kind of attribute (clauses 4.5.2 to 4.5.24, 4.6.3, 4.7)."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from broker.core import Json, instant
+from broker.core.entity import geometry
+from broker.core.entity.kinds import Kind
+from broker.core.errors import BadRequestData
+from broker.core.jsonld.context import Context
+from broker.core.uri import NULL, is_uri
+
+_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*|@none")
+_NULL_MAP, _NULL_LIST = {"@none": NULL}, [NULL]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How to read: with which @context, and what a fragment may hold that an entity may not.
+
+    `nulls`: NGSI-LD Nulls, which delete (5.5.8); `deep`: also inside values, as a merge takes them (5.5.12);
+    `simplified`: attributes as bare values, whose kind is that of the attribute there is (5.6.17);
+    `language`: the tag for which a bare string is meant, if it is for a LanguageProperty.
+    """
+
+    context: Context
+    nulls: bool = False
+    deep: bool = False
+    simplified: bool = False
+    language: str | None = None
+
+
+def is_null(value: Json) -> bool:
+    """Whether a value is one of the forms of the NGSI-LD Null (4.5.0)."""
+    return value == NULL or value in (_NULL_MAP, _NULL_LIST)
+
+
+def value(kind: Kind, raw: Json, path: str, reading: Reading) -> Json:
+    """The value of an attribute of this kind; `NULL` for any form of the NGSI-LD Null."""
+    if is_null(raw):
+        if not reading.nulls:
+            raise BadRequestData(f"{path}: an NGSI-LD Null may only stand in a fragment that updates")
+        return NULL
+    if raw is None:
+        raise BadRequestData(f"{path}: expected a value, not null")
+    return _READ[kind.type](raw, path, reading)
+
+
+def uri(raw: Json, path: str) -> str:
+    """A URI."""
+    if not is_uri(raw) or raw == NULL:
+        raise BadRequestData(f"{path}: expected a URI")
+    return str(raw)
+
+
+def moment(raw: Json, path: str) -> str:
+    """An instant, in its internal form."""
+    if (found := instant.parse(raw)) is None:
+        raise BadRequestData(f"{path}: expected a date and time in UTC, as in 2026-07-01T12:00:00Z")
+    return found
+
+
+def text(raw: Json, path: str) -> str:
+    """A string that is not empty."""
+    if not isinstance(raw, str) or not raw or raw == NULL:
+        raise BadRequestData(f"{path}: expected a string")
+    return raw
+
+
+def vocabulary(raw: Json, path: str, reading: Reading) -> Json:
+    """A name of the vocabulary, or an array of them, expanded (4.5.20)."""
+    if isinstance(raw, list) and raw and all(isinstance(one, str) for one in raw):
+        return [reading.context.expand(one) for one in raw]
+    return reading.context.expand(text(raw, path))
+
+
+def _any(raw: Json, path: str, reading: Reading) -> Json:
+    if isinstance(raw, dict | list) and not reading.deep and _holds_null(raw):
+        raise BadRequestData(f"{path}: an NGSI-LD Null may not stand inside a value")
+    return raw
+
+
+def _holds_null(raw: Json) -> bool:
+    """Whether a member of an object in this value is an NGSI-LD Null (5.5.4)."""
+    if isinstance(raw, dict):
+        return any(one == NULL or _holds_null(one) for one in raw.values())
+    return isinstance(raw, list) and any(map(_holds_null, raw))
+
+
+def _geometry(raw: Json, path: str, _: Reading) -> Json:
+    if isinstance(raw, str):  # 4.7: a geometry may come as a string that holds JSON
+        try:
+            raw = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise BadRequestData(f"{path}: expected a GeoJSON geometry, not a string of no JSON") from error
+    geometry.check(raw, path)
+    return raw
+
+
+def _object(raw: Json, path: str, _: Reading) -> Json:
+    if isinstance(raw, list) and raw and all(map(is_uri, raw)):
+        return raw
+    return uri(raw, path)
+
+
+def _language_map(raw: Json, path: str, reading: Reading) -> Json:
+    if not isinstance(raw, dict):
+        raise BadRequestData(f"{path}: expected an object of language tags and texts")
+    for tag, words in raw.items():
+        if not _LANGUAGE.fullmatch(tag):
+            raise BadRequestData(f"{path}: expected language tags such as en or pt-BR, and {tag!r} is none")
+        if not _is_words(words) or (words == NULL and not reading.deep):
+            raise BadRequestData(f"{path}.{tag}: expected a string or an array of strings")
+    return raw
+
+
+def _is_words(raw: Json) -> bool:
+    return isinstance(raw, str) or (isinstance(raw, list) and all(isinstance(one, str) for one in raw))
+
+
+def _json(raw: Json, path: str, reading: Reading) -> Json:
+    if not isinstance(raw, dict | list):
+        raise BadRequestData(f"{path}: expected a JSON object or array")
+    return raw
+
+
+def _list(raw: Json, path: str, _: Reading) -> Json:
+    return raw if isinstance(raw, list) else [raw]
+
+
+def _objects(raw: Json, path: str, _: Reading) -> Json:
+    """Targets in order, each a URI; `{"object": uri}` is the same (4.5.22)."""
+    many = raw if isinstance(raw, list) else [raw]
+    return [uri(one.get("object") if isinstance(one, dict) else one, path) for one in many]
+
+
+_READ: dict[str, Callable[[Json, str, Reading], Json]] = {
+    "Property": _any,
+    "GeoProperty": _geometry,
+    "Relationship": _object,
+    "LanguageProperty": _language_map,
+    "VocabProperty": vocabulary,
+    "JsonProperty": _json,
+    "ListProperty": _list,
+    "ListRelationship": _objects,
+}
