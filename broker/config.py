@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(default=False, description="Log a line for every request.")
 
+    cors_origins: HostNames = Field(
+        default=None, description="Origins whose web pages may use the broker, by commas; * for any."
+    )
     max_body_bytes: int = Field(
         default=16 * 1024**2, ge=1024, le=1024**3, description="Largest request body."
     )
@@ -169,7 +172,7 @@ SECTIONS = {  # the first field of each section, for help texts and documentatio
     "host": "Server",
     "mongo_uri": "MongoDB",
     "log_level": "Logs",
-    "max_body_bytes": "Requests",
+    "cors_origins": "Requests",
     "queue_limit": "Throughput",
     "context_timeout": "Contexts",
     "notification_timeout": "Notifications",

@@ -104,7 +104,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     )
     temporal = MongoTemporal(tenants, page=settings.temporal_page, timeout=settings.query_timeout)
     broker = Broker(entities, temporal, subscriptions, contexts, _limits(settings), database.ping)
-    return Front(broker, settings.process_id, access_log=settings.access_log)
+    return Front(
+        broker, settings.process_id, access_log=settings.access_log, origins=settings.cors_origins or ()
+    )
 
 
 async def _join(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 from itertools import count
 from time import perf_counter
 from typing import Any
@@ -10,6 +11,7 @@ from aiohttp import web
 from prometheus_client import Counter, Histogram
 
 from broker.api.call import new_call
+from broker.api.cors import cors
 from broker.api.problem import HttpError, problem
 from broker.api.routes import Resource, Router, allowed
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
@@ -17,6 +19,7 @@ from broker.logs import request_id
 from broker.ports import Broker
 
 log = logging.getLogger(__name__)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUESTS = Counter("eridanus_requests_total", "Requests answered", ("method", "resource", "status"))
 _SECONDS = Histogram(
     "eridanus_request_seconds",
@@ -29,12 +32,15 @@ _SECONDS = Histogram(
 class Front:
     """Answers requests on behalf of the broker."""
 
-    def __init__(self, broker: Broker, process: str, *, access_log: bool = False) -> None:
+    def __init__(
+        self, broker: Broker, process: str, *, access_log: bool = False, origins: Collection[str] = ()
+    ) -> None:
         self._broker = broker
         self._router = Router()
         self._process = process
         self._numbers = count(1)
         self._access_log = access_log
+        self._origins = origins
         self._counters: dict[tuple[str, str, int], Any] = {}
         self._timers: dict[tuple[str, str], Any] = {}
 
@@ -55,6 +61,8 @@ class Front:
         path, _, query = http.raw_path.partition("?")
         found = self._router.find(path)
         answer = await self._answer(http, found, query)
+        if self._origins and found:
+            answer.headers.update(cors(self._origins, http.headers, allowed(found[0])))
         resource = found[0].template if found else "unknown"
         self._note(http.method, resource, answer.status, perf_counter() - began)
         if self._access_log:
@@ -98,15 +106,13 @@ class Front:
         return await handler(new_call(self._broker, http, path, query))
 
     def _note(self, method: str, resource: str, status: int, seconds: float) -> None:
+        if method not in _METHODS:
+            method = "other"
         counter = self._counters.get((method, resource, status))
         if counter is None:
-            known = (
-                method if method in ("GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS", "HEAD") else "other"
+            counter = self._counters[method, resource, status] = _REQUESTS.labels(
+                method, resource, str(status)
             )
-            counter = _REQUESTS.labels(known, resource, str(status))
-            self._counters[method, resource, status] = counter
-            self._timers[method, resource] = _SECONDS.labels(known, resource)
-            if len(self._counters) > 5000:
-                self._counters.clear()
+            self._timers[method, resource] = _SECONDS.labels(method, resource)
         counter.inc()
         self._timers[method, resource].observe(seconds)

@@ -53,8 +53,8 @@ class Holds:
         self._size = 0
         self._looks: list[tuple[float, int, Key]] = []  # each line once, the next to look at in front
         self._numbers = count()
-        # Subscriptions of an entity that nobody else has anything to tell of.
-        self._ours: dict[Place, set[str]] = {}
+        # Of an entity, the stamp up to which others may have something to tell, and who that was not due to.
+        self._ours: dict[Place, tuple[int, set[str]]] = {}
         # What there was no room for: by tenant and key, the id of the first entry; and what is being read.
         self._left: dict[str, dict[Key, str]] = {}
         self._reading: dict[Key, str] = {}
@@ -67,9 +67,9 @@ class Holds:
     def take(self, entry: Entry) -> None:
         """Offers an entry to the subscriptions it is due to, to each as soon as it may be."""
         place = (entry.tenant, entry.entity["id"])
-        if entry.foreign:
-            self._ours.pop(place, None)
-        ours = self._ours.get(place, ())
+        if entry.foreign or place not in self._ours:
+            self._ours[place] = (entry.stamp, set())
+        ours = self._ours[place][1]
         for subscription in list(entry.due):
             if subscription in ours:
                 self._offer(entry, subscription)
@@ -159,9 +159,7 @@ class Holds:
         return keys
 
     async def _look_at(self, tenant: str, keys: list[Key]) -> None:
-        looked = [
-            (key, self._lines[key].entries[:_AHEAD], self._ours.setdefault(key[:2], set())) for key in keys
-        ]
+        looked = [(key, self._lines[key].entries[:_AHEAD], self._ours.get(key[:2])) for key in keys]
         blocked = await self._outbox.blocked(
             tenant, [part(entry, key[2]) for key, entries, _ in looked for entry in entries]
         )
@@ -169,15 +167,17 @@ class Holds:
             free = 0
             while free < len(entries) and f"{entries[free].id} {key[2]}" not in blocked:
                 free += 1
-            self._let_go(key, entries[:free], ours)
+            self._let_go(key, entries[:free])
+            if ours and not self._is_held(key) and entries[free - 1].stamp >= ours[0]:
+                ours[1].add(key[2])
         if len(self._ours) > _OURS:
             self._ours.clear()
 
-    def _let_go(self, key: Key, entries: list[Entry], ours: set[str]) -> None:
-        """Offers the first entries of a line.
+    def _is_held(self, key: Key) -> bool:
+        return key in self._lines or key in self._left.get(key[0], ())
 
-        A line that ends makes its subscription ours; if another process wrote since, `ours` is forgotten.
-        """
+    def _let_go(self, key: Key, entries: list[Entry]) -> None:
+        """Offers the first entries of a line."""
         line = self._lines[key]
         line.pause = _FIRST if entries else min(line.pause * 2, _LONGEST)
         del line.entries[: len(entries)]
@@ -186,8 +186,6 @@ class Holds:
             self._offer(entry, key[2])
         if not line.entries:
             del self._lines[key]
-            if key not in self._left.get(key[0], ()):
-                ours.add(key[2])
 
     def _look_again(self, keys: list[Key]) -> None:
         now = asyncio.get_running_loop().time()

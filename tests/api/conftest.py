@@ -1,4 +1,4 @@
-"""What the tests of the HTTP API share: a client that keeps to one tenant, and a receiver of notifications."""
+"""What the tests of the HTTP API share: clients that keep to one tenant, a receiver of notifications."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -168,7 +168,7 @@ class Receiver:
                 self.taken.append(received)
             self._came.notify_all()
         if not status:
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.3)
         return web.Response(status=status or 200)
 
     async def wait(self, count: int) -> list[Received]:

@@ -64,15 +64,14 @@ async def test_another_method(kept: Kept, path: str, wrong: str, allowed: str) -
         "entities/urn:x:1/attrs/heat/more",
         "entities/urn:x:1//",
         "/ngsi-ld//v1/entities",
-    ]
-    + [
         "/NGSI-LD/v1/entities",
         "Entities",
         "/ngsi-ld/v1/../v1/entities",
         "/ngsi-ld/v1/%65ntities",
         "entityOperations",
-    ]
-    + ["entities/urn:x:1/attrs/heat//", "/ngsi-ld/v1"],
+        "entities/urn:x:1/attrs/heat//",
+        "/ngsi-ld/v1",
+    ],
 )
 async def test_what_is_no_resource(kept: Kept, path: str) -> None:
     for method in ("GET", "DELETE"):
@@ -96,8 +95,9 @@ async def test_a_final_slash_changes_nothing(api: Api, stored: Json) -> None:
         ("DELETE", "entities//attrs/heat"),
         ("POST", "entities//attrs"),
         ("PATCH", "entities//attrs/"),
-    ]
-    + [("GET", "entities//"), ("DELETE", "entities//")],
+        ("GET", "entities//"),
+        ("DELETE", "entities//"),
+    ],
 )
 async def test_an_id_that_is_not_there_is_a_bad_request(kept: Kept, method: str, path: str) -> None:
     assert (await kept(method, path, None if method in ("GET", "DELETE") else {"value": 2})).is_problem(
@@ -230,8 +230,11 @@ async def test_a_body_of_unknown_length(kept: Kept, method: str) -> None:
         b'"\xff"',
         b"\xef\xbb\xbf{}",
         b'{"a": "\xed\xa0\x80"}',
-    ]
-    + [rb'{"a": "\ud800"}', b'{"a": "\x01"}', b"\x00", b'{"a": 01}'],
+        rb'{"a": "\ud800"}',
+        b'{"a": "\x01"}',
+        b"\x00",
+        b'{"a": 01}',
+    ],
 )
 async def test_a_body_that_is_no_json(kept: Kept, body: bytes) -> None:
     for method, path in WRITES:
@@ -273,14 +276,10 @@ async def test_as_deep_as_is_allowed(api: Api) -> None:
         ("POST", "entities"),
         ("DELETE", ENTITY),
         ("PATCH", "entities/urn:x:1/attrs"),
-    ]
-    + [
         ("POST", "entities/urn:x:1/attrs"),
         ("PATCH", ATTR),
         ("DELETE", ATTR),
         ("POST", "entityOperations/create"),
-    ]
-    + [
         ("POST", "entityOperations/upsert"),
         ("POST", "entityOperations/delete"),
         ("GET", "subscriptions"),

@@ -34,8 +34,6 @@ def test_without_terms_of_its_own_a_context_is_the_core(source: Json) -> None:
         [URL],
         [URL, CORE_CONTEXT_URL],
         {"@import": URL},
-    ]
-    + [
         {"ex": "https://ex.org/", "speed": "ex:speed"},
         {"speed": {"@id": "https://ex.org/speed", "@type": "@id"}},
     ],
@@ -115,13 +113,11 @@ def test_scoped_contexts_are_refused_in_remote_documents_as_well() -> None:
         {"@version": 2},
         {"@vocab": 5},
         {"speed": {"@id": 5}},
-    ]
-    + [
         {"a": "b:c", "b": "a:c"},
         {"speed": {"@id": "https://ex.org/speed", "@container": "@nothing"}},
         {"@import": 5},
-    ]
-    + ["http://contexts/absent"],
+        "http://contexts/absent",
+    ],
     ids=str,
 )
 def test_what_is_no_context_is_refused(source: Json) -> None:

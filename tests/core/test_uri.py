@@ -25,9 +25,33 @@ def test_absolute_uris_and_iris(text: str) -> None:
 @pytest.mark.clause("4.5.1")
 @pytest.mark.parametrize(
     "text",
-    ["", "a", ":b", "a:", "1a:b", "é:b", "urn:x y", " urn:x", "urn:x\n", "urn:x\x00", "urn:<x>", 'urn:"x"']
-    + ["urn:{x}", "urn:x|y", "urn:x\\y", "urn:x^y", "urn:x`y", "urn:\x7f", "urn:\xa0x", "urn:\u2028"]
-    + [None, 5, True, ["urn:x"], {"urn": "x"}],
+    [
+        "",
+        "a",
+        ":b",
+        "a:",
+        "1a:b",
+        "é:b",
+        "urn:x y",
+        " urn:x",
+        "urn:x\n",
+        "urn:x\x00",
+        "urn:<x>",
+        'urn:"x"',
+        "urn:{x}",
+        "urn:x|y",
+        "urn:x\\y",
+        "urn:x^y",
+        "urn:x`y",
+        "urn:\x7f",
+        "urn:\xa0x",
+        "urn:\u2028",
+        None,
+        5,
+        True,
+        ["urn:x"],
+        {"urn": "x"},
+    ],
 )
 def test_what_is_no_uri(text: object) -> None:
     assert not is_uri(text)
@@ -71,8 +95,14 @@ def test_names(text: str) -> None:
         "a\n",
         "a\x00",
         "@id",
-    ]
-    + ["..", ".", "../..", "%2e%2e", "urn:..", "²a", "½"],
+        "..",
+        ".",
+        "../..",
+        "%2e%2e",
+        "urn:..",
+        "²a",
+        "½",
+    ],
 )
 def test_what_is_no_name(text: str) -> None:
     assert not is_name(text)

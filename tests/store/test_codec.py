@@ -44,8 +44,9 @@ STRANGE: list[Json] = [
     "\x00", "$x", "2026-07-01T12:00:00.000000001Z", "😀\u2028", [], {}, [[]], [None], [[1, 1.0], {}],
     {"b": 1, "a": 2}, {"": 1}, {"a.b": 1, "a": {"b": 2}}, {".": 1}, {"$": 1}, {"$set": {"$ref": 1}},
     {"$ref": "x", "$id": 1, "$db": "y"}, {"$oid": "0" * 24}, {"$date": 1}, {"$numberLong": "1"}, {"%": 1},
-    {"%24": 1, "$": 2, "%2524": 3}, {"\x00": 1, "%00": 2}, {"a\x00b": {"$": 2**64 - 1}}, {"_id": 1, "esc": True},
-    {"type": "Property", "value": 1}, {"attrs": {"a": [{"esc": True, "attrs": {}}]}}, {"@id": "x", "@type": "y"},
+    {"%24": 1, "$": 2, "%2524": 3}, {"\x00": 1, "%00": 2}, {"a\x00b": {"$": 2**64 - 1}},
+    {"_id": 1, "esc": True}, {"@id": "x", "@type": "y"},
+    {"type": "Property", "value": 1}, {"attrs": {"a": [{"esc": True, "attrs": {}}]}},
 ]  # fmt: skip
 
 
@@ -112,7 +113,7 @@ IRIS = st.sampled_from(["", DEFAULT_VOCAB, NGSI_LD, "urn:", "https://ex.org/"]).
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(IRIS.filter(lambda iri: not iri.startswith("~")))
 def test_a_key_leads_back_to_its_iri(iri: str) -> None:
     key = codec.key(iri)

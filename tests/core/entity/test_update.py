@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from broker.core import Entity, Instance, Json
 from broker.core.entity import parse, update
+from broker.core.entity.update import Rule
 from broker.core.entity.values import Reading
-from broker.core.entity.update import Rule, UpdateResult
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound
-from tests.core.documents import CORE, KINDS, LATER, NOW, NULL, POINT, V, created, entities, fragment, few
+from tests.core.documents import CORE, KINDS, LATER, NOW, NULL, V, created, entities, few, fragment
 
 ID = "urn:x:1"
 TWO = [{"value": 1}, {"value": 2, "datasetId": "urn:d:1"}]
