@@ -117,24 +117,24 @@ async def read_json(http: web.BaseRequest, depth: int) -> Json:
         raise TooLarge("body: larger than this broker takes") from error
     except HttpProcessingError as error:
         raise InvalidRequest(f"body: {error.message}") from error
-    if text.count(b"[") + text.count(b"{") > depth and _depth(text) > depth:
-        raise BadRequestData(f"body: nested deeper than {depth} levels")
     try:
-        return orjson.loads(text)
+        doc = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"body: expected JSON: {error}") from error
+    if text.count(b"[") + text.count(b"{") > depth and _is_deeper(doc, depth):
+        raise BadRequestData(f"body: nested deeper than {depth} levels")
+    return doc
 
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_NOT_BRACKETS = re.compile(rb"[^\[\]{}]+")
-
-
-def _depth(text: bytes) -> int:
-    deepest = level = 0
-    for bracket in _NOT_BRACKETS.sub(b"", _STRINGS.sub(b"", text)):
-        level += 1 if bracket in b"[{" else -1
-        deepest = max(deepest, level)
-    return deepest
+def _is_deeper(doc: Json, depth: int) -> bool:
+    """Whether objects and arrays are nested deeper than this: goes down level by level."""
+    level = [doc]
+    for _ in range(depth + 1):
+        inside = (inner for one in level for inner in (one.values() if type(one) is dict else one))
+        level = [inner for inner in inside if type(inner) in (dict, list)]
+        if not level:
+            return False
+    return True
 
 
 def _refusal(doc: Json) -> BadRequestData | None:

@@ -19,6 +19,7 @@ _DUPLICATE_KEY = 11000
 _TOO_BIG = {2, 15, 10334, 17419, 17420, 22}  # BSON too large or nested too deeply, as the server puts it
 # Ended by others, timed out, or too late for its snapshot: nothing is wrong with what was to be written.
 _AGAIN = {43, 50, 64, 91, 189, 225, 237, 239, 244, 246, 251, 262, 290, 11601}
+_ENDED = {50, 237, 262, 290, 11601}
 _DOUBT = 20.0  # seconds after which nobody is kept waiting for a commit whose outcome is unknown
 _PAUSE = 0.1
 
@@ -129,7 +130,9 @@ async def _finish(session: AsyncClientSession, writes: list[Write]) -> None:
         try:
             return await session.commit_transaction()
         except PyMongoError as error:
-            if not error.has_error_label("UnknownTransactionCommitResult"):
+            # One that was ended by others may have been through, and waiting for the majority.
+            is_known = not error.has_error_label("UnknownTransactionCommitResult")
+            if is_known and _code(error) not in _ENDED:
                 raise
         if loop.time() - began > _DOUBT:
             for write in writes:

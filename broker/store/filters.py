@@ -9,6 +9,8 @@ query comes out as what one would write by hand, and indexes on {type, _id} and 
      "attrs.S": {"$exists": True}}
 """
 
+from dataclasses import replace
+
 from broker.core.lang import pattern
 from broker.core.lang.terms import ANY_LANGUAGE, And, Exists, Or, Q, Target, Term
 from broker.core.lang.types import TypeSelection
@@ -42,10 +44,26 @@ def condition(q: Q) -> Filter:
         case Or(parts):
             return any_of([condition(part) for part in parts])
         case Exists(target, absent):
-            found = _at(target.path, exists(target))
+            found = _at(target.path, {} if target.member in _TIMES else exists(target))
             return {"$nor": [found]} if absent else found
+        case Term(target) if target.path and target.member in _TIMES:
+            return any_of([_time(q, place) for place in _TIMES[target.member]])
         case Term(target):
             return _all_languages(q) if _is_of_all_languages(q) else _at(target.path, holds(q))
+
+
+# Where the times of an instance are: in the first of these members that there is (`core.entity.instances`).
+_TIMES = {"createdAt": ("createdAt", None), "modifiedAt": ("modifiedAt", "createdAt", None)}
+
+
+def _time(term: Term, place: str | None) -> Filter:
+    """The filter that a term holds for the time of an instance that is in this member; None: the entity's."""
+    members = _TIMES[term.target.member or ""]
+    missing: Filter = {one: {"$exists": False} for one in members[: members.index(place)] if one}
+    at = replace(term, target=Target((), member=place or "createdAt"))
+    if place is None:
+        return all_of([_at(term.target.path, missing), holds(at)])
+    return _at(term.target.path, all_of([missing, holds(at)]))
 
 
 def _types(selection: TypeSelection | None) -> Filter:

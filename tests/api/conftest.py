@@ -129,7 +129,7 @@ async def kept(http: aiohttp.ClientSession, broker_url: str) -> Kept:
     return api
 
 
-def room(entity_id: str = "urn:x:1", **members: Json) -> dict[str, Json]:
+def room(entity_id: str = "urn:x:1", /, **members: Json) -> dict[str, Json]:
     """An entity of type T; members are its attributes in concise form, or its scope."""
     return {"id": entity_id, "type": "T", **members}
 

@@ -183,8 +183,9 @@ WRONG = [
     ("PATCH", ATTRS + "/heat", {"objectType": "T"}), ("PATCH", ATTRS + "/heat", {"observedAt": "now"}),
     ("PATCH", ATTRS + "/a-b", {"value": 1}), ("PATCH", ATTRS + "/observedAt", {"value": 1}),
     ("PATCH", "entities/x/attrs/heat", {"value": 1}), ("POST", "entities/x/attrs", {"heat": 1}),
-    ("DELETE", "entities/x/attrs/heat", None), ("DELETE", ATTRS + "/a-b", None), ("DELETE", ATTRS + "/heat?datasetId=x", None),
-    ("DELETE", ATTRS + "/heat?deleteAll=True", None), ("DELETE", ATTRS + "/heat?deleteAll=", None),
+    ("DELETE", "entities/x/attrs/heat", None), ("DELETE", ATTRS + "/a-b", None),
+    ("DELETE", ATTRS + "/heat?datasetId=x", None), ("DELETE", ATTRS + "/heat?deleteAll=True", None),
+    ("DELETE", ATTRS + "/heat?deleteAll=", None),
 ]  # fmt: skip
 
 

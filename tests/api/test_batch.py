@@ -37,8 +37,9 @@ async def test_create(api: Api) -> None:
 async def test_every_item_has_an_outcome_of_its_own(api: Api) -> None:
     await api.make(room("urn:x:0", heat=0))
     items: list[Json] = [
-        room("urn:x:0", heat=9), room("urn:x:1", heat=1), room("urn:x:1", heat=9), room("x"), {"id": "urn:x:2"}, 5,
-        room("urn:x:3", **{"a-b": 1}),
+        room("urn:x:0", heat=9), room("urn:x:1", heat=1), room("urn:x:1", heat=9), room("x"),
+        {"id": "urn:x:2"},
+        5, room("urn:x:3", **{"a-b": 1}),
     ]  # fmt: skip
     answer = await api("POST", OPS + "create", items)
     assert answer.doc["success"] == ["urn:x:1"]

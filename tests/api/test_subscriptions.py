@@ -124,7 +124,8 @@ async def test_a_wrong_update_changes_nothing(api: Api) -> None:
     await api("POST", SUBSCRIPTIONS, subscription(id="urn:s:1"))
     before = await api.get("subscriptions/urn:s:1?options=sysAttrs")
     past, nowhere = {"expiresAt": "2020-01-01T00:00:00Z"}, {"notification": {"endpoint": None}}
-    for wrong in ({}, {"id": "urn:s:2"}, past, nowhere, {"entities": []}, {"unknown": 1}):
+    wrongs: list[Json] = [{}, {"id": "urn:s:2"}, past, nowhere, {"entities": []}, {"unknown": 1}]
+    for wrong in wrongs:
         assert (await api("PATCH", "subscriptions/urn:s:1", wrong)).is_problem(400, "BadRequestData")
     assert await api.get("subscriptions/urn:s:1?options=sysAttrs") == before
 

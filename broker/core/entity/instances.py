@@ -20,22 +20,37 @@ def replaced(
 
     Without `keep` only the new ones are left.
     """
-    standing = {one.get("datasetId"): one for one in old}
-    created = {dataset: one["createdAt"] for dataset, one in standing.items()}
-    if not keep:
-        standing = {}
+    before = {one.get("datasetId"): one for one in old}
+    standing = dict(before) if keep else {}
     for one in new:
         dataset = one.get("datasetId")
         if is_deletion(one):
             standing.pop(dataset, None)
         else:
-            standing[dataset] = stamped(one, created.get(dataset, now), now)
+            standing[dataset] = stamped(one, before.get(dataset), now)
     return list(standing.values())
 
 
-def stamped(instance: Instance, created: str, now: str) -> Instance:
-    """A new instance, with its times."""
-    new = without_nulls({**instance, "createdAt": created, "modifiedAt": now})
+def created_at(instance: Instance, born: str) -> str:
+    """When an instance was created, in an entity that was created at `born`."""
+    found: str = instance.get("createdAt", born)
+    return found
+
+
+def modified_at(instance: Instance, born: str) -> str:
+    """When an instance was last modified, in an entity that was created at `born`."""
+    found: str = instance.get("modifiedAt") or created_at(instance, born)
+    return found
+
+
+def stamped(instance: Instance, before: Instance | None, now: str) -> Instance:
+    """A new instance with its times; `before` is the one that it replaces."""
+    if before is None:
+        times = {"createdAt": now}
+    else:
+        times = {"createdAt": before["createdAt"]} if "createdAt" in before else {}
+        times["modifiedAt"] = now
+    new = without_nulls({**instance, **times})
     if "attrs" in instance:
         set_attrs(new, {iri: replaced((), many, now) for iri, many in instance["attrs"].items()})
     return new

@@ -36,8 +36,7 @@ def _instances(
         if is_deletion(read):
             standing.pop(dataset, None)
         elif there is None or there["type"] != read["type"]:
-            created = now if there is None else there["createdAt"]
-            standing[dataset] = stamped(_clean(read), created, now)
+            standing[dataset] = stamped(_clean(read), there, now)
         else:
             if observed_at is not None and "observedAt" in there and "observedAt" not in read:
                 read = {**read, "observedAt": observed_at}

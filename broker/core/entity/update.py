@@ -140,7 +140,7 @@ def replace_attr(entity_id: str, iri: str, instance: Instance) -> Rule:
     def rule(before: Entity | None, now: str) -> Outcome:
         entity = found(before, entity_id)
         old = _instance_of(entity, iri, instance.get("datasetId"))
-        return Outcome(_exchanged(entity, iri, old, stamped(instance, old["createdAt"], now), now))
+        return Outcome(_exchanged(entity, iri, old, stamped(instance, old, now), now))
 
     return rule
 
@@ -246,9 +246,7 @@ def _instance_of(entity: Entity, iri: str, dataset: str | None) -> Instance:
 
 
 def _stamped(entity: Entity, now: str) -> Entity:
-    attrs = {iri: replaced((), instances, now) for iri, instances in entity["attrs"].items()}
-    plain = {name: value for name, value in entity.items() if name != "attrs"}
-    return {**plain, "createdAt": now, "modifiedAt": now, "attrs": attrs}
+    return {**entity, "createdAt": now, "modifiedAt": now}
 
 
 def _replaced(before: Entity, entity: Entity, now: str) -> Entity:

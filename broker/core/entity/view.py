@@ -6,6 +6,7 @@ from typing import Any
 
 from broker.core import Entity, Instance, Json
 from broker.core.entity.geometry import is_geometry
+from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.context import Context
 
@@ -36,42 +37,48 @@ def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
             if name in entity:
                 shown[name] = entity[name] + "Z"
     show, wanted = _FORMATS[view.format], view.attrs
+    born = entity["createdAt"] if view.sys_attrs else None
     for iri, instances in entity["attrs"].items():
         if not wanted or iri in wanted:
-            shown[compact(iri)] = show(instances, context, view.sys_attrs)
+            shown[compact(iri)] = show(instances, context, born)
     return shown
 
 
-def attribute(instances: list[Instance], context: Context, format: str, sys_attrs: bool) -> Json:
-    """One attribute as JSON: an object, or an array when it has several instances."""
-    return _FORMATS[format](instances, context, sys_attrs)
+def attribute(instances: list[Instance], context: Context, format: str, born: str | None) -> Json:
+    """One attribute as JSON: an object, or an array when it has several instances.
+
+    `born` is when the entity was created, if system attributes are to be shown.
+    """
+    return _FORMATS[format](instances, context, born)
 
 
-def _normalized(instances: list[Instance], context: Context, sys_attrs: bool) -> Json:
+def _normalized(instances: list[Instance], context: Context, born: str | None) -> Json:
     if len(instances) == 1:
-        return _instance(instances[0], context, sys_attrs, _normalized)
-    return [_instance(one, context, sys_attrs, _normalized) for one in instances]
+        return _instance(instances[0], context, born, _normalized)
+    return [_instance(one, context, born, _normalized) for one in instances]
 
 
-def _concise(instances: list[Instance], context: Context, sys_attrs: bool) -> Json:
-    many = [_brief(_instance(one, context, sys_attrs, _concise)) for one in instances]
+def _concise(instances: list[Instance], context: Context, born: str | None) -> Json:
+    many = [_brief(_instance(one, context, born, _concise)) for one in instances]
     return _bare(many[0]) if len(many) == 1 else many
 
 
-def _simplified(instances: list[Instance], context: Context, sys_attrs: bool) -> Json:
+def _simplified(instances: list[Instance], context: Context, born: str | None) -> Json:
     if len(instances) == 1 and "datasetId" not in instances[0]:
         return value(instances[0], context)
     return {"dataset": {one.get("datasetId", "@none"): value(one, context) for one in instances}}
 
 
-_Show = Callable[[list[Instance], Context, bool], Any]
+_Show = Callable[[list[Instance], Context, str | None], Any]
 _FORMATS: dict[str, _Show] = {"normalized": _normalized, "concise": _concise, "simplified": _simplified}
 
 
-def _instance(instance: Instance, context: Context, sys_attrs: bool, show: _Show) -> dict[str, Json]:
+def _instance(instance: Instance, context: Context, born: str | None, show: _Show) -> dict[str, Json]:
     shown = instance.copy()
-    if sys_attrs:
-        for name in _SYSTEM:
+    if born is not None:
+        shown["createdAt"] = created_at(instance, born) + "Z"
+        shown["modifiedAt"] = modified_at(instance, born) + "Z"
+        for name in ("expiresAt", "deletedAt"):
             if name in shown:
                 shown[name] += "Z"
     else:
@@ -83,12 +90,11 @@ def _instance(instance: Instance, context: Context, sys_attrs: bool, show: _Show
         _compact_names(shown, context)
     if "attrs" in shown:
         for iri, instances in shown.pop("attrs").items():
-            shown[context.compact(iri)] = show(instances, context, sys_attrs)
+            shown[context.compact(iri)] = show(instances, context, born)
     return shown
 
 
 _HIDDEN = ("createdAt", "modifiedAt", "expiresAt")  # but with sysAttrs
-_SYSTEM = (*_HIDDEN, "deletedAt")
 _NAMED = frozenset({"vocab", "objectType", "valueType", "objectList", "entityTypeSealed"})
 
 

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from broker.core import Attributes, Entity, Instance, Json
+from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.kinds import KINDS
 from broker.core.lang import moments, pattern, types
 from broker.core.lang.terms import (
@@ -77,6 +78,7 @@ class _Found(NamedTuple):
     values: list[Json]
 
 
+_TIMES = {"createdAt": created_at, "modifiedAt": modified_at}
 _LINKS = frozenset({"object", "objectList"})
 _TEXTS = _LINKS | {"vocab", "languageMap", "unitCode", "datasetId", "objectType", "valueType"}
 
@@ -85,7 +87,12 @@ def _found(target: Target, entity: Entity) -> Iterator[_Found]:
     """Each target that the path leads to in the entity."""
     holders = _instances(entity["attrs"], target.path) if target.path else iter((entity,))
     for holder in holders:
-        yield from _member(holder, target.member) if target.member else _value(holder, target.trailing)
+        if target.member in _TIMES:
+            yield _Found(target.member, [_TIMES[target.member](holder, entity["createdAt"])])
+        elif target.member:
+            yield from _member(holder, target.member)
+        else:
+            yield from _value(holder, target.trailing)
 
 
 def _instances(attrs: Attributes, path: tuple[str, ...]) -> Iterator[Instance]:

@@ -45,12 +45,14 @@ def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str
 
 def _normalized(instances: list[Instance], context: Context, view: TemporalView) -> Json:
     """4.5.7, 4.5.8: an array of the instances, of a single one, too."""
-    many = [attribute([one], context, "normalized", view.sys_attrs) for one in instances]
-    if not view.sys_attrs:  # deletedAt is a system attribute of entities, but in here it is the news itself
-        for one in many:
-            if "deletedAt" in one:
-                one["deletedAt"] = instant.show(one["deletedAt"])
-    return many
+    return [_instance(one, context, view.sys_attrs) for one in instances]
+
+
+def _instance(one: Instance, context: Context, sys_attrs: bool) -> Json:
+    """An instance, with its own times. That of a deletion is shown in any case: here it is the news itself."""
+    names = ("createdAt", "modifiedAt", "expiresAt", "deletedAt") if sys_attrs else ("deletedAt",)
+    times = {name: instant.show(one[name]) for name in names if name in one}
+    return attribute([one], context, "normalized", None) | times
 
 
 def _temporal_values(instances: list[Instance], context: Context, view: TemporalView) -> Json:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from broker.core import Entity, Instance, Json
 from broker.core.entity import parse, update
+from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.update import Rule
 from broker.core.entity.values import Reading
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound
@@ -50,7 +51,11 @@ def test_create_stamps_every_level() -> None:
     entity = created(heat={"value": 1, "sub": {"value": 2}})
     assert (entity["createdAt"], entity["modifiedAt"]) == (NOW, NOW)
     (heat,) = instances(entity)
-    assert heat["createdAt"] == heat["modifiedAt"] == heat["attrs"][V + "sub"][0]["createdAt"] == NOW
+    assert (
+        {created_at(one, NOW) for one in (heat, heat["attrs"][V + "sub"][0])}
+        == {modified_at(heat, NOW)}
+        == {NOW}
+    )
 
 
 @pytest.mark.clause("5.6.1")
@@ -67,7 +72,7 @@ def test_replace_keeps_nothing_but_creation() -> None:
     assert after["type"] == [V + "U"]
     assert "scope" not in after
     assert values(after) == {None: 3}
-    assert instances(after)[0]["createdAt"] == NOW
+    assert created_at(instances(after)[0], NOW) == NOW
     assert V + "cold" not in after["attrs"]
 
 
@@ -82,7 +87,7 @@ def test_upsert_creates_replaces_or_updates(only_update: bool, left: set[str]) -
     assert there.answer is False
     assert there.after is not None
     assert there.after["attrs"].keys() == {V + name for name in left}
-    assert there.after["createdAt"] == instances(there.after)[0]["createdAt"] == NOW
+    assert there.after["createdAt"] == created_at(instances(there.after)[0], NOW) == NOW
 
 
 @pytest.mark.clause("5.6.3")
@@ -92,7 +97,7 @@ def test_append_overwrites_by_dataset_and_adds() -> None:
     after = done(rule, before)
     assert values(after) == {None: 1, "urn:d:1": 9}
     assert instances(after)[0] is instances(before)[0]
-    assert instances(after)[1]["createdAt"] == NOW
+    assert created_at(instances(after)[1], NOW) == NOW
     assert instances(after, "cold")[0]["createdAt"] == LATER
 
 
@@ -119,7 +124,7 @@ def test_append_with_no_overwrite_of_nothing_new_keeps_the_attributes_as_they_ar
 def test_update_attrs_swaps_whole_instances_and_appends_missing_ones() -> None:
     before = created(heat={"value": 1, "unitCode": "CEL", "sub": 2}, kept=1)
     after = done(update.update_attrs(ID, fragment(heat=5, cold=0)), before)
-    assert instances(after) == [{"type": "Property", "value": 5, "createdAt": NOW, "modifiedAt": LATER}]
+    assert instances(after) == [{"type": "Property", "value": 5, "modifiedAt": LATER}]
     assert values(after, "cold") == {None: 0}
     assert after["attrs"][V + "kept"] is before["attrs"][V + "kept"]
 
@@ -171,8 +176,8 @@ def test_a_partial_update_overwrites_the_members_given_and_keeps_the_others() ->
         V + "b": 1,
         V + "c": 3,
     }
-    assert (heat["createdAt"], heat["modifiedAt"], after["modifiedAt"]) == (NOW, LATER, LATER)
-    assert heat["attrs"][V + "a"][0]["createdAt"] == NOW
+    assert (created_at(heat, NOW), heat["modifiedAt"], after["modifiedAt"]) == (NOW, LATER, LATER)
+    assert created_at(heat["attrs"][V + "a"][0], NOW) == NOW
     assert heat["attrs"][V + "b"] is instances(before)[0]["attrs"][V + "b"]
     assert after["attrs"][V + "cold"] is before["attrs"][V + "cold"]
 
@@ -354,5 +359,5 @@ def _check_shares(before: Entity, after: Entity) -> None:
         assert len({one.get("datasetId") for one in many}) == len(many)
         for one in many:
             was = old.get(one.get("datasetId"))
-            assert one is was or one["modifiedAt"] == LATER
-            assert one["createdAt"] == (was["createdAt"] if was else LATER)
+            assert one is was or modified_at(one, NOW) == LATER
+            assert created_at(one, NOW) == (created_at(was, NOW) if was else LATER)

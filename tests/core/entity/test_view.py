@@ -24,7 +24,7 @@ def stored(doc: dict[str, Json]) -> Entity:
 
 def shown(raw: Json, shape: str) -> Json:
     """How an attribute comes back."""
-    return attribute(created(heat=raw)["attrs"][V + "heat"], CORE, shape, False)
+    return attribute(created(heat=raw)["attrs"][V + "heat"], CORE, shape, None)
 
 
 @few

@@ -159,7 +159,8 @@ _OPTIONAL: dict[str, Callable[[Random], Json]] = {
 
 def instance(r: Random, depth: int = 1) -> Instance:
     type_, member, value = r.choice(_VALUES)
-    found = {"type": type_, member: value(r), "createdAt": instant(r), "modifiedAt": instant(r)}
+    found = {"type": type_, member: value(r)}
+    found |= {name: instant(r) for name in ("createdAt", "modifiedAt") if r.random() < 0.5}
     found |= {name: make(r) for name, make in _OPTIONAL.items() if r.random() < 0.5}
     if depth and r.random() < 0.4:
         found["attrs"] = attributes(r, depth - 1)
@@ -191,7 +192,10 @@ def target(r: Random) -> Target:
             return Target(path, ("*",))
         case 4 | 5:
             return Target(
-                path, member=r.choice(("observedAt", "createdAt", "unitCode", "datasetId", "objectType"))
+                path,
+                member=r.choice(
+                    ("observedAt", "createdAt", "modifiedAt", "unitCode", "datasetId", "objectType")
+                ),
             )
         case 6:
             return Target((), member=r.choice(("createdAt", "modifiedAt")))

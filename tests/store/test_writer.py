@@ -1,0 +1,457 @@
+"""Group commit on a real MongoDB: two Writers on one database are two processes to it."""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from broker.core import Entity, instant
+from broker.core.change import Change, written
+from broker.core.entity import update
+from broker.core.entity.update import Outcome, Rule
+from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound, Unavailable
+from broker.core.jsonld.core_context import DEFAULT_VOCAB
+from broker.main import ticking
+from broker.ports import Due, Entry
+from broker.store import writer as writer_module
+from broker.store.client import open_database
+from broker.store.commit import Committer
+from broker.store.tenants import Tenant, Tenants
+from broker.store.writer import Writer
+
+N = DEFAULT_VOCAB + "n"
+
+
+class Sink:
+    """Who is told of changes: finds everything due to whom the test says."""
+
+    def __init__(self) -> None:
+        self.subscriptions: list[Due] = []
+        self.told: list[Entry] = []
+        self.epochs: list[int] = []
+        self.times: dict[str, int] = {}
+        self.error: Exception | None = None
+
+    async def at_epoch(self, tenant: str, epoch: int) -> None:
+        """Notes the epoch."""
+        if self.error is not None:
+            raise self.error
+        self.epochs.append(epoch)
+
+    def due(self, tenant: str, change: Change) -> list[Due]:
+        """All there are."""
+        return list(self.subscriptions) if any(written(change)) else []
+
+    def throttled(self, tenant: str, subscription: str, last: int) -> None:
+        """Notes the time."""
+        self.times[subscription] = last
+
+    def committed(self, entries: Sequence[Entry]) -> None:
+        """Notes the entries."""
+        self.told += entries
+
+
+class Process:
+    """What one worker has of the store."""
+
+    def __init__(self, stack: AsyncExitStack, name: str, group: int, limit: int) -> None:
+        self.stack, self.name, self.sink = stack, name, Sink()
+        self.group, self.limit = group, limit
+
+    async def open(self, uri: str, prefix: str) -> "Process":
+        """Ready to write."""
+        database = await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)
+        self.client = database.client
+        self.tenants = Tenants(self.client, prefix)
+        self.tenant = await self.tenants.obtain("")
+        self.writer = Writer(
+            self.tenants, Committer(self.sink, ticking(), self.name), group=self.group, limit=self.limit
+        )
+        self.sessions = self.writer.open(self.client, 2)
+        self.stack.push_async_callback(self.writer.close)
+        return self
+
+    async def change(self, name: str, rule: Rule) -> Any:
+        """One write."""
+        return await self.writer.change("", f"urn:x:{name}", rule)
+
+    async def together(self, *changes: tuple[str, Rule]) -> list[Any]:
+        """Several writes of one request: they go into one group."""
+        return await self.writer.change_many("", [(f"urn:x:{name}", rule) for name, rule in changes])
+
+    async def stored(self, name: str) -> dict[str, Any] | None:
+        """The document of an entity."""
+        return await self.tenant.entities.find_one({"_id": f"urn:x:{name}"})
+
+
+Start = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def start(mongo_uri: str) -> AsyncIterator[Start]:
+    """Starts processes on one database that is the test's own."""
+    prefix = f"w{secrets.token_hex(4)}"
+    async with AsyncExitStack() as stack:
+
+        async def one(*, group: int = 256, limit: int = 20_000) -> Process:
+            name = secrets.token_hex(8)
+            return await Process(stack, name, group, limit).open(mongo_uri, prefix)
+
+        yield one
+
+
+def entity(name: str, n: Any = 0) -> Entity:
+    attrs = {N: [{"type": "Property", "value": n}]}
+    return {"id": f"urn:x:{name}", "type": [DEFAULT_VOCAB + "T"], "attrs": attrs}
+
+
+def create(name: str, n: Any = 0) -> tuple[str, Rule]:
+    return name, update.create(entity(name, n))
+
+
+def count(name: str) -> tuple[str, Rule]:
+    """Adds one, and answers with the sum: what a lost update would spoil."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        if before is None:
+            raise ResourceNotFound(name)
+        n = before["attrs"][N][0]["value"] + 1
+        return Outcome(_with(before, n, now), n)
+
+    return name, rule
+
+
+def _with(before: Entity, n: int, now: str) -> Entity:
+    one = {**before["attrs"][N][0], "value": n, "modifiedAt": now}
+    return {**before, "modifiedAt": now, "attrs": {**before["attrs"], N: [one]}}
+
+
+def fault(name: str) -> tuple[str, Rule]:
+    def rule(before: Entity | None, now: str) -> Outcome:
+        raise RuntimeError("a bug")
+
+    return name, rule
+
+
+async def history_of(tenant: Tenant, name: str) -> list[Any]:
+    """The values of n in the history of an entity, in order."""
+    found = await tenant.history.find({"_id.e": f"urn:x:{name}", "_id.a": "~n"}, sort=[("_id", 1)]).to_list()
+    return [one["i"].get("value") for one in found]
+
+
+async def test_a_rule_that_fails_fails_alone(start: Start) -> None:
+    one = await start()
+    await one.together(create("a"))
+    answers = await one.together(
+        create("b"), create("a"), count("missing"), fault("c"), count("a"), create("d")
+    )
+    assert [type(answer) for answer in answers] == [
+        type(None), AlreadyExists, ResourceNotFound, RuntimeError, int, type(None),
+    ]  # fmt: skip
+    assert await one.stored("b")
+    assert await one.stored("d")
+    assert await one.stored("c") is None
+    with pytest.raises(AlreadyExists):
+        await one.change(*create("a"))
+
+
+async def test_writes_on_one_entity_in_one_group_see_each_other(start: Start) -> None:
+    one = await start()
+    answers = await one.together(create("a"), *[count("a") for _ in range(5)])
+    assert answers == [None, 1, 2, 3, 4, 5]
+    assert await history_of(one.tenant, "a") == [0, 1, 2, 3, 4, 5]
+
+
+async def test_created_and_deleted_in_one_group(start: Start) -> None:
+    one = await start()
+    answers = await one.together(create("a"), ("a", update.delete("a")), count("a"), create("a", 7))
+    assert [type(answer) for answer in answers] == [type(None), type(None), ResourceNotFound, type(None)]
+    stored = await one.stored("a")
+    assert stored is not None
+    assert stored["attrs"]["~n"][0]["value"] == 7
+    assert await history_of(one.tenant, "a") == [0, "urn:ngsi-ld:null", 7]
+    await one.together(("a", update.delete("a")), create("b"), ("b", update.delete("b")))
+    assert await one.stored("a") is await one.stored("b") is None
+
+
+async def test_no_update_is_lost_between_two_processes(start: Start) -> None:
+    """Counters that two processes add to at once come to the sum, in entity and history alike."""
+    processes = [await start(), await start()]
+    names = ["a", "b", "c"]
+    await processes[0].together(*map(create, names))
+    tasks = [processes[n % 2].change(*count(names[n % 3])) for n in range(300)]
+    answers = await asyncio.gather(*tasks)
+    for offset, name in enumerate(names):
+        assert sorted(answers[offset::3]) == list(range(1, 101))
+        stored = await processes[0].stored(name)
+        assert stored is not None
+        assert stored["attrs"]["~n"][0]["value"] == 100
+        assert await history_of(processes[0].tenant, name) == list(range(101))
+
+
+async def test_a_creation_that_two_processes_race_for_succeeds_once(start: Start) -> None:
+    processes = [await start(), await start(), await start()]
+    for n in range(10):
+        answers = await asyncio.gather(
+            *(one.change(*create(f"r{n}")) for one in processes), return_exceptions=True
+        )
+        kinds = sorted(type(answer).__name__ for answer in answers)
+        assert kinds == ["AlreadyExists", "AlreadyExists", "NoneType"]
+
+
+async def test_a_locked_entity_delays_only_itself(start: Start) -> None:
+    """A transaction of somebody else holds one entity: all others go through as if it were not there."""
+    one = await start()
+    names = [f"e{n}" for n in range(200)]
+    await one.together(*map(create, names), create("locked"))
+    async with one.client.start_session() as session:
+        await session.start_transaction()
+        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+        stuck = asyncio.create_task(one.change(*count("locked")))
+        slowest = 0.0
+        end = time.monotonic() + 1.5
+        rounds = 0
+        while time.monotonic() < end:
+            began = time.monotonic()
+            await asyncio.gather(*(one.change(*count(name)) for name in names))
+            slowest = max(slowest, time.monotonic() - began)
+            rounds += 1
+        assert not stuck.done()
+        assert slowest < 1.0
+        assert rounds > 5
+        await session.abort_transaction()
+    async with asyncio.timeout(1):
+        assert await stuck == 1
+
+
+async def test_what_conflicts_for_too_long_is_answered(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "_PATIENCE", 0.3)
+    one = await start()
+    await one.together(create("locked"))
+    async with one.client.start_session() as session:
+        await session.start_transaction()
+        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+        with pytest.raises(Unavailable):
+            await one.change(*count("locked"))
+        await session.abort_transaction()
+    assert await one.change(*count("locked")) == 1
+
+
+async def test_too_many_that_wait_are_refused(start: Start) -> None:
+    one = await start(limit=10)
+    answers = await asyncio.gather(*(one.change(*create(str(n))) for n in range(30)), return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Unavailable)]
+    assert len(refused) == 20
+    assert one.writer.waiting == 0
+    assert await one.change(*create("later")) is None
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+BAD = {
+    "too large": lambda: "x" * (16 * 1024**2 + 100),
+    "too deep": lambda: deep(450),
+    "no text": lambda: "\ud800",
+}
+
+
+@pytest.mark.parametrize("bad", list(BAD))
+async def test_what_the_database_cannot_hold_is_the_requesters_fault_alone(start: Start, bad: str) -> None:
+    one = await start()
+    good = [create(f"g{n}") for n in range(6)]
+    answers = await one.together(*good[:3], create("bad", BAD[bad]()), *good[3:], create("g0"))
+    assert isinstance(answers[3], BadRequestData), answers[3]
+    assert [answers[n] for n in (0, 1, 2, 4, 5, 6)] == [None] * 6
+    assert isinstance(answers[7], AlreadyExists)
+    assert await one.stored("bad") is None
+    assert await history_of(one.tenant, "bad") == []
+
+
+@pytest.mark.parametrize("slack", [100, 200, 300, 400, 500])
+async def test_close_to_what_fits_it_is_all_or_nothing(start: Start, slack: int) -> None:
+    """The entity may fit while its entry in the outbox, a little larger, does not."""
+    one = await start()
+    one.sink.subscriptions = [Due("urn:s:1")]
+    answers = await one.together(create("good"), create("large", "x" * (16 * 1024**2 - slack)))
+    assert answers[0] is None
+    is_there = await one.stored("large") is not None
+    assert is_there == (answers[1] is None)
+    assert is_there or isinstance(answers[1], BadRequestData)
+    assert len(await history_of(one.tenant, "large")) == is_there
+    assert await one.tenant.outbox.count_documents({"e": "urn:x:large"}) == is_there
+
+
+async def test_a_bad_write_among_others_of_its_entity_fails_alone(start: Start) -> None:
+    one = await start()
+    await one.together(create("a"))
+
+    def spoil(before: Entity | None, now: str) -> Outcome:
+        assert before is not None
+        return Outcome(
+            {**before, "attrs": {**before["attrs"], "x": [{"type": "Property", "value": "\ud800"}]}}
+        )
+
+    answers = await one.together(count("a"), count("a"), ("a", spoil), count("a"), count("a"))
+    assert [type(answer) for answer in answers] == [int, int, BadRequestData, int, int]
+    assert await history_of(one.tenant, "a") == [0, 1, 2, 3, 4]
+
+
+async def test_many_large_entities_in_one_group(start: Start) -> None:
+    """Together more than one command to MongoDB may hold; each by itself is fine."""
+    one = await start()
+    answers = await one.together(*(create(f"l{n}", "x" * 6_000_000) for n in range(9)))
+    assert answers == [None] * 9
+    assert await one.tenant.entities.count_documents({"_id": {"$regex": "^urn:x:l"}}) == 9
+
+
+async def test_entity_history_and_outbox_come_together_or_not_at_all(start: Start) -> None:
+    one = await start()
+    one.sink.subscriptions = [Due("urn:s:1")]
+    await one.together(create("a"), count("a"), create("bad", "\ud800"))
+    assert await history_of(one.tenant, "a") == [0, 1]
+    entries = await one.tenant.outbox.find(sort=[("_id", 1)]).to_list()
+    assert [entry["entity"]["attrs"]["~n"][0]["value"] for entry in entries] == [0, 1]
+    assert [entry["_id"] for entry in entries] == [entry.id for entry in one.sink.told]
+
+
+async def test_the_sink_hears_of_what_was_committed_once_and_in_order(start: Start) -> None:
+    processes = [await start(), await start()]
+    for one in processes:
+        one.sink.subscriptions = [Due("urn:s:1")]
+    await processes[0].together(create("a"))
+    await asyncio.gather(*(processes[n % 2].change(*count("a")) for n in range(60)))
+    told = [[entry for entry in one.sink.told] for one in processes]
+    for entries in told:
+        assert [entry.stamp for entry in entries] == sorted(entry.stamp for entry in entries)
+    values = [e.entity["attrs"][N][0]["value"] for entries in told for e in entries]
+    assert sorted(values) == list(range(61))
+    both = sorted((e for entries in told for e in entries), key=lambda entry: entry.stamp)
+    assert [e.entity["attrs"][N][0]["value"] for e in both] == list(range(61)), "stamps are in order"
+    for before, after in pairwise(both):
+        changed_hands = before.id[16:] != after.id[16:]
+        assert after.foreign or not changed_hands, "a change of hands was overlooked"
+
+
+async def test_a_write_that_is_due_to_nobody_does_not_hide_who_has_something_to_tell(start: Start) -> None:
+    """`by` names who may still be telling of the entity: the check for it must not be skipped."""
+    one, other = await start(), await start()
+    other.sink.subscriptions = [Due("urn:s:1")]
+    await other.together(create("a"))
+    await one.change(*count("a"))
+    one.sink.subscriptions = [Due("urn:s:1", throttling=10**15)]
+    await one.tenant.throttles.insert_one({"_id": "urn:s:1", "at": time.time_ns() // 1000})
+    await one.change(*count("a"))
+    assert one.sink.told == []
+    one.sink.subscriptions = [Due("urn:s:1")]
+    await one.change(*count("a"))
+    await one.change(*count("a"))
+    assert [entry.foreign for entry in one.sink.told] == [True, False]
+
+
+async def test_a_throttled_subscription_fires_once_per_window_in_all_processes(start: Start) -> None:
+    processes = [await start(), await start()]
+    for one in processes:
+        one.sink.subscriptions = [Due("urn:s:t", throttling=400_000), Due("urn:s:always")]
+    await processes[0].together(create("a"), create("b"))
+    began = time.monotonic()
+    n = 0
+    while time.monotonic() - began < 1.0:
+        await asyncio.gather(*(p.change(*count(name)) for p in processes for name in ("a", "b")))
+        n += 4
+    lasted = time.monotonic() - began
+    fired = sorted(e.stamp for one in processes for e in one.sink.told if "urn:s:t" in e.due)
+    assert 2 <= len(fired) <= 1 + lasted / 0.4
+    assert all(after - before >= 400_000 for before, after in pairwise(fired))
+    always = [e for one in processes for e in one.sink.told if "urn:s:always" in e.due]
+    assert len(always) == n + 2
+    assert processes[0].sink.times or processes[1].sink.times
+
+
+async def test_the_sink_is_brought_to_the_epoch_of_each_commit(start: Start) -> None:
+    one = await start()
+    await one.tenant.entities.update_one({"_id": "epoch"}, {"$set": {"n": 41}})
+    await one.change(*create("a"))
+    assert one.sink.epochs == [41]
+
+
+async def test_a_sink_that_fails_answers_everybody(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "_PATIENCE", 0.1)
+    one = await start()
+    one.sink.error = RuntimeError("a bug")
+    answers = await one.together(create("a"), create("b"))
+    assert [type(answer) for answer in answers] == [RuntimeError] * 2
+    one.sink.error = Unavailable("away")
+    answers = await one.together(create("a"), create("b"))
+    assert [type(answer) for answer in answers] == [Unavailable] * 2
+    one.sink.error = None
+    assert await one.together(create("a"), create("b")) == [None, None]
+
+
+async def test_sessions_that_others_end_lose_nothing(start: Start) -> None:
+    """Who takes a living process for dead ends its sessions: its writes go through all the same."""
+    one = await start()
+    await one.together(*(create(str(n)) for n in range(20)))
+    ids = [{"id": session.session_id["id"]} for session in one.sessions]
+    done = False
+
+    async def kill() -> None:
+        while not done:
+            await one.client.admin.command({"killSessions": ids})
+            await asyncio.sleep(random.uniform(0.005, 0.04))
+
+    killer = asyncio.create_task(kill())
+    for expected in range(1, 41):
+        answers = await asyncio.gather(*(one.change(*count(str(n))) for n in range(20)))
+        assert answers == [expected] * 20, "a commit was done twice"
+    done = True
+    await killer
+    assert await history_of(one.tenant, "0") == list(range(41))
+
+
+async def test_close_answers_all_that_waits(start: Start) -> None:
+    one = await start(group=4)
+    pending = [asyncio.create_task(one.change(*create(str(n)))) for n in range(40)]
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await one.writer.close()
+        assert await asyncio.gather(*pending) == [None] * 40
+
+
+async def test_close_waits_for_what_was_kept_back(start: Start) -> None:
+    one = await start()
+    await one.together(create("locked"))
+    async with one.client.start_session() as session:
+        await session.start_transaction()
+        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+        stuck = asyncio.create_task(one.change(*count("locked")))
+        await asyncio.sleep(0.1)
+        closing = asyncio.create_task(one.writer.close())
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        await session.abort_transaction()
+    async with asyncio.timeout(5):
+        await closing
+    assert await stuck == 1
+
+
+async def test_stamps_never_go_back_whatever_the_clock_says(start: Start) -> None:
+    one = await start()
+    await one.together(create("a"))
+    ahead = time.time_ns() // 1000 + 3_600_000_000
+    await one.tenant.entities.update_one({"_id": "urn:x:a"}, {"$set": {"rev": ahead}})
+    await one.change(*count("a"))
+    stored = await one.stored("a")
+    assert stored is not None
+    assert stored["rev"] > ahead
+    assert stored["modifiedAt"] > instant.of_micros(ahead)
