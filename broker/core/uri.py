@@ -1,6 +1,7 @@
 """URIs and names (clauses 4.5.1, 4.6.2)."""
 
 import re
+from functools import lru_cache
 
 # Characters that cannot be seen, or that change the direction of what follows; and those that are none.
 _HIDDEN = (
@@ -18,6 +19,7 @@ def is_uri(text: object) -> bool:
     return isinstance(text, str) and _URI.fullmatch(text) is not None
 
 
+@lru_cache(10_000)
 def is_name(text: str) -> bool:
     """Whether this may name a type or an attribute: a term, prefix:term, or a full IRI."""
     if _NAME.fullmatch(text) is not None:

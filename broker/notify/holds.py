@@ -12,7 +12,8 @@ from broker.core.errors import Unavailable
 from broker.ports import Entry, Outbox
 
 log = logging.getLogger(__name__)
-_FIRST, _LONGEST = 0.004, 0.5  # seconds between looks for whether another process is through
+# Seconds between looks for whether another process is through: a quarter of the time waited so far.
+_SHORTEST, _LONGEST = 0.003, 0.5
 _LIMIT = 10_000  # entries held in memory; more wait in the outbox
 _AHEAD = 100  # entries of one line that one look asks for
 _AT_ONCE = 500  # lines that one look asks for
@@ -31,10 +32,14 @@ def part(entry: Entry, subscription: str) -> Entry:
 
 @dataclass(slots=True)
 class _Line:
-    """Entries of one entity for one subscription, in the order of their stamps."""
+    """Entries of one entity for one subscription, in the order of their stamps; `since` the last went."""
 
+    since: float
     entries: list[Entry] = field(default_factory=list)
-    pause: float = _FIRST
+
+    def next_look(self, now: float) -> float:
+        """When to ask again."""
+        return now + min(max((now - self.since) / 4, _SHORTEST), _LONGEST)
 
 
 class Holds:
@@ -104,7 +109,7 @@ class Holds:
     def _add(self, key: Key, entry: Entry) -> None:
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = _Line()
+            line = self._lines[key] = _Line(asyncio.get_running_loop().time())
             heapq.heappush(self._looks, (0.0, next(self._numbers), key))
         place = bisect_left(line.entries, entry.stamp, key=lambda one: one.stamp)
         if place == len(line.entries) or line.entries[place].stamp != entry.stamp:
@@ -179,7 +184,8 @@ class Holds:
     def _let_go(self, key: Key, entries: list[Entry]) -> None:
         """Offers the first entries of a line."""
         line = self._lines[key]
-        line.pause = _FIRST if entries else min(line.pause * 2, _LONGEST)
+        if entries:
+            line.since = asyncio.get_running_loop().time()
         del line.entries[: len(entries)]
         self._size -= len(entries)
         for entry in entries:
@@ -191,7 +197,7 @@ class Holds:
         now = asyncio.get_running_loop().time()
         for key in keys:
             if (line := self._lines.get(key)) is not None:
-                heapq.heappush(self._looks, (now + line.pause, next(self._numbers), key))
+                heapq.heappush(self._looks, (line.next_look(now), next(self._numbers), key))
 
     async def _read_back(self) -> None:
         """Takes on what there was no room for, once there is. Meanwhile more may be left."""

@@ -1,6 +1,6 @@
-"""Write commands to MongoDB as they are: the driver's helpers cost more for each document than its encoding.
+"""Commands to MongoDB as they are: the driver's helpers cost more for each document than its encoding.
 
-For use in transactions: what goes wrong raises, and the caller abandons the transaction.
+Writes are for use in transactions: what goes wrong raises, and the caller abandons the transaction.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,33 @@ from pymongo.errors import DocumentTooLarge, WriteError
 from broker.store.tenants import Collection
 
 Document = dict[str, Any]
+
+_ALL = 1_000_000  # documents in the first answer: as many as there are, within the 16 MB of an answer
+
+
+async def find(
+    collection: Collection, wanted: Document, session: AsyncClientSession | None = None, **options: Any
+) -> list[Document]:
+    """All documents that a filter selects; `options` are those of MongoDB's find (sort, skip, limit …)."""
+    command: Document = {"find": collection.name, "filter": wanted, "batchSize": _ALL, **options}
+    if session is None or not session.in_transaction:
+        command["readConcern"] = {"level": "majority"}
+    cursor = (await collection.database.command(command, session=session))["cursor"]
+    if cursor["id"]:  # more than fits in one answer, which is rare: the driver knows how to go on
+        return await _with_cursor(collection, wanted, session, options)
+    found: list[Document] = cursor["firstBatch"]
+    return found
+
+
+async def _with_cursor(
+    collection: Collection, wanted: Document, session: AsyncClientSession | None, options: Document
+) -> list[Document]:
+    sort = list(options.get("sort", {}).items()) or None
+    skip, limit = options.get("skip", 0), options.get("limit", 0)
+    cursor = collection.find(
+        wanted, sort=sort, skip=skip, limit=limit, max_time_ms=options.get("maxTimeMS"), session=session
+    )
+    return await cursor.to_list()
 
 
 async def insert(collection: Collection, documents: Sequence[Document], session: AsyncClientSession) -> None:

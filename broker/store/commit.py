@@ -68,10 +68,7 @@ class Committer:
 
     async def _write(self, session: AsyncClientSession, tenant: Tenant, writes: list[Write]) -> Plan:
         ids = {write.entity_id for write in writes}
-        cursor = tenant.entities.find(
-            {"_id": {"$in": [EPOCH, *ids]}}, session=session, batch_size=len(ids) + 2
-        )
-        epoch, found = read(await cursor.to_list())
+        epoch, found = read(await commands.find(tenant.entities, {"_id": {"$in": [EPOCH, *ids]}}, session))
         await self._sink.at_epoch(tenant.name, epoch)
         plan = work_out(writes, found, self._sink, self._clock, self._process)
         if any(due.throttling for _, due in plan.dues):

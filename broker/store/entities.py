@@ -5,7 +5,9 @@ from typing import Any
 
 from broker.core import Entity
 from broker.core.entity.update import Rule
+from broker.core.lang.terms import has_absence
 from broker.core.query import Query
+from broker.store import commands
 from broker.store.codec import decode_entity
 from broker.store.errors import reported
 from broker.store.filters import to_filter
@@ -13,8 +15,6 @@ from broker.store.reads import Reads
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
 from broker.store.writer import Writer
-
-Document = dict[str, Any]
 
 
 class MongoEntities:
@@ -52,14 +52,26 @@ class MongoEntities:
 
     async def find(self, tenant: str, query: Query, *, one_more: bool = False) -> list[Entity]:
         """See `ports.EntityStore.find`."""
-        most = query.limit + one_more
-        page: list[Document] = [{"$sort": {"_id": 1}}, {"$skip": query.offset}, {"$limit": most}]
-        return [*map(decode_entity, await self._fresh(tenant, query, page))]
+        handle = await self._tenants.get(tenant)
+        page: dict[str, Any] = {"sort": {"_id": 1}, "skip": query.offset, "limit": query.limit + one_more}
+        if query.offset or (query.q is not None and has_absence(query.q)):
+            await self._sweep_if_due(handle)
+        while True:
+            with reported():
+                found = await commands.find(
+                    handle.entities, to_filter(query), maxTimeMS=self._timeout_ms, **page
+                )
+            now = self._now()
+            if not any("due" in one and one["due"] <= now for one in found):
+                return [*map(decode_entity, found)]
+            await self._sweeper.sweep(tenant)
 
     async def count(self, tenant: str, query: Query) -> int:
         """See `ports.EntityStore.count`."""
-        found = await self._fresh(tenant, query, [{"$count": "n"}])
-        return found[0]["n"] if found else 0
+        handle = await self._tenants.get(tenant)
+        await self._sweep_if_due(handle)
+        with reported():
+            return await handle.entities.count_documents(to_filter(query), maxTimeMS=self._timeout_ms)
 
     async def change(self, tenant: str, entity_id: str, rule: Rule) -> Any:
         """See `ports.EntityStore.change`."""
@@ -69,31 +81,13 @@ class MongoEntities:
         """See `ports.EntityStore.change_many`."""
         return await self._writer.change_many(tenant, changes)
 
-    async def _fresh(self, tenant: str, query: Query, stages: list[Document]) -> list[Document]:
-        """What the stages make of the entities selected.
+    async def _sweep_if_due(self, tenant: Tenant) -> None:
+        """Removes what has expired, before a query that could not tell from what it finds.
 
-        Filters know nothing of expiry. So the same round trip asks whether anything has expired that is
-        still there (an index answers, mostly with no); if so it is swept and the query is done again.
+        Filters know nothing of expiry. What they select though it has expired says so itself, and is swept
+        then; but what is skipped, counted or looked for by its absence is not seen.
         """
-        handle = await self._tenants.get(tenant)
-        pipeline = [{"$match": to_filter(query)}, *stages]
-        while True:
-            found = await self._run(handle, [*pipeline, _expired(self._now())])
-            if not found or "expired" not in found[-1]:
-                return found
-            await self._sweeper.sweep(tenant)
-
-    async def _run(self, tenant: Tenant, pipeline: list[Document]) -> list[Document]:
         with reported():
-            cursor = await tenant.entities.aggregate(pipeline, maxTimeMS=self._timeout_ms)
-            return await cursor.to_list()
-
-
-def _expired(now: str) -> Document:
-    """A stage that adds one document, {expired: true}, if something has expired that is still there."""
-    some = [
-        {"$match": {"due": {"$lte": now}}},
-        {"$limit": 1},
-        {"$project": {"_id": 0, "expired": {"$literal": True}}},
-    ]
-    return {"$unionWith": {"coll": "entities", "pipeline": some}}
+            due = await commands.find(tenant.entities, {"due": {"$lte": self._now()}}, limit=1)
+        if due:
+            await self._sweeper.sweep(tenant.name)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from broker.core import Entity
+from broker.store import commands
 from broker.store.codec import decode_alive
 from broker.store.tenants import Tenant
 
@@ -63,9 +64,7 @@ class Reads:
 
     async def _fetch(self, ids: list[str]) -> dict[str, Entity]:
         # The `type` keeps out the bookkeeping that lies beside the entities.
-        cursor = self._entities.find(
-            {"_id": {"$in": ids}, "type": {"$exists": True}}, batch_size=len(ids) + 1
-        )
+        found = await commands.find(self._entities, {"_id": {"$in": ids}, "type": {"$exists": True}})
         now = self._now()
-        entities = [decode_alive(document, now) for document in await cursor.to_list()]
+        entities = [decode_alive(document, now) for document in found]
         return {entity["id"]: entity for entity in entities if entity is not None}

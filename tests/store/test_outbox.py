@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+from pymongo import WriteConcern
+from pymongo.read_concern import ReadConcern
 
 from broker.core import Entity
 from broker.ports import Entry, Settled, Tally
@@ -20,21 +22,25 @@ class Store:
 
     def __init__(self, tenants: Tenants, tenant: Tenant) -> None:
         self.tenant = tenant
+        # The outbox writes in a hurry; what it wrote is seen at once by who does not ask for the majority.
+        self.entries = tenant.outbox.with_options(read_concern=ReadConcern("local"))
         self.outbox = MongoOutbox(tenants, ME)
 
     async def add(self, stamp: int, of: str = "1", due: str = "a", by: str = ME) -> Entry:
         """An entry, committed."""
         one = entry(stamp, of, due, by)
-        await self.tenant.outbox.insert_one(stored(one, by))
+        durably = self.tenant.outbox.with_options(write_concern=WriteConcern("majority"))
+        await durably.insert_one(stored(one, by))
         return one
 
     async def left(self) -> dict[int, set[str]]:
         """What is not told, by stamp."""
-        return {one["stamp"]: set(one["due"]) async for one in self.tenant.outbox.find()}
+        return {one["stamp"]: set(one["due"]) async for one in self.entries.find()}
 
 
 def entry(stamp: int, of: str = "1", due: str = "a", by: str = ME) -> Entry:
-    entity: Entity = {"id": f"urn:x:{of}", "type": ["T"], "attrs": {"https://a.b/c": [{"value": {"$x": 1}}]}}
+    attrs = {"https://a.b/c": [{"type": "Property", "value": {"$x": 1}}]}
+    entity: Entity = {"id": f"urn:x:{of}", "type": ["T"], "attrs": attrs}
     return Entry(f"{stamp:016x}{by}", "", stamp, entity, set(due))
 
 
@@ -66,7 +72,8 @@ async def test_what_is_mine_comes_in_order_from_an_id_on(store: Store) -> None:
 
 async def test_what_was_inherited_is_foreign(store: Store) -> None:
     one = await store.add(1, by=OTHER)
-    await store.tenant.outbox.update_one({"_id": one.id}, {"$set": {"by": ME}})
+    durably = store.tenant.outbox.with_options(write_concern=WriteConcern("majority"))
+    await durably.update_one({"_id": one.id}, {"$set": {"by": ME}})
     [back] = await store.outbox.mine("", "", (), 10)
     assert back.foreign
 
@@ -85,7 +92,8 @@ async def test_what_was_told_goes_and_the_rest_stays(store: Store) -> None:
     await store.outbox.settle("", Settled(told={two.id: ["a"]}, finished=[one.id], tallies={"a": tally}))
     assert await store.left() == {2: {"b"}, 3: {"a", "b"}}
     await store.outbox.settle("", Settled(tallies={"a": Tally(1, 0, "t0", "t3")}, told={three.id: ["x"]}))
-    found = await store.tenant.tallies.find_one({"_id": "a"})
+    tallies = store.tenant.tallies.with_options(read_concern=ReadConcern("local"))
+    found = await tallies.find_one({"_id": "a"})
     assert found == {
         "_id": "a", "sent": 3, "failed": 1, "notification": "t2", "success": "t3", "failure": "t2",
     }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
 
 from broker.store.client import open_database
 from broker.store.processes import Processes, end_process
@@ -40,6 +41,7 @@ class Process:
     async def has(self, tenant: str = "") -> list[str]:
         """What it has to deliver."""
         outbox = (await self.tenants.obtain(tenant)).outbox
+        outbox = outbox.with_options(read_concern=ReadConcern("local"))
         return sorted([one["_id"] async for one in outbox.find({"by": self.name})])
 
     async def inherit(self) -> bool:

@@ -259,7 +259,7 @@ def deep(levels: int) -> Any:
     return value
 
 
-BAD = {
+BAD: dict[str, Callable[[], Any]] = {
     "too large": lambda: "x" * (16 * 1024**2 + 100),
     "too deep": lambda: deep(450),
     "no text": lambda: "\ud800",

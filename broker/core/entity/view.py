@@ -75,35 +75,36 @@ _FORMATS: dict[str, _Show] = {"normalized": _normalized, "concise": _concise, "s
 
 def _instance(instance: Instance, context: Context, born: str | None, show: _Show) -> dict[str, Json]:
     shown = instance.copy()
+    for name in ("createdAt", "modifiedAt", "expiresAt"):
+        if name in shown:
+            del shown[name]
     if born is not None:
-        shown["createdAt"] = created_at(instance, born) + "Z"
-        shown["modifiedAt"] = modified_at(instance, born) + "Z"
-        for name in ("expiresAt", "deletedAt"):
-            if name in shown:
-                shown[name] += "Z"
-    else:
-        for name in _HIDDEN:
-            shown.pop(name, None)
+        shown |= _system(instance, born)
     if "observedAt" in shown:
         shown["observedAt"] += "Z"
-    if shown.keys() & _NAMED:
-        _compact_names(shown, context)
+    for name in _NAMED:
+        if name in shown:
+            _compact_name(shown, name, context)
     if "attrs" in shown:
         for iri, instances in shown.pop("attrs").items():
             shown[context.compact(iri)] = show(instances, context, born)
     return shown
 
 
-_HIDDEN = ("createdAt", "modifiedAt", "expiresAt")  # but with sysAttrs
-_NAMED = frozenset({"vocab", "objectType", "valueType", "objectList", "entityTypeSealed"})
+def _system(instance: Instance, born: str) -> dict[str, Json]:
+    """The system attributes of an instance (4.8)."""
+    times = {"createdAt": created_at(instance, born) + "Z", "modifiedAt": modified_at(instance, born) + "Z"}
+    return times | {name: instance[name] + "Z" for name in ("expiresAt", "deletedAt") if name in instance}
 
 
-def _compact_names(shown: dict[str, Json], context: Context) -> None:
-    for name in _NAMED & shown.keys():
-        if name == "objectList":
-            shown[name] = [{"object": uri} for uri in shown[name]]
-        else:
-            shown[name] = _compacted(shown[name], context)
+_NAMED = ("vocab", "objectType", "valueType", "objectList", "entityTypeSealed")
+
+
+def _compact_name(shown: dict[str, Json], name: str, context: Context) -> None:
+    if name == "objectList":
+        shown[name] = [{"object": uri} for uri in shown[name]]
+    else:
+        shown[name] = _compacted(shown[name], context)
 
 
 def _compacted(names: Json, context: Context) -> Json:

@@ -145,6 +145,13 @@ def targets(q: Q) -> Iterator[Target]:
         yield q.target
 
 
+def has_absence(q: Q) -> bool:
+    """Whether the condition asks somewhere that something is not there."""
+    if isinstance(q, And | Or):
+        return any(map(has_absence, q.parts))
+    return isinstance(q, Exists) and q.absent
+
+
 def attributes(q: Q) -> frozenset[str]:
     """The IRIs of the attributes that the query looks at; none when it asks for system members alone."""
     return frozenset(target.path[0] for target in targets(q) if target.path)

@@ -49,7 +49,7 @@ def _normalized(instances: list[Instance], context: Context, view: TemporalView)
 
 
 def _instance(one: Instance, context: Context, sys_attrs: bool) -> Json:
-    """An instance, with its own times. That of a deletion is shown in any case: here it is the news itself."""
+    """An instance, with its own times; that of a deletion in any case, for here it is the news itself."""
     names = ("createdAt", "modifiedAt", "expiresAt", "deletedAt") if sys_attrs else ("deletedAt",)
     times = {name: instant.show(one[name]) for name in names if name in one}
     return attribute([one], context, "normalized", None) | times

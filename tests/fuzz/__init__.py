@@ -1,0 +1,1 @@
+"""Requests that nobody would send on purpose: none may hurt the broker or what it holds."""

@@ -1,0 +1,101 @@
+"""Schemathesis: what specs/openapi.yaml allows and what it does not, and whether answers are as it says."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+import yaml
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from broker.api.openapi import document
+from broker.core import Json
+from tests.api.conftest import CORE_URL, linked
+from tests.fuzz.wire import SECONDS, Reply, check
+
+SCHEMA = schemathesis.openapi.from_dict(yaml.safe_load(document()))
+OPERATIONS = [pytest.param(one.ok(), id=one.ok().label) for one in SCHEMA.get_all_operations()]
+CHECKS: list[Any] = [
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+REFUSALS = ("not a parameter of this operation", "options:", "format:")
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_answers_are_as_the_document_says(
+    operation: APIOperation, mode: GenerationMode, broker_url: str, owner: str, sink: str
+) -> None:
+    await asyncio.to_thread(fuzz, operation, mode, 5, broker_url, owner, sink)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_answers_are_as_the_document_says_at_length(
+    operation: APIOperation, mode: GenerationMode, broker_url: str, owner: str, sink: str
+) -> None:
+    await asyncio.to_thread(fuzz, operation, mode, 60, broker_url, owner, sink)
+
+
+def fuzz(operation: APIOperation, mode: GenerationMode, count: int, root: str, tenant: str, sink: str) -> None:
+    """So many requests that the document allows, or that it does not."""
+    with requests.Session() as session:
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(
+            max_examples=count,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate],
+        )
+        def run(case: Case) -> None:
+            tame(case, tenant, sink)
+            response = case.call(base_url=root, session=session, timeout=SECONDS)
+            headers = {name.lower(): value[0] for name, value in response.headers.items()}
+            check(case.method, Reply(response.status_code, headers, response.content))
+            case.validate_response(response, checks=CHECKS)
+            if mode is GenerationMode.POSITIVE and response.status_code == 400:
+                assert not response.json()["detail"].startswith(REFUSALS)
+
+        run()
+
+
+def tame(case: Case, tenant: str, sink: str) -> None:
+    """Keeps a request to one tenant, and the broker to this machine: it fetches and notifies as it is told."""
+    if "ngsi-ld" in case.path:
+        case.headers["NGSILD-Tenant"] = tenant
+    if "http" in str(case.headers.get("Link")):
+        case.headers.update(linked(CORE_URL))
+    case.body = tamed(case.body, sink)
+
+
+def tamed(body: Json, sink: str) -> Json:
+    """A body without the URLs of strangers."""
+    if isinstance(body, list):
+        return [tamed(one, sink) for one in body]
+    if not isinstance(body, dict):
+        return body
+    return {name: _tamed_member(name, value, sink) for name, value in body.items()}
+
+
+def _tamed_member(name: str, value: Json, sink: str) -> Json:
+    if name == "uri" and isinstance(value, str):
+        return sink + value if value.startswith("http") else value
+    if name in ("@context", "jsonldContext", "@import"):
+        return value if isinstance(value, dict) and "@import" not in value else CORE_URL
+    return tamed(value, sink)
