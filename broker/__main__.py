@@ -1,4 +1,4 @@
-"""The command line: `serve`, `version`, and `worker`, which `serve` starts."""
+"""The command line: `serve` and `version`."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -42,15 +42,6 @@ def _main(
 def version() -> None:
     """Print the version."""
     typer.echo(f"Eridanus {installed_version('eridanus')}")
-
-
-@app.command(hidden=True)
-def worker() -> None:
-    """Serve requests in one process, with settings from the environment; `serve` starts these."""
-    settings = _settings({})
-    from broker.main import run_worker
-
-    raise typer.Exit(run_worker(settings))
 
 
 def serve(**flags: Any) -> None:

@@ -1,4 +1,7 @@
-"""The composition root: builds every room of one worker and runs it. The only module that knows them all."""
+"""The composition root: builds every room of one worker and runs it. The only module that knows them all.
+
+`python -m broker.main` is a worker, with settings from the environment; the parent process starts it so.
+"""
 
 import asyncio
 import gc
@@ -19,6 +22,7 @@ from broker.contexts.fetch import Fetcher, FetchLimits
 from broker.contexts.loader import Contexts
 from broker.core import instant
 from broker.core.errors import NgsiLdError
+from broker.logs import setup_logs
 from broker.notify.deliverer import Deliverer
 from broker.notify.http import HttpSender
 from broker.notify.index import Index
@@ -41,10 +45,10 @@ log = logging.getLogger(__name__)
 _SWEEP = 1.0  # seconds between looks for what has expired
 
 
-def run_worker(settings: Settings) -> int:
-    """Serves until SIGTERM or SIGINT; the exit code."""
+def run_worker(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    setup_logs(settings.log_level, settings.log_format)
     uvloop.run(_work(settings))
-    return 0
 
 
 def ticking() -> Clock:
@@ -196,3 +200,7 @@ def _limits(settings: Settings) -> Limits:
         settings.max_limit,
         settings.temporal_page,
     )
+
+
+if __name__ == "__main__":
+    run_worker(Settings())

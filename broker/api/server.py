@@ -8,10 +8,10 @@ from time import perf_counter
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import Counter, Histogram
 
 from broker.api.call import new_call
 from broker.api.cors import cors
+from broker.api.metering import Meter
 from broker.api.problem import HttpError, problem
 from broker.api.routes import Resource, Router, allowed
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
@@ -19,14 +19,6 @@ from broker.logs import request_id
 from broker.ports import Broker
 
 log = logging.getLogger(__name__)
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_REQUESTS = Counter("eridanus_requests_total", "Requests answered", ("method", "resource", "status"))
-_SECONDS = Histogram(
-    "eridanus_request_seconds",
-    "Time from the request's head to its answer",
-    ("method", "resource"),
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-)
 
 
 class Front:
@@ -41,8 +33,7 @@ class Front:
         self._numbers = count(1)
         self._access_log = access_log
         self._origins = origins
-        self._counters: dict[tuple[str, str, int], Any] = {}
-        self._timers: dict[tuple[str, str], Any] = {}
+        self._meter = Meter()
 
     def server(self) -> web.Server:
         """The low-level server, which leaves paths as they come."""
@@ -64,7 +55,7 @@ class Front:
         if self._origins and found:
             answer.headers.update(cors(self._origins, http.headers, allowed(found[0])))
         resource = found[0].template if found else "unknown"
-        self._note(http.method, resource, answer.status, perf_counter() - began)
+        self._meter.note(http.method, resource, answer.status, perf_counter() - began)
         if self._access_log:
             facts = {"method": http.method, "path": http.raw_path, "status": answer.status}
             log.info("request", extra=facts)
@@ -104,15 +95,3 @@ class Front:
         if handler is None or "" in path:
             raise HttpError(405, {"Allow": allowed(resource)})
         return await handler(new_call(self._broker, http, path, query))
-
-    def _note(self, method: str, resource: str, status: int, seconds: float) -> None:
-        if method not in _METHODS:
-            method = "other"
-        counter = self._counters.get((method, resource, status))
-        if counter is None:
-            counter = self._counters[method, resource, status] = _REQUESTS.labels(
-                method, resource, str(status)
-            )
-            self._timers[method, resource] = _SECONDS.labels(method, resource)
-        counter.inc()
-        self._timers[method, resource].observe(seconds)

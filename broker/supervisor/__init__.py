@@ -19,7 +19,7 @@ from broker.supervisor.workers import Workers
 
 logger = logging.getLogger(__name__)
 
-WORKER = (sys.executable, "-m", "broker", "worker")
+WORKER = (sys.executable, "-m", "broker.main")
 _POLL = 0.02
 
 

@@ -69,6 +69,7 @@ def _environment(settings: Settings, mongo_uri: str, process_id: str, metrics: P
         variable("mongo_uri"): mongo_uri,
         variable("process_id"): process_id,
         "PROMETHEUS_MULTIPROC_DIR": str(metrics),
+        "MALLOC_ARENA_MAX": "2",  # a worker is one thread that allocates; more heaps only hold on to memory
     }
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from broker.store.replica_set import Credentials, uri
+from broker.store.server import connect
 from tests.conftest import free_port, running
 from tests.faults.rig import (
     Client,
@@ -69,7 +71,18 @@ async def test_mongod_is_killed(tmp_path: Path) -> None:
         took = await all_arrive(receiver, subscription, written, 12)
         assert await client.put("e0", 10**6) == 204
         await all_arrive(receiver, subscription, {"e0": [10**6]}, 5)
+        assert await _leases(tmp_path) == 2, "a worker does not look after its lease any more"
     print(f"mongod killed: {load.total} writes; away for {gaps} s, all told {took:.2f} s after the load")
+
+
+async def _leases(data_dir: Path) -> int:
+    """How many processes have a lease that lasts."""
+    folder = data_dir / "mongodb"
+    address = uri(
+        int((folder / "port").read_text()), Credentials("eridanus", (folder / "password").read_text())
+    )
+    async with connect(address) as mongo:
+        return await mongo["eridanus"]["processes"].count_documents({"until": {"$gt": time.time()}})
 
 
 async def _first_after(load: Load, at: float) -> float:
@@ -117,6 +130,32 @@ def _rate(load: Load, start: float, end: float) -> float:
 def _longest_gap(load: Load, start: float, end: float) -> float:
     times = [start, *(one for one in load.times if start <= one < end), end]
     return max(after - before for before, after in pairwise(times))
+
+
+async def test_a_worker_that_was_taken_for_dead_comes_back(tmp_path: Path) -> None:
+    """It stands still for longer than its lease, with open transactions; then it goes on as if nothing was."""
+    port = free_port()
+    settings = {**QUICK, "transaction_lifetime": "none", "process_lease": 1}
+    async with (
+        receiving() as receiver,
+        running(port, data_dir=tmp_path, workers=3, **settings) as process,
+        Client(port) as client,
+    ):
+        await client.create(*NAMES)
+        subscription = await client.subscribe("a", receiver.uri)
+        load = Load(client, NAMES).start()
+        for _ in range(2):
+            await asyncio.sleep(1.5)
+            victim = random.choice(workers(process.pid))
+            victim.suspend()
+            await asyncio.sleep(2.5)
+            victim.resume()
+        await asyncio.sleep(2)
+        assert len(workers(process.pid)) == 3
+        await load.stop()
+        written = await load.check(client)
+        took = await all_arrive(receiver, subscription, written, 10)
+    print(f"worker suspended twice: {load.total} writes; all told {took:.2f} s after the load")
 
 
 async def test_a_stop_under_load(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ async def test_what_was_inherited_is_foreign(store: Store) -> None:
 
 async def test_an_entry_waits_for_earlier_ones_of_others_due_to_the_same(store: Store) -> None:
     await store.add(5, "1", "a", by=OTHER)
-    await store.add(5, "2", "b", by=OTHER)
+    await store.add(2, "2", "b", by=OTHER)
     await store.add(1, "3", "a")
     asked = [entry(6), entry(4), entry(7, "1", "b"), entry(8, "2", "ab"), entry(9, "3")]
     assert await store.outbox.blocked("", asked) == {asked[0].id, asked[3].id}
