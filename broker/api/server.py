@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api.call import new_call
 from broker.api.cors import cors
@@ -19,6 +20,15 @@ from broker.logs import request_id
 from broker.ports import Broker
 
 log = logging.getLogger(__name__)
+
+
+def _wire_log() -> logging.Logger:
+    """Where the server complains. What is no HTTP is the client's fault: it is told, and that is all."""
+    wire = logging.getLogger("broker.api.wire")
+    wire.addFilter(
+        lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    )
+    return wire
 
 
 class Front:
@@ -43,7 +53,7 @@ class Front:
             loop = asyncio.get_running_loop()
             return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
 
-        return web.Server(self.handle, request_factory=make, access_log=None)
+        return web.Server(self.handle, request_factory=make, access_log=None, logger=_wire_log())
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """The answer to one request; never an exception."""

@@ -13,7 +13,7 @@ from broker.core import subscription as rules
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.subscription import Subscription
-from broker.core.uri import is_uri
+from broker.core.uri import NULL, is_uri
 from broker.operations import subscriptions as operations
 from broker.ports import Tally
 
@@ -58,8 +58,13 @@ async def update_subscription(call: Call) -> web.Response:
     subscription_id = _id(call)
     doc, context = await call.body()
     now = _now()
+    named = doc.get("jsonldContext")
     await operations.update_subscription(
-        call.broker, call.tenant, subscription_id, lambda old: rules.updated(old, doc, context, now)
+        call.broker,
+        call.tenant,
+        subscription_id,
+        lambda old: rules.updated(old, doc, context, now),
+        named if is_uri(named) and named != NULL else None,
     )
     return reply.nothing()
 

@@ -1,7 +1,8 @@
 """From an @context to the tables of `core.jsonld.context`, by PyLD (clauses 4.4, 5.5.7).
 
-The core context is processed last, and wherever a user's context names it, it stands for nothing: so its
-terms hold whatever a user's context says of them, without the error that JSON-LD has for that.
+The core context is processed first, so that its prefixes can be used, and once more at the end; wherever a
+user's context names it, it stands for nothing. So its terms hold whatever a user's context says of them,
+without the error that JSON-LD has for that.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
 
     Raises BadRequestData if it is no valid JSON-LD, or has scoped contexts (which NGSI-LD forbids).
     """
-    _refuse_scoped(source)
+    for one in (source, *(document["@context"] for document in documents.values())):
+        _refuse_scoped(one)
 
     def load(url: str, options: object = None) -> dict[str, Json]:
         document = {"@context": {}} if is_core(url) else documents[url]
@@ -37,9 +39,11 @@ def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
         "base": _BASE,
         "processingMode": "json-ld-1.1",
         "documentLoader": load,
-        "contextResolver": ContextResolver({}, load),
+        "contextResolver": ContextResolver({}, load, max_context_urls=len(documents) + 1),
     }
-    local = [*(source if isinstance(source, list) else [source]), core_context()]
+    core = core_context()
+    open_core = {name: how for name, how in core.items() if name != "@protected"}
+    local = [open_core, *(source if isinstance(source, list) else [source]), core]
     try:
         processor = jsonld.JsonLdProcessor()
         initial = processor._get_initial_context(options)

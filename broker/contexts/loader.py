@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Protocol
+from urllib.parse import urljoin
 
 import orjson
 
@@ -61,14 +62,14 @@ class Contexts:
     async def _gather(self, source: Json) -> dict[str, Json]:
         """Every remote document that the context is made of, by URL."""
         found: dict[str, Json] = {}
-        missing = list(_urls(source))
+        missing = list(_urls(source, ""))
         while missing:
             url = missing.pop()
             if url not in found:
                 if len(found) >= _REMOTE:
                     raise BadRequestData(f"@context: made of more than {_REMOTE} remote documents")
                 found[url] = await self._document(url)
-                missing += _urls(found[url]["@context"])
+                missing += _urls(found[url]["@context"], url)
         return found
 
     async def _document(self, url: str) -> Json:
@@ -92,13 +93,14 @@ class Contexts:
         return document
 
 
-def _urls(source: Json) -> Iterator[str]:
-    """The remote documents that an @context names at this level."""
+def _urls(source: Json, base: str) -> Iterator[str]:
+    """The remote documents that an @context names at this level, by URLs relative to its own."""
     for part in source if isinstance(source, list) else [source]:
-        if isinstance(part, str):
-            if not is_core(part):
-                yield part
+        url = part.get("@import") if isinstance(part, dict) else part
+        if isinstance(url, str):
+            if not is_core(url):
+                yield urljoin(base, url)
         elif isinstance(part, dict):
-            yield from (url for url in [part.get("@import")] if isinstance(url, str))
+            continue
         elif part is not None:
             raise BadRequestData("@context: expected URLs and objects")

@@ -35,6 +35,16 @@ def written(change: Change) -> Iterator[tuple[str, Instance]]:
                     yield iri, one
 
 
+def altered(change: Change) -> set[str]:
+    """The attributes (IRIs) of which an instance is new, or says something else than before (5.8.6)."""
+    before = _attrs(change.before)
+    return {iri for iri, one in written(change) if _said(one) not in map(_said, before.get(iri, ()))}
+
+
+def _said(instance: Instance) -> Instance:
+    return {name: value for name, value in instance.items() if name not in ("createdAt", "modifiedAt")}
+
+
 def removed(change: Change) -> Iterator[tuple[str, Instance]]:
     """The attribute instances that the change deleted, each as its deletion is recorded (4.5.7)."""
     for iri, instances in _attrs(change.before).items():

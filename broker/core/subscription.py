@@ -104,7 +104,7 @@ class SubscriptionBody(_Member):
 # Parts of the specification that are not here yet: refused, rather than ignored.
 _LATER = {
     "": {"notificationTrigger", "geoQ", "scopeQ", "csf", "temporalQ", "timeInterval", "lang", "datasetId",
-         "expandValues", "jsonKeys", "ngsildConformance"},
+         "expandValues", "jsonKeys", "ngsildConformance", "localOnly", "splitEntities"},
     "notification": {"pick", "omit", "join", "joinLevel", "showChanges", "lang", "datasetId"},
     "notification.endpoint": {"notifierInfo", "cooldown"},
 }  # fmt: skip

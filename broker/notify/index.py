@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from broker.core import Entity
-from broker.core.change import Change, written
+from broker.core.change import Change, altered
 from broker.core.subscription import Subscription, selected_types
 from broker.core.trigger import Trigger, trigger
 from broker.ports import Due, SubscriptionChanges
@@ -44,7 +44,7 @@ class Index:
         """The subscriptions that the change triggers and that are not known to be throttled at this time."""
         if not self._triggers:
             return []
-        touched = {iri for iri, _ in written(change)}
+        touched = altered(change)
         found = []
         for one in self._candidates(change.entity, touched).values():
             if one.throttling and stamp - self._last.get(one.id, 0) < one.throttling:

@@ -14,9 +14,14 @@ async def create_subscription(broker: Broker, tenant: str, subscription: Subscri
 
 
 async def update_subscription(
-    broker: Broker, tenant: str, subscription_id: str, change: Callable[[Subscription], Subscription]
+    broker: Broker,
+    tenant: str,
+    subscription_id: str,
+    change: Callable[[Subscription], Subscription],
+    jsonld_context: str | None = None,
 ) -> None:
-    """5.8.2 Update Subscription."""
+    """5.8.2 Update Subscription. `jsonld_context` is the one that the change sets, if it does."""
+    await broker.contexts.resolve(jsonld_context)
     await broker.subscriptions.replace(tenant, subscription_id, change)
 
 

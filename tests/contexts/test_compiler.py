@@ -76,7 +76,6 @@ def test_later_terms_replace_earlier_ones_and_remote_ones_may_be_nested() -> Non
     assert context.compact("urn:b:two") == "urn:b:two"
 
 
-@pytest.mark.xfail(reason="the core is processed after the user's context alone")
 @pytest.mark.clause("4.4")
 def test_terms_may_use_the_prefixes_of_a_core_that_stands_before_them() -> None:
     context = compile_context([CORE_CONTEXT_URL, {"fast": "ngsi-ld:fast"}], {})
@@ -91,7 +90,6 @@ def test_scoped_contexts_are_refused() -> None:
             compile_context(source, {})
 
 
-@pytest.mark.xfail(reason="only the @context of the request is searched for scoped contexts")
 @pytest.mark.clause("5.5.7")
 def test_scoped_contexts_are_refused_in_remote_documents_as_well() -> None:
     scoped = {"speed": {"@id": "https://ex.org/speed", "@context": {"location": "https://ex.org/mine"}}}

@@ -220,7 +220,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 def workers(pid: int) -> list[psutil.Process]:
     """The workers of a broker."""
-    return [child for child in psutil.Process(pid).children() if "worker" in _words(child)]
+    return [child for child in psutil.Process(pid).children() if "broker.main" in _words(child)]
 
 
 def mongod(pid: int) -> psutil.Process:

@@ -1,0 +1,182 @@
+"""kill -9 and SIGTERM under load: what was acknowledged is there, and what was due is told."""
+
+import asyncio
+import random
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from broker.store.replica_set import Credentials, uri
+from broker.store.server import connect
+from tests.conftest import free_port, running
+from tests.faults.rig import (
+    Client,
+    Load,
+    all_arrive,
+    family,
+    kill,
+    mongod,
+    receiving,
+    workers,
+)
+
+pytestmark = pytest.mark.slow
+NAMES = [f"e{n}" for n in range(24)]
+QUICK = {"process_lease": 2, "notification_retry_first": 0.05, "log_level": "info"}
+
+
+async def test_the_whole_broker_is_killed(tmp_path: Path) -> None:
+    """Parent, workers and MongoDB at once, in the middle of writes; a second broker takes up the data."""
+    port = free_port()
+    async with receiving() as receiver, Client(port) as client:
+        async with running(port, data_dir=tmp_path, workers=2, **QUICK) as process:
+            await client.create(*NAMES)
+            subscription = await client.subscribe("a", receiver.uri)
+            load = Load(client, NAMES).start()
+            await asyncio.sleep(2.5)
+            kill(family(process.pid))
+            await process.wait()
+            await load.stop()
+        assert load.total > 100
+        began = time.monotonic()
+        async with running(port, data_dir=tmp_path, workers=2, **QUICK), Client(port) as reader:
+            ready = time.monotonic() - began
+            written = await load.check(reader)
+            took = await all_arrive(receiver, subscription, written, 15)
+    print(f"whole broker killed: {load.total} writes; ready after {ready:.2f} s, all told {took:.2f} s later")
+
+
+async def test_mongod_is_killed(tmp_path: Path) -> None:
+    """The broker starts it again; the workers go on by themselves, twice."""
+    port = free_port()
+    async with (
+        receiving() as receiver,
+        running(port, data_dir=tmp_path, workers=2, **QUICK) as process,
+        Client(port) as client,
+    ):
+        await client.create(*NAMES)
+        subscription = await client.subscribe("a", receiver.uri)
+        load = Load(client, NAMES).start()
+        gaps = []
+        for _ in range(2):
+            await asyncio.sleep(2.0)
+            at = time.monotonic()
+            kill([mongod(process.pid)])
+            gaps.append(await _first_after(load, at + 0.3) - at)
+        await asyncio.sleep(1.0)
+        await load.stop()
+        written = await load.check(client)
+        took = await all_arrive(receiver, subscription, written, 12)
+        assert await client.put("e0", 10**6) == 204
+        await all_arrive(receiver, subscription, {"e0": [10**6]}, 5)
+        assert await _leases(tmp_path) == 2, "a worker does not look after its lease any more"
+    print(f"mongod killed: {load.total} writes; away for {gaps} s, all told {took:.2f} s after the load")
+
+
+async def _leases(data_dir: Path) -> int:
+    """How many processes have a lease that lasts."""
+    folder = data_dir / "mongodb"
+    address = uri(
+        int((folder / "port").read_text()), Credentials("eridanus", (folder / "password").read_text())
+    )
+    async with connect(address) as mongo:
+        return await mongo["eridanus"]["processes"].count_documents({"until": {"$gt": time.time()}})
+
+
+async def _first_after(load: Load, at: float) -> float:
+    """When the first write was acknowledged after a time."""
+    async with asyncio.timeout(15):
+        while not load.times or load.times[-1] < at:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return next(one for one in load.times if one >= at)
+
+
+async def test_a_worker_is_killed_again_and_again(tmp_path: Path) -> None:
+    """It dies inside commits; MongoDB would keep its locks for a minute. The others are back in a second."""
+    port = free_port()
+    settings = {**QUICK, "transaction_lifetime": "none"}
+    async with (
+        receiving() as receiver,
+        running(port, data_dir=tmp_path, workers=3, **settings) as process,
+        Client(port) as client,
+    ):
+        await client.create(*NAMES)
+        subscription = await client.subscribe("a", receiver.uri)
+        load = Load(client, NAMES).start()
+        await asyncio.sleep(2.0)
+        kills = []
+        for _ in range(5):
+            kills.append(time.monotonic())
+            kill([random.choice(workers(process.pid))])
+            await asyncio.sleep(1.6)
+        await load.stop()
+        written = await load.check(client)
+        took = await all_arrive(receiver, subscription, written, 12)
+    before = _rate(load, kills[0] - 1.0, kills[0])
+    after = [_rate(load, at + 1.0, at + 1.6) for at in kills]
+    longest = max(_longest_gap(load, at, at + 1.6) for at in kills)
+    print(f"worker killed: {before:.0f}/s before; a second later {[round(one) for one in after]}/s;")
+    print(f"  longest silence {longest:.2f} s; all told {took:.2f} s after the load")
+    assert longest < 1.0
+    assert min(after) > before / 5, "the others do not recover"
+
+
+def _rate(load: Load, start: float, end: float) -> float:
+    return sum(start <= one < end for one in load.times) / (end - start)
+
+
+def _longest_gap(load: Load, start: float, end: float) -> float:
+    times = [start, *(one for one in load.times if start <= one < end), end]
+    return max(after - before for before, after in pairwise(times))
+
+
+async def test_a_worker_that_was_taken_for_dead_comes_back(tmp_path: Path) -> None:
+    """It stands still for longer than its lease, with open transactions; then it goes on as if nothing was."""
+    port = free_port()
+    settings = {**QUICK, "transaction_lifetime": "none", "process_lease": 1}
+    async with (
+        receiving() as receiver,
+        running(port, data_dir=tmp_path, workers=3, **settings) as process,
+        Client(port) as client,
+    ):
+        await client.create(*NAMES)
+        subscription = await client.subscribe("a", receiver.uri)
+        load = Load(client, NAMES).start()
+        for _ in range(2):
+            await asyncio.sleep(1.5)
+            victim = random.choice(workers(process.pid))
+            victim.suspend()
+            await asyncio.sleep(2.5)
+            victim.resume()
+        await asyncio.sleep(2)
+        assert len(workers(process.pid)) == 3
+        await load.stop()
+        written = await load.check(client)
+        took = await all_arrive(receiver, subscription, written, 10)
+    print(f"worker suspended twice: {load.total} writes; all told {took:.2f} s after the load")
+
+
+async def test_a_stop_under_load(tmp_path: Path) -> None:
+    """SIGTERM: the exit code is 0, no acknowledged write is lost, and the rest is told after the restart."""
+    port = free_port()
+    async with receiving() as receiver, Client(port) as client:
+        async with running(port, data_dir=tmp_path, workers=2, **QUICK) as process:
+            await client.create(*NAMES)
+            subscription = await client.subscribe("a", receiver.uri)
+            hanging = await client.subscribe("h", receiver.uri + "hang")
+            load = Load(client, NAMES).start()
+            await asyncio.sleep(2.0)
+            began = time.monotonic()
+            process.terminate()
+            async with asyncio.timeout(25):
+                assert await process.wait() == 0
+            stopped = time.monotonic() - began
+            await load.stop()
+        began = time.monotonic()
+        async with running(port, data_dir=tmp_path, workers=2, **QUICK), Client(port) as reader:
+            written = await load.check(reader)
+            took = await all_arrive(receiver, subscription, written, 10)
+            assert receiver.values[hanging] == {}
+    print(f"stopped in {stopped:.2f} s under load; all told {took:.2f} s after the restart")

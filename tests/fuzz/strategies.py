@@ -1,0 +1,222 @@
+"""Requests by hypothesis: right ones, nearly right ones, and nonsense, for every route of the broker."""
+
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from hypothesis import strategies as st
+
+from broker.api.openapi import document
+from broker.api.routes import ROUTES, Resource
+from broker.core import Json
+from tests.api.conftest import CORE_URL, JSON, LD_JSON, linked
+from tests.core.documents import NULL, POINT, attributes, entities, json_values
+from tests.fuzz.wire import Request
+
+SINK = "http://sink.example/"  # where notifications go; replaced by the URL of one that takes them
+IDS = ["urn:x:1", "urn:x:2", "https://ex.org/é?a=1#b"]
+NAMES = ["heat", "a1", "été_2", "name", "location", "scope", "https://other.org/p.q"]
+
+_ODD = ["", "x", ".", "..", "%2e%2e", "%00", "%ff", "%", "%zz", "a%2Fb", "urn:x:%20", "'", "*", "{}", "urn:é", "~" * 300]
+_INSTANTS = ["2026-07-01T12:00:00Z", "2026-07-01T12:00:00.5Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
+_VALUES: dict[str, list[str]] = {
+    "type": ["T", "T,Room", "(T;Room)|U", "*", "ex:U", ",", "(", "T;U", "(" * 50, "T," * 600 + "T"],
+    "id": ["urn:x:1", "urn:x:1,urn:x:2", "x", ","],
+    "idPattern": ["^urn", ".*", "[", "(a*)*b", "\\", "(?<=a)", "^urn:x:[12]$", "a{1000}{1000}"],
+    "q": ["heat>1", "heat", "!heat;a1==2|name~=a", 'heat=="x"', "heat==1..2", "heat==1,2", "a1[x.y]==true", "q", "(" * 30,
+          "heat==", "createdAt>2026-01-01T00:00:00Z", "heat~=[", "name[*]==x", "heat=='x'", "heat." * 20, "heat==1e999"],
+    "attrs": ["heat", "heat,a1", "createdAt", "type", "heat,", "été_2", "-"],
+    "keep": ["heat", "heat,a1", ""],
+    "drop": ["heat", "zzz", "type"],
+    "options": ["keyValues", "concise", "sysAttrs", "normalized,sysAttrs", "noOverwrite", "update", "replace", "replace,update",
+                "temporalValues", "aggregatedValues", "temporalValues,sysAttrs", "?"],
+    "format": ["keyValues", "simplified", "concise", "normalized", "temporalValues", "aggregatedValues", "?", ""],
+    "limit": ["1", "2", "0", "1000", "1001", "-1", "١", "x", "9" * 30],
+    "offset": ["0", "1", "1000000", "9" * 18, "9" * 19, "-1"],
+    "count": ["true", "false", "TRUE", ""],
+    "local": ["true", "false", "1"],
+    "lang": ["fr", "*", "en-GB", "-", ""],
+    "observedAt": [*_INSTANTS, "now", "2026-02-30T00:00:00Z"],
+    "timerel": ["before", "after", "between", "at"],
+    "timeAt": [*_INSTANTS, "0001-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "2026-07-01"],
+    "endTimeAt": [*_INSTANTS, "x"],
+    "timeproperty": ["observedAt", "createdAt", "modifiedAt", "deletedAt", "expiresAt"],
+    "lastN": ["1", "5", "0", "-1", "999999999", "9999999999"],
+    "datasetId": ["urn:d:1", "@none", "x", NULL],
+    "deleteAll": ["true", "false", "yes"],
+    "join": ["inline"],
+}  # fmt: skip
+_ACCEPTS = [JSON, LD_JSON, "*/*", "application/*;q=0.5, application/ld+json", "text/html", "*/*;q=0", ";,;", "application/json;q=x"]
+_MEDIAS = [JSON] * 6 + [LD_JSON] * 2 + ["application/merge-patch+json", "application/json; charset=utf-8", "text/plain", "", "json"]
+_LINKS = [linked(CORE_URL)["Link"], "<>", "<x", '<>; rel="http://www.w3.org/ns/json-ld#context"', "<a>; rel=next, " + linked(CORE_URL)["Link"]]
+_METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "MERGE"]
+_CONTEXTS: list[Json] = [CORE_URL, {"heat": "https://ex.org/heat"}, [CORE_URL, {"T": "https://ex.org/T"}], {}, [], None, 5, {"@vocab": 1},
+                         {"heat": {"@id": "https://ex.org/h", "@type": "@id"}}, {"a": "b", "b": "a"}, {"@import": 5}]
+
+
+def subscriptions() -> st.SearchStrategy[Json]:
+    """Subscriptions, some of them wrong."""
+    selectors = st.fixed_dictionaries(
+        {"type": st.sampled_from(["T", "*", "(T;Room)|U", "("])},
+        optional={"id": st.sampled_from([*IDS, "x"]), "idPattern": st.sampled_from(_VALUES["idPattern"])},
+    )
+    endpoint = st.fixed_dictionaries(
+        {"uri": st.sampled_from([SINK, SINK, SINK, "mqtt://x", ""])},
+        optional={"accept": st.sampled_from([JSON, LD_JSON, "x"]), "timeout": st.sampled_from([1, 0, "x"])},
+    )
+    notification = st.fixed_dictionaries(
+        {"endpoint": endpoint},
+        optional={
+            "attributes": st.lists(st.sampled_from(NAMES), max_size=2),
+            "format": st.sampled_from(["normalized", "concise", "keyValues", "?"]),
+            "lastSuccess": st.just("x"),
+            "pick": st.just(["heat"]),
+        },
+    )
+    return st.fixed_dictionaries(
+        {"type": st.just("Subscription")},
+        optional={
+            "id": st.sampled_from(["urn:s:1", "urn:s:2", "urn:s:3", "x"]),
+            "entities": st.lists(selectors, max_size=2),
+            "watchedAttributes": st.lists(st.sampled_from(NAMES), max_size=2),
+            "notification": notification,
+            "q": st.sampled_from(_VALUES["q"]),
+            "throttling": st.sampled_from([1, 0, 1e300, NULL]),
+            "expiresAt": st.sampled_from(["2999-01-01T00:00:00Z", "2001-01-01T00:00:00Z", NULL, None]),
+            "isActive": st.booleans(),
+            "status": st.just("paused"),
+        },
+    )
+
+
+def fragments() -> st.SearchStrategy[dict[str, Json]]:
+    """Fragments of entities in any form, with NGSI-LD Nulls at all depths; some of them are wrong."""
+    nulls = st.sampled_from([NULL, None, [NULL], {"@none": NULL}, {"value": NULL}, {"type": "Property", "value": NULL}])
+    attribute = st.one_of(attributes(), nulled(attributes()), json_values(4), nulled(json_values(4)), nulls)
+    return st.dictionaries(st.sampled_from([*NAMES, "type", "expiresAt", "id"]), attribute, max_size=3)
+
+
+@st.composite
+def nulled(draw: st.DrawFn, documents: st.SearchStrategy[Json]) -> Json:
+    """A document in which an NGSI-LD Null, or a null, has taken the place of some member."""
+    doc = orjson.loads(orjson.dumps(draw(documents)))
+    at, step = doc, None
+    for _ in range(draw(st.integers(1, 4))):
+        inner = at if step is None else at[step]
+        steps: list[Any] = list(inner) if isinstance(inner, dict) else list(range(len(inner))) if isinstance(inner, list) else []
+        if not steps:
+            break
+        at, step = inner, draw(st.sampled_from(steps))
+    if step is not None:
+        at[step] = draw(st.sampled_from([NULL, NULL, None, [NULL], {"@none": NULL}]))
+    return doc
+
+
+@st.composite
+def requests(draw: st.DrawFn, count: int, tenant: str) -> list[Request]:
+    """So many requests by one tenant, made of a few documents."""
+    pool = [draw(one) for one in (entities(), entities(), fragments(), fragments(), attributes(), subscriptions(), json_values(4))]
+    return [_request(draw, pool, tenant) for _ in range(count)]
+
+
+def _request(draw: st.DrawFn, pool: list[Json], tenant: str) -> Request:
+    resource = draw(st.sampled_from(ROUTES))
+    method = draw(st.sampled_from([*resource.methods] * 6 + _METHODS))
+    headers = [("NGSILD-Tenant", draw(st.sampled_from([tenant] * 12 + ["nobody", "not a name", ""])))]
+    media = draw(st.sampled_from(_MEDIAS))
+    body = _body(draw, resource, pool, media) if method in ("POST", "PUT", "PATCH", "MERGE") else None
+    if draw(st.integers(0, 3)) == 0:
+        headers.append(("Accept", draw(st.sampled_from(_ACCEPTS))))
+    if draw(st.integers(0, 7)) == 0:
+        headers.append(("Link", draw(st.sampled_from(_LINKS))))
+    if body is not None:
+        headers.append(("Content-Type", media))
+        headers.append(("Content-Length", str(len(body))))
+    return Request(method, _target(draw, resource, method), tuple(headers), body)
+
+
+def _target(draw: st.DrawFn, resource: Resource, method: str) -> str:
+    path = resource.template
+    if "{" in path:
+        path = path.replace("{entityId}", _part(draw, IDS)).replace("{attrId}", _part(draw, NAMES))
+        path = path.replace("{subscriptionId}", _part(draw, ["urn:s:1", "urn:s:2", "urn:s:3"]))
+    known = _PARAMETERS.get((resource.template, method), ["local"])
+    names = draw(st.lists(st.sampled_from([*known, draw(st.sampled_from(list(_VALUES)))]), max_size=3))
+    query = "&".join(f"{name}={_text(draw, _VALUES.get(name, ['x']))}" for name in names)
+    return path + draw(st.sampled_from(["", "", "", "/", "//"])) + (f"?{query}" if query else "")
+
+
+def _part(draw: st.DrawFn, usual: list[str]) -> str:
+    return _text(draw, usual) if draw(st.integers(0, 7)) else quote(draw(st.sampled_from(_ODD)), safe="%/.")
+
+
+def _text(draw: st.DrawFn, usual: list[str]) -> str:
+    kind = draw(st.integers(0, 11))
+    if kind == 0:
+        return quote(draw(st.text(max_size=6)), safe="")
+    return quote(draw(st.sampled_from(usual)), safe="" if kind % 2 else ":/=,")
+
+
+def _body(draw: st.DrawFn, resource: Resource, pool: list[Json], media: str) -> bytes:
+    doc = _document(draw, resource, pool)
+    many = doc if isinstance(doc, list) else [doc]
+    if media == LD_JSON and draw(st.integers(0, 5)):
+        context = draw(st.sampled_from(_CONTEXTS))
+        many = [{"@context": context, **one} if isinstance(one, dict) else one for one in many]
+    body = orjson.dumps(many if isinstance(doc, list) else many[0])
+    wrong = draw(st.integers(0, 39))
+    return _DAMAGES[wrong](body) if wrong < len(_DAMAGES) else body
+
+
+def _document(draw: st.DrawFn, resource: Resource, pool: list[Json]) -> Json:
+    """A document that suits the resource, or any."""
+    first, second, fragment, other, attribute, subscription, anything = pool
+    template = resource.template
+    if draw(st.integers(0, 7)) == 0:
+        return draw(st.sampled_from([*pool, [], {}, None, 0]))
+    if template.endswith("/delete"):
+        return draw(st.lists(st.sampled_from([*IDS, "x", None]), min_size=1, max_size=3))
+    if "entityOperations" in template:
+        named = [{"id": one, **fragment} for one in IDS[:2]]
+        return draw(st.lists(st.sampled_from([first, second, other, anything, *named]), min_size=1, max_size=4))
+    if "subscriptions" in template:
+        return subscription
+    if "{attrId}" in template:
+        return draw(st.sampled_from([attribute, anything, {"value": 1}, {"value": NULL}, {"type": "GeoProperty", "value": POINT}]))
+    if template.endswith("/attrs") or "{" in template:
+        return draw(st.sampled_from([fragment, other, first]))
+    return draw(st.sampled_from([first, second]))
+
+
+_DAMAGES = [
+    lambda body: body[:-1],
+    lambda body: b"",
+    lambda body: body + b"x",
+    lambda body: body.replace(b'"', b"'"),
+    lambda body: b"\xff" + body,
+    lambda body: b"\xef\xbb\xbf" + body,
+    lambda body: body.replace(b"e", b"\\u0000"),
+    lambda body: body.replace(b"e", b"\\ud800"),
+    lambda body: b'{"id":' * 70 + body + b"}" * 70,
+    lambda body: body.replace(b"1", b"1e999"),
+    lambda body: body.replace(b":", b":[[[[", 1),
+    lambda body: b"NaN",
+]  # fmt: skip
+
+
+def _described() -> dict[tuple[str, str], list[str]]:
+    """The query parameters of each operation."""
+    import yaml
+
+    doc = yaml.safe_load(document())
+    found = {}
+    for path, item in doc["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                nodes = [*item.get("parameters", ()), *operation.get("parameters", ())]
+                resolved = [doc["components"]["parameters"][one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in nodes]
+                found[path, method.upper()] = [one["name"] for one in resolved if one["in"] == "query"]
+    return found
+
+
+_PARAMETERS = _described()

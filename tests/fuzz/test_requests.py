@@ -1,0 +1,54 @@
+"""Requests of all kinds at once: every one gets an answer, in time, and none of them a 5xx."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.strategies import SINK, requests
+from tests.fuzz.wire import Request, Wire, send_all
+
+TENANT = "fuzz"
+AT_ONCE = 40
+
+hurried = settings(
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+)
+
+
+@given(some=requests(AT_ONCE, TENANT))
+@settings(hurried, max_examples=15)
+async def test_every_request_is_answered(wires: list[Wire], sink: str, some: list[Request]) -> None:
+    await answered(wires, sink, some)
+
+
+@pytest.mark.slow
+@given(some=requests(AT_ONCE, TENANT))
+@settings(hurried, max_examples=400)
+async def test_every_one_of_many_requests_is_answered(wires: list[Wire], sink: str, some: list[Request]) -> None:
+    await answered(wires, sink, some)
+
+
+async def answered(wires: list[Wire], sink: str, some: list[Request]) -> None:
+    """Sends them; the connections check what comes back. The broker is ready for more then."""
+    replies = await send_all(wires, [_rendered(one, sink) for one in some])
+    assert len(replies) == len(some)
+    for r, q in zip(replies, some): STATS[r.status, q.method] += 1
+    [ready] = await send_all(wires[:1], [Request("GET", "/health/ready")])
+    assert ready.status == 200
+
+
+def _rendered(request: Request, sink: str) -> Request:
+    if request.body is None or SINK.encode() not in request.body:
+        return request
+    body = request.body.replace(SINK.encode(), sink.encode())
+    headers = tuple((name, str(len(body)) if name == "Content-Length" else value) for name, value in request.headers)
+    return replace(request, body=body, headers=headers)
+from collections import Counter
+STATS = Counter()
+import atexit; atexit.register(lambda: print(sorted(STATS.items())))
