@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core import Entity, Json
-from broker.core.change import Change, written
+from broker.core.change import Change, altered
 from broker.core.subscription import Subscription
 from broker.core.trigger import trigger
 from broker.notify.index import Index
@@ -177,7 +177,7 @@ def test_it_finds_exactly_those_that_fire(
         known = {k: v for k, v in known.items() if k not in gone} | {one.id: one for one in changed}
         for before, after in states:
             change = _changed(before, after)
-            touched = {iri for iri, _ in written(change)}
+            touched = altered(change)
             brute = {
                 k
                 for k, one in known.items()
