@@ -94,14 +94,13 @@ class Tenants:
         database = self._client[database_name(self._prefix, name)]
         await _create_collections(database)
         await self._list().update_one({"_id": name}, {"$setOnInsert": {"_id": name}}, upsert=True)
-        # Losing one of these costs a duplicate or a count, never a notification: no wait for the journal.
-        relaxed = WriteConcern(w=1)
+        relaxed = WriteConcern(w=1)  # a count may get lost in a crash
         return Tenant(
             name,
             entities=database["entities"],
             evolutions=database["evolutions"],
             history=database["history"],
-            outbox=database["outbox"].with_options(write_concern=relaxed),
+            outbox=database["outbox"],  # durable: an entry that came back would hold up others for ever
             subscriptions=database["subscriptions"],
             subscription_log=database["subscription_log"],
             throttles=database["throttles"],

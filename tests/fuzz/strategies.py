@@ -1,9 +1,12 @@
 """Requests by hypothesis: right ones, nearly right ones, and nonsense, for every route of the broker."""
 
+from collections.abc import Callable
+from random import Random
 from typing import Any
 from urllib.parse import quote
 
 import orjson
+import yaml
 from hypothesis import strategies as st
 
 from broker.api.openapi import document
@@ -114,81 +117,84 @@ def nulled(draw: st.DrawFn, documents: st.SearchStrategy[Json]) -> Json:
 
 @st.composite
 def requests(draw: st.DrawFn, count: int, tenant: str) -> list[Request]:
-    """So many requests by one tenant, made of a few documents."""
-    pool = [draw(one) for one in (entities(), entities(), fragments(), fragments(), attributes(), subscriptions(), json_values(4))]
-    return [_request(draw, pool, tenant) for _ in range(count)]
+    """So many requests by one tenant, made of a few documents. Dice throw them together: they shrink badly."""
+    kinds = (entities(), entities(), fragments(), fragments(), attributes(), subscriptions(), json_values(4))
+    maker = _Maker(draw(st.randoms(use_true_random=True)), [draw(kind) for kind in kinds], draw(st.text(max_size=6)), tenant)
+    return [maker.request() for _ in range(count)]
 
 
-def _request(draw: st.DrawFn, pool: list[Json], tenant: str) -> Request:
-    resource = draw(st.sampled_from(ROUTES))
-    method = draw(st.sampled_from([*resource.methods] * 6 + _METHODS))
-    headers = [("NGSILD-Tenant", draw(st.sampled_from([tenant] * 12 + ["nobody", "not a name", ""])))]
-    media = draw(st.sampled_from(_MEDIAS))
-    body = _body(draw, resource, pool, media) if method in ("POST", "PUT", "PATCH", "MERGE") else None
-    if draw(st.integers(0, 3)) == 0:
-        headers.append(("Accept", draw(st.sampled_from(_ACCEPTS))))
-    if draw(st.integers(0, 7)) == 0:
-        headers.append(("Link", draw(st.sampled_from(_LINKS))))
-    if body is not None:
-        headers.append(("Content-Type", media))
-        headers.append(("Content-Length", str(len(body))))
-    return Request(method, _target(draw, resource, method), tuple(headers), body)
+class _Maker:
+    """Makes requests of documents and a text, by dice."""
+
+    def __init__(self, dice: Random, documents: list[Json], text: str, tenant: str) -> None:
+        self._dice = dice
+        self._pick = dice.choice
+        self._documents = documents
+        self._text = quote(text, safe="")
+        self._tenants = [tenant] * 40 + ["nobody", "not a name", ""]
+
+    def request(self) -> Request:
+        resource = self._pick(ROUTES)
+        method = self._pick(_METHODS) if self._one_in(12) else self._pick([*resource.methods])
+        headers = {"NGSILD-Tenant": self._pick(self._tenants)}
+        if self._one_in(4):
+            headers["Accept"] = self._pick(_ACCEPTS)
+        if self._one_in(8):
+            headers["Link"] = self._pick(_LINKS)
+        body = None
+        if method in ("POST", "PUT", "PATCH", "MERGE"):
+            headers["Content-Type"] = media = self._pick(_MEDIAS)
+            body = self._body(resource, media)
+            headers["Content-Length"] = str(len(body))
+        return Request(method, self._target(resource, method), tuple(headers.items()), body)
+
+    def _one_in(self, count: int) -> bool:
+        return self._dice.randrange(count) == 0
+
+    def _target(self, resource: Resource, method: str) -> str:
+        path = resource.template
+        for variable, usual in _VARIABLES.items():
+            if variable in path:
+                path = path.replace(variable, quote(self._pick(_ODD), safe="%/.") if self._one_in(16) else self._quoted(usual))
+        known = [*_PARAMETERS.get((resource.template, method), ()), self._pick([*_VALUES])]
+        names = self._dice.sample(known, min(len(known), self._pick([0, 0, 0, 1, 1, 2, 3])))
+        query = "&".join(f"{name}={self._quoted(_VALUES.get(name, ['x']))}" for name in names)
+        return path + self._pick(["", "/", ""] * 9 + ["//"]) + (f"?{query}" if query else "")
+
+    def _quoted(self, usual: list[str]) -> str:
+        if self._one_in(20):
+            return self._text
+        return quote(self._pick(usual), safe=self._pick(["", ":/=,"]))
+
+    def _body(self, resource: Resource, media: str) -> bytes:
+        doc = self._document(resource)
+        many = doc if isinstance(doc, list) else [doc]
+        if media == LD_JSON and not self._one_in(6):
+            context = self._pick(_CONTEXTS)
+            many = [{"@context": context, **one} if isinstance(one, dict) else one for one in many]
+        body = orjson.dumps(many if isinstance(doc, list) else many[0])
+        return self._pick(_DAMAGES)(body) if self._one_in(10) else body
+
+    def _document(self, resource: Resource) -> Json:
+        """A document that suits the resource, or any."""
+        if self._one_in(8):
+            return self._pick([*self._documents, [], {}, None, 0])
+        first, second, fragment, other, attribute, subscription, anything = self._documents
+        template = resource.template
+        if template.endswith("/delete"):
+            return self._dice.choices([*IDS, "x", None], k=2)
+        if "entityOperations" in template:
+            named = [{"id": one, **fragment} for one in IDS[:2]]
+            return self._dice.choices([first, second, other, anything, *named], k=3)
+        if "subscriptions" in template:
+            return subscription
+        if "{attrId}" in template:
+            return self._pick([attribute, anything, {"value": 1}, {"value": NULL}, {"type": "GeoProperty", "value": POINT}])
+        return self._pick([fragment, other, first] if "{" in template else [first, second])
 
 
-def _target(draw: st.DrawFn, resource: Resource, method: str) -> str:
-    path = resource.template
-    if "{" in path:
-        path = path.replace("{entityId}", _part(draw, IDS)).replace("{attrId}", _part(draw, NAMES))
-        path = path.replace("{subscriptionId}", _part(draw, ["urn:s:1", "urn:s:2", "urn:s:3"]))
-    known = _PARAMETERS.get((resource.template, method), ["local"])
-    names = draw(st.lists(st.sampled_from([*known, draw(st.sampled_from(list(_VALUES)))]), max_size=3))
-    query = "&".join(f"{name}={_text(draw, _VALUES.get(name, ['x']))}" for name in names)
-    return path + draw(st.sampled_from(["", "", "", "/", "//"])) + (f"?{query}" if query else "")
-
-
-def _part(draw: st.DrawFn, usual: list[str]) -> str:
-    return _text(draw, usual) if draw(st.integers(0, 7)) else quote(draw(st.sampled_from(_ODD)), safe="%/.")
-
-
-def _text(draw: st.DrawFn, usual: list[str]) -> str:
-    kind = draw(st.integers(0, 11))
-    if kind == 0:
-        return quote(draw(st.text(max_size=6)), safe="")
-    return quote(draw(st.sampled_from(usual)), safe="" if kind % 2 else ":/=,")
-
-
-def _body(draw: st.DrawFn, resource: Resource, pool: list[Json], media: str) -> bytes:
-    doc = _document(draw, resource, pool)
-    many = doc if isinstance(doc, list) else [doc]
-    if media == LD_JSON and draw(st.integers(0, 5)):
-        context = draw(st.sampled_from(_CONTEXTS))
-        many = [{"@context": context, **one} if isinstance(one, dict) else one for one in many]
-    body = orjson.dumps(many if isinstance(doc, list) else many[0])
-    wrong = draw(st.integers(0, 39))
-    return _DAMAGES[wrong](body) if wrong < len(_DAMAGES) else body
-
-
-def _document(draw: st.DrawFn, resource: Resource, pool: list[Json]) -> Json:
-    """A document that suits the resource, or any."""
-    first, second, fragment, other, attribute, subscription, anything = pool
-    template = resource.template
-    if draw(st.integers(0, 7)) == 0:
-        return draw(st.sampled_from([*pool, [], {}, None, 0]))
-    if template.endswith("/delete"):
-        return draw(st.lists(st.sampled_from([*IDS, "x", None]), min_size=1, max_size=3))
-    if "entityOperations" in template:
-        named = [{"id": one, **fragment} for one in IDS[:2]]
-        return draw(st.lists(st.sampled_from([first, second, other, anything, *named]), min_size=1, max_size=4))
-    if "subscriptions" in template:
-        return subscription
-    if "{attrId}" in template:
-        return draw(st.sampled_from([attribute, anything, {"value": 1}, {"value": NULL}, {"type": "GeoProperty", "value": POINT}]))
-    if template.endswith("/attrs") or "{" in template:
-        return draw(st.sampled_from([fragment, other, first]))
-    return draw(st.sampled_from([first, second]))
-
-
-_DAMAGES = [
+_VARIABLES = {"{entityId}": IDS, "{attrId}": NAMES, "{subscriptionId}": ["urn:s:1", "urn:s:2", "urn:s:3"]}
+_DAMAGES: list[Callable[[bytes], bytes]] = [
     lambda body: body[:-1],
     lambda body: b"",
     lambda body: body + b"x",
@@ -201,13 +207,11 @@ _DAMAGES = [
     lambda body: body.replace(b"1", b"1e999"),
     lambda body: body.replace(b":", b":[[[[", 1),
     lambda body: b"NaN",
-]  # fmt: skip
+]
 
 
 def _described() -> dict[tuple[str, str], list[str]]:
     """The query parameters of each operation."""
-    import yaml
-
     doc = yaml.safe_load(document())
     found = {}
     for path, item in doc["paths"].items():

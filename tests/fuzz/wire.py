@@ -46,7 +46,7 @@ class Reply:
 
 def check(method: str, reply: Reply) -> None:
     """What holds for every answer, to whatever request (6.3.2, 6.3.4, 6.3.6)."""
-    assert reply.status < 500 or (reply.status == 503 and "retry-after" in reply.headers), reply
+    assert reply.status < 500 or _is_excused(reply)
     if method == "HEAD" or reply.status in _NO_BODY or reply.status == 204:
         assert not reply.body
         assert reply.status != 405 or "allow" in reply.headers
@@ -57,6 +57,13 @@ def check(method: str, reply: Reply) -> None:
         assert "json" not in reply.headers["content-type"] or reply.doc is not None
     if reply.status == 204:
         assert "content-length" not in reply.headers
+
+
+def _is_excused(reply: Reply) -> bool:
+    """Whether a 5xx tells that others are to blame: the broker is busy, or a @context is not to be had."""
+    if reply.status == 503:
+        return "retry-after" in reply.headers
+    return reply.status == 504 and reply.doc["type"] == ERRORS + "LdContextNotAvailable"
 
 
 def _check_problem(reply: Reply) -> None:
@@ -83,7 +90,11 @@ class Wire:
             reply = await self._exchange(request)
         if reply.headers.get("connection", "").lower() == "close":
             await self.close()
-        check(request.method, reply)
+        try:
+            check(request.method, reply)
+        except Exception as error:
+            error.add_note(f"{request}\n{reply}")
+            raise
         return reply
 
     async def close(self) -> None:

@@ -1,0 +1,1 @@
+"""The broker against a small model of what the specification says, written apart from it."""
