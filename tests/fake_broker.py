@@ -2,7 +2,8 @@
 
 `python -m tests.fake_broker` supervises; with `worker` it is one worker: it answers every request with
 its process ids and stops at SIGTERM. With FAKE_WORKER=stubborn it does not stop; with FAKE_WORKER=locking
-it holds an open transaction that has written the document of its BROKER_PROCESS_ID.
+it holds an open transaction that has written the document of its BROKER_PROCESS_ID, and with
+FAKE_WORKER=stillborn it ends at once.
 """
 
 import asyncio
@@ -56,6 +57,8 @@ async def _lock(settings: Settings) -> None:
 
 if __name__ == "__main__":
     if "worker" in sys.argv:
+        if os.environ.get("FAKE_WORKER") == "stillborn":
+            sys.exit(3)
         asyncio.run(_work())
     else:
         setup_logs("info", "json")

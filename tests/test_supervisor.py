@@ -222,6 +222,13 @@ async def test_an_unreachable_mongodb_is_one_sentence_without_the_password(tmp_p
     assert "traceback" not in line
 
 
+async def test_workers_that_never_serve_are_one_sentence_and_the_end(tmp_path: Path) -> None:
+    async with running(tmp_path, FAKE_WORKER="stillborn") as broker:
+        assert await broker.wait() == 1
+    assert "the workers end as soon as they start" in broker.lines[-1]["event"]
+    assert not any("traceback" in line for line in broker.lines)
+
+
 async def test_a_stop_during_the_start_is_clean(tmp_path: Path) -> None:
     async with running(tmp_path) as broker:
         async with asyncio.timeout(_LIMIT):

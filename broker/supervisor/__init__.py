@@ -15,7 +15,7 @@ from broker.store.embedded import EmbeddedMongoError
 from broker.store.server import ServerUnfitError
 from broker.supervisor.database import database
 from broker.supervisor.port import PortError, is_ready, reserved_port, url
-from broker.supervisor.workers import Workers
+from broker.supervisor.workers import Workers, WorkersError
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,12 @@ async def supervise(settings: Settings, worker_command: Sequence[str] = WORKER) 
         except (PortError, EmbeddedMongoError, ServerUnfitError) as error:
             logger.error(str(error))
             return 1
+        except ExceptionGroup as group:  # of the tasks that keep the broker going, one cannot go on
+            mine, others = group.split((EmbeddedMongoError, WorkersError))
+            if others or mine is None:
+                raise
+            logger.error(str(mine.exceptions[0]))
+            return 1
     return 0
 
 
@@ -53,16 +59,17 @@ async def _run(settings: Settings, workers: Workers) -> None:
             tasks.create_task(mongo.keep())
             for _ in range(settings.workers):
                 tasks.create_task(workers.keep(settings, mongo, Path(metrics)))
-            tasks.create_task(_announce(settings, mongo.description))
+            tasks.create_task(_announce(settings, mongo.description, workers))
 
 
-async def _announce(settings: Settings, mongo: str) -> None:
+async def _announce(settings: Settings, mongo: str, workers: Workers) -> None:
     """Say that the broker is ready, once it is."""
     while not await is_ready(settings.host, settings.port):  # noqa: ASYNC110 - a worker tells only who asks
         await asyncio.sleep(_POLL)
-    workers = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
+    workers.served = True
+    many = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
     where = url(settings.host, settings.port)
-    logger.info(f"Eridanus {version('eridanus')} is ready on {where} ({workers}, {mongo})")
+    logger.info(f"Eridanus {version('eridanus')} is ready on {where} ({many}, {mongo})")
 
 
 def _reactions(broker: asyncio.Task[None], workers: Workers) -> dict[int, Callable[[], None]]:

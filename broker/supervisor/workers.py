@@ -23,11 +23,20 @@ _GRACE = 30.0  # seconds a worker may take to finish what it has begun
 _BURIAL = 3.0  # seconds that freeing a dead worker's sessions may take; their leases free them otherwise
 
 
+_TRIES = 3  # workers that may end before any has served; then something is wrong that no restart mends
+
+
+class WorkersError(Exception):
+    """The workers end as soon as they start."""
+
+
 class Workers:
-    """The worker processes of one broker; `command` starts one of them."""
+    """The worker processes of one broker; `command` starts one of them. `served`: one has been ready."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
+        self._stillborn = 0
+        self.served = False
         self._alive: set[asyncio.subprocess.Process] = set()
 
     async def keep(self, settings: Settings, mongo: Database, metrics: Path) -> None:
@@ -36,6 +45,9 @@ class Workers:
         while True:
             born = time.monotonic()
             code = await self._live(settings, mongo, metrics)
+            self._stillborn += not self.served
+            if self._stillborn >= _TRIES:
+                raise WorkersError("the workers end as soon as they start; the lines above say why")
             pause = next_pause(pause, time.monotonic() - born)
             logger.warning("a worker ended; starting another", extra={"exit_code": code, "pause": pause})
             await asyncio.sleep(pause)

@@ -219,20 +219,13 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def workers(pid: int) -> list[psutil.Process]:
-    """The workers of a broker."""
-    return [child for child in psutil.Process(pid).children() if "broker.main" in _words(child)]
+    """The workers of a broker: its other children."""
+    return [child for child in psutil.Process(pid).children() if child.name() != "mongod"]
 
 
 def mongod(pid: int) -> psutil.Process:
     """The MongoDB server of a broker."""
     return next(child for child in psutil.Process(pid).children() if child.name() == "mongod")
-
-
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:

@@ -133,7 +133,7 @@ def _longest_gap(load: Load, start: float, end: float) -> float:
 
 
 async def test_a_worker_that_was_taken_for_dead_comes_back(tmp_path: Path) -> None:
-    """It stands still for longer than its lease, with open transactions; then it goes on as if nothing was."""
+    """It stands still for longer than its lease, with open transactions; then it just goes on."""
     port = free_port()
     settings = {**QUICK, "transaction_lifetime": "none", "process_lease": 1}
     async with (
