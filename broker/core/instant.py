@@ -7,6 +7,7 @@ texts of one instant, so that comparisons need no parsing. A fraction keeps the 
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _FORM = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?Z", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -15,7 +16,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def parse(text: object) -> str | None:
     """The internal text of an instant as a client writes it; None if it isn't one."""
-    if not isinstance(text, str) or not (m := _FORM.fullmatch(text)):
+    return _parse(text) if isinstance(text, str) else None
+
+
+@lru_cache(2000)  # the readings of one device, or of one moment, say the same time over and over
+def _parse(text: str) -> str | None:
+    if not (m := _FORM.fullmatch(text)):
         return None
     try:
         datetime(*map(int, m.groups()[:6]))  # type: ignore[arg-type]

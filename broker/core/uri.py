@@ -16,7 +16,12 @@ NULL = "urn:ngsi-ld:null"
 
 def is_uri(text: object) -> bool:
     """Whether this is an absolute URI or IRI."""
-    return isinstance(text, str) and _URI.fullmatch(text) is not None
+    return isinstance(text, str) and _is_uri(text)
+
+
+@lru_cache(10_000)
+def _is_uri(text: str) -> bool:
+    return _URI.fullmatch(text) is not None
 
 
 @lru_cache(10_000)
