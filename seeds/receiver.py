@@ -1,4 +1,4 @@
-"""`python -m seeds.receiver PORT`: prints the notifications that come, one line each. For trying things out."""
+"""`python -m seeds.receiver PORT`: prints the notifications that come, a line each. For trying things out."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer

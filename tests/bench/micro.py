@@ -1,4 +1,4 @@
-"""`python -m tests.bench.micro`: the CPU that the steps of a write and of a read cost, for the bench's entity.
+"""`python -m tests.bench.micro`: the CPU that the steps of a write and a read cost, for the bench's entity.
 
 Process time of one core, the least of several rounds, since a machine is seldom quiet. No MongoDB, no HTTP.
 """

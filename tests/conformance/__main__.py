@@ -15,8 +15,8 @@ PAGE = Path(__file__).parents[2] / "specs" / "conformance.md"
 HEAD = """# Conformance
 
 Counts from a run of the ETSI NGSI-LD test suite (the fork for V1.9.1, commit {commit}), written by
-`python -m tests.conformance`. What is missing below is mostly what the broker does not do yet; what cannot pass, and why,
-is in [doubts.md](doubts.md).
+`python -m tests.conformance`. What fails is mostly what the broker does not do yet; what cannot pass, and
+why, is in [doubts.md](doubts.md).
 
 | group | passed | of |
 |---|---|---|

@@ -35,7 +35,7 @@ class Reading:
 
 def is_null(value: Json) -> bool:
     """Whether a value is one of the forms of the NGSI-LD Null (4.5.0)."""
-    return value == (_NULL_MAP if type(value) is dict else _NULL_LIST if type(value) is list else NULL)
+    return bool(value == (_NULL_MAP if type(value) is dict else _NULL_LIST if type(value) is list else NULL))
 
 
 def value(kind: Kind, raw: Json, path: str, reading: Reading) -> Json:
