@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "human", "json"] = Field(
         default="auto", description="Form of log lines; auto is human at a terminal and JSON elsewhere."
     )
+    alias: str = Field(
+        default="eridanus",
+        pattern=r"^[A-Za-z0-9._\-]{1,64}$",
+        description="What this broker calls itself to others (contextSourceAlias).",
+    )
     access_log: bool = Field(default=False, description="Log a line for every request.")
 
     cors_origins: HostNames = Field(

@@ -8,10 +8,9 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
 
 import uvloop
 from aiohttp import web
@@ -94,73 +93,57 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     assert settings.mongo_uri is not None, "the parent process names the MongoDB"
     database = await open_database(settings.mongo_uri.get_secret_value(), stack)
     tenants = Tenants(database.client, settings.database)
+    processes = Processes(database.client, settings.database, settings.process_id, settings.process_lease)
+    stack.push_async_callback(processes.leave)
     subscriptions = MongoSubscriptions(database.client, tenants)
     contexts = _contexts(settings, database, stack)
     notifier = _notifier(settings, tenants, subscriptions, contexts)
     stack.push_async_callback(notifier.close)
     committer = Committer(notifier, ticking(), settings.process_id)
     writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
-    await _join(settings, database, tenants, notifier, writer, stack)
+    stack.push_async_callback(writer.close)
+    # Entered before the first commit: whoever finds this process dead ends these sessions.
+    sessions = [*writer.open(database.client, settings.groups_in_flight), subscriptions.open()]
+    await processes.enter(sessions)
+    await tenants.obtain("")
     sweeper = Sweeper(database.client[settings.database]["tasks"], tenants, writer, settings.process_id)
-    _run(_sweep(sweeper), stack)
+    adopt = partial(notifier.adopt, partial(processes.inherit, tenants), tenants.names)
+    _repeat(partial(_renew, processes, sessions), settings.process_lease / 3, stack)
+    _repeat(adopt, settings.process_lease / 3, stack)
+    _repeat(sweeper.sweep_all, _SWEEP, stack)
     entities = MongoEntities(
         tenants, writer, sweeper, batch=settings.read_batch, timeout=settings.query_timeout, now=present
     )
     temporal = MongoTemporal(tenants, page=settings.temporal_page, timeout=settings.query_timeout)
-    broker = Broker(entities, temporal, subscriptions, contexts, _limits(settings), database.ping)
+    broker = Broker(
+        entities, temporal, subscriptions, contexts, _limits(settings), database.ping, settings.alias
+    )
     return Front(
         broker, settings.process_id, access_log=settings.access_log, origins=settings.cors_origins or ()
     )
 
 
-async def _join(
-    settings: Settings,
-    database: Database,
-    tenants: Tenants,
-    notifier: Notifier,
-    writer: Writer,
-    stack: AsyncExitStack,
-) -> None:
-    """Enters the list of processes before the first commit, and takes over what the dead left behind."""
-    processes = Processes(database.client, settings.database, settings.process_id, settings.process_lease)
-    sessions = writer.open(database.client, settings.groups_in_flight)
-    await processes.enter(sessions)
-    await tenants.obtain("")
-    stack.push_async_callback(processes.leave)
-    stack.push_async_callback(writer.close)
-    _run(_keep(processes, tenants, notifier, settings.process_lease, sessions), stack)
+async def _renew(processes: Processes, sessions: list[Session]) -> None:
+    if not await processes.renew():
+        log.warning("the lease of this process ran out; it is entered again")
+        await processes.enter(sessions)
 
 
-async def _keep(
-    processes: Processes, tenants: Tenants, notifier: Notifier, lease: float, sessions: list[Session]
-) -> None:
-    """Renews the lease and looks after the dead, for as long as the process lives."""
-    while True:
-        try:
-            await notifier.adopt(partial(processes.inherit, tenants), tenants.names)
-            await asyncio.sleep(lease / 3)
-            if not await processes.renew():
-                log.warning("the lease of this process ran out; it is entered again")
-                await processes.enter(sessions)
-        except NgsiLdError as error:
-            log.warning("the database is away", extra={"reason": error.detail})
-            await asyncio.sleep(1)
-
-
-async def _sweep(sweeper: Sweeper) -> None:
-    """Removes what has expired, for as long as the process lives."""
-    while True:
-        await asyncio.sleep(_SWEEP)
-        try:
-            await sweeper.sweep_all()
-        except NgsiLdError as error:
-            log.warning("the sweeper has to wait", extra={"reason": error.detail})
-
-
-def _run(work: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:
-    """Runs something in the background until the stack closes."""
-    task = asyncio.create_task(work)
+def _repeat(work: Callable[[], Awaitable[None]], seconds: float, stack: AsyncExitStack) -> None:
+    """Does something over and over in the background, until the stack closes."""
+    task = asyncio.create_task(_forever(work, seconds))
     stack.callback(task.cancel)
+
+
+async def _forever(work: Callable[[], Awaitable[None]], seconds: float) -> None:
+    while True:
+        try:
+            await work()
+        except NgsiLdError as error:
+            log.warning("work in the background has to wait", extra={"reason": error.detail})
+        except Exception:  # whatever it is, the next round may do better, and none must end them all
+            log.exception("work in the background failed")
+        await asyncio.sleep(seconds)
 
 
 def _contexts(settings: Settings, database: Database, stack: AsyncExitStack) -> Contexts:

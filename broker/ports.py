@@ -200,7 +200,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """The rooms, for those above them. `ready` is awaited by /health/ready."""
+    """The rooms, for those above them. /health/ready awaits `ready`; `alias` names this broker to others."""
 
     entities: EntityStore
     temporal: TemporalStore
@@ -208,3 +208,4 @@ class Broker:
     contexts: ContextLoader
     limits: Limits
     ready: Callable[[], Awaitable[None]]
+    alias: str

@@ -6,20 +6,33 @@ from broker.api.problem import NotAcceptable
 
 JSON = "application/json"
 LD_JSON = "application/ld+json"
-_OFFERED = (JSON, LD_JSON)  # in the order that breaks ties, whatever the client's
+GEO_JSON = "application/geo+json"
+# In the order that breaks ties, whatever the client's.
+LINKED = (JSON, LD_JSON)
+SPATIAL = (JSON, LD_JSON, GEO_JSON)
 
 
 @lru_cache(maxsize=500)
-def negotiate(accept: str | None) -> str:
-    """The media type to answer with; NotAcceptable if the client wants none of ours."""
+def negotiate(accept: str | None, offered: tuple[str, ...] = LINKED) -> str:
+    """The media type to answer with; NotAcceptable if the client wants none of those offered."""
     if not accept:
         return JSON
     ranges = [_range(one) for one in accept.split(",")]
-    weights = {media: _weight(media, ranges) for media in _OFFERED}
+    weights = {media: _weight(media, ranges) for media in offered}
     best = max(weights.values())
     if best <= 0:
-        raise NotAcceptable("Accept: expected one of " + ", ".join(_OFFERED))
-    return next(media for media in _OFFERED if weights[media] == best)
+        raise NotAcceptable("Accept: expected one of " + ", ".join(offered))
+    return next(media for media in offered if weights[media] == best)
+
+
+@lru_cache(maxsize=500)
+def preferences(prefer: str | None) -> dict[str, str]:
+    """The preferences of a Prefer header (RFC 7240), by name in lower case; of one given twice, the first."""
+    found: dict[str, str] = {}
+    for one in (prefer or "").split(","):
+        name, _, value = one.partition(";")[0].partition("=")
+        found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    return found
 
 
 def _range(text: str) -> tuple[str, float]:

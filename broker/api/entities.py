@@ -4,9 +4,11 @@ from aiohttp import web
 
 from broker.api import params as p
 from broker.api import reply
+from broker.api.accept import GEO_JSON, SPATIAL, negotiate
 from broker.api.call import Call
 from broker.core import Json
 from broker.core.entity import parse
+from broker.core.entity.geojson import collection, feature
 from broker.core.entity.merge import merge
 from broker.core.entity.values import Reading, moment
 from broker.core.entity.view import view
@@ -27,26 +29,40 @@ async def create_entity(call: Call) -> web.Response:
 
 async def query_entities(call: Call) -> web.Response:
     """6.4.3.2 GET /entities."""
-    p.allow(call.params, p.SELECTION, p.PAGE, p.VIEW)
-    _ = call.accept
+    p.allow(call.params, p.SELECTION, p.PAGE, p.VIEW, ("geometryProperty",))
+    media = negotiate(call.http.headers.get("Accept"), SPATIAL)
     context = await call.context()
     query = p.read_query(call.params, context, call.broker.limits)
-    shape = p.read_view(call.params, context)
+    shape, geometry = p.read_view(call.params, context), _geometry_property(call, context, media)
     found, count, more = await operations.query_entities(call.broker, call.tenant, query)
     pages = reply.page_links(call, query.limit, query.offset, more)
+    if media == GEO_JSON:
+        features = [feature(one, context, shape, geometry) for one in found]
+        return reply.spatial(call, collection(features), context, count, pages)
     return reply.many(call, [view(one, context, shape) for one in found], context, count, pages)
 
 
 async def retrieve_entity(call: Call) -> web.Response:
     """6.5.3.1 GET /entities/{entityId}."""
-    p.allow(call.params, p.VIEW, ("type",))
-    _ = call.accept
+    p.allow(call.params, p.VIEW, ("type", "geometryProperty"))
+    media = negotiate(call.http.headers.get("Accept"), SPATIAL)
     context = await call.context()
     shape, gate = p.read_view(call.params, context), p.type_gate(call.params, context)
+    geometry = _geometry_property(call, context, media)
     entity = await operations.retrieve_entity(call.broker, call.tenant, entity_id(call), gate)
     if shape.attrs and not any(iri in entity["attrs"] for iri in shape.attrs):
         raise ResourceNotFound(f"{entity['id']} has none of the attributes asked for")
+    if media == GEO_JSON:
+        return reply.spatial(call, feature(entity, context, shape, geometry), context)
     return reply.one(call, view(entity, context, shape), context)
+
+
+def _geometry_property(call: Call, context: Context, media: str) -> str:
+    """The IRI of the GeoProperty that is to be the geometry (6.3.15)."""
+    name = call.params.get("geometryProperty")
+    if name is not None and media != GEO_JSON:
+        raise BadRequestData("geometryProperty: expected only where application/geo+json is accepted")
+    return parse.attribute_name(name or "location", context)
 
 
 async def delete_entity(call: Call) -> web.Response:

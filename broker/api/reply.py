@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 import orjson
 from aiohttp import web
 
-from broker.api.accept import JSON, LD_JSON
+from broker.api.accept import GEO_JSON, JSON, LD_JSON, preferences
 from broker.api.call import JSONLD_REL, Call
 from broker.core import Json
 from broker.core.jsonld.context import Context
@@ -57,6 +57,21 @@ def many(
     if links:
         headers["Link"] = ", ".join(links)
     return _json(200, docs, headers)
+
+
+def spatial(
+    call: Call, doc: dict[str, Json], context: Context, count: int | None = None, pages: Sequence[Link] = ()
+) -> web.Response:
+    """200 with a Feature or FeatureCollection (6.3.15); `Prefer: body=json` moves the @context to a Link."""
+    links = [_page_link(*page) for page in pages]
+    headers = {} if count is None else {"NGSILD-Results-Count": str(count)}
+    if preferences(call.http.headers.get("Prefer")).get("body") == "json":
+        links.append(_context_link(context))
+    else:
+        doc["@context"] = _source(context)
+    if links:
+        headers["Link"] = ", ".join(links)
+    return _json(200, doc, {"Content-Type": GEO_JSON, **headers})
 
 
 def plain(status: int, doc: Json) -> web.Response:

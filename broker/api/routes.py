@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from broker.api import attrs, batch, entities, health, openapi, subscriptions, temporal
+from broker.api import attrs, batch, entities, health, info, openapi, subscriptions, temporal
 from broker.api.call import Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
@@ -82,6 +82,7 @@ ROUTES = (
     Resource(f"{_API}/temporal/entities", {"GET": temporal.query_temporal}),
     Resource(f"{_API}/temporal/entities/{{entityId}}", {"GET": temporal.retrieve_temporal}),
     Resource("/openapi.yaml", {"GET": openapi.openapi}),
+    Resource(f"{_API}/info/sourceIdentity", {"GET": info.source_identity_information}),
     Resource("/version", {"GET": health.version}),
     Resource("/health/live", {"GET": health.live}),
     Resource("/health/ready", {"GET": health.ready}),

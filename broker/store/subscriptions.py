@@ -31,7 +31,12 @@ class MongoSubscriptions:
     def __init__(self, client: AsyncMongoClient[Document], tenants: Tenants) -> None:
         self._client = client
         self._tenants = tenants
+        self._session = client.start_session()
         self._one_at_a_time = asyncio.Lock()  # all bump one document: side by side they would only conflict
+
+    def open(self) -> AsyncClientSession:
+        """The session on which subscriptions are changed, for the list of processes."""
+        return self._session
 
     async def create(self, tenant: str, subscription: Subscription) -> None:
         """Stores a new subscription; AlreadyExists if its id is taken."""
@@ -135,8 +140,8 @@ class MongoSubscriptions:
             await tenant.subscription_log.delete_one({"_id": epoch["n"] - _LOGGED}, session=session)
 
         with reported():
-            async with self._one_at_a_time, self._client.start_session() as session:
-                await session.with_transaction(all_of_it)
+            async with self._one_at_a_time:
+                await self._session.with_transaction(all_of_it)
 
 
 def _missing(subscription_id: str) -> ResourceNotFound:

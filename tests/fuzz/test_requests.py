@@ -11,7 +11,7 @@ from tests.fuzz.strategies import SINK, requests
 from tests.fuzz.wire import Request, Wire, send_all
 
 TENANT = "fuzz"
-AT_ONCE = 40
+AT_ONCE = 200
 
 hurried = settings(
     deadline=None,
@@ -22,14 +22,14 @@ hurried = settings(
 
 
 @given(some=requests(AT_ONCE, TENANT))
-@settings(hurried, max_examples=15)
+@settings(hurried, max_examples=3)
 async def test_every_request_is_answered(wires: list[Wire], sink: str, some: list[Request]) -> None:
     await answered(wires, sink, some)
 
 
 @pytest.mark.slow
 @given(some=requests(AT_ONCE, TENANT))
-@settings(hurried, max_examples=400)
+@settings(hurried, max_examples=60)
 async def test_every_one_of_many_requests_is_answered(wires: list[Wire], sink: str, some: list[Request]) -> None:
     await answered(wires, sink, some)
 

@@ -46,7 +46,7 @@ class Reply:
 
 def check(method: str, reply: Reply) -> None:
     """What holds for every answer, to whatever request (6.3.2, 6.3.4, 6.3.6)."""
-    assert reply.status < 500 or _is_excused(reply)
+    assert reply.status < 500 or _is_excused(reply), reply
     if method == "HEAD" or reply.status in _NO_BODY or reply.status == 204:
         assert not reply.body
         assert reply.status != 405 or "allow" in reply.headers
@@ -86,15 +86,16 @@ class Wire:
 
     async def send(self, request: Request) -> Reply:
         """The answer to a request, checked. A TimeoutError is a hang."""
-        async with asyncio.timeout(SECONDS):
-            reply = await self._exchange(request)
+        try:
+            async with asyncio.timeout(SECONDS):
+                reply = await self._exchange(request)
+            check(request.method, reply)
+        except BaseException as error:
+            error.add_note(str(request))
+            await self.close()  # an answer may still be on its way
+            raise
         if reply.headers.get("connection", "").lower() == "close":
             await self.close()
-        try:
-            check(request.method, reply)
-        except Exception as error:
-            error.add_note(f"{request}\n{reply}")
-            raise
         return reply
 
     async def close(self) -> None:

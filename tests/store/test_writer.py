@@ -215,7 +215,7 @@ async def test_a_locked_entity_delays_only_itself(start: Start) -> None:
         await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
         stuck = asyncio.create_task(one.change(*count("locked")))
         slowest = 0.0
-        end = time.monotonic() + 1.5
+        end = time.monotonic() + 1.0
         rounds = 0
         while time.monotonic() < end:
             began = time.monotonic()
@@ -224,7 +224,7 @@ async def test_a_locked_entity_delays_only_itself(start: Start) -> None:
             rounds += 1
         assert not stuck.done()
         assert slowest < 1.0
-        assert rounds > 5
+        assert rounds > 3
         await session.abort_transaction()
     async with asyncio.timeout(1):
         assert await stuck == 1
@@ -278,7 +278,7 @@ async def test_what_the_database_cannot_hold_is_the_requesters_fault_alone(start
     assert await history_of(one.tenant, "bad") == []
 
 
-@pytest.mark.parametrize("slack", [100, 200, 300, 400, 500])
+@pytest.mark.parametrize("slack", [100, 250, 400])
 async def test_close_to_what_fits_it_is_all_or_nothing(start: Start, slack: int) -> None:
     """The entity may fit while its entry in the outbox, a little larger, does not."""
     one = await start()
