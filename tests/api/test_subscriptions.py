@@ -167,8 +167,9 @@ async def test_what_became_of_notifications_is_told(api: Api, receiver: Receiver
     assert not before.keys() & {"status", "timesSent", "timesFailed", "lastNotification", "lastSuccess"}
     await api.make(room(heat=1))
     await receiver.wait(1)
-    await asyncio.sleep(0.1)
-    told = (await api.get(path))["notification"]
+    async with asyncio.timeout(5):  # told first, then written down
+        while "status" not in (told := (await api.get(path))["notification"]):
+            await asyncio.sleep(0.05)
     assert (told["status"], told["timesSent"]) == ("ok", 1)
     assert told["lastNotification"] == told["lastSuccess"]
     assert "lastFailure" not in told

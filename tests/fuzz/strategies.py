@@ -121,28 +121,20 @@ def nulled(draw: st.DrawFn, documents: st.SearchStrategy[Json]) -> Json:
     return doc
 
 
-@st.composite
-def requests(draw: st.DrawFn, count: int, tenant: str) -> list[Request]:
-    """So many requests by one tenant, made of a few documents. Dice throw them together: they shrink badly."""
-    kinds = (entities(), entities(), fragments(), wild_fragments(), attributes(), subscriptions(), json_values(4))
-    maker = _Maker(Random(draw(st.integers(0, 2**64))), [draw(kind) for kind in kinds], draw(st.text(max_size=6)), tenant)
-    return [maker.request() for _ in range(count)]
+class Maker:
+    """Makes requests by one tenant of a few documents and a text, by dice: hypothesis would take its time."""
 
-
-class _Maker:
-    """Makes requests of documents and a text, by dice."""
-
-    def __init__(self, dice: Random, documents: list[Json], text: str, tenant: str) -> None:
-        self._dice = dice
-        self._pick = dice.choice
+    def __init__(self, seed: int, documents: tuple[Json, ...], text: str) -> None:
+        self._dice = Random(seed)
+        self._pick = self._dice.choice
         self._documents = documents
         self._text = quote(text, safe="")
-        self._tenants = [tenant] * 40 + ["nobody", "not a name", ""]
 
-    def request(self) -> Request:
+    def request(self, tenant: str) -> Request:
+        """A request, now and then by another tenant."""
         resource = self._pick(ROUTES)
         method = self._pick(_METHODS) if self._one_in(12) else self._pick([*resource.methods])
-        headers = {"NGSILD-Tenant": self._pick(self._tenants)}
+        headers = {"NGSILD-Tenant": self._pick(["nobody", "not a name", ""]) if self._one_in(16) else tenant}
         if self._one_in(4):
             headers["Accept"] = self._pick(_ACCEPTS)
         if self._one_in(8):
@@ -214,6 +206,12 @@ _DAMAGES: list[Callable[[bytes], bytes]] = [
     lambda body: body.replace(b":", b":[[[[", 1),
     lambda body: b"NaN",
 ]
+
+
+def makers() -> st.SearchStrategy[Maker]:
+    """Makers of requests."""
+    kinds = (entities(), entities(), fragments(), wild_fragments(), attributes(), subscriptions(), json_values(4))
+    return st.builds(Maker, st.integers(0, 2**64), st.tuples(*kinds), st.text(max_size=6))
 
 
 def _described() -> dict[tuple[str, str], list[str]]:

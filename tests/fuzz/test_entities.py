@@ -15,12 +15,13 @@ from broker.core import Json
 from broker.core.entity.values import is_null
 from tests.api.conftest import JSON
 from tests.core.documents import NULL, attributes, entities, json_values
-from tests.fuzz.conftest import CONNECTIONS
 from tests.fuzz.strategies import NAMES, fragments, nulled, wild_fragments
 from tests.fuzz.wire import Reply, Request, Wire
 
 Step = tuple[str, str, Json]
+World = tuple[list[Json], list[Step], int]
 TENANT = "fuzz-entities"
+STEPS = 8
 
 hurried = settings(
     deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
@@ -47,32 +48,32 @@ def steps() -> st.SearchStrategy[Step]:
 
 
 @st.composite
-def lives(draw: st.DrawFn) -> list[tuple[Json, list[Step]]]:
-    """Entities, and what is done to each: a few documents and steps, thrown together by dice."""
+def worlds(draw: st.DrawFn) -> tuple[list[Json], list[Step], int]:
+    """A few entities, things done to them, and the seed of the dice that bring them together."""
     docs = draw(st.lists(entities() | nulled(entities()), min_size=2, max_size=2))
-    pool = draw(st.lists(steps(), min_size=8, max_size=8))
-    dice = Random(draw(st.integers(0, 2**64)))
-    return [(deepcopy(dice.choice(docs)), dice.choices(pool, k=8)) for _ in range(CONNECTIONS)]
+    return docs, draw(st.lists(steps(), min_size=8, max_size=8)), draw(st.integers(0, 2**64))
 
 
-@given(some=lives())
+@given(world=worlds())
 @settings(hurried, max_examples=4)
-async def test_what_is_refused_changes_nothing(wires: list[Wire], some: list[tuple[Json, list[Step]]]) -> None:
-    await lived(wires, some)
+async def test_what_is_refused_changes_nothing(wires: list[Wire], world: World) -> None:
+    await lived(wires, *world)
 
 
 @pytest.mark.slow
-@given(some=lives())
+@given(world=worlds())
 @settings(hurried, max_examples=40)
-async def test_what_is_refused_changes_nothing_at_length(
-    wires: list[Wire], some: list[tuple[Json, list[Step]]]
-) -> None:
-    await lived(wires, some)
+async def test_what_is_refused_changes_nothing_at_length(wires: list[Wire], world: World) -> None:
+    await lived(wires, *world)
 
 
-async def lived(wires: list[Wire], some: list[tuple[Json, list[Step]]]) -> None:
-    """Lives of entities, side by side."""
-    await asyncio.gather(*(_live(wire, *life) for wire, life in zip(wires, some, strict=True)))
+async def lived(wires: list[Wire], docs: list[Json], pool: list[Step], seed: int) -> None:
+    """The lives of as many entities as there are connections, side by side."""
+    dice = Random(seed)
+    lives = [(deepcopy(dice.choice(docs)), dice.choices(pool, k=STEPS)) for _ in wires]
+    async with asyncio.TaskGroup() as tasks:
+        for wire, life in zip(wires, lives, strict=True):
+            tasks.create_task(_live(wire, *life))
 
 
 async def _live(wire: Wire, doc: Json, steps: list[Step]) -> None:
@@ -96,17 +97,20 @@ async def _live(wire: Wire, doc: Json, steps: list[Step]) -> None:
 async def _seen(wire: Wire, entity_id: str) -> Reply:
     """The entity as it is now."""
     reply = await wire.send(_request("GET", f"/{entity_id}?options=sysAttrs"))
-    assert not shows_null(reply.doc), reply
+    assert not nulls(reply.doc), (nulls(reply.doc), reply.body)
     return reply
 
 
-def shows_null(shown: Any) -> bool:
-    """Whether a member is an NGSI-LD Null: not in arrays, and not in JsonProperties, which may hold anything."""
+def nulls(shown: Any, path: str = "") -> list[str]:
+    """The members that are an NGSI-LD Null. JsonProperties may hold anything, and arrays the bare string."""
     if isinstance(shown, list):
-        return any(map(shows_null, shown))
+        return [found for n, one in enumerate(shown) for found in nulls(one, f"{path}[{n}]")]
     if not isinstance(shown, dict):
-        return False
-    return any(name != "json" and (is_null(one) or shows_null(one)) for name, one in shown.items())
+        return []
+    members = {f"{path}.{name}": one for name, one in shown.items() if name != "json"}
+    return [where for where, one in members.items() if is_null(one)] + [
+        found for where, one in members.items() for found in nulls(one, where)
+    ]
 
 
 def _request(method: str, end: str, doc: Json = None) -> Request:

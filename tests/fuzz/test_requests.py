@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.strategies import SINK, requests
+from tests.fuzz.strategies import SINK, Maker, makers
 from tests.fuzz.wire import Request, Wire, send_all
 
 TENANT = "fuzz"
@@ -21,22 +21,23 @@ hurried = settings(
 )
 
 
-@given(some=requests(AT_ONCE, TENANT))
+@given(maker=makers())
 @settings(hurried, max_examples=3)
-async def test_every_request_is_answered(wires: list[Wire], sink: str, some: list[Request]) -> None:
-    await answered(wires, sink, some)
+async def test_every_request_is_answered(wires: list[Wire], sink: str, maker: Maker) -> None:
+    await answered(wires, sink, maker)
 
 
 @pytest.mark.slow
-@given(some=requests(AT_ONCE, TENANT))
+@given(maker=makers())
 @settings(hurried, max_examples=60)
-async def test_every_one_of_many_requests_is_answered(wires: list[Wire], sink: str, some: list[Request]) -> None:
-    await answered(wires, sink, some)
+async def test_every_one_of_many_requests_is_answered(wires: list[Wire], sink: str, maker: Maker) -> None:
+    await answered(wires, sink, maker)
 
 
-async def answered(wires: list[Wire], sink: str, some: list[Request]) -> None:
+async def answered(wires: list[Wire], sink: str, maker: Maker) -> None:
     """Sends them; the connections check what comes back. The broker is ready for more then."""
-    replies = await send_all(wires, [_rendered(one, sink) for one in some])
+    some = [_rendered(maker.request(TENANT), sink) for _ in range(AT_ONCE)]
+    replies = await send_all(wires, some)
     assert len(replies) == len(some)
     for r, q in zip(replies, some): STATS[r.status, q.method] += 1
     [ready] = await send_all(wires[:1], [Request("GET", "/health/ready")])
