@@ -46,6 +46,7 @@ def ceiling(instant: str) -> str:
     return f"{base}.{fraction:0<6}"
 
 
+@lru_cache(2000)
 def micros(instant: str) -> int:
     """Microseconds since 1970."""
     return (datetime.fromisoformat(instant + "+00:00") - _EPOCH) // _MICROSECOND

@@ -7,7 +7,6 @@ instance's place among those of its attribute in the write, so no two are alike,
 need not be stored. (In 64 bits that lasts until the year 2255.)
 """
 
-from collections import Counter
 from typing import Any
 
 from broker.core import Entity, Instance, instant
@@ -25,11 +24,11 @@ def records(
     change: Change, stamp: int, new: list[tuple[str, Instance]], gone: list[tuple[str, Instance]]
 ) -> list[Document]:
     """The documents that record a change: instances written and deleted, and the scopes if they changed."""
-    places: Counter[str] = Counter()
+    places: dict[str, int] = {}
     documents = []
     for iri, one in (*new, *gone):
-        documents.append(_record(change.id, codec.key(iri), one, stamp, places[iri]))
-        places[iri] += 1
+        places[iri] = place = places.get(iri, -1) + 1
+        documents.append(_record(change.id, codec.key(iri), one, stamp, place))
     scopes = _scopes_of(change.after)
     if scopes is not _scopes_of(change.before):
         documents.append(_record(change.id, SCOPE, _scopes(scopes, change.now), stamp, 0))
@@ -53,6 +52,8 @@ def _scopes(scopes: list[str] | None, now: str) -> Instance:
 
 
 def _record(entity_id: str, key: str, instance: Instance, stamp: int, place: int) -> Document:
-    body = codec.encode_instance({k: v for k, v in instance.items() if k not in ("createdAt", "modifiedAt")})
+    if "createdAt" in instance or "modifiedAt" in instance:
+        instance = {k: v for k, v in instance.items() if k not in ("createdAt", "modifiedAt")}
+    body = codec.encode_instance(instance)
     time = instant.micros(instance["observedAt"]) if "observedAt" in instance else stamp
     return {"_id": {"e": entity_id, "a": key, "t": time, "s": stamp * PLACES + place}, "i": body}

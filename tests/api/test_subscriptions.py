@@ -168,7 +168,7 @@ async def test_what_became_of_notifications_is_told(api: Api, receiver: Receiver
     await api.make(room(heat=1))
     await receiver.wait(1)
     async with asyncio.timeout(5):  # told first, then written down
-        while "status" not in (told := (await api.get(path))["notification"]):
+        while "status" not in (told := (await api.get(path))["notification"]):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert (told["status"], told["timesSent"]) == ("ok", 1)
     assert told["lastNotification"] == told["lastSuccess"]

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from broker.core import Json
-from broker.core.entity.values import is_null
 from tests.api.conftest import JSON
 from tests.core.documents import NULL, attributes, entities, json_values
 from tests.fuzz.strategies import NAMES, fragments, nulled, wild_fragments
@@ -108,9 +107,9 @@ def nulls(shown: Any, path: str = "") -> list[str]:
     if not isinstance(shown, dict):
         return []
     members = {f"{path}.{name}": one for name, one in shown.items() if name != "json"}
-    return [where for where, one in members.items() if is_null(one)] + [
-        found for where, one in members.items() for found in nulls(one, where)
-    ]
+    lists = (f"{path}.valueList", f"{path}.objectList")
+    found = [where for where, one in members.items() if one == NULL or (where in lists and one == [NULL])]
+    return found + [inner for where, one in members.items() for inner in nulls(one, where)]
 
 
 def _request(method: str, end: str, doc: Json = None) -> Request:

@@ -78,16 +78,19 @@ def vocabulary(raw: Json, path: str, reading: Reading) -> Json:
 
 
 def _any(raw: Json, path: str, reading: Reading) -> Json:
-    if isinstance(raw, dict | list) and not reading.deep and _holds_null(raw):
+    if isinstance(raw, dict | list) and _holds_null(raw, deep=reading.deep):
         raise BadRequestData(f"{path}: an NGSI-LD Null may not stand inside a value")
     return raw
 
 
-def _holds_null(raw: Json) -> bool:
-    """Whether a member of an object in this value is an NGSI-LD Null (5.5.4)."""
+def _holds_null(raw: Json, *, deep: bool) -> bool:
+    """Whether a member of an object in this value is an NGSI-LD Null (5.5.4).
+
+    `deep`: but for those that a merge deletes by. It doesn't go into arrays, so it would store the ones there.
+    """
     if isinstance(raw, dict):
-        return any(one == NULL or _holds_null(one) for one in raw.values())
-    return isinstance(raw, list) and any(map(_holds_null, raw))
+        return any((one == NULL and not deep) or _holds_null(one, deep=deep) for one in raw.values())
+    return isinstance(raw, list) and any(_holds_null(one, deep=False) for one in raw)
 
 
 def _geometry(raw: Json, path: str, _: Reading) -> Json:
