@@ -117,6 +117,8 @@ async def read_json(http: web.BaseRequest, depth: int) -> Json:
         raise TooLarge("body: larger than this broker takes") from error
     except HttpProcessingError as error:
         raise InvalidRequest(f"body: {error.message}") from error
+    except ConnectionError as error:  # the client went away: nothing is wrong with us
+        raise InvalidRequest("body: ended before its Content-Length") from error
     try:
         doc = orjson.loads(text)
     except orjson.JSONDecodeError as error:

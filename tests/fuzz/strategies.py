@@ -6,13 +6,12 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-import yaml
 from hypothesis import strategies as st
 
-from broker.api.openapi import document
 from broker.api.routes import ROUTES, Resource
 from broker.core import Json
 from tests.api.conftest import CORE_URL, JSON, LD_JSON, linked
+from tests.api.test_openapi import DOCUMENT, names
 from tests.core.documents import NULL, POINT, attributes, entities, json_values
 from tests.fuzz.wire import Request
 
@@ -21,21 +20,44 @@ IDS = ["urn:x:1", "urn:x:2", "https://ex.org/é?a=1#b"]
 _PLAIN_NAMES = ["heat", "a1", "été_2", "name", "https://other.org/p.q"]
 NAMES = [*_PLAIN_NAMES, "location", "scope"]
 
-_ODD = ["", "x", ".", "..", "%2e%2e", "%00", "%ff", "%", "%zz", "a%2Fb", "urn:x:%20", "'", "*", "{}", "urn:é", "~" * 300]
-_INSTANTS = ["2026-07-01T12:00:00Z", "2026-07-01T12:00:00.5Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]
+_ODD = [
+    "",
+    "x",
+    ".",
+    "..",
+    "%2e%2e",
+    "%00",
+    "%ff",
+    "%",
+    "%zz",
+    "a%2Fb",
+    "urn:x:%20",
+    "'",
+    "*",
+    "{}",
+    "urn:é",
+    "~" * 300,
+]
+_INSTANTS = [
+    "2026-07-01T12:00:00Z",
+    "2026-07-01T12:00:00.5Z",
+    "1970-01-01T00:00:00Z",
+    "9999-12-31T23:59:59.999999Z",
+]
 _VALUES: dict[str, list[str]] = {
     "type": ["T", "T,Room", "(T;Room)|U", "*", "ex:U", ",", "(", "T;U", "(" * 50, "T," * 600 + "T"],
     "id": ["urn:x:1", "urn:x:1,urn:x:2", "x", ","],
     "idPattern": ["^urn", ".*", "[", "(a*)*b", "\\", "(?<=a)", "^urn:x:[12]$", "a{1000}{1000}"],
-    "q": ["heat>1", "heat", "!heat;a1==2|name~=a", 'heat=="x"', "heat==1..2", "heat==1,2", "a1[x.y]==true", "q", "(" * 30,
-          "heat==", "createdAt>2026-01-01T00:00:00Z", "heat~=[", "name[*]==x", "heat=='x'", "heat." * 20, "heat==1e999"],
+    "q": ["heat>1", "heat", "!heat;a1==2|name~=a", 'heat=="x"', "heat==1..2", "heat==1,2", "a1[x.y]==true",
+          "q", "(" * 30, "heat==", "createdAt>2026-01-01T00:00:00Z", "heat~=[", "name[*]==x",
+          "heat=='x'", "heat." * 20, "heat==1e999"],
     "attrs": ["heat", "heat,a1", "createdAt", "type", "heat,", "été_2", "-"],
     "keep": ["heat", "heat,a1", ""],
     "drop": ["heat", "zzz", "type"],
-    "options": ["keyValues", "concise", "sysAttrs", "normalized,sysAttrs", "noOverwrite", "update", "replace", "replace,update",
-                "temporalValues", "aggregatedValues", "temporalValues,sysAttrs", "?"],
-    "format": ["keyValues", "simplified", "concise", "normalized", "temporalValues", "aggregatedValues", "?", ""],
-    "limit": ["1", "2", "0", "1000", "1001", "-1", "١", "x", "9" * 30],
+    "options": ["keyValues", "concise", "sysAttrs", "normalized,sysAttrs", "noOverwrite", "update", "replace",
+                "replace,update", "temporalValues", "aggregatedValues", "temporalValues,sysAttrs", "?"],
+    "format": ["keyValues", "simplified", "concise", "normalized", "temporalValues", "aggregatedValues", "?"],
+    "limit": ["1", "2", "0", "1000", "1001", "-1", "\u0661", "x", "9" * 30],
     "offset": ["0", "1", "1000000", "9" * 18, "9" * 19, "-1"],
     "count": ["true", "false", "TRUE", ""],
     "local": ["true", "false", "1"],
@@ -48,14 +70,46 @@ _VALUES: dict[str, list[str]] = {
     "lastN": ["1", "5", "0", "-1", "999999999", "9999999999"],
     "datasetId": ["urn:d:1", "@none", "x", NULL],
     "deleteAll": ["true", "false", "yes"],
+    "geometryProperty": ["location", "heat", "type"],
     "join": ["inline"],
 }  # fmt: skip
-_ACCEPTS = [JSON, LD_JSON, "*/*", "application/*;q=0.5, application/ld+json", "text/html", "*/*;q=0", ";,;", "application/json;q=x"]
-_MEDIAS = [JSON] * 24 + [LD_JSON] * 6 + ["application/merge-patch+json", "application/json; charset=utf-8", "text/plain", "", "json"]
-_LINKS = [linked(CORE_URL)["Link"], "<>", "<x", '<>; rel="http://www.w3.org/ns/json-ld#context"', "<a>; rel=next, " + linked(CORE_URL)["Link"]]
+_ACCEPTS = [
+    JSON,
+    LD_JSON,
+    "application/geo+json",
+    "*/*",
+    "application/*;q=0.5, application/ld+json",
+    "text/html",
+    "*/*;q=0",
+    ";,;",
+    "application/json;q=x",
+]
+_MEDIAS = (
+    [JSON] * 24
+    + [LD_JSON] * 6
+    + ["application/merge-patch+json", "application/json; charset=utf-8", "text/plain", "", "json"]
+)
+_LINKS = [
+    linked(CORE_URL)["Link"],
+    "<>",
+    "<x",
+    '<>; rel="http://www.w3.org/ns/json-ld#context"',
+    "<a>; rel=next, " + linked(CORE_URL)["Link"],
+]
 _METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "MERGE"]
-_CONTEXTS: list[Json] = [CORE_URL, {"heat": "https://ex.org/heat"}, [CORE_URL, {"T": "https://ex.org/T"}], {}, [], None, 5, {"@vocab": 1},
-                         {"heat": {"@id": "https://ex.org/h", "@type": "@id"}}, {"a": "b", "b": "a"}, {"@import": 5}]
+_CONTEXTS: list[Json] = [
+    CORE_URL,
+    {"heat": "https://ex.org/heat"},
+    [CORE_URL, {"T": "https://ex.org/T"}],
+    {},
+    [],
+    None,
+    5,
+    {"@vocab": 1},
+    {"heat": {"@id": "https://ex.org/h", "@type": "@id"}},
+    {"a": "b", "b": "a"},
+    {"@import": 5},
+]
 
 
 def subscriptions() -> st.SearchStrategy[Json]:
@@ -100,7 +154,9 @@ def fragments() -> st.SearchStrategy[dict[str, Json]]:
 
 def wild_fragments() -> st.SearchStrategy[dict[str, Json]]:
     """Fragments in any form, with NGSI-LD Nulls at all depths; most of them are wrong."""
-    nulls = st.sampled_from([NULL, None, [NULL], {"@none": NULL}, {"value": NULL}, {"type": "Property", "value": NULL}])
+    nulls = st.sampled_from(
+        [NULL, None, [NULL], {"@none": NULL}, {"value": NULL}, {"type": "Property", "value": NULL}]
+    )
     attribute = st.one_of(attributes(), nulled(attributes()), json_values(4), nulled(json_values(4)), nulls)
     return st.dictionaries(st.sampled_from([*NAMES, "type", "expiresAt"]), attribute, min_size=1, max_size=2)
 
@@ -112,7 +168,13 @@ def nulled(draw: st.DrawFn, documents: st.SearchStrategy[Json]) -> Json:
     at, step = doc, None
     for _ in range(draw(st.integers(1, 4))):
         inner = at if step is None else at[step]
-        steps: list[Any] = list(inner) if isinstance(inner, dict) else list(range(len(inner))) if isinstance(inner, list) else []
+        steps: list[Any] = (
+            list(inner)
+            if isinstance(inner, dict)
+            else list(range(len(inner)))
+            if isinstance(inner, list)
+            else []
+        )
         if not steps:
             break
         at, step = inner, draw(st.sampled_from(steps))
@@ -153,10 +215,12 @@ class Maker:
         path = resource.template
         for variable, usual in _VARIABLES.items():
             if variable in path:
-                path = path.replace(variable, quote(self._pick(_ODD), safe="%/.") if self._one_in(16) else self._quoted(usual))
+                path = path.replace(
+                    variable, quote(self._pick(_ODD), safe="%/.") if self._one_in(16) else self._quoted(usual)
+                )
         known = [*_PARAMETERS.get((resource.template, method), ()), self._pick([*_VALUES])]
-        names = self._dice.sample(known, min(len(known), self._pick([0, 0, 0, 1, 1, 2, 3])))
-        query = "&".join(f"{name}={self._quoted(_VALUES.get(name, ['x']))}" for name in names)
+        chosen = self._dice.sample(known, min(len(known), self._pick([0, 0, 0, 1, 1, 2, 3])))
+        query = "&".join(f"{name}={self._quoted(_VALUES.get(name, ['x']))}" for name in chosen)
         return path + self._pick(["", "/", ""] * 9 + ["//"]) + (f"?{query}" if query else "")
 
     def _quoted(self, usual: list[str]) -> str:
@@ -187,10 +251,18 @@ class Maker:
         if "subscriptions" in template:
             return subscription
         if "{attrId}" in template:
-            return self._pick([attribute, anything, {"value": 1}, {"value": NULL}, {"type": "GeoProperty", "value": POINT}])
+            return self._pick(
+                [attribute, anything, {"value": 1}, {"value": NULL}, {"type": "GeoProperty", "value": POINT}]
+            )
         return self._pick([fragment, fragment, other, first] if "{" in template else [first, second])
 
 
+_PARAMETERS = {
+    (path, method.upper()): names(path, method, "query")
+    for path, item in DOCUMENT["paths"].items()
+    for method in item
+    if method != "parameters"
+}
 _VARIABLES = {"{entityId}": IDS, "{attrId}": NAMES, "{subscriptionId}": ["urn:s:1", "urn:s:2", "urn:s:3"]}
 _DAMAGES: list[Callable[[bytes], bytes]] = [
     lambda body: body[:-1],
@@ -210,21 +282,13 @@ _DAMAGES: list[Callable[[bytes], bytes]] = [
 
 def makers() -> st.SearchStrategy[Maker]:
     """Makers of requests."""
-    kinds = (entities(), entities(), fragments(), wild_fragments(), attributes(), subscriptions(), json_values(4))
+    kinds = (
+        entities(),
+        entities(),
+        fragments(),
+        wild_fragments(),
+        attributes(),
+        subscriptions(),
+        json_values(4),
+    )
     return st.builds(Maker, st.integers(0, 2**64), st.tuples(*kinds), st.text(max_size=6))
-
-
-def _described() -> dict[tuple[str, str], list[str]]:
-    """The query parameters of each operation."""
-    doc = yaml.safe_load(document())
-    found = {}
-    for path, item in doc["paths"].items():
-        for method, operation in item.items():
-            if method != "parameters":
-                nodes = [*item.get("parameters", ()), *operation.get("parameters", ())]
-                resolved = [doc["components"]["parameters"][one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in nodes]
-                found[path, method.upper()] = [one["name"] for one in resolved if one["in"] == "query"]
-    return found
-
-
-_PARAMETERS = _described()

@@ -9,6 +9,7 @@ import schemathesis
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import Case, GenerationMode
+from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -22,10 +23,12 @@ from broker.core import Json
 from tests.api.conftest import CORE_URL, linked
 from tests.fuzz.wire import SECONDS, Reply, check
 
+Operation = APIOperation[Any, Any, Any, Any]
+AnyCase = Case[Any]
 SCHEMA = schemathesis.openapi.from_dict(yaml.safe_load(document()))
 CASES = [
     pytest.param(operation, mode, id=f"{operation.label}-{mode.value}")
-    for operation in (one.ok() for one in SCHEMA.get_all_operations())
+    for operation in (one.ok() for one in SCHEMA.get_all_operations() if isinstance(one, Ok))
     for mode in GenerationMode
     if mode is GenerationMode.POSITIVE or "ngsi-ld" in operation.path  # the others have nothing to get wrong
 ]
@@ -40,7 +43,7 @@ REFUSALS = ("not a parameter of this operation", "options:", "format:")
 
 @pytest.mark.parametrize(("operation", "mode"), CASES)
 async def test_answers_are_as_the_document_says(
-    operation: APIOperation, mode: GenerationMode, broker_url: str, owner: str, sink: str
+    operation: Operation, mode: GenerationMode, broker_url: str, owner: str, sink: str
 ) -> None:
     await asyncio.to_thread(fuzz, operation, mode, 3, broker_url, owner, sink)
 
@@ -48,12 +51,12 @@ async def test_answers_are_as_the_document_says(
 @pytest.mark.slow
 @pytest.mark.parametrize(("operation", "mode"), CASES)
 async def test_answers_are_as_the_document_says_at_length(
-    operation: APIOperation, mode: GenerationMode, broker_url: str, owner: str, sink: str
+    operation: Operation, mode: GenerationMode, broker_url: str, owner: str, sink: str
 ) -> None:
     await asyncio.to_thread(fuzz, operation, mode, 25, broker_url, owner, sink)
 
 
-def fuzz(operation: APIOperation, mode: GenerationMode, count: int, root: str, tenant: str, sink: str) -> None:
+def fuzz(operation: Operation, mode: GenerationMode, count: int, root: str, tenant: str, sink: str) -> None:
     """So many requests that the document allows, or that it does not."""
     with requests.Session() as session:
 
@@ -66,7 +69,7 @@ def fuzz(operation: APIOperation, mode: GenerationMode, count: int, root: str, t
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate],
         )
-        def run(case: Case) -> None:
+        def run(case: AnyCase) -> None:
             tame(case, tenant, sink)
             response = case.call(base_url=root, session=session, timeout=SECONDS)
             headers = {name.lower(): value[0] for name, value in response.headers.items()}
@@ -78,8 +81,8 @@ def fuzz(operation: APIOperation, mode: GenerationMode, count: int, root: str, t
         run()
 
 
-def tame(case: Case, tenant: str, sink: str) -> None:
-    """Keeps a request to one tenant, and the broker to this machine: it fetches and notifies as it is told."""
+def tame(case: AnyCase, tenant: str, sink: str) -> None:
+    """Keeps a request to one tenant, and the broker, which fetches what it is told to, to this machine."""
     if "ngsi-ld" in case.path:
         case.headers["NGSILD-Tenant"] = tenant
     if "http" in str(case.headers.get("Link")):

@@ -8,23 +8,20 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.core import Json
 from tests.api.conftest import JSON
 from tests.core.documents import NULL, attributes, entities, json_values
 from tests.fuzz.strategies import NAMES, fragments, nulled, wild_fragments
+from tests.fuzz.test_requests import hurried
 from tests.fuzz.wire import Reply, Request, Wire
 
 Step = tuple[str, str, Json]
 World = tuple[list[Json], list[Step], int]
 TENANT = "fuzz-entities"
 STEPS = 8
-
-hurried = settings(
-    deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
-)
 
 
 def _without_id(doc: Json) -> Json:
@@ -37,7 +34,11 @@ def steps() -> st.SearchStrategy[Step]:
     attribute = st.one_of(attributes(), nulled(attributes()), json_values(4), st.just({"value": NULL}))
     fragment = fragments() | wild_fragments()
     return st.one_of(
-        st.tuples(st.just("PATCH"), st.sampled_from(["", "", "?options=keyValues", "?lang=fr&format=simplified"]), fragment),
+        st.tuples(
+            st.just("PATCH"),
+            st.sampled_from(["", "", "?options=keyValues", "?lang=fr&format=simplified"]),
+            fragment,
+        ),
         st.tuples(st.just("PATCH"), st.just("/attrs"), fragment),
         st.tuples(st.just("POST"), st.sampled_from(["/attrs", "/attrs?options=noOverwrite"]), fragment),
         st.tuples(st.sampled_from(["PATCH", "PUT"]), names.map("/attrs/{}".format), attribute),
@@ -90,7 +91,6 @@ async def _live(wire: Wire, doc: Json, steps: list[Step]) -> None:
         else:
             assert after.status == 200 or "expiresAt" in str(body), (method, end, body, after)
         before = after
-        STATS[method, reply.status] += 1
 
 
 async def _seen(wire: Wire, entity_id: str) -> Reply:
@@ -118,8 +118,16 @@ def _request(method: str, end: str, doc: Json = None) -> Request:
     if method in ("POST", "PUT", "PATCH"):
         body = orjson.dumps(doc)
         headers += [("Content-Type", JSON), ("Content-Length", str(len(body)))]
-    path = "/ngsi-ld/v1/entities" + end.replace("é", "%C3%A9").replace("https://other.org/p.q", "https:%2F%2Fother.org%2Fp.q")
+    path = "/ngsi-ld/v1/entities" + end.replace("é", "%C3%A9").replace(
+        "https://other.org/p.q", "https:%2F%2Fother.org%2Fp.q"
+    )
     return Request(method, path, tuple(headers), body)
-from collections import Counter
-STATS = Counter()
-import atexit; atexit.register(lambda: print(sorted(STATS.items())))
+
+
+@pytest.mark.clause("5.5.4")
+async def test_a_merge_stores_no_null_inside_arrays(wires: list[Wire]) -> None:
+    await _live(
+        wires[0],
+        {"id": "urn:x:1", "type": "T", "heat": {"value": {"a": 1}}},
+        [("PATCH", "", {"heat": {"value": [{"a": NULL}]}})],
+    )

@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 from yarl import URL
 
-from tests.api.conftest import ERRORS, JSON, LD_JSON
+from broker.api.accept import GEO_JSON, JSON, LD_JSON
+from tests.api.conftest import ERRORS
 
 SECONDS = 5.0  # longer is a hang
 _NO_BODY = (405, 411, 415)
-_READABLE = (JSON, LD_JSON, "application/yaml", "text/plain; version=1.0.0; charset=utf-8")
+_READABLE = (JSON, LD_JSON, GEO_JSON, "application/yaml", "text/plain; version=1.0.0; charset=utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +140,10 @@ async def send_all(wires: Sequence[Wire], requests: Sequence[Request]) -> list[R
         for wire in wires[: len(requests)]:
             tasks.create_task(work(wire))
     return [replies[number] for number in range(len(requests))]
+
+
+async def faults(wire: Wire) -> float:
+    """How many requests failed in the broker by its own count, be they answered or not."""
+    metrics = (await wire.send(Request("GET", "/metrics"))).body.decode()
+    counts = (line for line in metrics.splitlines() if 'status="500"' in line and "_total{" in line)
+    return sum(float(line.rpartition(" ")[2]) for line in counts)

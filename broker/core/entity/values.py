@@ -86,7 +86,7 @@ def _any(raw: Json, path: str, reading: Reading) -> Json:
 def _holds_null(raw: Json, *, deep: bool) -> bool:
     """Whether a member of an object in this value is an NGSI-LD Null (5.5.4).
 
-    `deep`: but for those that a merge deletes by. It doesn't go into arrays, so it would store the ones there.
+    `deep`: but for those that a merge deletes by. It goes into no array, and would store the ones there.
     """
     if isinstance(raw, dict):
         return any((one == NULL and not deep) or _holds_null(one, deep=deep) for one in raw.values())
