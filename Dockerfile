@@ -6,6 +6,7 @@ WORKDIR /source
 RUN python -m venv /venv
 COPY pyproject.toml README.md ./
 COPY broker broker
+COPY specs/openapi.yaml specs/
 RUN /venv/bin/pip install --no-cache-dir --disable-pip-version-check '.[embedded]'
 
 FROM python:3.11-slim-bookworm

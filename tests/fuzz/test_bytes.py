@@ -52,6 +52,13 @@ def damaged(request: bytes, dice: Random) -> bytes:
     return request
 
 
+async def test_a_client_that_hangs_up_is_no_fault_of_ours(broker_url: str, wires: list[Wire]) -> None:
+    before = await faults(wires[0])
+    head = b"POST /ngsi-ld/v1/entities HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    assert not await _answer(URL(broker_url), head + b'Content-Length: 99\r\n\r\n{"id":')
+    assert await faults(wires[0]) == before
+
+
 @given(maker=makers(), seed=st.integers(0, 2**64))
 @settings(hurried, max_examples=3)
 async def test_damaged_requests(broker_url: str, wires: list[Wire], maker: Maker, seed: int) -> None:

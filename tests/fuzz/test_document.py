@@ -38,7 +38,7 @@ CHECKS: list[Any] = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-REFUSALS = ("not a parameter of this operation", "options:", "format:")
+REFUSALS = ("not a parameter of this operation", "is none of")
 
 
 @pytest.mark.parametrize(("operation", "mode"), CASES)
@@ -76,7 +76,7 @@ def fuzz(operation: Operation, mode: GenerationMode, count: int, root: str, tena
             check(case.method, Reply(response.status_code, headers, response.content))
             case.validate_response(response, checks=CHECKS)
             if mode is GenerationMode.POSITIVE and response.status_code == 400:
-                assert not response.json()["detail"].startswith(REFUSALS)
+                assert not any(one in response.json()["detail"] for one in REFUSALS)
 
         run()
 
