@@ -20,6 +20,8 @@ FORMATS = {
     "simplified": "simplified",
     "keyValues": "simplified",
 }
+_OPTIONS = frozenset({*FORMATS, "sysAttrs"})
+_PLAIN = View()
 VIEW = frozenset({"options", "format", "attrs"})
 SELECTION = frozenset({"type", "id", "idPattern", "q", "attrs"})
 PAGE = frozenset({"limit", "offset", "count"})
@@ -60,13 +62,15 @@ def options(params: Params, allowed: Collection[str]) -> set[str]:
 
 def read_view(params: Params, context: Context) -> View:
     """How entities are to be shown; `format` wins over `options`."""
-    chosen = options(params, {*FORMATS, "sysAttrs"})
+    if not params:
+        return _PLAIN
+    chosen = options(params, _OPTIONS)
     return View(read_format(params), "sysAttrs" in chosen, attrs(params, context))
 
 
 def read_format(params: Params) -> str:
     """The format asked for by `format`, which wins, or by `options`."""
-    chosen = options(params, {*FORMATS, "sysAttrs"})
+    chosen = options(params, _OPTIONS)
     formats = [one for one in FORMATS if one in chosen]
     name = params.get("format", formats[0] if formats else "normalized")
     if name not in FORMATS:

@@ -1,6 +1,7 @@
 """Results as HTTP answers (clauses 6.3.4 to 6.3.6, 6.3.10, 6.3.13)."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -101,6 +102,7 @@ def _page_link(uri: str, relation: str) -> str:
     return f'<{uri}>;rel="{relation}";type="application/ld+json"'
 
 
+@lru_cache(1000)
 def _context_link(context: Context) -> str:
     return f'<{_source(context)}>; rel="{JSONLD_REL}"; type="application/ld+json"'
 

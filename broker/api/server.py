@@ -47,10 +47,9 @@ class Front:
 
     def server(self) -> web.Server:
         """The low-level server, which leaves paths as they come."""
-        most = self._broker.limits.body_bytes
+        most, loop = self._broker.limits.body_bytes, asyncio.get_running_loop()
 
         def make(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-            loop = asyncio.get_running_loop()
             return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
 
         return web.Server(self.handle, request_factory=make, access_log=None, logger=_wire_log())

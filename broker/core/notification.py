@@ -1,6 +1,8 @@
 """Notifications (clause 5.3.1), as they are put on the wire (6.3.8)."""
 
+import sys
 from dataclasses import dataclass
+from functools import lru_cache
 
 from broker.core import Entity, Json
 from broker.core.entity.view import View, view
@@ -20,22 +22,55 @@ class Notification:
     link: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """What delivery has to know of a subscription, and no more: there may be very many in memory."""
+
+    id: str
+    uri: str
+    accept: str
+    timeout: float | None
+    headers: tuple[tuple[str, str], ...]
+    shape: View
+    context: Json
+    is_throttled: bool
+
+
+def subscriber(subscription: Subscription) -> Subscriber:
+    """The subscriber of a subscription; `timeout` in seconds."""
+    params = subscription.body.notification
+    endpoint = params.endpoint
+    return Subscriber(
+        subscription.id,
+        endpoint.uri,
+        sys.intern(endpoint.accept),
+        endpoint.timeout / 1000 if endpoint.timeout else None,
+        tuple((pair.key, pair.value) for pair in endpoint.receiver_info or ()),
+        _shape(_FORMATS.get(params.format, params.format), params.sys_attrs, tuple(params.attributes or ())),
+        subscription.body.jsonld_context or subscription.context,
+        subscription.body.throttling is not None,
+    )
+
+
+@lru_cache(1000)
+def _shape(form: str, sys_attrs: bool, attrs: tuple[str, ...]) -> View:
+    return View(form, sys_attrs, attrs)
+
+
 def notification(
-    subscription: Subscription, entity: Entity, context: Context, notification_id: str, now: str
+    to: Subscriber, entity: Entity, context: Context, notification_id: str, now: str
 ) -> Notification:
     """What the subscriber is told of an entity, at this instant."""
-    params = subscription.body.notification
-    shape = View(_FORMATS.get(params.format, params.format), params.sys_attrs, params.attributes or ())
-    data = view(entity, context, shape)
+    data = view(entity, context, to.shape)
     source = CORE_CONTEXT_URL if context.source is None else context.source
     # An inline @context has no URL that a Link could name, so it travels inside.
-    inside = params.endpoint.accept == "application/ld+json" or not isinstance(source, str)
+    inside = to.accept == "application/ld+json" or not isinstance(source, str)
     if inside:
         data["@context"] = source
     body = {
         "id": notification_id,
         "type": "Notification",
-        "subscriptionId": subscription.id,
+        "subscriptionId": to.id,
         "notifiedAt": now + "Z",
         "data": [data],
     }

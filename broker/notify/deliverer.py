@@ -11,8 +11,7 @@ import orjson
 
 from broker.core import instant
 from broker.core.errors import NgsiLdError, Unavailable
-from broker.core.notification import notification
-from broker.core.subscription import Subscription
+from broker.core.notification import Subscriber, notification
 from broker.notify.holds import Holds, part
 from broker.notify.index import Index
 from broker.notify.lane import Delivery, Lane
@@ -55,13 +54,13 @@ class Deliverer:
     def offer(self, entry: Entry, subscription_id: str) -> None:
         """Takes an entry for one of the subscriptions that it is due to."""
         index = self._indexes[entry.tenant]
-        subscription = index.subscriptions.get(subscription_id)
-        if subscription is None:  # deleted since
+        to = index.subscribers.get(subscription_id)
+        if to is None:  # deleted since
             self._settler.told(entry, subscription_id)
             return
-        if subscription.body.throttling:
+        if to.is_throttled:
             index.fired(subscription_id, entry.stamp)
-        self._lane(entry.tenant, subscription).offer(Delivery(entry, subscription_id))
+        self._lane(entry.tenant, to.uri).offer(Delivery(entry, subscription_id))
 
     async def close(self) -> None:
         """Stops; what is not told stays in the outbox."""
@@ -73,8 +72,8 @@ class Deliverer:
         await self._settler.close()
         await self._sender.close()
 
-    def _lane(self, tenant: str, subscription: Subscription) -> Lane:
-        place = (tenant, _uri(subscription))
+    def _lane(self, tenant: str, uri: str) -> Lane:
+        place = (tenant, uri)
         lane = self._lanes.get(place)
         if lane is None:
             lane = self._lanes[place] = self._new_lane(self._send, partial(self._over, place))
@@ -83,37 +82,35 @@ class Deliverer:
     async def _send(self, delivery: Delivery) -> None:
         """One attempt; raises DeliveryFailed. A subscription that is gone counts as told."""
         tenant = delivery.entry.tenant
-        subscription = self._indexes[tenant].subscriptions.get(delivery.subscription)
-        if subscription is None:
+        to = self._indexes[tenant].subscribers.get(delivery.subscription)
+        if to is None:
             return
         now = instant.of_micros(round(self._now() * 1_000_000))
-        timeout = subscription.body.notification.endpoint.timeout
         try:
-            message = await self._message(subscription, delivery.entry, now)
-            await self._sender.send(message, timeout / 1000 if timeout else self._timeout)
+            message = await self._message(to, delivery.entry, now)
+            await self._sender.send(message, to.timeout or self._timeout)
         except DeliveryFailed as failure:
             log.info(
                 "a notification was not taken",
-                extra={"subscription": subscription.id, "reason": str(failure)},
+                extra={"subscription": to.id, "reason": str(failure)},
             )
-            self._settler.attempt(tenant, subscription.id, now, failed=True)
+            self._settler.attempt(tenant, to.id, now, failed=True)
             raise
-        self._settler.attempt(tenant, subscription.id, now, failed=False)
+        self._settler.attempt(tenant, to.id, now, failed=False)
 
-    async def _message(self, subscription: Subscription, entry: Entry, now: str) -> Message:
+    async def _message(self, to: Subscriber, entry: Entry, now: str) -> Message:
         try:
-            context = await self._contexts.resolve(subscription.body.jsonld_context or subscription.context)
+            context = await self._contexts.resolve(to.context)
         except NgsiLdError as error:
             raise DeliveryFailed(f"the @context of the subscription: {error.detail}") from error
-        told = notification(subscription, entry.entity, context, f"urn:ngsi-ld:Notification:{uuid4()}", now)
+        told = notification(to, entry.entity, context, f"urn:ngsi-ld:Notification:{uuid4()}", now)
         headers = [("Content-Type", told.content_type)]
         if told.link:
             headers.append(("Link", told.link))
         if entry.tenant:
             headers.append(("NGSILD-Tenant", entry.tenant))
-        endpoint = subscription.body.notification.endpoint
-        headers += [(pair.key, pair.value) for pair in endpoint.receiver_info or ()]
-        return Message(endpoint.uri, tuple(headers), orjson.dumps(told.body))
+        headers += to.headers
+        return Message(to.uri, tuple(headers), orjson.dumps(told.body))
 
     def _over(self, place: Place, lane: Lane, delivery: Delivery, given_up: str | None) -> None:
         """A delivery is done: its lane is refilled when there is room, and forgotten when it is idle."""
@@ -160,7 +157,3 @@ class Deliverer:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _uri(subscription: Subscription) -> str:
-    return subscription.body.notification.endpoint.uri

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from broker.core import Entity
 from broker.core.change import Change, altered
+from broker.core.notification import Subscriber, subscriber
 from broker.core.subscription import Subscription, selected_types
 from broker.core.trigger import Trigger, trigger
 from broker.ports import Due, SubscriptionChanges
@@ -22,20 +23,18 @@ class Index:
 
     def __init__(self) -> None:
         self.epoch = -1
-        self.subscriptions: dict[str, Subscription] = {}
+        self.subscribers: dict[str, Subscriber] = {}
         self._last: dict[str, int] = {}
         self._keys: dict[str, set[Key]] = {}
         self._triggers: dict[Key, dict[str, Trigger]] = {}
 
     def update(self, changes: SubscriptionChanges) -> None:
         """Takes in what changed."""
-        gone = (
-            [*self.subscriptions] if changes.whole else [*changes.gone, *(one.id for one in changes.changed)]
-        )
+        gone = [*self.subscribers] if changes.whole else [*changes.gone, *(one.id for one in changes.changed)]
         for subscription_id in gone:
             self._drop(subscription_id)
         for subscription in changes.changed:
-            self.subscriptions[subscription.id] = subscription
+            self.subscribers[subscription.id] = subscriber(subscription)
             if subscription.body.is_active is not False:
                 self._add(subscription)
         self.epoch = changes.epoch
@@ -77,7 +76,7 @@ class Index:
             self._triggers.setdefault(key, {})[subscription.id] = compiled
 
     def _drop(self, subscription_id: str) -> None:
-        self.subscriptions.pop(subscription_id, None)
+        self.subscribers.pop(subscription_id, None)
         self._last.pop(subscription_id, None)
         for key in self._keys.pop(subscription_id, ()):
             bucket = self._triggers[key]

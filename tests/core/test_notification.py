@@ -8,7 +8,7 @@ import pytest
 from broker.core import Json
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL
-from broker.core.notification import Notification, notification
+from broker.core.notification import Notification, notification, subscriber
 from broker.core.subscription import read
 from tests.core.documents import CORE, EX, LATER, NOW, created
 
@@ -21,7 +21,7 @@ def told(context: Context = CORE, endpoint: dict[str, Json] | None = None, **par
         "entities": [{"type": "T"}],
         "notification": {"endpoint": {"uri": "http://x/", **(endpoint or {})}, **params},
     }
-    return notification(read(doc, CORE, "urn:s:1", NOW), ENTITY, context, "urn:n:1", LATER)
+    return notification(subscriber(read(doc, CORE, "urn:s:1", NOW)), ENTITY, context, "urn:n:1", LATER)
 
 
 def data(one: Notification) -> dict[str, Any]:

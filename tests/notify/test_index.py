@@ -84,9 +84,9 @@ def test_subscriptions_come_change_and_go() -> None:
     index.update(SubscriptionChanges(2, [changed], ["urn:s:b"]))
     assert due(index, creation(state(n=1))) == []
     assert due(index, creation(state(types=("U",), n=1))) == ["a"]
-    assert list(index.subscriptions) == ["urn:s:a"]
+    assert list(index.subscribers) == ["urn:s:a"]
     index.update(SubscriptionChanges(3, [], whole=True))
-    assert index.subscriptions == {}
+    assert index.subscribers == {}
     assert not index._triggers, "something of a subscription stays behind"
     assert not index._keys
     assert index.epoch == 3
@@ -99,7 +99,7 @@ def test_a_subscription_that_is_not_understood_fails_nobody(caplog: pytest.LogCa
     assert due(index, creation(state(n=1))) == ["a"]
     assert "not understood" in caplog.text
     index.update(SubscriptionChanges(2, [], ["urn:s:b"]))
-    assert list(index.subscriptions) == ["urn:s:a"]
+    assert list(index.subscribers) == ["urn:s:a"]
 
 
 def test_a_throttled_subscription_is_not_looked_at_until_its_time_has_come() -> None:
