@@ -113,6 +113,9 @@ class Settings(BaseSettings):
         default=128, ge=1, le=10_000, description="Most entities that retrievals fetch in one round trip."
     )
 
+    rendering_bytes: int = Field(
+        default=16 * 1024**2, ge=0, le=1024**4, description="Memory of a worker for entities as last shown."
+    )
     context_timeout: Seconds = Field(
         default=5.0, description="Longest time for the download of one @context."
     )

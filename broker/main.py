@@ -112,7 +112,13 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     _repeat(adopt, settings.process_lease / 3, stack)
     _repeat(sweeper.sweep_all, _SWEEP, stack)
     entities = MongoEntities(
-        tenants, writer, sweeper, batch=settings.read_batch, timeout=settings.query_timeout, now=present
+        tenants,
+        writer,
+        sweeper,
+        batch=settings.read_batch,
+        timeout=settings.query_timeout,
+        remembered=settings.rendering_bytes,
+        now=present,
     )
     temporal = MongoTemporal(tenants, page=settings.temporal_page, timeout=settings.query_timeout)
     broker = Broker(

@@ -3,7 +3,7 @@
 `operations`, `store`, `notify` and `contexts` do not know each other; `main` hands each what it needs.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -90,10 +90,24 @@ class ChangeSink(Protocol):
         """Takes the entries that were committed with their changes. Never waits."""
 
 
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """How entities are shown, as bytes. Two renderers of one `key` make the same of the same entity."""
+
+    key: Hashable
+    render: Callable[[Entity], bytes]
+
+
 class EntityStore(Protocol):
     """Entities, and every write to them."""
 
     async def get(self, tenant: str, entity_id: str) -> Entity | None: ...
+
+    async def show(self, tenant: str, entity_id: str, renderer: Renderer) -> bytes | None:
+        """An entity as the renderer shows it."""
+
+    async def show_page(self, tenant: str, query: Query, renderer: Renderer) -> list[bytes]:
+        """One page as the renderer shows it, in the order of ids, with one entity beyond it."""
 
     async def find(self, tenant: str, query: Query, *, one_more: bool = False) -> list[Entity]:
         """One page, in the order of ids; with one entity beyond it, to tell that there is more."""

@@ -1,21 +1,23 @@
 """/entities (clauses 6.4 and 6.5)."""
 
+import orjson
 from aiohttp import web
 
 from broker.api import params as p
 from broker.api import reply
-from broker.api.accept import GEO_JSON, SPATIAL, negotiate
+from broker.api.accept import GEO_JSON, LD_JSON, SPATIAL, negotiate
 from broker.api.call import Call
-from broker.core import Json
+from broker.core import Entity, Json
 from broker.core.entity import parse
 from broker.core.entity.geojson import collection, feature
 from broker.core.entity.merge import merge
 from broker.core.entity.values import Reading, moment
-from broker.core.entity.view import view
+from broker.core.entity.view import View, view
 from broker.core.errors import BadRequestData, ResourceNotFound
 from broker.core.jsonld.context import Context
 from broker.core.uri import is_uri
 from broker.operations import entities as operations
+from broker.ports import Renderer
 
 
 async def create_entity(call: Call) -> web.Response:
@@ -34,12 +36,15 @@ async def query_entities(call: Call) -> web.Response:
     context = await call.context()
     query = p.read_query(call.params, context, call.broker.limits)
     shape, geometry = p.read_view(call.params, context), _geometry_property(call, context, media)
-    found, count, more = await operations.query_entities(call.broker, call.tenant, query)
-    pages = reply.page_links(call, query.limit, query.offset, more)
     if media == GEO_JSON:
+        found, count, more = await operations.query_entities(call.broker, call.tenant, query)
+        pages = reply.page_links(call, query.limit, query.offset, more)
         features = [feature(one, context, shape, geometry) for one in found]
         return reply.spatial(call, collection(features), context, count, pages)
-    return reply.many(call, [view(one, context, shape) for one in found], context, count, pages)
+    renderer = _renderer(media, context, shape)
+    texts, count, more = await operations.show_entities(call.broker, call.tenant, query, renderer)
+    pages = reply.page_links(call, query.limit, query.offset, more)
+    return reply.many_shown(media, texts, context, count, pages)
 
 
 async def retrieve_entity(call: Call) -> web.Response:
@@ -49,12 +54,28 @@ async def retrieve_entity(call: Call) -> web.Response:
     context = await call.context()
     shape, gate = p.read_view(call.params, context), p.type_gate(call.params, context)
     geometry = _geometry_property(call, context, media)
+    if gate is None and not shape.attrs and media != GEO_JSON:
+        renderer = _renderer(media, context, shape)
+        text = await operations.show_entity(call.broker, call.tenant, entity_id(call), renderer)
+        return reply.one_shown(media, text, context)
     entity = await operations.retrieve_entity(call.broker, call.tenant, entity_id(call), gate)
     if shape.attrs and not any(iri in entity["attrs"] for iri in shape.attrs):
         raise ResourceNotFound(f"{entity['id']} has none of the attributes asked for")
     if media == GEO_JSON:
         return reply.spatial(call, feature(entity, context, shape, geometry), context)
     return reply.one(call, view(entity, context, shape), context)
+
+
+def _renderer(media: str, context: Context, shape: View) -> Renderer:
+    """How entities are shown in answers of this media type."""
+
+    def render(entity: Entity) -> bytes:
+        doc = view(entity, context, shape)
+        if media == LD_JSON:
+            doc["@context"] = reply.source(context)
+        return orjson.dumps(doc)
+
+    return Renderer((media, context, shape), render)
 
 
 def _geometry_property(call: Call, context: Context, media: str) -> str:

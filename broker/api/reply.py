@@ -33,7 +33,7 @@ def created(collection: str, resource_id: str) -> web.Response:
 def one(call: Call, doc: dict[str, Json], context: Context) -> web.Response:
     """200 with one JSON-LD object."""
     if call.accept == LD_JSON:
-        doc["@context"] = _source(context)
+        doc["@context"] = source(context)
         return _json(200, doc, {"Content-Type": LD_JSON})
     return _json(200, doc, {"Content-Type": JSON, "Link": _context_link(context)})
 
@@ -46,18 +46,33 @@ def many(
     pages: Sequence[Link] = (),
 ) -> web.Response:
     """200 with an array of JSON-LD objects, links to the pages beside it, and the full count if asked for."""
-    links = [_page_link(*page) for page in pages]
-    headers = {} if count is None else {"NGSILD-Results-Count": str(count)}
     if call.accept == LD_JSON:
         for doc in docs:
-            doc["@context"] = _source(context)
-        headers["Content-Type"] = LD_JSON
-    else:
-        headers["Content-Type"] = JSON
+            doc["@context"] = source(context)
+    return many_shown(call.accept, [*map(orjson.dumps, docs)], context, count, pages)
+
+
+def one_shown(media: str, text: bytes, context: Context) -> web.Response:
+    """200 with one JSON-LD object that is bytes already."""
+    headers = {"Content-Type": media}
+    if media == JSON:
+        headers["Link"] = _context_link(context)
+    return web.Response(status=200, body=text, headers=headers)
+
+
+def many_shown(
+    media: str, texts: Sequence[bytes], context: Context, count: int | None, pages: Sequence[Link] = ()
+) -> web.Response:
+    """200 with an array of JSON-LD objects that are bytes already; otherwise as `many`."""
+    links = [_page_link(*page) for page in pages]
+    if media == JSON:
         links.append(_context_link(context))
+    headers = {"Content-Type": media}
+    if count is not None:
+        headers["NGSILD-Results-Count"] = str(count)
     if links:
         headers["Link"] = ", ".join(links)
-    return _json(200, docs, headers)
+    return web.Response(status=200, body=b"[" + b",".join(texts) + b"]", headers=headers)
 
 
 def spatial(
@@ -69,7 +84,7 @@ def spatial(
     if preferences(call.http.headers.get("Prefer")).get("body") == "json":
         links.append(_context_link(context))
     else:
-        doc["@context"] = _source(context)
+        doc["@context"] = source(context)
     if links:
         headers["Link"] = ", ".join(links)
     return _json(200, doc, {"Content-Type": GEO_JSON, **headers})
@@ -104,10 +119,11 @@ def _page_link(uri: str, relation: str) -> str:
 
 @lru_cache(1000)
 def _context_link(context: Context) -> str:
-    return f'<{_source(context)}>; rel="{JSONLD_REL}"; type="application/ld+json"'
+    return f'<{source(context)}>; rel="{JSONLD_REL}"; type="application/ld+json"'
 
 
-def _source(context: Context) -> Json:
+def source(context: Context) -> Json:
+    """The @context that answers name: the user's own, or the core."""
     return CORE_CONTEXT_URL if context.source is None else context.source
 
 

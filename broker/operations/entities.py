@@ -9,7 +9,7 @@ from broker.core.entity.parse import Fragment
 from broker.core.entity.update import Rule, UpdateResult
 from broker.core.errors import ResourceNotFound
 from broker.core.query import Query
-from broker.ports import Broker
+from broker.ports import Broker, Renderer
 
 Gate = Callable[[list[str]], bool] | None
 Goes = Callable[[str], bool] | None
@@ -28,6 +28,23 @@ async def retrieve_entity(broker: Broker, tenant: str, entity_id: str, gate: Gat
     if entity is None or (gate is not None and not gate(entity["type"])):
         raise ResourceNotFound(f"there is no entity {entity_id}" + (" of the type asked for" if gate else ""))
     return entity
+
+
+async def show_entity(broker: Broker, tenant: str, entity_id: str, renderer: Renderer) -> bytes:
+    """5.7.1 Retrieve Entity, as the renderer shows it."""
+    text = await broker.entities.show(tenant, entity_id, renderer)
+    if text is None:
+        raise ResourceNotFound(f"there is no entity {entity_id}")
+    return text
+
+
+async def show_entities(
+    broker: Broker, tenant: str, query: Query, renderer: Renderer
+) -> tuple[list[bytes], int | None, bool]:
+    """5.7.2 Query Entities, as the renderer shows them; otherwise as `query_entities`."""
+    count = await broker.entities.count(tenant, query) if query.count else None
+    found = await broker.entities.show_page(tenant, query, renderer) if query.limit else []
+    return found[: query.limit], count, len(found) > query.limit
 
 
 async def query_entities(broker: Broker, tenant: str, query: Query) -> tuple[list[Entity], int | None, bool]:

@@ -1,4 +1,4 @@
-"""Entities as they are now: by id (coalesced), by query, and every write (in groups)."""
+"""Entities as they are now: by id (coalesced), by query, as they are shown, and every write (in groups)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,18 +7,23 @@ from broker.core import Entity
 from broker.core.entity.update import Rule
 from broker.core.lang.terms import has_absence
 from broker.core.query import Query
+from broker.ports import Renderer
 from broker.store import commands
-from broker.store.codec import decode_entity
+from broker.store.codec import decode_alive, decode_entity
 from broker.store.errors import reported
 from broker.store.filters import to_filter
-from broker.store.reads import Reads
+from broker.store.lookups import Lookups
+from broker.store.renderings import Renderings
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
 from broker.store.writer import Writer
 
+Document = dict[str, Any]
+_VERSION = {"rev": 1, "due": 1}
+
 
 class MongoEntities:
-    """See `ports.EntityStore`. `now` gives the present instant."""
+    """See `ports.EntityStore`. `now` gives the present instant; `remembered`: bytes of renderings."""
 
     def __init__(
         self,
@@ -28,6 +33,7 @@ class MongoEntities:
         *,
         batch: int,
         timeout: float,
+        remembered: int,
         now: Callable[[], str],
     ) -> None:
         self._tenants = tenants
@@ -36,15 +42,20 @@ class MongoEntities:
         self._batch = batch
         self._timeout_ms = round(timeout * 1000)
         self._now = now
-        self._reads: dict[str, Reads] = {}
+        self._renderings = Renderings(remembered)
+        self._lookups: dict[str, Lookups] = {}
 
     async def get(self, tenant: str, entity_id: str) -> Entity | None:
         """See `ports.EntityStore.get`."""
-        reads = self._reads.get(tenant)
-        if reads is None:
-            reads = self._reads[tenant] = Reads(await self._tenants.get(tenant), self._batch, self._now)
+        lookups = self._lookups.get(tenant) or await self._open(tenant)
         with reported():
-            return await reads.get(entity_id)
+            return await lookups.entity(entity_id)
+
+    async def show(self, tenant: str, entity_id: str, renderer: Renderer) -> bytes | None:
+        """See `ports.EntityStore.show`."""
+        lookups = self._lookups.get(tenant) or await self._open(tenant)
+        with reported():
+            return await lookups.shown(entity_id, renderer)
 
     async def known(self, tenant: str) -> None:
         """See `ports.EntityStore.known`."""
@@ -52,19 +63,24 @@ class MongoEntities:
 
     async def find(self, tenant: str, query: Query, *, one_more: bool = False) -> list[Entity]:
         """See `ports.EntityStore.find`."""
-        handle = await self._tenants.get(tenant)
-        page: dict[str, Any] = {"sort": {"_id": 1}, "skip": query.offset, "limit": query.limit + one_more}
-        if query.offset or (query.q is not None and has_absence(query.q)):
-            await self._sweep_if_due(handle)
-        while True:
-            with reported():
-                found = await commands.find(
-                    handle.entities, to_filter(query), maxTimeMS=self._timeout_ms, **page
-                )
-            now = self._now()
-            if not any("due" in one and one["due"] <= now for one in found):
-                return [*map(decode_entity, found)]
-            await self._sweeper.sweep(tenant)
+        return [*map(decode_entity, await self._page(tenant, query, one_more))]
+
+    async def show_page(self, tenant: str, query: Query, renderer: Renderer) -> list[bytes]:
+        """See `ports.EntityStore.show_page`. Versions are read first where most are likely remembered."""
+        versions_first = self._renderings.is_promising
+        page = await self._page(tenant, query, True, _VERSION if versions_first else None)
+        texts = {
+            one["_id"]: self._renderings.get((tenant, one["_id"], renderer.key), one["rev"]) for one in page
+        }
+        missing = [entity_id for entity_id, text in texts.items() if text is None]
+        self._renderings.note(len(texts) - len(missing), len(texts))
+        if versions_first and missing:
+            page = await self._again(tenant, query, missing)
+        for document in page:
+            entity_id = document["_id"]
+            if texts[entity_id] is None:
+                texts[entity_id] = self._render(tenant, document, renderer)
+        return [text for text in texts.values() if text is not None]
 
     async def count(self, tenant: str, query: Query) -> int:
         """See `ports.EntityStore.count`."""
@@ -81,13 +97,53 @@ class MongoEntities:
         """See `ports.EntityStore.change_many`."""
         return await self._writer.change_many(tenant, changes)
 
+    async def _open(self, tenant: str) -> Lookups:
+        handle = await self._tenants.get(tenant)
+        self._lookups[tenant] = Lookups(handle, self._renderings, batch=self._batch, now=self._now)
+        return self._lookups[tenant]
+
+    def _render(self, tenant: str, document: Document, renderer: Renderer) -> bytes | None:
+        """A stored entity as it is shown; None if it has expired. What is transient is not remembered."""
+        key, version = (tenant, document["_id"], renderer.key), document["rev"]
+        is_lasting = "due" not in document
+        if (entity := decode_alive(document, self._now())) is None:
+            return None
+        text = renderer.render(entity)
+        if is_lasting:
+            self._renderings.put(key, version, text)
+        return text
+
+    async def _page(
+        self, tenant: str, query: Query, one_more: bool, projection: Document | None = None
+    ) -> list[Document]:
+        """The documents of a page, of which nothing has expired."""
+        handle = await self._tenants.get(tenant)
+        page: Document = {"sort": {"_id": 1}, "skip": query.offset, "limit": query.limit + one_more}
+        if projection is not None:
+            page["projection"] = projection
+        if query.offset or (query.q is not None and has_absence(query.q)):
+            await self._sweep_if_due(handle)
+        while True:
+            found = await self._find(handle, to_filter(query), page)
+            now = self._now()
+            if not any("due" in one and one["due"] <= now for one in found):
+                return found
+            await self._sweeper.sweep(tenant)
+
+    async def _again(self, tenant: str, query: Query, ids: list[str]) -> list[Document]:
+        """Those of a page that have to be read whole; what has left the selection meanwhile is left out."""
+        handle = await self._tenants.get(tenant)
+        return await self._find(handle, {"$and": [to_filter(query), {"_id": {"$in": ids}}]}, {})
+
+    async def _find(self, tenant: Tenant, wanted: Document, options: Document) -> list[Document]:
+        with reported():
+            return await commands.find(tenant.entities, wanted, maxTimeMS=self._timeout_ms, **options)
+
     async def _sweep_if_due(self, tenant: Tenant) -> None:
         """Removes what has expired, before a query that could not tell from what it finds.
 
         Filters know nothing of expiry. What they select though it has expired says so itself, and is swept
         then; but what is skipped, counted or looked for by its absence is not seen.
         """
-        with reported():
-            due = await commands.find(tenant.entities, {"due": {"$lte": self._now()}}, limit=1)
-        if due:
+        if await self._find(tenant, {"due": {"$lte": self._now()}}, {"limit": 1}):
             await self._sweeper.sweep(tenant.name)

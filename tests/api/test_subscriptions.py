@@ -161,7 +161,7 @@ async def test_a_notification(api: Api, receiver: Receiver) -> None:
 
 
 async def tally(api: Api, path: str, sent: int) -> dict[str, Json]:
-    """What a subscription says of its notifications, once so many were sent: that is written down afterwards."""
+    """What a subscription says of its notifications, once so many were sent: written down afterwards."""
     async with asyncio.timeout(5):
         while True:
             told: dict[str, Json] = (await api.get(path))["notification"]

@@ -1,8 +1,6 @@
 """Reads by id: few round trips, and everybody who asks is answered."""
 
 import asyncio
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
@@ -10,17 +8,17 @@ from broker.core import Entity
 from broker.store.reads import Reads
 
 
-class Gated(Reads):
+class Gated(Reads[Entity]):
     """Reads whose batches are answered when the test lets them."""
 
     def __init__(self, batch: int = 10) -> None:
-        super().__init__(cast(Any, SimpleNamespace(entities=None)), batch, lambda: "2026-07-01T12:00:00")
+        super().__init__(self._answer, batch)
         self.batches: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
 
-    async def _fetch(self, ids: list[str]) -> dict[str, Entity]:
+    async def _answer(self, ids: list[str]) -> dict[str, Entity]:
         self.batches.append(ids)
         await self.gate.wait()
         if self.error is not None:

@@ -1,0 +1,66 @@
+"""Entities of one tenant by id, whole or as they are shown."""
+
+from collections.abc import Callable
+from typing import Any
+
+from broker.core import Entity
+from broker.ports import Renderer
+from broker.store import commands
+from broker.store.codec import decode_alive
+from broker.store.reads import Reads
+from broker.store.renderings import Renderings
+from broker.store.tenants import Tenant
+
+Document = dict[str, Any]
+Whole = tuple[Entity, int, bool]  # an entity, its version, and whether something of it will expire
+
+
+class Lookups:
+    """Coalesced reads of whole entities, and of their versions alone where a rendering is remembered."""
+
+    def __init__(self, tenant: Tenant, renderings: Renderings, *, batch: int, now: Callable[[], str]) -> None:
+        self._tenant = tenant
+        self._renderings = renderings
+        self._now = now
+        self._whole = Reads(self._fetch_whole, batch)
+        self._versions = Reads(self._fetch_versions, batch)
+
+    async def entity(self, entity_id: str) -> Entity | None:
+        """The entity of this id, None if there is none. Shared: nobody changes an entity in place."""
+        found = await self._whole.get(entity_id)
+        return None if found is None else found[0]
+
+    async def shown(self, entity_id: str, renderer: Renderer) -> bytes | None:
+        """The entity as the renderer shows it."""
+        key = (self._tenant.name, entity_id, renderer.key)
+        if self._renderings.has(key):
+            version = await self._versions.get(entity_id)
+            if version is None:
+                return None
+            if (text := self._renderings.get(key, version)) is not None:
+                return text
+        found = await self._whole.get(entity_id)
+        if found is None:
+            return None
+        entity, version, is_transient = found
+        text = renderer.render(entity)
+        if not is_transient:
+            self._renderings.put(key, version, text)
+        return text
+
+    async def _fetch_whole(self, ids: list[str]) -> dict[str, Whole]:
+        now, found = self._now(), {}
+        for document in await self._find(ids):
+            version, is_transient = document["rev"], "due" in document
+            if (entity := decode_alive(document, now)) is not None:
+                found[entity["id"]] = (entity, version, is_transient)
+        return found
+
+    async def _fetch_versions(self, ids: list[str]) -> dict[str, int]:
+        documents = await self._find(ids, projection={"rev": 1})
+        return {one["_id"]: one["rev"] for one in documents}
+
+    async def _find(self, ids: list[str], **options: Any) -> list[Document]:
+        # The `type` keeps out the bookkeeping that lies beside the entities.
+        wanted = {"_id": {"$in": ids}, "type": {"$exists": True}}
+        return await commands.find(self._tenant.entities, wanted, **options)

@@ -1,0 +1,103 @@
+"""Renderings: bounded, and of the very version that is asked for."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import orjson
+import pytest
+
+from broker.core import Entity, Json
+from broker.core.entity import update
+from broker.core.entity.parse import Fragment
+from broker.core.lang import types
+from broker.core.query import Query
+from broker.main import ticking
+from broker.ports import Renderer
+from broker.store.client import open_database
+from broker.store.commit import Committer
+from broker.store.entities import MongoEntities
+from broker.store.renderings import Renderings
+from broker.store.sweeper import Sweeper
+from broker.store.tenants import Tenants
+from broker.store.writer import Writer
+from tests.store.test_writer import Sink
+
+SHOW = Renderer("ids", lambda entity: orjson.dumps([entity["id"], entity["attrs"]["n"][0]["value"]]))
+ALL = Query(types=types.parse("T", str))
+
+
+def test_another_version_is_not_given() -> None:
+    kept = Renderings(10_000)
+    kept.put(("", "urn:x:1", "k"), 5, b"old")
+    assert kept.get(("", "urn:x:1", "k"), 5) == b"old"
+    assert kept.get(("", "urn:x:1", "k"), 6) is None
+    assert kept.get(("t", "urn:x:1", "k"), 5) is None
+
+
+def test_the_oldest_go_when_there_are_too_many() -> None:
+    kept = Renderings(3 * 500)
+    for n in range(10):
+        kept.put(("", f"urn:x:{n}", "k"), 1, b"x" * 100)
+    assert [n for n in range(10) if kept.has(("", f"urn:x:{n}", "k"))] == [7, 8, 9]
+
+
+def test_nothing_is_kept_where_there_is_no_room() -> None:
+    kept = Renderings(0)
+    kept.put(("", "urn:x:1", "k"), 1, b"x")
+    assert not kept.has(("", "urn:x:1", "k"))
+
+
+@pytest.fixture
+async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
+    prefix = f"r{secrets.token_hex(4)}"
+    async with AsyncExitStack() as stack:
+        client = (await open_database(mongo_uri, stack)).client
+        tenants = Tenants(client, prefix)
+        writer = Writer(tenants, Committer(Sink(), ticking(), "p" * 16), group=10, limit=100)
+        writer.open(client, 1)
+        stack.push_async_callback(writer.close)
+        sweeper = Sweeper(client[prefix]["tasks"], tenants, writer, "p" * 16)
+        yield MongoEntities(
+            tenants,
+            writer,
+            sweeper,
+            batch=10,
+            timeout=5,
+            remembered=100_000,
+            now=lambda: "2026-07-01T12:00:00",
+        )
+
+
+def _noon() -> str:
+    return "2026-07-01T12:00:00"
+
+
+def _entity(n: int, value: Json) -> Entity:
+    return {"id": f"urn:x:{n}", "type": ["T"], "attrs": {"n": [{"type": "Property", "value": value}]}}
+
+
+async def _write(entities: MongoEntities, n: int, value: Json) -> None:
+    fragment = Fragment(_entity(n, value)["attrs"])
+    await entities.change("", f"urn:x:{n}", update.update_attrs(f"urn:x:{n}", fragment))
+
+
+async def _shown(entities: MongoEntities) -> list[Json]:
+    return [orjson.loads(one) for one in await entities.show_page("", ALL, SHOW)]
+
+
+async def test_what_is_shown_is_never_stale(entities: MongoEntities) -> None:
+    """However often it was shown before: after each write the next answer, by id and by query, has it."""
+    for n in range(3):
+        await entities.change("", f"urn:x:{n}", update.create(_entity(n, 0)))
+    for value in range(1, 40):
+        n = value % 3
+        await _write(entities, n, value)
+        assert orjson.loads(await entities.show("", f"urn:x:{n}", SHOW) or b"") == [f"urn:x:{n}", value]
+        assert dict(map(tuple, await _shown(entities)))[f"urn:x:{n}"] == value
+    assert entities._renderings.is_promising
+    await entities.change("", "urn:x:1", update.delete("urn:x:1"))
+    assert await entities.show("", "urn:x:1", SHOW) is None
+    assert [one for one, _ in await _shown(entities)] == ["urn:x:0", "urn:x:2"]
+    await entities.change("", "urn:x:1", update.create(_entity(1, "new")))
+    assert ["urn:x:1", "new"] in await _shown(entities)
