@@ -143,6 +143,10 @@ class Settings(BaseSettings):
         default=0.5, description="Pause before the second attempt; it doubles from there."
     )
     notification_retry_cap: Seconds = Field(default=60.0, description="Longest pause between attempts.")
+    notification_ca: Path | None = Field(
+        default=None,
+        description="Certificates (PEM) that receivers' are checked against, instead of the system's.",
+    )
     lane_limit: int = Field(
         default=1000,
         ge=1,
@@ -165,7 +169,7 @@ class Settings(BaseSettings):
     def _none(cls, value: object) -> object:
         return None if value == NONE else value
 
-    @field_validator("data_dir", "mongod")
+    @field_validator("data_dir", "mongod", "notification_ca")
     @classmethod
     def _home(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path else None

@@ -7,6 +7,7 @@ import asyncio
 import gc
 import logging
 import signal
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -26,8 +27,9 @@ from broker.notify.deliverer import Deliverer
 from broker.notify.http import HttpSender
 from broker.notify.index import Index
 from broker.notify.lane import Lane, Retry
+from broker.notify.mqtt import MqttSender
 from broker.notify.notifier import Notifier
-from broker.ports import Broker, Clock, Limits
+from broker.ports import Broker, Clock, Limits, Sender
 from broker.store.client import Database, Session, open_database
 from broker.store.commit import Committer
 from broker.store.contexts import MongoContexts
@@ -175,8 +177,11 @@ def _notifier(
     lane = partial(
         Lane, limit=settings.lane_limit, concurrency=settings.lane_concurrency, retry=retry, now=time.time
     )
+    tls = ssl.create_default_context(cafile=settings.notification_ca)
+    http, mqtt = HttpSender(tls), MqttSender(tls)
+    senders: dict[str, Sender] = {"http": http, "https": http, "mqtt": mqtt, "mqtts": mqtt}
     deliverer = Deliverer(
-        indexes, outbox, contexts, HttpSender(), lane, timeout=settings.notification_timeout, now=time.time
+        indexes, outbox, contexts, senders, lane, timeout=settings.notification_timeout, now=time.time
     )
     return Notifier(indexes, subscriptions, outbox, deliverer)
 

@@ -182,11 +182,12 @@ class ContextLoader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One notification on its way: where to, with which headers and body."""
+    """One notification on its way: where to, with which headers and body, and how (`notifierInfo`)."""
 
     uri: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    notifier: tuple[tuple[str, str], ...] = ()
 
 
 class Sender(Protocol):

@@ -30,14 +30,16 @@ class Subscriber:
     uri: str
     accept: str
     timeout: float | None
+    cooldown: float | None
     headers: tuple[tuple[str, str], ...]
+    notifier: tuple[tuple[str, str], ...]
     shape: View
     context: Json
     is_throttled: bool
 
 
 def subscriber(subscription: Subscription) -> Subscriber:
-    """The subscriber of a subscription; `timeout` in seconds."""
+    """The subscriber of a subscription; `timeout` and `cooldown` in seconds."""
     params = subscription.body.notification
     endpoint = params.endpoint
     return Subscriber(
@@ -45,7 +47,9 @@ def subscriber(subscription: Subscription) -> Subscriber:
         endpoint.uri,
         sys.intern(endpoint.accept),
         endpoint.timeout / 1000 if endpoint.timeout else None,
+        endpoint.cooldown / 1000 if endpoint.cooldown else None,
         tuple((pair.key, pair.value) for pair in endpoint.receiver_info or ()),
+        tuple((pair.key, pair.value) for pair in endpoint.notifier_info or ()),
         _shape(_FORMATS.get(params.format, params.format), params.sys_attrs, tuple(params.attributes or ())),
         subscription.body.jsonld_context or subscription.context,
         subscription.body.throttling is not None,

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from broker.core import Json, instant
+from broker.core import Json, instant, mqtt
 from broker.core.errors import BadRequestData, OperationNotSupported
 from broker.core.jsonld.context import Context
 from broker.core.lang import pattern
@@ -36,7 +36,11 @@ Instant = Annotated[
     str, _checked(lambda t: instant.parse(t) is not None, "a date and time such as 2026-07-01T12:00:00Z")
 ]
 EndpointUri = Annotated[
-    str, _checked(lambda uri: re.match(r"https?://[^/\s]+", uri) is not None, "an http or https URL")
+    str,
+    _checked(
+        lambda uri: re.match(r"https?://[^/\s]+", uri) is not None or mqtt.is_endpoint(uri),
+        "an http or https URL, or mqtt[s]://[user][:password]@host[:port]/topic",
+    ),
 ]
 HeaderText = Annotated[
     str, _checked(lambda t: "\r" not in t and "\n" not in t and "\x00" not in t, "one line of text")
@@ -73,6 +77,14 @@ class Endpoint(_Member):
     accept: Literal["application/json", "application/ld+json"] = "application/json"
     timeout: Annotated[float, Field(gt=0)] | None = None
     receiver_info: list[KeyValuePair] | None = None
+    notifier_info: list[KeyValuePair] | None = None
+    cooldown: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_notified(self) -> "Endpoint":
+        if self.uri.startswith("mqtt"):
+            mqtt.endpoint(self.uri, ((pair.key, pair.value) for pair in self.notifier_info or ()))
+        return self
 
 
 class NotificationParams(_Member):
@@ -106,7 +118,7 @@ _LATER = {
     "": {"notificationTrigger", "geoQ", "scopeQ", "csf", "temporalQ", "timeInterval", "lang", "datasetId",
          "expandValues", "jsonKeys", "ngsildConformance", "localOnly", "splitEntities"},
     "notification": {"pick", "omit", "join", "joinLevel", "showChanges", "lang", "datasetId"},
-    "notification.endpoint": {"notifierInfo", "cooldown"},
+    "notification.endpoint": set[str](),
 }  # fmt: skip
 # What the broker itself tells in answers; ignored when it comes back.
 _OUTPUT = {

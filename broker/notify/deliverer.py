@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Set
+from collections.abc import Callable, Coroutine, Mapping, Set
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -26,14 +26,17 @@ Place = tuple[str, str]
 
 
 class Deliverer:
-    """Takes entries to the endpoints of their subscribers; `now` gives the time in seconds."""
+    """Takes entries to the endpoints of their subscribers.
+
+    `senders` are by the scheme of the endpoint; `now` gives the time in seconds.
+    """
 
     def __init__(
         self,
         indexes: dict[str, Index],
         outbox: Outbox,
         contexts: ContextLoader,
-        sender: Sender,
+        senders: Mapping[str, Sender],
         new_lane: Callable[..., Lane],
         *,
         timeout: float,
@@ -42,7 +45,7 @@ class Deliverer:
         self._indexes = indexes
         self._outbox = outbox
         self._contexts = contexts
-        self._sender = sender
+        self._senders = senders
         self._new_lane = new_lane
         self._timeout = timeout
         self._now = now
@@ -70,7 +73,8 @@ class Deliverer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._settler.close()
-        await self._sender.close()
+        for sender in set(self._senders.values()):
+            await sender.close()
 
     def _lane(self, tenant: str, uri: str) -> Lane:
         place = (tenant, uri)
@@ -88,7 +92,8 @@ class Deliverer:
         now = instant.of_micros(round(self._now() * 1_000_000))
         try:
             message = await self._message(to, delivery.entry, now)
-            await self._sender.send(message, to.timeout or self._timeout)
+            sender = self._senders[to.uri.partition(":")[0].lower()]
+            await sender.send(message, to.timeout or self._timeout)
         except DeliveryFailed as failure:
             log.info(
                 "a notification was not taken",
@@ -110,7 +115,7 @@ class Deliverer:
         if entry.tenant:
             headers.append(("NGSILD-Tenant", entry.tenant))
         headers += to.headers
-        return Message(to.uri, tuple(headers), orjson.dumps(told.body))
+        return Message(to.uri, tuple(headers), orjson.dumps(told.body), to.notifier)
 
     def _over(self, place: Place, lane: Lane, delivery: Delivery, given_up: str | None) -> None:
         """A delivery is done: its lane is refilled when there is room, and forgotten when it is idle."""

@@ -1,6 +1,7 @@
 """Notifications over HTTP (clause 6.3.8)."""
 
 import asyncio
+import ssl
 
 import aiohttp
 
@@ -12,8 +13,8 @@ _ANSWER = 65_536  # bytes of a receiver's answer that are read, so that its conn
 class HttpSender:
     """POSTs notifications. Connections are kept and used again; who answers 2xx has taken it."""
 
-    def __init__(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=tls)
         self._session = aiohttp.ClientSession(connector=connector, skip_auto_headers=("Accept-Encoding",))
 
     async def send(self, message: Message, seconds: float) -> None:

@@ -58,7 +58,7 @@ class Process:
         lane = partial(Lane, limit=lane_limit, concurrency=4, retry=Retry(0.001, 0.01, 1e12), now=lambda: 0.0)
         contexts = cast(Any, SimpleNamespace(resolve=resolve, core=CORE))
         self.deliverer = Deliverer(
-            self.indexes, self.outbox, contexts, self.sender, lane, timeout=1, now=lambda: 0.0
+            self.indexes, self.outbox, contexts, {"http": self.sender}, lane, timeout=1, now=lambda: 0.0
         )
         self.notifier = Notifier(self.indexes, self.store, self.outbox, self.deliverer)
 
