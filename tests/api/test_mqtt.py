@@ -2,13 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import orjson
 import pytest
 
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL
-from tests.api.conftest import JSON, LD_JSON, Api, Receiver, room
+from tests.api.conftest import JSON, LD_JSON, Api, Receiver, linked, room
 from tests.api.test_subscriptions import ATTRS, SUBSCRIPTIONS, subscribe, subscription
 from tests.conftest import free_port
 from tests.mosquitto import mosquitto, needs_mosquitto
@@ -16,7 +17,7 @@ from tests.mosquitto import mosquitto, needs_mosquitto
 pytestmark = pytest.mark.clause("7.2")
 
 
-async def heard(client: aiomqtt.Client) -> tuple[str, dict[str, str], dict[str, object]]:
+async def heard(client: aiomqtt.Client) -> tuple[str, dict[str, str], dict[str, Any]]:
     """The next message: its topic, metadata and body."""
     async with asyncio.timeout(5):
         message = await anext(client.messages)
@@ -28,7 +29,7 @@ async def heard(client: aiomqtt.Client) -> tuple[str, dict[str, str], dict[str, 
 
 @needs_mosquitto
 async def test_messages(api: Api, tmp_path: Path) -> None:
-    """JSON with a Link in the metadata; JSON-LD with its @context inside; what the receiver is told besides."""
+    """JSON with a Link in the metadata; JSON-LD with its @context inside; what else the receiver is told."""
     await api.make(room(heat=1))
     async with mosquitto(tmp_path) as port, aiomqtt.Client("127.0.0.1", port) as client:
         await client.subscribe("#", qos=2)
@@ -43,12 +44,12 @@ async def test_messages(api: Api, tmp_path: Path) -> None:
             assert topic == "city/lamp"
             assert metadata.pop("NGSILD-Tenant") == api.tenant["NGSILD-Tenant"]
             assert metadata.pop("Authorization") == "x"
-            link = {
-                "Link": f'<{CORE_CONTEXT_URL}>; rel="http://www.w3.org/ns/json-ld#context"; type="{LD_JSON}"'
+            assert metadata == {
+                "Content-Type": accept,
+                **(linked(CORE_CONTEXT_URL) if accept == JSON else {}),
             }
-            assert metadata == {"Content-Type": accept, **(link if accept == JSON else {})}
             assert body["type"] == "Notification"
-            [data] = body["data"]  # type: ignore[misc]
+            [data] = body["data"]
             assert data["heat"] == {"type": "Property", "value": accept}
             assert ("@context" in data) == (accept == LD_JSON)
             assert (await api("DELETE", made.headers["Location"])).status == 204
@@ -77,7 +78,7 @@ async def test_a_dead_server_delays_nobody_else(api: Api, receiver: Receiver, tm
         found = []
         while 2 not in found:
             _, _, body = await heard(late)
-            found.append(body["data"][0]["heat"]["value"])  # type: ignore[index]
+            found.append(body["data"][0]["heat"]["value"])
     assert found == sorted(found)
 
 
