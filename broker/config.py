@@ -116,6 +116,12 @@ class Settings(BaseSettings):
     rendering_bytes: int = Field(
         default=16 * 1024**2, ge=0, le=1024**4, description="Memory of a worker for entities as last shown."
     )
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#\s]+$",
+        description="This broker's URL for the world, such as https://city.example, in links to @contexts it "
+        "hosts; else the one that a request names.",
+    )
     context_timeout: Seconds = Field(
         default=5.0, description="Longest time for the download of one @context."
     )
@@ -125,6 +131,9 @@ class Settings(BaseSettings):
     context_allowed_hosts: HostNames = Field(
         default=None,
         description="Hosts from which an @context may be downloaded, separated by commas; any, unless set.",
+    )
+    context_lifetime: Seconds = Field(
+        default=86_400.0, description="Time after which an @context is fetched anew, if its host says none."
     )
     context_max_redirects: int = Field(
         default=3, ge=0, le=20, description="Redirects to follow for one @context."
@@ -186,7 +195,7 @@ SECTIONS = {  # the first field of each section, for help texts and documentatio
     "log_level": "Logs",
     "cors_origins": "Requests",
     "queue_limit": "Throughput",
-    "context_timeout": "Contexts",
+    "public_url": "Contexts",
     "notification_timeout": "Notifications",
     "process_lease": "Processes",
 }

@@ -19,7 +19,9 @@ from aiohttp import web
 from broker.api.server import Front
 from broker.config import Settings
 from broker.contexts.fetch import Fetcher, FetchLimits
+from broker.contexts.hits import Hits
 from broker.contexts.loader import Contexts
+from broker.contexts.storage import Storage
 from broker.core import instant
 from broker.core.errors import NgsiLdError
 from broker.logs import setup_logs
@@ -30,8 +32,9 @@ from broker.notify.lane import Lane, Retry
 from broker.notify.mqtt import MqttSender
 from broker.notify.notifier import Notifier
 from broker.ports import Broker, Clock, Limits, Sender
-from broker.store.client import Database, Session, open_database
+from broker.store.client import Session, open_database
 from broker.store.commit import Committer
+from broker.store.context_changes import ContextChanges
 from broker.store.contexts import MongoContexts
 from broker.store.entities import MongoEntities
 from broker.store.history_reads import MongoTemporal
@@ -44,6 +47,8 @@ from broker.store.writer import Writer
 
 log = logging.getLogger(__name__)
 _SWEEP = 1.0  # seconds between looks for what has expired
+_FLUSH = 1.0  # seconds for which hits of @contexts are only counted here
+_RETRY = 0.2  # seconds before changes of @contexts are followed again
 
 
 def run_worker(settings: Settings) -> None:
@@ -98,7 +103,10 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     processes = Processes(database.client, settings.database, settings.process_id, settings.process_lease)
     stack.push_async_callback(processes.leave)
     subscriptions = MongoSubscriptions(database.client, tenants)
-    contexts = _contexts(settings, database, stack)
+    store = MongoContexts(database.client, settings.database, tenants)
+    hits = Hits(store.add_hits)
+    stack.push_async_callback(hits.flush)
+    contexts = _contexts(settings, store, hits, stack)
     notifier = _notifier(settings, tenants, subscriptions, contexts)
     stack.push_async_callback(notifier.close)
     committer = Committer(notifier, ticking(), settings.process_id)
@@ -108,10 +116,16 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     sessions = [*writer.open(database.client, settings.groups_in_flight), subscriptions.open()]
     await processes.enter(sessions)
     await tenants.obtain("")
+    changes = ContextChanges(database.client, settings.database, settings.process_id, settings.process_lease)
+    await changes.open()
+    storage = Storage(contexts, store, hits, partial(changes.tell, contexts.forget), time.time)
+    await storage.open()
     sweeper = Sweeper(database.client[settings.database]["tasks"], tenants, writer, settings.process_id)
     adopt = partial(notifier.adopt, partial(processes.inherit, tenants), tenants.names)
     _repeat(partial(_renew, processes, sessions), settings.process_lease / 3, stack)
     _repeat(adopt, settings.process_lease / 3, stack)
+    _repeat(partial(changes.follow, contexts.forget), _RETRY, stack)
+    _repeat(hits.flush, _FLUSH, stack)
     _repeat(sweeper.sweep_all, _SWEEP, stack)
     entities = MongoEntities(
         tenants,
@@ -124,7 +138,15 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     )
     temporal = MongoTemporal(tenants, page=settings.temporal_page, timeout=settings.query_timeout)
     broker = Broker(
-        entities, temporal, subscriptions, contexts, _limits(settings), database.ping, settings.alias
+        entities,
+        temporal,
+        subscriptions,
+        contexts,
+        storage,
+        _limits(settings),
+        database.ping,
+        settings.alias,
+        settings.public_url,
     )
     return Front(
         broker, settings.process_id, access_log=settings.access_log, origins=settings.cors_origins or ()
@@ -154,7 +176,7 @@ async def _forever(work: Callable[[], Awaitable[None]], seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-def _contexts(settings: Settings, database: Database, stack: AsyncExitStack) -> Contexts:
+def _contexts(settings: Settings, store: MongoContexts, hits: Hits, stack: AsyncExitStack) -> Contexts:
     limits = FetchLimits(
         settings.context_timeout,
         settings.context_max_bytes,
@@ -163,7 +185,9 @@ def _contexts(settings: Settings, database: Database, stack: AsyncExitStack) -> 
     )
     fetcher = Fetcher(limits)
     stack.push_async_callback(fetcher.close)
-    return Contexts(fetcher, MongoContexts(database.client, settings.database))
+    contexts = Contexts(fetcher, store, hits, time.time, lifetime=settings.context_lifetime)
+    stack.push_async_callback(contexts.close)
+    return contexts
 
 
 def _notifier(

@@ -37,12 +37,20 @@ class Call:
         """The media type to answer with."""
         return negotiate(self.http.headers.get("Accept"))
 
+    @property
+    def root(self) -> str:
+        """This broker's own URL, as clients know it: by setting, or as this one called it."""
+        if self.broker.public_url is not None:
+            return self.broker.public_url
+        host = self.http.headers.get("Host")
+        return f"{self.http.scheme}://{host}" if host else ""
+
     async def context(self) -> Context:
         """The @context of a request without a body: that of its Link header, or the core."""
         link = self.http.headers.getall("Link", None)
         if link is None:
             return self.broker.contexts.core
-        return await self.broker.contexts.resolve(linked_context(", ".join(link)))
+        return await self.broker.contexts.resolve(linked_context(", ".join(link)), self.tenant)
 
     async def body(self) -> tuple[Json, Context]:
         """The JSON body without its @context, and the context that its names are of (6.3.5)."""
@@ -54,7 +62,7 @@ class Call:
             self._refuse_link()
             if "@context" not in doc:
                 raise BadRequestData("@context: expected in the body of application/ld+json")
-            return doc, await self.broker.contexts.resolve(doc.pop("@context"))
+            return doc, await self.broker.contexts.resolve(doc.pop("@context"), self.tenant)
         if refusal := _refusal(doc):
             raise refusal
         return doc, await self.context()
@@ -80,7 +88,7 @@ class Call:
         if not isinstance(doc, dict) or "@context" not in doc:
             return BadRequestData("@context: expected in each item of application/ld+json")
         try:
-            return await self.broker.contexts.resolve(doc.pop("@context"))
+            return await self.broker.contexts.resolve(doc.pop("@context"), self.tenant)
         except NgsiLdError as error:
             return error
 

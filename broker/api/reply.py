@@ -26,8 +26,12 @@ def nothing() -> web.Response:
 
 def created(collection: str, resource_id: str) -> web.Response:
     """201: made, and there it is."""
-    location = f"/ngsi-ld/v1/{collection}/{quote(resource_id, safe=_IN_PATH)}"
-    return web.Response(status=201, headers={"Location": location})
+    return web.Response(status=201, headers={"Location": location(collection, resource_id)})
+
+
+def location(collection: str, resource_id: str) -> str:
+    """The path of a resource."""
+    return f"/ngsi-ld/v1/{collection}/{quote(resource_id, safe=_IN_PATH)}"
 
 
 def one(call: Call, doc: dict[str, Json], context: Context) -> web.Response:
@@ -93,6 +97,11 @@ def spatial(
 def plain(status: int, doc: Json) -> web.Response:
     """An answer that is JSON and no JSON-LD."""
     return _json(status, doc, {"Content-Type": JSON})
+
+
+def served(call: Call, doc: Json) -> web.Response:
+    """200 with a document in which nothing is to be named: the same bytes in both media types."""
+    return _json(200, doc, {"Content-Type": call.accept})
 
 
 def page_links(call: Call, limit: int, offset: int, more: bool) -> list[Link]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from broker.api import attrs, batch, entities, health, info, openapi, subscriptions, temporal
+from broker.api import attrs, batch, contexts, entities, health, info, openapi, subscriptions, temporal
 from broker.api.call import Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
@@ -78,6 +78,11 @@ ROUTES = (
             "PATCH": subscriptions.update_subscription,
             "DELETE": subscriptions.delete_subscription,
         },
+    ),
+    Resource(f"{_API}/jsonldContexts", {"GET": contexts.list_contexts, "POST": contexts.add_context}),
+    Resource(
+        f"{_API}/jsonldContexts/{{contextId}}",
+        {"GET": contexts.serve_context, "DELETE": contexts.delete_context},
     ),
     Resource(f"{_API}/temporal/entities", {"GET": temporal.query_temporal}),
     Resource(f"{_API}/temporal/entities/{{entityId}}", {"GET": temporal.retrieve_temporal}),

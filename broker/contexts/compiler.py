@@ -15,7 +15,7 @@ from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, core_context, is_core
 
-_BASE = "https://uri.etsi.org/ngsi-ld/"
+BASE = "https://uri.etsi.org/ngsi-ld/"  # what relative URLs in an @context are relative to
 
 
 def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
@@ -36,7 +36,7 @@ def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
         }
 
     options = {
-        "base": _BASE,
+        "base": BASE,
         "processingMode": "json-ld-1.1",
         "documentLoader": load,
         "contextResolver": ContextResolver({}, load, max_context_urls=len(documents) + 1),

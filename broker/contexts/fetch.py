@@ -1,7 +1,10 @@
 """Downloads of @context documents, within limits (clause 5.5.6)."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -11,6 +14,8 @@ from broker.core import Json
 from broker.core.errors import BadRequestData, LdContextNotAvailable
 
 _REDIRECTS = {301, 302, 303, 307, 308}
+_MAX_AGE = re.compile(r"(?<![\w-])max-age\s*=\s*\"?(\d{1,10})", re.IGNORECASE)
+_NO_CACHE = re.compile(r"(?<![\w-])no-(?:cache|store)(?![\w-])", re.IGNORECASE)
 _ACCEPT = {"Accept": "application/ld+json, application/json;q=0.9"}
 
 
@@ -24,6 +29,14 @@ class FetchLimits:
     hosts: Sequence[str] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A document, and for how many seconds its host says that it is good; None if it doesn't say."""
+
+    document: Json
+    lifetime: float | None
+
+
 class Fetcher:
     """Fetches JSON documents that hold an @context."""
 
@@ -31,20 +44,20 @@ class Fetcher:
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
 
-    async def fetch(self, url: str) -> Json:
+    async def fetch(self, url: str) -> Fetched:
         """The document here; LdContextNotAvailable if it cannot be had, BadRequestData if it is none."""
         try:
-            body = await self._body(url)
+            body, lifetime = await self._body(url)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise LdContextNotAvailable(f"{url}: {type(error).__name__} {error}".rstrip()) from error
-        return _document(url, body)
+        return Fetched(_document(url, body), lifetime)
 
     async def close(self) -> None:
         """Closes the connections."""
         if self._session is not None:
             await self._session.close()
 
-    async def _body(self, url: str) -> bytes:
+    async def _body(self, url: str) -> tuple[bytes, float | None]:
         """Follows redirects by hand, so that each host is checked before it is called."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(self._limits.timeout))
@@ -57,7 +70,7 @@ class Fetcher:
                     continue
                 if answer.status != 200:
                     raise LdContextNotAvailable(f"{url}: answered with status {answer.status}")
-                return await self._read(url, answer)
+                return await self._read(url, answer), _lifetime(answer.headers, datetime.now(UTC))
         raise LdContextNotAvailable(f"{url}: more than {self._limits.redirects} redirects")
 
     def _check(self, url: str) -> None:
@@ -74,6 +87,19 @@ class Fetcher:
             if len(body) > self._limits.size:
                 raise LdContextNotAvailable(f"{url}: larger than {self._limits.size} bytes")
         return bytes(body)
+
+
+def _lifetime(headers: Mapping[str, str], now: datetime) -> float | None:
+    """How many seconds a document may be kept, as its host says (RFC 9111)."""
+    control = headers.get("Cache-Control", "")
+    if _NO_CACHE.search(control):
+        return 0.0
+    if (age := _MAX_AGE.search(control)) is not None:
+        return float(age[1])
+    try:
+        return (parsedate_to_datetime(headers["Expires"]) - now).total_seconds()
+    except (KeyError, ValueError, TypeError):  # not said, or not so that it can be read
+        return None
 
 
 def _document(url: str, body: bytes) -> Json:

@@ -105,7 +105,7 @@ class Deliverer:
 
     async def _message(self, to: Subscriber, entry: Entry, now: str) -> Message:
         try:
-            context = await self._contexts.resolve(to.context)
+            context = await self._contexts.resolve(to.context, entry.tenant)
         except NgsiLdError as error:
             raise DeliveryFailed(f"the @context of the subscription: {error.detail}") from error
         told = notification(to, entry.entity, context, f"urn:ngsi-ld:Notification:{uuid4()}", now)

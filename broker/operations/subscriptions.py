@@ -9,7 +9,7 @@ from broker.ports import Broker, Tally
 
 async def create_subscription(broker: Broker, tenant: str, subscription: Subscription) -> None:
     """5.8.1 Create Subscription. Every write sent after this returned knows of it."""
-    await broker.contexts.resolve(subscription.body.jsonld_context)
+    await broker.contexts.resolve(subscription.body.jsonld_context, tenant)
     await broker.subscriptions.create(tenant, subscription)
 
 
@@ -21,7 +21,7 @@ async def update_subscription(
     jsonld_context: str | None = None,
 ) -> None:
     """5.8.2 Update Subscription. `jsonld_context` is the one that the change sets, if it does."""
-    await broker.contexts.resolve(jsonld_context)
+    await broker.contexts.resolve(jsonld_context, tenant)
     await broker.subscriptions.replace(tenant, subscription_id, change)
 
 

@@ -1,28 +1,128 @@
-"""Fetched @context documents: they survive the process, and the host that they came from."""
+"""Stored @contexts: what was fetched beside the tenants, what clients host in the database of each."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, ReturnDocument, UpdateOne
 
-from broker.core import Json
+from broker.core.errors import NonexistentTenant
+from broker.ports import CACHED, ContextKey, StoredContext
 from broker.store.errors import reported
+from broker.store.tenants import DEFAULT, Collection, Tenants
+
+Document = dict[str, Any]
 
 
 class MongoContexts:
-    """See `contexts.loader.DocumentStore`. Shared by all tenants; kept as text, so that any keys are safe."""
+    """See `contexts.storage.Shelves`. Contexts are kept as text, so that any keys are safe.
 
-    def __init__(self, client: AsyncMongoClient[dict[str, Any]], prefix: str) -> None:
-        self._contexts = client[prefix]["contexts"]
+    `_id` is the URL of a Cached one, or the local identifier. Cached ones are in the default tenant's
+    database, for they are everybody's.
+    """
 
-    async def load(self, url: str) -> Json | None:
-        """The document that was fetched from this URL, if any."""
+    def __init__(self, client: AsyncMongoClient[Document], prefix: str, tenants: Tenants) -> None:
+        self._cached = client[prefix]["contexts"]
+        self._tenants = tenants
+
+    async def get(self, key: ContextKey) -> StoredContext | None:
+        """The one under this key; None, too, if there is no such tenant."""
+        tenant, name = key
+        if (collection := await self._of(tenant)) is None:
+            return None
         with reported():
-            found = await self._contexts.find_one({"_id": url})
-        return None if found is None else orjson.loads(found["document"])
+            return _read(await collection.find_one({"_id": name}), tenant)
 
-    async def save(self, url: str, document: Json) -> None:
-        """Keeps a document."""
-        text = orjson.dumps(document).decode()
+    async def put(self, one: StoredContext) -> StoredContext:
+        """Stores one, unless there is one under its key; the one that is there now. Makes the tenant."""
+        tenant, name = one.key
+        collection = (await self._tenants.obtain(tenant)).contexts if tenant else self._cached
         with reported():
-            await self._contexts.replace_one({"_id": url}, {"document": text}, upsert=True)
+            found = await collection.find_one_and_update(
+                {"_id": name},
+                {"$setOnInsert": _facts(one)},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        return _read(found, tenant) or one
+
+    async def replace(self, old: StoredContext, new: StoredContext) -> bool:
+        """Puts one in place of another; False if that is there no more, and then nothing is done."""
+        with reported():
+            collection = await self._of(old.tenant)
+            assert collection is not None, "what was read is of a tenant"
+            done = await collection.update_one(
+                {"_id": old.key[1], "created": old.created}, {"$set": _facts(new)}
+            )
+        return done.matched_count == 1
+
+    async def find(self, tenant: str, name: str) -> StoredContext | None:
+        """The tenant's own by local identifier; a Cached one by that or by its URL."""
+        if tenant and (own := await self.get((tenant, name))) is not None:
+            return own
+        wanted: list[Document] = [{"_id": name}, {"local": name}]
+        if tenant:
+            wanted = [{**one, "kind": CACHED} for one in wanted]
+        with reported():
+            return _read(await self._cached.find_one({"$or": wanted}), DEFAULT)
+
+    async def list(self, tenant: str, kind: str | None) -> list[StoredContext]:
+        """Those of the tenant, and the Cached ones, oldest first."""
+        found: list[StoredContext] = []
+        collection = await self._of(tenant)
+        with reported():
+            if tenant and collection is not None:
+                found += [one for doc in await collection.find().to_list() if (one := _read(doc, tenant))]
+            shared = await self._cached.find({"kind": CACHED} if tenant else {}).to_list()
+        found += [one for doc in shared if (one := _read(doc, DEFAULT))]
+        return sorted((one for one in found if kind in (None, one.kind)), key=lambda one: one.created)
+
+    async def remove(self, one: StoredContext) -> bool:
+        """Removes one; False if it is gone already."""
+        tenant, name = one.key
+        if (collection := await self._of(tenant)) is None:
+            return False
+        with reported():
+            return (await collection.delete_one({"_id": name})).deleted_count == 1
+
+    async def add_hits(self, counts: Mapping[ContextKey, tuple[int, float]]) -> None:
+        """Adds hits to those written down; what is stored no more has none."""
+        by_tenant: dict[str, list[UpdateOne]] = {}
+        for (tenant, name), (count, at) in counts.items():
+            change = UpdateOne({"_id": name}, {"$inc": {"hits": count}, "$max": {"used": at}})
+            by_tenant.setdefault(tenant, []).append(change)
+        for tenant, changes in by_tenant.items():
+            if (collection := await self._of(tenant)) is not None:
+                with reported():
+                    await collection.bulk_write(changes, ordered=False)
+
+    async def _of(self, tenant: str) -> Collection | None:
+        if not tenant:
+            return self._cached
+        try:
+            return (await self._tenants.get(tenant)).contexts
+        except NonexistentTenant:
+            return None
+
+
+def _facts(one: StoredContext) -> Document:
+    text = orjson.dumps(one.document).decode()
+    facts: Document = {"kind": one.kind, "local": one.id, "document": text, "created": one.created}
+    return facts if one.expires is None else {**facts, "expires": one.expires}
+
+
+def _read(document: Document | None, tenant: str) -> StoredContext | None:
+    if document is None:
+        return None
+    is_cached = document["kind"] == CACHED
+    return StoredContext(
+        document["local"],
+        document["kind"],
+        orjson.loads(document["document"]),
+        document["created"],
+        DEFAULT if is_cached else tenant,
+        document["_id"] if is_cached else None,
+        document.get("expires"),
+        document.get("hits", 0),
+        document.get("used"),
+    )

@@ -28,6 +28,7 @@ _INDEXES = {
         IndexModel([("due", ASCENDING)], sparse=True),
     ],
     "evolutions": [IndexModel([("type", ASCENDING), ("_id", ASCENDING)])],
+    "contexts": [IndexModel([("local", ASCENDING)])],
     "outbox": [IndexModel([("by", ASCENDING), ("_id", ASCENDING)]), IndexModel([("e", ASCENDING)])],
 }
 
@@ -39,7 +40,7 @@ class Tenant:
     `evolutions` lists whose history there is and of which attributes; `subscription_log`
     names the subscription that each epoch changed; `throttles` holds when a throttled
     subscription was last due; `tallies` what became of each subscription's notifications; `undelivered`
-    what was given up.
+    what was given up; `contexts` are the @contexts that the tenant's clients host.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Tenant:
     throttles: Collection
     tallies: Collection
     undelivered: Collection
+    contexts: Collection
 
 
 class Tenants:
@@ -106,6 +108,7 @@ class Tenants:
             throttles=database["throttles"],
             tallies=database["tallies"].with_options(write_concern=relaxed),
             undelivered=database["undelivered"],
+            contexts=database["contexts"],
         )
 
 

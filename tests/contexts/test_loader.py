@@ -1,6 +1,7 @@
 """Remote @contexts: fetched once, within limits, and kept (5.5.6)."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,11 +12,14 @@ from aiohttp import web
 from pymongo import AsyncMongoClient
 
 from broker.contexts.fetch import Fetcher, FetchLimits
-from broker.contexts.loader import Contexts
+from broker.contexts.hits import Counts, Hits
+from broker.contexts.loader import Contexts, ContextStore
 from broker.core import Json
 from broker.core.errors import BadRequestData, LdContextNotAvailable
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL, NGSI_LD
+from broker.ports import ContextKey, StoredContext
 from broker.store.contexts import MongoContexts
+from broker.store.tenants import Tenants
 
 SPEED = {"@context": {"speed": "https://ex.org/speed"}}
 
@@ -57,14 +61,31 @@ async def host() -> AsyncIterator[Host]:
     await runner.cleanup()
 
 
-class Shelf(dict[str, Json]):
+class Shelf:
     """Documents kept in memory."""
 
-    async def load(self, url: str) -> Json | None:
-        return self.get(url)
+    def __init__(self) -> None:
+        self.kept: dict[ContextKey, StoredContext] = {}
 
-    async def save(self, url: str, document: Json) -> None:
-        self[url] = document
+    async def get(self, key: ContextKey) -> StoredContext | None:
+        return self.kept.get(key)
+
+    async def put(self, one: StoredContext) -> StoredContext:
+        return self.kept.setdefault(one.key, one)
+
+    async def replace(self, old: StoredContext, new: StoredContext) -> bool:
+        if self.kept.get(old.key) is not old:
+            return False
+        self.kept[old.key] = new
+        return True
+
+
+async def nobody(counts: Counts) -> None:
+    """Hits are of no interest here."""
+
+
+def loader(fetcher: Fetcher, store: ContextStore | None = None) -> Contexts:
+    return Contexts(fetcher, store or Shelf(), Hits(nobody), time.time)
 
 
 @pytest.fixture
@@ -76,7 +97,7 @@ async def fetcher() -> AsyncIterator[Fetcher]:
 
 @pytest.fixture
 def contexts(fetcher: Fetcher) -> Contexts:
-    return Contexts(fetcher, Shelf())
+    return loader(fetcher)
 
 
 async def test_the_core_needs_no_fetch(contexts: Contexts, host: Host) -> None:
@@ -190,13 +211,13 @@ async def test_a_slow_host_is_not_waited_for(host: Host) -> None:
     fetcher = Fetcher(FetchLimits(timeout=0.05))
     host.seconds = 0.3
     with pytest.raises(LdContextNotAvailable, match="Timeout"):
-        await Contexts(fetcher, Shelf()).resolve(host("/one", SPEED))
+        await loader(fetcher).resolve(host("/one", SPEED))
     await fetcher.close()
 
 
 async def test_only_hosts_that_are_allowed_are_called(host: Host) -> None:
     fetcher = Fetcher(FetchLimits(hosts=("localhost",)))
-    contexts = Contexts(fetcher, Shelf())
+    contexts = loader(fetcher)
     url = host("/one", SPEED)
     for path in ("/one", "/to/one"):
         with pytest.raises(LdContextNotAvailable, match="may not"):
@@ -213,11 +234,13 @@ async def test_it_survives_the_death_of_the_host(host: Host, fetcher: Fetcher, m
     }
     url = host("/kept", document)
     async with AsyncMongoClient[dict[str, Any]](mongo_uri) as client:
-        shelf = MongoContexts(client, "contexts_test")
-        assert await shelf.load(url) is None
-        await Contexts(fetcher, shelf).resolve(url)
-        assert await shelf.load(url) == document
+        shelf = MongoContexts(client, "contexts_test", Tenants(client, "contexts_test"))
+        assert await shelf.get(("", url)) is None
+        await loader(fetcher, shelf).resolve(url)
+        kept = await shelf.get(("", url))
+        assert kept is not None
+        assert kept.document == document
         host.answers.clear()
-        again = await Contexts(fetcher, shelf).resolve(url)  # as in a process of its own
+        again = await loader(fetcher, shelf).resolve(url)  # as in a process of its own
     assert again.expand("speed") == "https://ex.org/speed"
     assert host.asked == {"/kept": 1}

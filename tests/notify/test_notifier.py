@@ -52,7 +52,7 @@ class Process:
         self.outbox, self.sender, self.store = Outbox(), Sender(), Subscriptions(*known)
         self.indexes: dict[str, Index] = {}
 
-        async def resolve(source: Any) -> Any:
+        async def resolve(source: Any, tenant: str = "") -> Any:
             return CORE
 
         lane = partial(Lane, limit=lane_limit, concurrency=4, retry=Retry(0.001, 0.01, 1e12), now=lambda: 0.0)
