@@ -6,23 +6,27 @@ from broker.api import params as p
 from broker.api import reply
 from broker.api.call import Call
 from broker.api.entities import entity_id
-from broker.core.errors import InvalidRequest, OperationNotSupported
+from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.jsonld.context import Context
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery
+from broker.core.temporal.aggregation import Aggregation, parse_methods
 from broker.core.temporal.page import Part
+from broker.core.temporal.periods import parse as parse_duration
 from broker.core.temporal.view import TemporalView, view
 from broker.core.temporal.window import parse, parse_last_n
+from broker.core.uri import is_uri
 from broker.operations import temporal as operations
 
-_TIME = frozenset({"timerel", "timeAt", "endTimeAt", "timeproperty", "lastN"})
+_TIME = frozenset({"timerel", "timeAt", "endTimeAt", "timeproperty", "lastN", "datasetId"})
+_AGGREGATION = frozenset({"aggrMethods", "aggrPeriodDuration"})
 _SELECTION = frozenset({"type", "id", "idPattern", "attrs"})
 _REPRESENTATIONS = ("temporalValues", "aggregatedValues")
 
 
 async def query_temporal(call: Call) -> web.Response:
     """6.18.3.2 GET /temporal/entities."""
-    p.allow(call.params, _SELECTION, p.PAGE, p.VIEW, _TIME)
+    p.allow(call.params, _SELECTION, p.PAGE, p.VIEW, _TIME, _AGGREGATION)
     _ = call.accept
     context = await call.context()
     shape = _view(call, required=True)
@@ -35,7 +39,7 @@ async def query_temporal(call: Call) -> web.Response:
 
 async def retrieve_temporal(call: Call) -> web.Response:
     """6.19.3.1 GET /temporal/entities/{entityId}."""
-    p.allow(call.params, p.VIEW, _TIME)
+    p.allow(call.params, p.VIEW, _TIME, _AGGREGATION)
     _ = call.accept
     context = await call.context()
     shape = _view(call)
@@ -50,7 +54,21 @@ def _projection(call: Call, context: Context) -> Query:
 
 def _query(call: Call, entities: Query, shape: TemporalView) -> TemporalQuery:
     last_n = parse_last_n(call.params.get("lastN"))
-    return TemporalQuery(entities, shape.window, last_n, shape.sys_attrs)
+    aggregation = None
+    if shape.format == "aggregatedValues":
+        duration = call.params.get("aggrPeriodDuration", "PT0S")
+        aggregation = Aggregation(shape.methods, parse_duration(duration))
+    return TemporalQuery(entities, shape.window, last_n, shape.sys_attrs, _datasets(call.params), aggregation)
+
+
+def _datasets(params: p.Params) -> tuple[str | None, ...]:
+    """4.5.5: the datasetIds asked for, None for @none."""
+    if "datasetId" not in params:
+        return ()
+    names = [one.strip() for one in params["datasetId"].split(",")]
+    if wrong := [one for one in names if one != "@none" and not is_uri(one)]:
+        raise BadRequestData(f"datasetId: expected URIs or @none, and {wrong[0]!r} is neither")
+    return tuple(None if one == "@none" else one for one in names)
 
 
 def _view(call: Call, *, required: bool = False) -> TemporalView:
@@ -58,7 +76,15 @@ def _view(call: Call, *, required: bool = False) -> TemporalView:
     names = ("timerel", "timeAt", "endTimeAt", "timeproperty")
     window = parse(*(call.params.get(name) for name in names), required=required)
     chosen = p.options(call.params, {"normalized", *_REPRESENTATIONS, "sysAttrs"})
-    return TemporalView(_format(call.params, chosen), "sysAttrs" in chosen, window)
+    format = _format(call.params, chosen)
+    methods = _methods(call.params) if format == "aggregatedValues" else ()
+    return TemporalView(format, "sysAttrs" in chosen, window, methods)
+
+
+def _methods(params: p.Params) -> tuple[str, ...]:
+    if "aggrMethods" not in params:
+        raise BadRequestData("aggrMethods: expected with aggregatedValues")
+    return parse_methods(params["aggrMethods"].split(","))
 
 
 def _format(params: p.Params, chosen: set[str]) -> str:
@@ -69,8 +95,6 @@ def _format(params: p.Params, chosen: set[str]) -> str:
         raise InvalidRequest(f"format: {name!r} is none of {', '.join(_REPRESENTATIONS)}")
     if "format" not in params and len(named) > 1:
         raise InvalidRequest(f"options: expected one of {', '.join(named)}")
-    if name == "aggregatedValues":
-        raise OperationNotSupported("aggregatedValues: this broker does not aggregate yet")
     return name
 
 

@@ -18,7 +18,7 @@ async def retrieve_temporal(
     found = await broker.temporal.evolution(tenant, entity_id, query)
     if found is None:
         raise ResourceNotFound(f"there is no temporal evolution of {entity_id}")
-    if not found.attrs and (query.window is not None or query.entities.attrs):
+    if not (found.attrs or found.aggregates) and (query.window is not None or query.entities.attrs):
         raise ResourceNotFound(f"{entity_id} has no attribute instance that the query asks for")
     [evolution], part = paged([found], query)
     return evolution, part

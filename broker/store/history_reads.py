@@ -10,7 +10,6 @@ candidate before its end, a count one for each candidate.
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from itertools import islice
 from time import monotonic, time_ns
 from typing import Any
 
@@ -19,6 +18,7 @@ from broker.core.errors import TooComplexQuery
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.core.temporal.page import fit
 from broker.store import codec, windows
+from broker.store.aggregates import aggregate, parts
 from broker.store.errors import reported
 from broker.store.filters import to_filter
 from broker.store.history import PLACES, SCOPE, instance_id
@@ -51,8 +51,7 @@ class MongoTemporal:
         """One page of the evolutions that have an instance in the window, in the order of their ids."""
         with reported():
             reading = await self._reading(tenant, query)
-            found = await reading.evolutions(await reading.page())
-        return [one for one in found if one.attrs]
+            return await reading.evolutions(await reading.page())
 
     async def count(self, tenant: str, query: TemporalQuery) -> int:
         """How many evolutions have an instance in the window."""
@@ -71,6 +70,7 @@ class _Reading:
         self.tenant = tenant
         self._query = query
         self._selection: Selection = windows.selection(query, instant.of_micros(time_ns() // 1000))
+        self._wanted = self._selection.of_datasets(query.datasets)
         self._page = page
         self._deadline = deadline
 
@@ -126,6 +126,22 @@ class _Reading:
         """The evolutions of entities in the catalogue, in the same order."""
         found = {one["_id"]: _evolution(one) for one in documents}
         wanted = [series for one in documents for series in _series(one, self._query)]
+        if self._query.aggregation is not None:
+            await self._aggregate(found, wanted)
+        else:
+            await self._read(found, wanted)
+        if self._query.sys_attrs:
+            await self._add_modified(found)
+        return list(found.values())
+
+    async def _aggregate(self, found: dict[str, Evolution], wanted: Iterable[Series]) -> None:
+        """Adds what the instances come to, but for those of scopes: what is aggregated are attributes."""
+        selections = {one: self._wanted for one in wanted if one[1] != SCOPE}
+        for (entity, key), many in (await aggregate(self._run, self._query, selections)).items():
+            found[entity].aggregates[codec.name(key)] = many
+
+    async def _read(self, found: dict[str, Evolution], wanted: list[Series]) -> None:
+        """Adds the instances, of each attribute as many as fit."""
         most = max(_LEAST, min(self._page, self._page * _ANSWER // max(1, len(wanted))))
         rows = await self._rows(wanted, min(most + 1, self._query.last_n or most + 1))
         for (entity, key), instances in rows.items():
@@ -133,15 +149,12 @@ class _Reading:
             kept, is_cut = fit(instances, most, self._query)
             found[entity].attrs[iri] = kept
             found[entity].truncated |= {iri} if is_cut else set()
-        if self._query.sys_attrs:
-            await self._add_modified(found)
-        return list(found.values())
 
     async def _rows(self, wanted: list[Series], limit: int) -> dict[Series, list[Instance]]:
         """The instances of each series that has any, up to `limit` of each."""
         rows: dict[Series, list[Instance]] = {}
-        for many in _parts(wanted, _TOGETHER):
-            for row in await self._run(windows.read(self._selection, many, limit), limit * len(many)):
+        for many in parts(wanted, _TOGETHER):
+            for row in await self._run(windows.read(self._wanted, many, limit), limit * len(many)):
                 key = row["_id"]
                 rows.setdefault((key["e"], key["a"]), []).append(_instance(row, self._query.is_stamped))
         return rows
@@ -195,9 +208,3 @@ def _instance(row: Document, is_stamped: bool) -> Instance:
     if "deletedAt" not in one and (is_stamped or "observedAt" not in one):
         one["createdAt"] = one["modifiedAt"] = instant.of_micros(key["s"] // PLACES)
     return one
-
-
-def _parts(many: Iterable[Series], size: int) -> Iterator[list[Series]]:
-    rest = iter(many)
-    while part := list(islice(rest, size)):
-        yield part

@@ -8,8 +8,8 @@ are read together: a pipeline for each, with its own limit, joined by $unionWith
 createdAt and modifiedAt are in `s`, not in the order of the keys: a span by them reads all of the attribute.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bson import MaxKey
@@ -27,40 +27,73 @@ _LEAST, _MOST = -(2**63), 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a temporal query selects from each series: keys between two times, a condition, an order."""
+    """What a temporal query selects from each series: times from `low` to before `high`, and a condition.
+
+    Times (µs) are in the order of the keys, or `by_write`; `direction` is 1 for the oldest first, or -1.
+    """
 
     low: int | None
     high: int | None
     condition: Document
-    order: Document
+    direction: int = 1
+    by_write: bool = False
+
+    @property
+    def order(self) -> Document:
+        """The order to sort by."""
+        return {"_id.s" if self.by_write else "_id": self.direction}
+
+    @property
+    def both_ways(self) -> tuple["Selection", "Selection"]:
+        """The same with the oldest first, and with the newest first."""
+        return replace(self, direction=1), replace(self, direction=-1)
+
+    def of_datasets(self, datasets: Sequence[str | None]) -> "Selection":
+        """The part of it that is of these datasetIds, None for no datasetId; all of it if there are none."""
+        if not datasets:
+            return self
+        return replace(self, condition={**self.condition, "i.datasetId": {"$in": [*datasets]}})
+
+    def within(self, low: int | None, high: int | None) -> "Selection":
+        """The part of it that is between two times, where they are given."""
+        lows = [one for one in (self.low, low) if one is not None]
+        highs = [one for one in (self.high, high) if one is not None]
+        return replace(self, low=max(lows, default=None), high=min(highs, default=None))
 
     def match(self, series: Series) -> Document:
         """The filter that selects the instances of a series."""
         entity, attribute = series
-        least = {"e": entity, "a": attribute} | ({} if self.low is None else {"t": self.low})
-        most = {"e": entity, "a": attribute, "t": MaxKey() if self.high is None else self.high}
+        least: Document = {"e": entity, "a": attribute}
+        most = {**least, "t": MaxKey()}
+        if self.by_write:
+            return {"_id": {"$gte": least, "$lt": most}, **_written(self.low, self.high), **self.condition}
+        if self.low is not None:
+            least["t"] = self.low
+        if self.high is not None:
+            most["t"] = self.high
         return {"_id": {"$gte": least, "$lt": most}, **self.condition}
 
 
 def selection(query: TemporalQuery, now: str) -> Selection:
     """The selection of a query: oldest first, or newest first with lastN; nothing that expired by `now`."""
-    alive = {"i.expiresAt": {"$not": {"$lte": now}}}
+    condition: Document = {"i.expiresAt": {"$not": {"$lte": now}}}
     direction = -1 if query.is_backwards else 1
     window = query.window
+    if window is not None and window.timeproperty == "deletedAt":
+        condition["i.deletedAt"] = {"$exists": True}
+    elif query.aggregation is not None or (window is not None and window.timeproperty in BY_WRITE):
+        # A deletion is neither the creation nor a modification of anything, and no value.
+        condition["i.deletedAt"] = {"$exists": False}
     if window is None:
-        return Selection(None, None, alive, {"_id": direction})
-    low, high = window.bounds
-    if window.timeproperty in BY_WRITE:
-        # A deletion is neither the creation nor a modification of anything.
-        condition = {**_written(low, high), "i.deletedAt": {"$exists": False}, **alive}
-        return Selection(None, None, condition, {"_id.s": direction})
-    condition = {f"i.{window.timeproperty}": {"$exists": True}, **alive}
-    return Selection(low, high, condition, {"_id": direction})
+        return Selection(None, None, condition, direction)
+    if window.timeproperty == "observedAt":
+        condition["i.observedAt"] = {"$exists": True}
+    return Selection(*window.bounds, condition, direction, window.timeproperty in BY_WRITE)
 
 
 def read(selection: Selection, many: Iterable[Series], limit: int) -> Pipeline:
     """The first `limit` documents of each series, one series after the other."""
-    return _union(
+    return union(
         [{"$match": selection.match(one)}, {"$sort": selection.order}, {"$limit": limit}] for one in many
     )
 
@@ -70,15 +103,16 @@ def probe(selection: Selection, entities: Iterable[list[Series]]) -> Pipeline:
 
     A $unionWith is only read when what comes before it has ended, so the first instance ends the search.
     """
-    return _union(_probe(selection, many) for many in entities)
+    return union(_probe(selection, many) for many in entities)
 
 
 def _probe(selection: Selection, many: list[Series]) -> Pipeline:
-    found = _union([{"$match": selection.match(one)}, {"$limit": 1}] for one in many)
+    found = union([{"$match": selection.match(one)}, {"$limit": 1}] for one in many)
     return [*found, {"$limit": 1}, {"$project": {"_id": "$_id.e"}}]
 
 
-def _union(pipelines: Iterable[Pipeline]) -> Pipeline:
+def union(pipelines: Iterable[Pipeline]) -> Pipeline:
+    """One pipeline of several: the result of each, one after the other."""
     first, *others = pipelines
     return [*first, *({"$unionWith": {"coll": "history", "pipeline": one}} for one in others)]
 

@@ -176,6 +176,14 @@ async def test_what_is_not_there_is_not_found(http: Http, tenant: Tenant) -> Non
         ("BadRequestData", "", {"timerel": "after", "timeAt": at(1)}),
         ("BadRequestData", "", {"timerel": "after", "timeAt": at(1), "id": "urn:v:1"}),
         ("BadRequestData", "", {"timerel": "after", "timeAt": at(1), "attrs": "createdAt"}),
+        ("BadRequestData", "/urn:v:1", {"datasetId": "none"}),
+        ("BadRequestData", "/urn:v:1", {"format": "aggregatedValues"}),
+        ("BadRequestData", "/urn:v:1", {"format": "aggregatedValues", "aggrMethods": "median"}),
+        (
+            "BadRequestData",
+            "/urn:v:1",
+            {"format": "aggregatedValues", "aggrMethods": "sum", "aggrPeriodDuration": "1 h"},
+        ),
         ("InvalidRequest", "/urn:v:1", {"format": "simplified"}),
         ("InvalidRequest", "/urn:v:1", {"options": "temporalValues,nonsense"}),
         ("InvalidRequest", "/urn:v:1", {"options": "temporalValues,aggregatedValues"}),
@@ -286,3 +294,54 @@ async def test_ids_in_the_path_may_be_encoded(http: Http, tenant: Tenant) -> Non
     await measure(http, tenant, "urn:v:1", [1])
     async with http.get(f"{TEMPORAL}/{quote('urn:v:1', safe='')}/", headers=tenant) as answer:
         assert answer.status == 200
+
+
+@pytest.mark.clause("4.5.19")
+async def test_aggregated_values(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [0, 10, 59, 60, 200])
+    asked: dict[str, Any]
+    asked = {"format": "aggregatedValues", "aggrMethods": "avg,max,totalCount", "aggrPeriodDuration": "PT1H"}
+    body, headers = await get(http, tenant, "/urn:v:1", **asked)
+    first, second, fourth = (at(0), at(60)), (at(60), at(120)), (at(180), at(240))
+    assert body == {
+        "id": "urn:v:1",
+        "type": "Vehicle",
+        "speed": {
+            "type": "Property",
+            "avg": [[230, *first], [600, *second], [2000, *fourth]],
+            "max": [[590, *first], [600, *second], [2000, *fourth]],
+            "totalCount": [[3, *first], [1, *second], [1, *fourth]],
+        },
+    }
+    assert "Content-Range" not in headers
+    window: dict[str, Any] = {"timerel": "between", "timeAt": at(-30), "endTimeAt": at(60), "type": "Vehicle"}
+    body, _ = await get(
+        http, tenant, "", **window, options="aggregatedValues", aggrMethods="sum,distinctCount"
+    )
+    assert body[0]["speed"]["sum"] == [[690, at(-30), at(60)]]
+    assert body[0]["speed"]["distinctCount"] == [[3, at(-30), at(60)]]
+
+
+@pytest.mark.clause("5.7.4.4")
+async def test_values_that_a_method_cannot_take_are_refused(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [1], name={"type": "Property", "value": "bus"})
+    asked: dict[str, Any] = {"format": "aggregatedValues", "aggrMethods": "min,stddev"}
+    problem = await get(http, tenant, "/urn:v:1", 400, **asked)
+    assert problem["type"].endswith("/InvalidRequest")
+    assert problem["detail"].startswith("aggrMethods: stddev can't take the values of name")
+    body, _ = await get(http, tenant, "/urn:v:1", attrs="speed", **asked)
+    assert body["speed"]["stddev"][0][0] == 0
+
+
+@pytest.mark.clause("4.5.5")
+async def test_instances_are_selected_by_dataset(http: Http, tenant: Tenant) -> None:
+    dataset = {"type": "Property", "value": 5, "observedAt": at(1), "datasetId": "urn:d:1"}
+    await send(
+        http, tenant, "POST", ENTITIES, {"id": "urn:v:1", "type": "Vehicle", "speed": [speed(1), dataset]}
+    )
+    for asked, expected in (("urn:d:1", [5]), ("@none", [10]), ("@none,urn:d:1", [10, 5])):
+        body, _ = await get(http, tenant, "/urn:v:1", datasetId=asked)
+        assert sorted(values(body["speed"])) == sorted(expected)
+    window: dict[str, Any] = {"type": "Vehicle", "timerel": "after", "timeAt": at(0)}
+    body, _ = await get(http, tenant, "", datasetId="urn:d:2", **window)
+    assert body == [{"id": "urn:v:1", "type": "Vehicle"}]

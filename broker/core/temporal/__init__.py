@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from broker.core import Attributes
 from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.query import Query
+from broker.core.temporal.aggregation import Aggregate, Aggregation
 from broker.core.temporal.window import BY_WRITE, Window
 
 __all__ = ["SCOPE", "Evolution", "TemporalQuery", "Window"]
@@ -18,13 +19,16 @@ class TemporalQuery:
     """Which evolutions (`entities`), and of them which instances: window, attributes, the last n of each.
 
     Without a window every instance is wanted, whatever times it has. `sys_attrs`: the system attributes of
-    the entity and of its instances are wanted, too.
+    the entity and of its instances are wanted, too. `datasets`: of these datasetIds only, None among them
+    for no datasetId. `aggregation`: no instances are wanted, but what they aggregate to.
     """
 
     entities: Query
     window: Window | None = None
     last_n: int | None = None
     sys_attrs: bool = False
+    datasets: tuple[str | None, ...] = ()
+    aggregation: Aggregation | None = None
 
     @property
     def is_stamped(self) -> bool:
@@ -43,7 +47,8 @@ class Evolution:
 
     Instances carry an `instanceId`, and there may be many of one datasetId. `truncated` holds the
     attributes of which there was more than one answer may carry; `emptied` the kinds of those (by IRI) that
-    are empty only because the answer had to end before their first instance (`page`).
+    are empty only because the answer had to end before their first instance (`page`). `aggregates` hold what
+    instances aggregate to, in place of them.
     """
 
     id: str
@@ -54,3 +59,4 @@ class Evolution:
     deleted_at: str | None = None
     truncated: set[str] = field(default_factory=set)
     emptied: dict[str, str] = field(default_factory=dict)
+    aggregates: dict[str, list[Aggregate]] = field(default_factory=dict)

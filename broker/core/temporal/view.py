@@ -1,4 +1,6 @@
-"""Evolutions as clients see them: normalized (clauses 4.5.6 to 4.5.8) and simplified (4.5.9)."""
+"""Evolutions as clients see them: normalized (clauses 4.5.6 to 4.5.8), simplified (4.5.9), aggregated
+(4.5.19).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,18 +9,24 @@ from typing import Any
 from broker.core import Instance, Json, instant
 from broker.core.entity.kinds import KINDS
 from broker.core.entity.view import attribute, value
+from broker.core.errors import InvalidRequest
 from broker.core.jsonld.context import Context
-from broker.core.temporal import SCOPE, Evolution
+from broker.core.temporal import SCOPE, Evolution, periods
+from broker.core.temporal.aggregation import Aggregate, results
 from broker.core.temporal.window import Window, time_of
 
 
 @dataclass(frozen=True, slots=True)
 class TemporalView:
-    """How evolutions are shown: in which format, with system attributes or not, and by which time."""
+    """How evolutions are shown: in which format, with system attributes or not, and by which time.
+
+    `methods`: those of an aggregated representation.
+    """
 
     format: str = "normalized"
     sys_attrs: bool = False
     window: Window | None = None
+    methods: tuple[str, ...] = ()
 
 
 def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str, Json]:
@@ -32,6 +40,8 @@ def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str
         times = (evolution.created_at, evolution.modified_at, evolution.deleted_at)
         names = ("createdAt", "modifiedAt", "deletedAt")
         shown |= {name: instant.show(time) for name, time in zip(names, times, strict=True) if time}
+    for iri, aggregates in evolution.aggregates.items():
+        shown[compact(iri)] = _aggregated(compact(iri), aggregates, view.methods)
     show = FORMATS[view.format]
     for iri, instances in evolution.attrs.items():
         if iri == SCOPE:
@@ -61,19 +71,41 @@ def _temporal_values(instances: list[Instance], context: Context, view: Temporal
     for one in instances:
         pair = [value(one, context), instant.show(time_of(one, view.window))]
         series.setdefault((one["type"], one.get("datasetId")), []).append(pair)
-    many = [_series(kind, pairs, dataset) for (kind, dataset), pairs in series.items()]
+    return _alone(
+        [
+            _labelled(kind, dataset, {KINDS[kind].value + "s": pairs})
+            for (kind, dataset), pairs in series.items()
+        ]
+    )
+
+
+def _aggregated(name: str, aggregates: list[Aggregate], methods: tuple[str, ...]) -> Json:
+    """4.5.19: what each method makes of the periods. InvalidRequest if it can't take the values (5.7.4.4)."""
+    many = []
+    for one in aggregates:
+        made = {method: results(method, one.periods) for method in methods}
+        if unable := [method for method, found in made.items() if found is None]:
+            raise InvalidRequest(
+                f"aggrMethods: {unable[0]} can't take the values of {name}; leave one of them out"
+            )
+        members = {
+            method: [[value, periods.show(of.start), periods.show(of.end)] for value, of in found or ()]
+            for method, found in made.items()
+        }
+        many.append(_labelled("Relationship" if one.is_relationship else "Property", one.dataset, members))
+    return _alone(many)
+
+
+def _labelled(kind: str, dataset: str | None, members: dict[str, Json]) -> dict[str, Json]:
+    return {"type": kind, **members, **({} if dataset is None else {"datasetId": dataset})}
+
+
+def _alone(many: list[Json]) -> Json:
     return many[0] if len(many) == 1 else many
 
 
-def _series(kind: str, pairs: list[Json], dataset: str | None = None) -> dict[str, Json]:
-    shown: dict[str, Json] = {"type": kind, KINDS[kind].value + "s": pairs}
-    if dataset is not None:
-        shown["datasetId"] = dataset
-    return shown
-
-
 def _nothing(kind: str, view: TemporalView) -> Json:
-    return _series(kind, []) if view.format == "temporalValues" else []
+    return {"type": kind, KINDS[kind].value + "s": []} if view.format == "temporalValues" else []
 
 
 def _scope(instance: Instance) -> Instance:
@@ -83,4 +115,8 @@ def _scope(instance: Instance) -> Instance:
 
 
 _Show = Callable[[list[Instance], Context, TemporalView], Any]
-FORMATS: dict[str, _Show] = {"normalized": _normalized, "temporalValues": _temporal_values}
+FORMATS: dict[str, _Show] = {
+    "normalized": _normalized,
+    "temporalValues": _temporal_values,
+    "aggregatedValues": _normalized,  # it has no instances
+}
