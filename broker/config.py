@@ -98,6 +98,9 @@ class Settings(BaseSettings):
     max_limit: int = Field(
         default=1000, ge=1, le=100_000, description="Most entities a request may ask for per page."
     )
+    max_linked: int = Field(
+        default=1000, ge=1, le=100_000, description="Most linked entities that one answer may join."
+    )
     temporal_page: int = Field(
         default=1000, ge=1, le=100_000, description="Instances per attribute in one temporal answer."
     )

@@ -217,6 +217,7 @@ def _limits(settings: Settings) -> Limits:
         settings.default_limit,
         settings.max_limit,
         settings.temporal_page,
+        settings.max_linked,
     )
 
 

@@ -92,7 +92,10 @@ class ChangeSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """How entities are shown, as bytes. Two renderers of one `key` make the same of the same entity."""
+    """How entities are shown, as bytes: none if nothing is to be shown.
+
+    Two renderers of one `key` make the same of the same entity.
+    """
 
     key: Hashable
     render: Callable[[Entity], bytes]
@@ -261,13 +264,14 @@ class DeliveryFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a requester may ask for."""
+    """What a requester may ask for. `linked`: entities that one answer may join to those asked for."""
 
     body_bytes: int
     depth: int
     default_page: int
     page: int
     temporal_page: int
+    linked: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection
 from urllib.parse import parse_qsl
 
 from broker.core.entity.parse import attribute_name
-from broker.core.entity.view import View
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.jsonld.context import Context
 from broker.core.lang import pattern, q, types
@@ -20,8 +19,7 @@ FORMATS = {
     "simplified": "simplified",
     "keyValues": "simplified",
 }
-_OPTIONS = frozenset({*FORMATS, "sysAttrs"})
-_PLAIN = View()
+OPTIONS = frozenset({*FORMATS, "sysAttrs"})
 VIEW = frozenset({"options", "format", "attrs"})
 SELECTION = frozenset({"type", "id", "idPattern", "q", "attrs"})
 PAGE = frozenset({"limit", "offset", "count"})
@@ -60,17 +58,9 @@ def options(params: Params, allowed: Collection[str]) -> set[str]:
     return found
 
 
-def read_view(params: Params, context: Context) -> View:
-    """How entities are to be shown; `format` wins over `options`."""
-    if not params:
-        return _PLAIN
-    chosen = options(params, _OPTIONS)
-    return View(read_format(params), "sysAttrs" in chosen, attrs(params, context))
-
-
 def read_format(params: Params) -> str:
     """The format asked for by `format`, which wins, or by `options`."""
-    chosen = options(params, _OPTIONS)
+    chosen = options(params, OPTIONS)
     formats = [one for one in FORMATS if one in chosen]
     name = params.get("format", formats[0] if formats else "normalized")
     if name not in FORMATS:
@@ -82,7 +72,10 @@ def attrs(params: Params, context: Context) -> tuple[str, ...]:
     """The names in `attrs`, expanded."""
     if "attrs" not in params:
         return ()
-    return _names(params["attrs"], context)
+    names = _names(params["attrs"])
+    if member := next((name for name in names if name in ("id", "type", "scope")), None):
+        raise BadRequestData(f"attrs: {member} is no attribute; pick may name it")
+    return tuple(attribute_name(name, context) for name in names)
 
 
 def read_query(params: Params, context: Context, limits: Limits) -> Query:
@@ -90,7 +83,7 @@ def read_query(params: Params, context: Context, limits: Limits) -> Query:
     limit, offset, count = read_page(params, limits)
     query = Query(
         types=None if "type" not in params else types.parse(params["type"], context.expand),
-        ids=_ids(params),
+        ids=uris(params, "id"),
         id_pattern=_pattern(params),
         attrs=attrs(params, context),
         q=None if "q" not in params else q.parse(params["q"], context.expand),
@@ -108,27 +101,27 @@ def read_purge(params: Params, context: Context) -> Callable[[str], bool] | None
     if "keep" in params and "drop" in params:
         raise BadRequestData("keep, drop: expected one of them at most")
     if "keep" in params:
-        kept = _names(params["keep"], context)
+        kept = {attribute_name(name, context) for name in _names(params["keep"])}
         return lambda iri: iri not in kept
     if "drop" in params:
-        dropped = _names(params["drop"], context)
+        dropped = {attribute_name(name, context) for name in _names(params["drop"])}
         return lambda iri: iri in dropped
     return None
 
 
-def _names(text: str, context: Context) -> tuple[str, ...]:
-    return tuple(attribute_name(one.strip(), context) for one in text.split(","))
+def _names(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",")]
 
 
 def read_page(params: Params, limits: Limits) -> tuple[int, int, bool]:
     """limit, offset and count (6.3.10, 6.3.13). A limit of 0 only makes sense with a count."""
     count = flag(params, "count")
-    limit = _number(params, "limit", limits.default_page)
+    limit = number(params, "limit", limits.default_page)
     if limit > limits.page:
         raise BadRequestData(f"limit: expected at most {limits.page}")
     if limit == 0 and not count:
         raise BadRequestData("limit: expected at least 1, or count=true beside it")
-    return limit, _number(params, "offset", 0), count
+    return limit, number(params, "offset", 0), count
 
 
 def flag(params: Params, name: str) -> bool:
@@ -147,12 +140,13 @@ def type_gate(params: Params, context: Context) -> Callable[[list[str]], bool] |
     return lambda found: types.matches(selection, found)
 
 
-def _ids(params: Params) -> tuple[str, ...]:
-    ids = tuple(one.strip() for one in params["id"].split(",")) if "id" in params else ()
-    for one in ids:
-        if not is_uri(one):
-            raise BadRequestData(f"id: expected URIs, and {one!r} is none")
-    return ids
+def uris(params: Params, name: str, *words: str) -> tuple[str, ...]:
+    """The URIs that a parameter lists, or words that may stand for one; none if it is not there."""
+    found = tuple(_names(params[name])) if name in params else ()
+    for one in found:
+        if one not in words and not is_uri(one):
+            raise BadRequestData(f"{name}: expected URIs, and {one!r} is none")
+    return found
 
 
 def _pattern(params: Params) -> str | None:
@@ -162,7 +156,8 @@ def _pattern(params: Params) -> str | None:
     return found
 
 
-def _number(params: Params, name: str, default: int) -> int:
+def number(params: Params, name: str, default: int) -> int:
+    """A parameter that is a whole number."""
     text = params.get(name)
     if text is None:
         return default

@@ -7,11 +7,11 @@ from urllib.parse import quote, urlencode
 import orjson
 from aiohttp import web
 
-from broker.api.accept import GEO_JSON, JSON, LD_JSON, preferences
+from broker.api.accept import GEO_JSON, JSON, LD_JSON
 from broker.api.call import JSONLD_REL, Call
+from broker.api.shapes import Shape, source
 from broker.core import Json
 from broker.core.jsonld.context import Context
-from broker.core.jsonld.core_context import CORE_CONTEXT_URL
 
 _IN_PATH = ":@!$&'()*+,;=~"  # what may stand in a part of a path as it is, beside letters and digits
 
@@ -50,48 +50,46 @@ def many(
     pages: Sequence[Link] = (),
 ) -> web.Response:
     """200 with an array of JSON-LD objects, links to the pages beside it, and the full count if asked for."""
-    if call.accept == LD_JSON:
+    media = call.accept
+    links = [_page_link(media, *page) for page in pages]
+    if media == LD_JSON:
         for doc in docs:
             doc["@context"] = source(context)
-    return many_shown(call.accept, [*map(orjson.dumps, docs)], context, count, pages)
+    else:
+        links.append(_context_link(context))
+    headers = {"Content-Type": media, **_counted(count)}
+    if links:
+        headers["Link"] = ", ".join(links)
+    return _json(200, docs, headers)
 
 
-def one_shown(media: str, text: bytes, context: Context) -> web.Response:
-    """200 with one JSON-LD object that is bytes already."""
-    headers = {"Content-Type": media}
-    if media == JSON:
-        headers["Link"] = _context_link(context)
+def one_shown(shape: Shape, text: bytes) -> web.Response:
+    """200 with one entity that is bytes already."""
+    headers = {"Content-Type": shape.media}
+    if shape.is_linked:
+        headers["Link"] = _context_link(shape.context)
     return web.Response(status=200, body=text, headers=headers)
 
 
 def many_shown(
-    media: str, texts: Sequence[bytes], context: Context, count: int | None, pages: Sequence[Link] = ()
+    shape: Shape, texts: Sequence[bytes], count: int | None = None, pages: Sequence[Link] = ()
 ) -> web.Response:
-    """200 with an array of JSON-LD objects that are bytes already; otherwise as `many`."""
-    links = [_page_link(*page) for page in pages]
-    if media == JSON:
-        links.append(_context_link(context))
-    headers = {"Content-Type": media}
-    if count is not None:
-        headers["NGSILD-Results-Count"] = str(count)
+    """200 with entities that are bytes already: an array, or a FeatureCollection (5.2.30)."""
+    links = [_page_link(shape.media, *page) for page in pages]
+    if shape.is_linked:
+        links.append(_context_link(shape.context))
+    body = b"[" + b",".join(texts) + b"]"
+    if shape.media == GEO_JSON:
+        context = b"" if shape.is_linked else b',"@context":' + orjson.dumps(source(shape.context))
+        body = b'{"type":"FeatureCollection","features":' + body + context + b"}"
+    headers = {"Content-Type": shape.media, **_counted(count)}
     if links:
         headers["Link"] = ", ".join(links)
-    return web.Response(status=200, body=b"[" + b",".join(texts) + b"]", headers=headers)
+    return web.Response(status=200, body=body, headers=headers)
 
 
-def spatial(
-    call: Call, doc: dict[str, Json], context: Context, count: int | None = None, pages: Sequence[Link] = ()
-) -> web.Response:
-    """200 with a Feature or FeatureCollection (6.3.15); `Prefer: body=json` moves the @context to a Link."""
-    links = [_page_link(*page) for page in pages]
-    headers = {} if count is None else {"NGSILD-Results-Count": str(count)}
-    if preferences(call.http.headers.get("Prefer")).get("body") == "json":
-        links.append(_context_link(context))
-    else:
-        doc["@context"] = source(context)
-    if links:
-        headers["Link"] = ", ".join(links)
-    return _json(200, doc, {"Content-Type": GEO_JSON, **headers})
+def _counted(count: int | None) -> Headers:
+    return {} if count is None else {"NGSILD-Results-Count": str(count)}
 
 
 def plain(status: int, doc: Json) -> web.Response:
@@ -110,30 +108,25 @@ def page_links(call: Call, limit: int, offset: int, more: bool) -> list[Link]:
         return []
     links = []
     if offset:
-        links.append((_page_uri(call, limit, max(0, offset - limit)), "prev"))
+        links.append((_page_uri(call, {"limit": limit, "offset": max(0, offset - limit)}), "prev"))
     if more:
-        links.append((_page_uri(call, limit, offset + limit), "next"))
+        links.append((_page_uri(call, {"limit": limit, "offset": offset + limit}), "next"))
     return links
 
 
-def _page_uri(call: Call, limit: int, offset: int) -> str:
-    params = {k: v for k, v in call.params.items() if k not in ("limit", "offset")}
+def _page_uri(call: Call, page: dict[str, int]) -> str:
+    params = {k: v for k, v in call.params.items() if k not in page}
     path = call.http.raw_path.partition("?")[0].rstrip("/")
-    return f"{path}?{urlencode({**params, 'limit': limit, 'offset': offset}, quote_via=quote, safe=':/,*')}"
+    return f"{path}?{urlencode({**params, **page}, quote_via=quote, safe=':/,*')}"
 
 
-def _page_link(uri: str, relation: str) -> str:
-    return f'<{uri}>;rel="{relation}";type="application/ld+json"'
+def _page_link(media: str, uri: str, relation: str) -> str:
+    return f'<{uri}>;rel="{relation}";type="{media}"'
 
 
 @lru_cache(1000)
 def _context_link(context: Context) -> str:
     return f'<{source(context)}>; rel="{JSONLD_REL}"; type="application/ld+json"'
-
-
-def source(context: Context) -> Json:
-    """The @context that answers name: the user's own, or the core."""
-    return CORE_CONTEXT_URL if context.source is None else context.source
 
 
 def _json(status: int, doc: Json, headers: Headers) -> web.Response:

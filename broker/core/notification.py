@@ -8,6 +8,7 @@ from broker.core import Entity, Json
 from broker.core.entity.view import View, view
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL
+from broker.core.lang.projection import of_attrs
 from broker.core.subscription import Subscription
 
 JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
@@ -58,7 +59,7 @@ def subscriber(subscription: Subscription) -> Subscriber:
 
 @lru_cache(1000)
 def _shape(form: str, sys_attrs: bool, attrs: tuple[str, ...]) -> View:
-    return View(form, sys_attrs, attrs)
+    return View(form, sys_attrs, of_attrs(attrs))
 
 
 def notification(

@@ -14,7 +14,8 @@ _SYSTEM = _ALWAYS | {NGSI_LD + "deletedAt"}
 class Query:
     """A selection of entities, and which part of it is wanted. What is None or empty asks for nothing.
 
-    `attrs` are IRIs, of which an entity must have at least one; `id_pattern` is a text that
+    `attrs` are IRIs, of which an entity must have at least one, and so are `picked`, of which the scope may
+    be one, too: without any nothing of the entity would be left to show (4.21). `id_pattern` is a text that
     `lang.pattern` compiles; `limit` and `offset` are of the page, which begins behind the id `after` if
     there is one, and `count` asks for the full count.
     """
@@ -23,6 +24,7 @@ class Query:
     ids: tuple[str, ...] = ()
     id_pattern: str | None = None
     attrs: tuple[str, ...] = ()
+    picked: tuple[str, ...] = ()
     q: Q | None = None
     limit: int = 20
     offset: int = 0

@@ -35,16 +35,23 @@ async def show_entity(broker: Broker, tenant: str, entity_id: str, renderer: Ren
     text = await broker.entities.show(tenant, entity_id, renderer)
     if text is None:
         raise ResourceNotFound(f"there is no entity {entity_id}")
+    if not text:
+        raise nothing_left(entity_id)
     return text
+
+
+def nothing_left(entity_id: str) -> ResourceNotFound:
+    """What is raised when nothing of an entity is to be shown (4.21)."""
+    return ResourceNotFound(f"{entity_id} has none of the members asked for")
 
 
 async def show_entities(
     broker: Broker, tenant: str, query: Query, renderer: Renderer
 ) -> tuple[list[bytes], int | None, bool]:
-    """5.7.2 Query Entities, as the renderer shows them; otherwise as `query_entities`."""
+    """5.7.2 Query Entities, as the renderer shows them, if it does; otherwise as `query_entities`."""
     count = await broker.entities.count(tenant, query) if query.count else None
     found = await broker.entities.show_page(tenant, query, renderer) if query.limit else []
-    return found[: query.limit], count, len(found) > query.limit
+    return [text for text in found[: query.limit] if text], count, len(found) > query.limit
 
 
 async def query_entities(broker: Broker, tenant: str, query: Query) -> tuple[list[Entity], int | None, bool]:

@@ -31,9 +31,15 @@ def to_filter(query: Query) -> Filter:
         parts.append({"_id": {"$regex": pattern.portable(query.id_pattern)}})
     if attrs := query.required_attrs:
         parts.append(any_of([_at((iri,), {}) for iri in attrs]))
+    if query.picked:
+        parts.append(any_of([_has(name) for name in query.picked]))
     if query.q is not None:
         parts.append(condition(query.q))
     return all_of(parts)
+
+
+def _has(name: str) -> Filter:
+    return {"scope": {"$exists": True}} if name == "scope" else _at((name,), {})
 
 
 def condition(q: Q) -> Filter:

@@ -1,27 +1,52 @@
 """Entities as clients see them: normalized, concise, simplified (clauses 4.5.1 to 4.5.5, 6.3.7, 6.3.11)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from broker.core import Entity, Instance, Json
 from broker.core.entity.geometry import is_geometry
 from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.context import Context
+from broker.core.lang import natural
+from broker.core.lang.projection import Projection
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of an entity is shown: in which format, with system attributes or not, which attributes."""
+    """What of an entity is shown: in which format, with system attributes or not, and which parts.
+
+    `pick` and `omit` are of 4.21. With `languages` (4.15) a LanguageProperty is shown as a Property; with
+    `datasets` only instances of these datasetIds are, "@none" for the default (4.5.5).
+    """
 
     format: str = "normalized"
     sys_attrs: bool = False
-    attrs: Sequence[str] = ()
+    pick: Projection | None = None
+    omit: Projection | None = None
+    languages: natural.Ranges = ()
+    datasets: frozenset[str] | None = None
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The attributes, or the scope, of which one must be there for anything to be shown."""
+        if self.pick is None or self.pick.members - {"scope"}:
+            return ()
+        named = [iri for iri, _ in self.pick.attrs] + [*self.pick.members]
+        return tuple(name for name in named if self.omit is None or not self.omit.is_whole(name))
+
+
+class _How(NamedTuple):
+    """How instances are shown. `born`: when the entity was created, if system attributes are to be shown."""
+
+    context: Context
+    born: str | None = None
+    languages: natural.Ranges = ()
 
 
 def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
-    """The entity as JSON in the names of `context`, without its @context."""
+    """The entity as JSON in the names of `context`, without its @context; empty if nothing of it is shown."""
     compact = context.compact
     types = entity["type"]
     shown: dict[str, Json] = {
@@ -36,12 +61,36 @@ def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
         for name in ("expiresAt", "deletedAt"):
             if name in entity:
                 shown[name] = entity[name] + "Z"
-    show, wanted = _FORMATS[view.format], view.attrs
-    born = entity["createdAt"] if view.sys_attrs else None
-    for iri, instances in entity["attrs"].items():
-        if not wanted or iri in wanted:
-            shown[compact(iri)] = show(instances, context, born)
+    if view.pick is not None or view.omit is not None:
+        shown = {name: value for name, value in shown.items() if _is_shown(name, view)}
+    show = _FORMATS[view.format]
+    how = _How(context, entity["createdAt"] if view.sys_attrs else None, view.languages)
+    for iri, instances in attributes(entity, view):
+        shown[compact(iri)] = show(instances, how)
     return shown
+
+
+_Attributes = Iterable[tuple[str, list[Instance]]]
+
+
+def attributes(entity: Entity, view: View) -> _Attributes:
+    """The attributes of an entity that are shown, with the instances that are."""
+    found: _Attributes = entity["attrs"].items()
+    if view.pick is not None or view.omit is not None:
+        found = [(iri, instances) for iri, instances in found if _is_shown(iri, view)]
+    if (datasets := view.datasets) is not None:
+        return list(_of_datasets(found, datasets))
+    return found
+
+
+def _of_datasets(attrs: _Attributes, datasets: frozenset[str]) -> _Attributes:
+    for iri, instances in attrs:
+        if found := [one for one in instances if one.get("datasetId", "@none") in datasets]:
+            yield iri, found
+
+
+def _is_shown(name: str, view: View) -> bool:
+    return (view.pick is None or name in view.pick) and (view.omit is None or not view.omit.is_whole(name))
 
 
 def attribute(instances: list[Instance], context: Context, format: str, born: str | None) -> Json:
@@ -49,31 +98,36 @@ def attribute(instances: list[Instance], context: Context, format: str, born: st
 
     `born` is when the entity was created, if system attributes are to be shown.
     """
-    return _FORMATS[format](instances, context, born)
+    return _FORMATS[format](instances, _How(context, born))
 
 
-def _normalized(instances: list[Instance], context: Context, born: str | None) -> Json:
+def _normalized(instances: list[Instance], how: _How) -> Json:
     if len(instances) == 1:
-        return _instance(instances[0], context, born, _normalized)
-    return [_instance(one, context, born, _normalized) for one in instances]
+        return _instance(instances[0], how, _normalized)
+    return [_instance(one, how, _normalized) for one in instances]
 
 
-def _concise(instances: list[Instance], context: Context, born: str | None) -> Json:
-    many = [_brief(_instance(one, context, born, _concise)) for one in instances]
+def _concise(instances: list[Instance], how: _How) -> Json:
+    many = [_brief(_instance(one, how, _concise)) for one in instances]
     return _bare(many[0]) if len(many) == 1 else many
 
 
-def _simplified(instances: list[Instance], context: Context, born: str | None) -> Json:
+def _simplified(instances: list[Instance], how: _How) -> Json:
     if len(instances) == 1 and "datasetId" not in instances[0]:
-        return value(instances[0], context)
-    return {"dataset": {one.get("datasetId", "@none"): value(one, context) for one in instances}}
+        return value(instances[0], how.context, how.languages)
+    return {
+        "dataset": {
+            one.get("datasetId", "@none"): value(one, how.context, how.languages) for one in instances
+        }
+    }
 
 
-_Show = Callable[[list[Instance], Context, str | None], Any]
+_Show = Callable[[list[Instance], _How], Any]
 _FORMATS: dict[str, _Show] = {"normalized": _normalized, "concise": _concise, "simplified": _simplified}
 
 
-def _instance(instance: Instance, context: Context, born: str | None, show: _Show) -> dict[str, Json]:
+def _instance(instance: Instance, how: _How, show: _Show) -> dict[str, Json]:
+    context, born, languages = how
     shown = instance.copy()
     for name in ("createdAt", "modifiedAt", "expiresAt"):
         if name in shown:
@@ -85,9 +139,13 @@ def _instance(instance: Instance, context: Context, born: str | None, show: _Sho
     for name in _NAMED:
         if name in shown:
             _compact_name(shown, name, context)
+    if languages and (texts := shown.get("languageMap")):
+        del shown["languageMap"]
+        tag = natural.choose(languages, texts)
+        shown |= {"type": "Property", "value": texts[tag], "lang": tag}
     if "attrs" in shown:
         for iri, instances in shown.pop("attrs").items():
-            shown[context.compact(iri)] = show(instances, context, born)
+            shown[context.compact(iri)] = show(instances, how)
     return shown
 
 
@@ -130,10 +188,12 @@ def _bare(shown: dict[str, Json]) -> Json:
     return shown if isinstance(value, dict | list) and not is_geometry(value) else value
 
 
-def value(instance: Instance, context: Context) -> Json:
+def value(instance: Instance, context: Context, languages: natural.Ranges = ()) -> Json:
     """The simplified form of one instance (4.5.4): its value, wrapped where its kind must stay visible."""
     name = KINDS[instance["type"]].value
     bare = instance[name]
     if name == "vocab":
         return {"vocab": _compacted(bare, context)}
+    if name == "languageMap" and languages and bare:
+        return bare[natural.choose(languages, bare)]
     return {name: bare} if name in ("languageMap", "json") else bare

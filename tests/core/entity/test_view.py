@@ -11,6 +11,7 @@ from broker.core import Entity, Json
 from broker.core.entity import parse, update
 from broker.core.entity.values import Reading
 from broker.core.entity.view import View, attribute, view
+from broker.core.lang.projection import of_attrs
 from tests.core.documents import CORE, EX, KINDS, LATER, NOW, POINT, V, created, entities, few
 
 NORMALIZED, CONCISE, SIMPLIFIED = View(), View("concise"), View("simplified")
@@ -130,7 +131,7 @@ def test_system_attributes_are_shown_when_asked_for_at_every_level() -> None:
 @pytest.mark.clause("4.5.4")
 def test_the_attributes_asked_for_and_no_others() -> None:
     entity = created(heat=1, cold=2, scope="/a")
-    doc = view(entity, CORE, View("simplified", attrs=(V + "cold", V + "absent")))
+    doc = view(entity, CORE, View("simplified", pick=of_attrs((V + "cold", V + "absent"))))
     assert doc == {"id": "urn:x:1", "type": "T", "scope": "/a", "cold": 2}
 
 

@@ -1,0 +1,114 @@
+"""4.21 The NGSI-LD Attribute Projection Language: which members of entities `pick` keeps and `omit` removes.
+
+ProjectionTerm   = name [LinkedEntityTerm] *(("|" / ",") ProjectionTerm)
+LinkedEntityTerm = "{" ProjectionTerm "}"
+name             = a term, prefix:term or IRI of an attribute; or a member of every entity (MEMBERS)
+
+What stands in the braces is of the entities that the relationship links to. What is named twice is the
+union of both, and a name without braces holds for the whole of what it names.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from broker.core.errors import TooComplexQuery
+from broker.core.lang.scanner import Scanner
+
+MEMBERS = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "expiresAt", "deletedAt"})
+
+_NAME = re.compile(r"[^\s,|;{}()\[\]\"]+")
+_MOST = 500
+_DEEPEST = 10  # braces: no join goes deeper
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Members of an entity: some of MEMBERS, and attributes (IRIs), each whole (None) or in part."""
+
+    members: frozenset[str] = frozenset()
+    attrs: tuple[tuple[str, "Projection | None"], ...] = ()
+    _inside: dict[str, "Projection | None"] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_inside", dict(self.attrs))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._inside or name in self.members
+
+    def of(self, iri: str) -> "Projection | None":
+        """What is named of the entities that a relationship links to; None for nothing in particular."""
+        return self._inside.get(iri)
+
+    def is_whole(self, name: str) -> bool:
+        """Whether the member is named as a whole."""
+        return name in self.members or (name in self._inside and self._inside[name] is None)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The attributes that are named."""
+        return frozenset(self._inside)
+
+    @property
+    def depth(self) -> int:
+        """How many links away the farthest thing named is."""
+        return max((1 + one.depth for one in self._inside.values() if one is not None), default=0)
+
+    def overlaps(self, other: "Projection") -> bool:
+        """Whether something is named as a whole by both."""
+        return any(self.is_whole(name) and other.is_whole(name) for name in self.members | self.names)
+
+
+def of_attrs(iris: tuple[str, ...]) -> Projection | None:
+    """What `attrs`, the deprecated way to project, stands for; None if nothing is named."""
+    return Projection(MEMBERS, tuple((iri, None) for iri in iris)) if iris else None
+
+
+def parse(what: str, text: str, name: Callable[[str], str]) -> Projection:
+    """The projection in the text of the parameter `what`; `name` gives the IRI of an attribute's name.
+
+    Raises BadRequestData outside the grammar, TooComplexQuery for too much of it.
+    """
+    scanner = Scanner(what, text)
+    found = _term(scanner, name, 0)
+    if not scanner.is_at_end():
+        scanner.fail("a comma, |, { or the end")
+    return found
+
+
+def _term(scanner: Scanner, name: Callable[[str], str], depth: int) -> Projection:
+    if depth > _DEEPEST:
+        raise TooComplexQuery(f"projection: expected at most {_DEEPEST} braces inside each other")
+    members: set[str] = set()
+    attrs: dict[str, Projection | None] = {}
+    while True:
+        found = scanner.take(_NAME)
+        if found is None:
+            scanner.fail("the name of a member")
+        if found[0] in MEMBERS:
+            members.add(found[0])
+        else:
+            iri = name(found[0])
+            inside = _inside(scanner, name, depth)
+            attrs[iri] = _union(attrs[iri], inside) if iri in attrs else inside
+        if len(members) + len(attrs) > _MOST:
+            raise TooComplexQuery(f"projection: expected at most {_MOST} names")
+        if not (scanner.takes(",") or scanner.takes("|")):
+            return Projection(frozenset(members), tuple(attrs.items()))
+
+
+def _inside(scanner: Scanner, name: Callable[[str], str], depth: int) -> Projection | None:
+    if not scanner.takes("{"):
+        return None
+    found = _term(scanner, name, depth + 1)
+    scanner.need("}")
+    return found
+
+
+def _union(one: Projection | None, other: Projection | None) -> Projection | None:
+    if one is None or other is None:
+        return None
+    attrs = dict(one.attrs)
+    for iri, inside in other.attrs:
+        attrs[iri] = _union(attrs[iri], inside) if iri in attrs else inside
+    return Projection(one.members | other.members, tuple(attrs.items()))
