@@ -23,6 +23,7 @@ from broker.store.tenants import Tenant, Tenants
 log = logging.getLogger(__name__)
 _PATIENCE = 20.0  # seconds that a write may conflict, or the database be away, before it is answered 503
 _PAUSE = 0.01  # seconds between looks for whether all is done
+_LEAST = 8  # writes that are worth a group of their own
 _GROWTH = 8  # writes by which a group may grow again after one that went through
 
 
@@ -82,7 +83,8 @@ class Writer:
     def _start(self) -> None:
         self._scheduled = False
         while self._free and self._queue.is_ready:
-            task = asyncio.create_task(self._run(self._free.pop(), self._queue.take(self._size)))
+            share = max(_LEAST, -(-len(self._queue) // len(self._free)))
+            task = asyncio.create_task(self._run(self._free.pop(), self._queue.take(min(self._size, share))))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
