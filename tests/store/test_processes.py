@@ -16,7 +16,7 @@ from broker.store.client import open_database
 from broker.store.processes import Processes, end_process
 from broker.store.tenants import Tenants
 
-LEASE = 0.4
+LEASE = 1.0  # seconds; less, and a busy machine lets it run out
 
 
 class Process:
@@ -70,7 +70,7 @@ async def start(mongo_uri: str) -> AsyncIterator[Start]:
         yield one
 
 
-async def look_until(heir: Process, seconds: float = 3.0) -> float:
+async def look_until(heir: Process, seconds: float = 10.0) -> float:
     """Looks until there is something to inherit; how long that took."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):
@@ -97,7 +97,7 @@ async def test_a_lease_that_runs_out_is_inherited_in_every_tenant(start: Start) 
     await one.tell("1")
     await one.tell("2", "city")
     await other.tell("3")
-    assert await look_until(other) < 3 * LEASE
+    assert await look_until(other) < 5 * LEASE
     assert await other.has() == ["1", "3"]
     assert await other.has("city") == ["2"]
     assert await other.alive() == [other.name]
