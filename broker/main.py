@@ -36,6 +36,7 @@ from broker.store.client import Session, open_database
 from broker.store.commit import Committer
 from broker.store.context_changes import ContextChanges
 from broker.store.contexts import MongoContexts
+from broker.store.discovery import MongoDiscovery
 from broker.store.entities import MongoEntities
 from broker.store.history_reads import MongoTemporal
 from broker.store.outbox import MongoOutbox
@@ -136,9 +137,11 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
         remembered=settings.rendering_bytes,
         now=present,
     )
+    discovery = MongoDiscovery(tenants, sweeper, timeout=settings.query_timeout)
     temporal = MongoTemporal(tenants, page=settings.temporal_page, timeout=settings.query_timeout)
     broker = Broker(
         entities,
+        discovery,
         temporal,
         subscriptions,
         contexts,

@@ -3,12 +3,13 @@
 `operations`, `store`, `notify` and `contexts` do not know each other; `main` hands each what it needs.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from broker.core import Entity, Json
 from broker.core.change import Change
+from broker.core.discovery import Shape
 from broker.core.entity.update import Rule
 from broker.core.jsonld.context import Context
 from broker.core.query import Query
@@ -125,6 +126,16 @@ class EntityStore(Protocol):
 
     async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule]]) -> list[Any]:
         """Applies each rule, in order; for each its answer or the exception it failed with."""
+
+
+class DiscoveryStore(Protocol):
+    """What entities there are, by what they have in common."""
+
+    async def shapes(self, tenant: str) -> list[Shape]:
+        """Every shape that an entity has now."""
+
+    async def count(self, tenant: str, shapes: Collection[int]) -> int:
+        """How many entities are of these shapes, by their ids."""
 
 
 class TemporalStore(Protocol):
@@ -282,6 +293,7 @@ class Broker:
     """
 
     entities: EntityStore
+    discovery: DiscoveryStore
     temporal: TemporalStore
     subscriptions: SubscriptionStore
     contexts: ContextLoader

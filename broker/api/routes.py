@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from broker.api import attrs, batch, contexts, entities, health, info, openapi, subscriptions, temporal
+from broker.api import attrs, batch, contexts, entities, health, info, openapi, subscriptions, temporal, types
 from broker.api.call import Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
@@ -84,6 +84,10 @@ ROUTES = (
         f"{_API}/jsonldContexts/{{contextId}}",
         {"GET": contexts.serve_context, "DELETE": contexts.delete_context},
     ),
+    Resource(f"{_API}/types", {"GET": types.retrieve_types}),
+    Resource(f"{_API}/types/{{type}}", {"GET": types.retrieve_type}),
+    Resource(f"{_API}/attributes", {"GET": types.retrieve_attributes}),
+    Resource(f"{_API}/attributes/{{attrId}}", {"GET": types.retrieve_attribute}),
     Resource(f"{_API}/temporal/entities", {"GET": temporal.query_temporal}),
     Resource(f"{_API}/temporal/entities/{{entityId}}", {"GET": temporal.retrieve_temporal}),
     Resource("/openapi.yaml", {"GET": openapi.openapi}),

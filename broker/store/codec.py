@@ -2,15 +2,18 @@
 
 A stored entity is the Entity of `core` with `_id` for its id, and with the store's own members: `rev` (its
 revision), `by` (the process that wrote it last), `due` (when something of it first expires, if anything
-does). Names of attributes are keys that MongoDB takes literally: it reads dots and a leading dollar in a key
+does), `shape` (a hash of its types and of the kinds of its attributes, for `discovery`).
+Names of attributes are keys that MongoDB takes literally: it reads dots and a leading dollar in a key
 as a path. A term of the core or of the default vocabulary stays short. Values are stored as they are; the
 few whose keys or numbers BSON has no place for carry the mark `esc`, so that reading costs nothing for all
 others.
 """
 
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
-from bson import Decimal128
+from bson import Decimal128, Int64
 
 from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity import expiry
@@ -23,7 +26,7 @@ _REMEMBERED = 50_000
 _keys: dict[str, str] = {}
 _names: dict[str, str] = {}
 _INT64 = 2**63
-_OWN = ("rev", "by", "due")  # members of stored entities that are no part of the entity
+_OWN = ("rev", "by", "due", "shape")  # members of stored entities that are no part of the entity
 
 
 def key(iri: str) -> str:
@@ -75,6 +78,23 @@ def decode_alive(document: Document, now: str) -> Entity | None:
     due = document.get("due")
     entity = decode_entity(document)
     return entity if due is None or due > now else expiry.alive(entity, now)
+
+
+def shape(entity: Entity) -> int:
+    """The shape of an entity, 64 bits: one for those with the same types, attributes and kinds of them."""
+    attrs = entity["attrs"]
+    return _shape(tuple(sorted(entity["type"])), tuple((iri, *kinds(attrs[iri])) for iri in sorted(attrs)))
+
+
+def kinds(instances: list[Instance]) -> list[str]:
+    """The kinds of an attribute's instances."""
+    return sorted([one["type"] for one in instances])
+
+
+@lru_cache(10_000)
+def _shape(types: tuple[str, ...], attrs: tuple[tuple[str, ...], ...]) -> Int64:
+    digest = blake2b(repr((types, attrs)).encode(), digest_size=8).digest()
+    return Int64(int.from_bytes(digest, "big", signed=True))
 
 
 def encode_attrs(attrs: Attributes) -> Document:

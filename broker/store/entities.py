@@ -85,7 +85,7 @@ class MongoEntities:
     async def count(self, tenant: str, query: Query) -> int:
         """See `ports.EntityStore.count`."""
         handle = await self._tenants.get(tenant)
-        await self._sweep_if_due(handle)
+        await self._sweeper.sweep_if_due(handle)
         with reported():
             return await handle.entities.count_documents(to_filter(query), maxTimeMS=self._timeout_ms)
 
@@ -122,7 +122,7 @@ class MongoEntities:
         if projection is not None:
             page["projection"] = projection
         if query.offset or (query.q is not None and has_absence(query.q)):
-            await self._sweep_if_due(handle)
+            await self._sweeper.sweep_if_due(handle)
         while True:
             found = await self._find(handle, to_filter(query), page)
             now = self._now()
@@ -138,12 +138,3 @@ class MongoEntities:
     async def _find(self, tenant: Tenant, wanted: Document, options: Document) -> list[Document]:
         with reported():
             return await commands.find(tenant.entities, wanted, maxTimeMS=self._timeout_ms, **options)
-
-    async def _sweep_if_due(self, tenant: Tenant) -> None:
-        """Removes what has expired, before a query that could not tell from what it finds.
-
-        Filters know nothing of expiry. What they select though it has expired says so itself, and is swept
-        then; but what is skipped, counted or looked for by its absence is not seen.
-        """
-        if await self._find(tenant, {"due": {"$lte": self._now()}}, {"limit": 1}):
-            await self._sweeper.sweep(tenant.name)

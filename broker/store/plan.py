@@ -152,15 +152,27 @@ def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
     if due := expiry.earliest(after):
         own["due"] = due
     if before is None:
-        plan.inserts.append({**codec.encode_entity(after), **own})
+        plan.inserts.append({**codec.encode_entity(after), "shape": codec.shape(after), **own})
     else:
         changed, gone = _difference(before, after)
+        if _is_reshaped(before, after):
+            own["shape"] = codec.shape(after)
         if stored.due and not due:
             gone.append("due")
         update = {"$set": {**changed, **own}}
         if gone:
             update["$unset"] = dict.fromkeys(gone, 1)
         plan.updates.append({"q": {"_id": entity_id}, "u": update})
+
+
+def _is_reshaped(before: Entity, after: Entity) -> bool:
+    """Whether types, attributes or the kinds of attributes differ."""
+    old, new = before["attrs"], after["attrs"]
+    return (
+        before["type"] is not after["type"]
+        or old.keys() != new.keys()
+        or any(its is not old[iri] and codec.kinds(its) != codec.kinds(old[iri]) for iri, its in new.items())
+    )
 
 
 def _difference(before: Entity, after: Entity) -> tuple[Document, list[str]]:

@@ -26,6 +26,7 @@ _INDEXES = {
         IndexModel([("type", ASCENDING), ("_id", ASCENDING)]),
         IndexModel([("scope", ASCENDING)], sparse=True),
         IndexModel([("due", ASCENDING)], sparse=True),
+        IndexModel([("shape", ASCENDING)], sparse=True),
     ],
     "evolutions": [IndexModel([("type", ASCENDING), ("_id", ASCENDING)])],
     "contexts": [IndexModel([("local", ASCENDING)])],
