@@ -20,7 +20,7 @@ from broker.operations import temporal as operations
 
 _TIME = frozenset({"timerel", "timeAt", "endTimeAt", "timeproperty", "lastN", "datasetId"})
 _AGGREGATION = frozenset({"aggrMethods", "aggrPeriodDuration"})
-_SELECTION = frozenset({"type", "id", "idPattern", "attrs"})
+_SELECTION = frozenset({"type", "id", "idPattern", "q", "attrs"})
 _REPRESENTATIONS = ("temporalValues", "aggregatedValues")
 
 

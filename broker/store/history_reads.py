@@ -7,9 +7,8 @@ the order of their ids, and those without an instance are left out: a page costs
 candidate before its end, a count one for each candidate.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from time import monotonic, time_ns
 from typing import Any
 
@@ -19,9 +18,10 @@ from broker.core.temporal import Evolution, TemporalQuery
 from broker.core.temporal.page import fit
 from broker.store import codec, windows
 from broker.store.aggregates import aggregate, parts
+from broker.store.catalogue import Candidate, candidate, candidates, evolution
 from broker.store.errors import reported
-from broker.store.filters import to_filter
 from broker.store.history import PLACES, SCOPE, instance_id
+from broker.store.judging import Judge, Reading
 from broker.store.tenants import Tenant, Tenants
 from broker.store.windows import Pipeline, Selection, Series
 
@@ -45,7 +45,9 @@ class MongoTemporal:
         with reported():
             reading = await self._reading(tenant, query)
             document = await reading.document(entity_id)
-            return None if document is None else (await reading.evolutions([document]))[0]
+            if document is None:
+                return None
+            return (await reading.evolutions([reading.candidate(document)]))[0]
 
     async def evolutions(self, tenant: str, query: TemporalQuery) -> list[Evolution]:
         """One page of the evolutions that have an instance in the window, in the order of their ids."""
@@ -70,7 +72,6 @@ class _Reading:
         self.tenant = tenant
         self._query = query
         self._selection: Selection = windows.selection(query, instant.of_micros(time_ns() // 1000))
-        self._wanted = self._selection.of_datasets(query.datasets)
         self._page = page
         self._deadline = deadline
 
@@ -85,62 +86,61 @@ class _Reading:
         """The catalogue's document of an entity."""
         return await self.tenant.evolutions.find_one({"_id": entity_id}, max_time_ms=self.left_ms())
 
-    async def page(self) -> list[Document]:
-        """The catalogue's documents of the entities in the answer's page."""
+    async def page(self) -> list[Candidate]:
+        """The entities in the answer's page."""
         first, end = self._query.entities.offset, self._query.entities.offset + self._query.entities.limit
-        page: list[Document] = []
+        page: list[Candidate] = []
         passed = 0
         async with aclosing(self.matching(min(end, _TOGETHER))) as matching:
-            async for document in matching:
+            async for one in matching:
                 passed += 1
                 if passed > first:
-                    page.append(document)
+                    page.append(one)
                 if passed == end:
                     break
         return page
 
-    async def matching(self, together: int) -> AsyncGenerator[Document, None]:
-        """The catalogue's documents of the entities with an instance in the window."""
+    async def matching(self, together: int) -> AsyncGenerator[Candidate, None]:
+        """The entities that the query selects, in the order of their ids."""
         cursor = self.tenant.evolutions.find(
-            _candidates(self._query), sort=[("_id", 1)], batch_size=together, max_time_ms=self.left_ms()
+            candidates(self._query), sort=[("_id", 1)], batch_size=together, max_time_ms=self.left_ms()
+        )
+        judge = Judge(
+            Reading(self._run, self._stream, self._as_judged, self._modified), self._query, self._selection
         )
         async with cursor:
             while documents := await cursor.to_list(together):
-                present = await self._present(documents)
-                for document in documents:
-                    if document["_id"] in present:
-                        yield document
+                for one in await judge.selected([self.candidate(document) for document in documents]):
+                    yield one
 
-    async def _present(self, documents: Sequence[Document]) -> set[str]:
-        """Which of these entities have an instance in the window: most often, their first attribute tells."""
-        of = {one["_id"]: list(_series(one, self._query)) for one in documents}
-        present = await self._probed([many[:1] for many in of.values()])
-        return present | await self._probed([many[1:] for one, many in of.items() if one not in present])
+    def candidate(self, document: Document) -> Candidate:
+        """An entity of the catalogue with all that is wanted of it."""
+        return candidate(document, self._query, self._selection)
 
-    async def _probed(self, entities: list[list[Series]]) -> set[str]:
-        if not (those := [many for many in entities if many]):
-            return set()
-        return {one["_id"] for one in await self._run(windows.probe(self._selection, those), len(those))}
-
-    async def evolutions(self, documents: Sequence[Document]) -> list[Evolution]:
+    async def evolutions(self, many: Sequence[Candidate]) -> list[Evolution]:
         """The evolutions of entities in the catalogue, in the same order."""
-        found = {one["_id"]: _evolution(one) for one in documents}
-        wanted = [series for one in documents for series in _series(one, self._query)]
+        found = {one.id: evolution(one.document) for one in many}
+        wanted = {
+            series: selection.of_datasets(self._query.datasets)
+            for one in many
+            for series, selection in one.wanted.items()
+        }
         if self._query.aggregation is not None:
             await self._aggregate(found, wanted)
         else:
             await self._read(found, wanted)
         if self._query.sys_attrs:
-            await self._add_modified(found)
+            for entity_id, time in (await self._modified(found)).items():
+                found[entity_id].modified_at = time
         return list(found.values())
 
-    async def _aggregate(self, found: dict[str, Evolution], wanted: Iterable[Series]) -> None:
+    async def _aggregate(self, found: dict[str, Evolution], wanted: dict[Series, Selection]) -> None:
         """Adds what the instances come to, but for those of scopes: what is aggregated are attributes."""
-        selections = {one: self._wanted for one in wanted if one[1] != SCOPE}
+        selections = {series: one for series, one in wanted.items() if series[1] != SCOPE}
         for (entity, key), many in (await aggregate(self._run, self._query, selections)).items():
             found[entity].aggregates[codec.name(key)] = many
 
-    async def _read(self, found: dict[str, Evolution], wanted: list[Series]) -> None:
+    async def _read(self, found: dict[str, Evolution], wanted: dict[Series, Selection]) -> None:
         """Adds the instances, of each attribute as many as fit."""
         most = max(_LEAST, min(self._page, self._page * _ANSWER // max(1, len(wanted))))
         rows = await self._rows(wanted, min(most + 1, self._query.last_n or most + 1))
@@ -150,11 +150,11 @@ class _Reading:
             found[entity].attrs[iri] = kept
             found[entity].truncated |= {iri} if is_cut else set()
 
-    async def _rows(self, wanted: list[Series], limit: int) -> dict[Series, list[Instance]]:
+    async def _rows(self, wanted: dict[Series, Selection], limit: int) -> dict[Series, list[Instance]]:
         """The instances of each series that has any, up to `limit` of each."""
         rows: dict[Series, list[Instance]] = {}
-        for many in parts(wanted, _TOGETHER):
-            for row in await self._run(windows.read(self._wanted, many, limit), limit * len(many)):
+        for many in parts(wanted.items(), _TOGETHER):
+            for row in await self._run(windows.read(many, limit), limit * len(many)):
                 key = row["_id"]
                 rows.setdefault((key["e"], key["a"]), []).append(_instance(row, self._query.is_stamped))
         return rows
@@ -164,41 +164,20 @@ class _Reading:
         cursor = await self.tenant.history.aggregate(pipeline, maxTimeMS=self.left_ms(), batchSize=most + 1)
         return await cursor.to_list()
 
-    async def _add_modified(self, found: dict[str, Evolution]) -> None:
-        """Adds when each entity that still is there was last modified, which only the entity itself says."""
-        those = {"_id": {"$in": list(found)}}
+    async def _stream(self, pipeline: Pipeline) -> AsyncGenerator[Document, None]:
+        """The result of a pipeline over the history, little by little."""
+        async with await self.tenant.history.aggregate(pipeline, maxTimeMS=self.left_ms()) as cursor:
+            async for row in cursor:
+                yield row
+
+    def _as_judged(self, row: Document) -> Instance:
+        return _instance(row, is_stamped=True)
+
+    async def _modified(self, ids: Iterable[str]) -> dict[str, str]:
+        """When each entity that still is there was last modified, which only the entity itself says."""
+        those = {"_id": {"$in": list(ids)}}
         cursor = self.tenant.entities.find(those, {"modifiedAt": 1}, max_time_ms=self.left_ms())
-        async for entity in cursor:
-            found[entity["_id"]].modified_at = entity["modifiedAt"]
-
-
-def _candidates(query: TemporalQuery) -> Document:
-    """The filter for the catalogue: whose types and ids fit, and who ever had one of the attributes."""
-    entities = query.entities
-    by_entity = to_filter(replace(entities, attrs=(), q=None))
-    if not entities.required_attrs:
-        return by_entity
-    keys = [codec.key(iri) for iri in entities.required_attrs]
-    had: list[Document] = [{"attrs": {"$in": keys}}]
-    if SCOPE in keys:
-        had.append({SCOPE: {"$exists": True}})
-    return {"$and": [by_entity, {"$or": had}]}
-
-
-def _series(document: Document, query: TemporalQuery) -> Iterator[Series]:
-    """The series that the query wants of an entity in the catalogue."""
-    wanted = {codec.key(iri) for iri in query.entities.attrs}
-    had = [SCOPE] if SCOPE in document else []
-    for key in (*had, *document.get("attrs", ())):
-        if not wanted or key in wanted:
-            yield document["_id"], key
-
-
-def _evolution(document: Document) -> Evolution:
-    return Evolution(
-        document["_id"], document.get("type", []), document.get("createdAt", ""), {},
-        deleted_at=document.get("deletedAt"),
-    )  # fmt: skip
+        return {entity["_id"]: entity["modifiedAt"] async for entity in cursor}
 
 
 def _instance(row: Document, is_stamped: bool) -> Instance:

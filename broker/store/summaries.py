@@ -113,12 +113,12 @@ def summarize(task: Task, methods: Collection[str], most: int) -> Iterator[Pipel
     sums = {name: one for method in methods for name, one in _SUMS.get(method, {}).items()}
     last = {"$max": _time(task.selection)}
     for one in task.slices:
-        match = task.selection.within(one.low, one.high).match(task.series)
+        found = task.selection.within(one.low, one.high).stages(task.series)
         key = {"s": {"$literal": task.number}, "p": _start(task.selection, one), "d": "$i.datasetId"}
         grouped = {"_id": {**key, "c": _CLASS}, "n": {"$sum": 1}, "t": last, **sums}
-        yield [{"$match": match}, {"$group": grouped}, {"$limit": most}]
+        yield [*found, {"$group": grouped}, {"$limit": most}]
         if "distinctCount" in methods:
-            yield [{"$match": match}, *_distinct(key), {"$limit": most}]
+            yield [*found, *_distinct(key), {"$limit": most}]
 
 
 def _distinct(key: Document) -> Pipeline:
@@ -150,4 +150,4 @@ def extent(selection: Selection, series: Series, last_n: int | None) -> Iterator
         ended = {"$group": {"_id": None, "end": {"$last": "$_id"}}}
         beginning = [{"$sort": last.order}, {"$limit": last_n}, ended, {"$replaceWith": {"_id": "$end"}}]
     for stages in (beginning, [{"$sort": last.order}, {"$limit": 1}]):
-        yield [{"$match": selection.match(series)}, *stages, {"$project": {"_id": 1}}]
+        yield [*selection.stages(series), *stages, {"$project": {"_id": 1}}]

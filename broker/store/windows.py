@@ -14,8 +14,10 @@ from typing import Any
 
 from bson import MaxKey
 
+from broker.core.lang.terms import Q
 from broker.core.temporal import TemporalQuery
 from broker.core.temporal.window import BY_WRITE
+from broker.store.filters import condition
 from broker.store.history import PLACES
 
 Document = dict[str, Any]
@@ -27,9 +29,10 @@ _LEAST, _MOST = -(2**63), 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a temporal query selects from each series: times from `low` to before `high`, and a condition.
+    """What a query selects from a series: times from `low` to before `high`, and a condition.
 
     Times (µs) are in the order of the keys, or `by_write`; `direction` is 1 for the oldest first, or -1.
+    `q` is asked of each instance as if it were the only one of its attribute; `keys` are the only ones.
     """
 
     low: int | None
@@ -37,6 +40,8 @@ class Selection:
     condition: Document
     direction: int = 1
     by_write: bool = False
+    q: Q | None = None
+    keys: tuple[Document, ...] | None = None
 
     @property
     def order(self) -> Document:
@@ -60,8 +65,17 @@ class Selection:
         highs = [one for one in (self.high, high) if one is not None]
         return replace(self, low=max(lows, default=None), high=min(highs, default=None))
 
-    def match(self, series: Series) -> Document:
-        """The filter that selects the instances of a series."""
+    def stages(self, series: Series) -> Pipeline:
+        """The stages that select the instances of a series, in any order."""
+        found: Pipeline = [{"$match": self._match(series)}]
+        if self.q is not None:  # conditions are on entities: each instance is made one for a moment
+            entity = {"$set": {"attrs": {series[1]: ["$i"]}}}
+            found += [entity, {"$match": condition(self.q)}, {"$unset": "attrs"}]
+        return found
+
+    def _match(self, series: Series) -> Document:
+        if self.keys is not None:
+            return {"_id": {"$in": list(self.keys)}, **self.condition}
         entity, attribute = series
         least: Document = {"e": entity, "a": attribute}
         most = {**least, "t": MaxKey()}
@@ -74,41 +88,44 @@ class Selection:
         return {"_id": {"$gte": least, "$lt": most}, **self.condition}
 
 
+Selected = tuple[Series, Selection]
+
+
 def selection(query: TemporalQuery, now: str) -> Selection:
     """The selection of a query: oldest first, or newest first with lastN; nothing that expired by `now`."""
-    condition: Document = {"i.expiresAt": {"$not": {"$lte": now}}}
+    wanted: Document = {"i.expiresAt": {"$not": {"$lte": now}}}
     direction = -1 if query.is_backwards else 1
     window = query.window
     if window is not None and window.timeproperty == "deletedAt":
-        condition["i.deletedAt"] = {"$exists": True}
+        wanted["i.deletedAt"] = {"$exists": True}
     elif query.aggregation is not None or (window is not None and window.timeproperty in BY_WRITE):
         # A deletion is neither the creation nor a modification of anything, and no value.
-        condition["i.deletedAt"] = {"$exists": False}
+        wanted["i.deletedAt"] = {"$exists": False}
     if window is None:
-        return Selection(None, None, condition, direction)
+        return Selection(None, None, wanted, direction)
     if window.timeproperty == "observedAt":
-        condition["i.observedAt"] = {"$exists": True}
-    return Selection(*window.bounds, condition, direction, window.timeproperty in BY_WRITE)
+        wanted["i.observedAt"] = {"$exists": True}
+    return Selection(*window.bounds, wanted, direction, window.timeproperty in BY_WRITE)
 
 
-def read(selection: Selection, many: Iterable[Series], limit: int) -> Pipeline:
+def read(many: Iterable[Selected], limit: int) -> Pipeline:
     """The first `limit` documents of each series, one series after the other."""
     return union(
-        [{"$match": selection.match(one)}, {"$sort": selection.order}, {"$limit": limit}] for one in many
+        [*selection.stages(one), {"$sort": selection.order}, {"$limit": limit}] for one, selection in many
     )
 
 
-def probe(selection: Selection, entities: Iterable[list[Series]]) -> Pipeline:
-    """For each entity, given by its series, {_id: its id} if any of them has an instance.
+def probe(questions: Iterable[Iterable[Selected]]) -> Pipeline:
+    """{_id: its number} for each question, given by series, if any of them has an instance that is selected.
 
     A $unionWith is only read when what comes before it has ended, so the first instance ends the search.
     """
-    return union(_probe(selection, many) for many in entities)
+    return union(_probe(number, many) for number, many in enumerate(questions))
 
 
-def _probe(selection: Selection, many: list[Series]) -> Pipeline:
-    found = union([{"$match": selection.match(one)}, {"$limit": 1}] for one in many)
-    return [*found, {"$limit": 1}, {"$project": {"_id": "$_id.e"}}]
+def _probe(number: int, many: Iterable[Selected]) -> Pipeline:
+    found = union([*selection.stages(one), {"$limit": 1}] for one, selection in many)
+    return [*found, {"$limit": 1}, {"$project": {"_id": {"$literal": number}}}]
 
 
 def union(pipelines: Iterable[Pipeline]) -> Pipeline:

@@ -108,8 +108,9 @@ async def test_a_window_reads_nothing_but_its_own_keys(
     model = await series(store, 2000, attrs=2)
     query = TemporalQuery(Query(), window, last_n)
     [entity] = model.entities
-    many = [(entity, codec.key(name)) for name in model.entities[entity]]
-    pipeline = windows.read(windows.selection(query, NOW), many, 4)
+    selection = windows.selection(query, NOW)
+    many = [((entity, codec.key(name)), selection) for name in model.entities[entity]]
+    pipeline = windows.read(many, 4)
     rows = await (await store.tenant.history.aggregate(pipeline)).to_list()
     assert [row["i"]["value"] for row in rows][:1] == ([] if first is None else [first])
     # The keys at either end may be looked at to find the end; deletions are sought among ten instances.
@@ -119,10 +120,13 @@ async def test_a_window_reads_nothing_but_its_own_keys(
 async def test_a_probe_reads_one_instance_of_a_long_history(store: Store) -> None:
     model = await series(store, 1000, entities=3, attrs=2)
     query = TemporalQuery(Query(), Window("after", at(700)))
-    many = [[(entity, codec.key(name)) for name in names] for entity, names in model.entities.items()]
-    pipeline = windows.probe(windows.selection(query, NOW), many)
+    selection = windows.selection(query, NOW)
+    many = [
+        [((entity, codec.key(name)), selection) for name in names] for entity, names in model.entities.items()
+    ]
+    pipeline = windows.probe(many)
     rows = await (await store.tenant.history.aggregate(pipeline)).to_list()
-    assert [row["_id"] for row in rows] == list(model.entities)
+    assert [row["_id"] for row in rows] == [0, 1, 2]
     assert await _examined(store, pipeline) <= 2 * len(many)
 
 

@@ -1,0 +1,61 @@
+"""The catalogue of evolutions: whose history there is, of which attributes, and what a query wants of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from broker.core.temporal import Evolution, TemporalQuery
+from broker.store import codec
+from broker.store.filters import to_filter
+from broker.store.history import SCOPE
+from broker.store.windows import Document, Selection, Series
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An entity of the catalogue, and what is selected of each of the series that are wanted of it."""
+
+    document: Document
+    wanted: dict[Series, Selection]
+
+    @property
+    def id(self) -> str:
+        """The entity's id."""
+        return str(self.document["_id"])
+
+    def series(self, key: str) -> Series | None:
+        """The series of the attribute of this key; None if it never had one."""
+        return (self.id, key) if key in _keys(self.document) else None
+
+
+def candidate(document: Document, query: TemporalQuery, selection: Selection) -> Candidate:
+    """An entity of the catalogue, with the series that a query wants of it."""
+    wanted = {codec.key(iri) for iri in query.entities.attrs}
+    keys = (key for key in _keys(document) if not wanted or key in wanted)
+    return Candidate(document, {(document["_id"], key): selection for key in keys})
+
+
+def candidates(query: TemporalQuery) -> Document:
+    """The filter for the catalogue: whose types and ids fit, and who ever had one of the attributes."""
+    entities = query.entities
+    by_entity = to_filter(replace(entities, attrs=(), q=None))
+    if not entities.required_attrs:
+        return by_entity
+    keys = [codec.key(iri) for iri in entities.required_attrs]
+    had: list[Document] = [{"attrs": {"$in": keys}}]
+    if SCOPE in keys:
+        had.append({SCOPE: {"$exists": True}})
+    return {"$and": [by_entity, {"$or": had}]}
+
+
+def evolution(document: Document) -> Evolution:
+    """The evolution of an entity in the catalogue, without any instances yet."""
+    return Evolution(
+        document["_id"], document.get("type", []), document.get("createdAt", ""), {},
+        deleted_at=document.get("deletedAt"),
+    )  # fmt: skip
+
+
+def _keys(document: Document) -> Iterator[str]:
+    if SCOPE in document:
+        yield SCOPE
+    yield from document.get("attrs", ())
