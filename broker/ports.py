@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from broker.core import Entity, Json
+from broker.core import Attributes, Entity, Json
 from broker.core.change import Change
 from broker.core.discovery import Shape
 from broker.core.entity.update import Rule
@@ -22,10 +22,14 @@ Clock = Callable[[int], int]
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A subscription that a change is due to; `throttling` in microseconds, 0 for none."""
+    """A subscription that a change is due to; `throttling` in microseconds, 0 for none.
+
+    `shows_changes`: it is told of what was before, too.
+    """
 
     subscription: str
     throttling: int = 0
+    shows_changes: bool = False
 
 
 @dataclass(slots=True)
@@ -33,7 +37,8 @@ class Entry:
     """One change in the outbox, and the subscriptions that have not been told of it yet.
 
     `stamp` orders the entries of an entity. `foreign`: the entity was last written by another process,
-    which may still be telling of that.
+    which may still be telling of that. The entity is as `core.change.told` has it; `previous` holds the
+    attribute instances before the change, where somebody wants to know.
     """
 
     id: str
@@ -42,6 +47,7 @@ class Entry:
     entity: Entity
     due: set[str]
     foreign: bool = False
+    previous: Attributes | None = None
 
 
 @dataclass(frozen=True, slots=True)

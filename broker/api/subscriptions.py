@@ -13,6 +13,7 @@ from broker.core import subscription as rules
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.subscription import Subscription
+from broker.core.trigger import DEFAULT
 from broker.core.uri import NULL, is_uri
 from broker.operations import subscriptions as operations
 from broker.ports import Tally
@@ -88,6 +89,7 @@ def _now() -> str:
 
 def _shown(subscription: Subscription, tally: Tally, context: Context, *, sys_attrs: bool) -> dict[str, Json]:
     shown = rules.shown_body(subscription, context.compact)
+    shown.setdefault("notificationTrigger", list(DEFAULT))
     shown["status"] = subscription.status(_now())
     shown["notification"] |= _tally(tally)
     if sys_attrs:

@@ -1,7 +1,8 @@
 """What a write did to one entity, told from its state before and after by identity."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from broker.core import Attributes, Entity, Instance
 from broker.core.entity.kinds import KINDS
@@ -35,25 +36,112 @@ def written(change: Change) -> Iterator[tuple[str, Instance]]:
                     yield iri, one
 
 
-def altered(change: Change) -> set[str]:
-    """The attributes (IRIs) of which an instance is new, or says something else than before (5.8.6)."""
-    before = _attrs(change.before)
-    return {iri for iri, one in written(change) if _said(one) not in map(_said, before.get(iri, ()))}
+# What may happen to an attribute, and to an entity as a whole (5.2.12: notificationTrigger).
+ATTRIBUTE_CREATED, ATTRIBUTE_UPDATED, ATTRIBUTE_DELETED = 1, 2, 4
+ENTITY_CREATED, ENTITY_DELETED = 8, 16
+
+
+class Events(NamedTuple):
+    """What a change means to subscribers, in flags: to each attribute (IRI), to the entity, and to any."""
+
+    attrs: dict[str, int]
+    entity: int
+    all: int
+
+
+def events(change: Change) -> Events:
+    """What happened, instance by instance; what was written but says what it said before does not count."""
+    before, after = _attrs(change.before), _attrs(change.after)
+    found = {}
+    for iri, instances in after.items():
+        old = before.get(iri, ())
+        if instances is not old and (flags := _events(old, instances)):
+            found[iri] = flags
+    for iri in before:
+        if iri not in after:
+            found[iri] = ATTRIBUTE_DELETED
+    whole = ENTITY_CREATED if change.before is None else ENTITY_DELETED if change.after is None else 0
+    every = whole
+    for flags in found.values():
+        every |= flags
+    return Events(found, whole, every)
+
+
+def _events(old: Sequence[Instance], new: Sequence[Instance]) -> int:
+    flags, before = 0, {one.get("datasetId"): one for one in old}
+    for one in new:
+        was = before.pop(one.get("datasetId"), None)
+        if was is None:
+            flags |= ATTRIBUTE_CREATED
+        elif was is not one and _said(was) != _said(one):
+            flags |= ATTRIBUTE_UPDATED
+    return flags | ATTRIBUTE_DELETED if before else flags
 
 
 def _said(instance: Instance) -> Instance:
-    return {name: value for name, value in instance.items() if name not in ("createdAt", "modifiedAt")}
+    return {name: value for name, value in instance.items() if name not in _TIMES}
+
+
+_TIMES = ("createdAt", "modifiedAt")
 
 
 def removed(change: Change) -> Iterator[tuple[str, Instance]]:
     """The attribute instances that the change deleted, each as its deletion is recorded (4.5.7)."""
+    for iri, one in _replaced(change):
+        if change.after is None or not _has(change.after, iri, one):
+            yield iri, tombstone(one, change.now)
+
+
+def _replaced(change: Change) -> Iterator[tuple[str, Instance]]:
+    """The instances before the change that are not there after it as they were: updated, or deleted."""
+    after = _attrs(change.after)
     for iri, instances in _attrs(change.before).items():
-        new = _attrs(change.after).get(iri, ())
+        new = after.get(iri, ())
         if instances is not new:
-            kept = {one.get("datasetId") for one in new}
             for one in instances:
-                if one.get("datasetId") not in kept:
-                    yield iri, tombstone(one, change.now)
+                if not any(one is other for other in new):
+                    yield iri, one
+
+
+def _has(entity: Entity, iri: str, instance: Instance) -> bool:
+    dataset = instance.get("datasetId")
+    return any(one.get("datasetId") == dataset for one in entity["attrs"].get(iri, ()))
+
+
+def told(change: Change) -> Entity:
+    """The entity as the change left it, with what it deleted: what notifications tell of (5.8.6).
+
+    A deleted instance is a tombstone, with the times of the one that it stands for; a deleted entity has
+    `deletedAt`, and tombstones for all of its attributes.
+    """
+    before, after = change.before, change.after
+    graves: Attributes = {}
+    for iri, one in _replaced(change):
+        if after is None or not _has(after, iri, one):
+            times = {name: one[name] for name in _TIMES if name in one}
+            graves.setdefault(iri, []).append(tombstone(one, change.now) | times)
+    if after is None:
+        assert before is not None
+        kept = {name: before[name] for name in ("id", "type", *_TIMES)}
+        return {**kept, "deletedAt": change.now, "attrs": graves}
+    if not graves:
+        return after
+    return {
+        **after,
+        "attrs": after["attrs"] | {k: [*after["attrs"].get(k, ()), *v] for k, v in graves.items()},
+    }
+
+
+def previous(change: Change) -> Attributes:
+    """The instances that the change updated or deleted, as they were before: for showChanges (5.2.14)."""
+    found: Attributes = {}
+    after = _attrs(change.after)
+    for iri, one in _replaced(change):
+        dataset = one.get("datasetId")
+        new = next((other for other in after.get(iri, ()) if other.get("datasetId") == dataset), None)
+        if new is None or _said(new) != _said(one):
+            found.setdefault(iri, []).append(one)
+    return found
 
 
 def tombstone(instance: Instance, now: str) -> Instance:

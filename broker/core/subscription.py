@@ -1,12 +1,12 @@
 """Subscriptions (clause 5.2.12 and the types it is made of): what clients send, validated.
 
 Names inside are expanded when a subscription is read, so that nothing of it depends on a later
-@context: `Subscription.names` keeps the IRI of every name that its `q` and type selections use.
+@context: `Subscription.names` keeps the IRIs of the names in those members that are texts of a language.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,7 +18,7 @@ from broker.core.jsonld.context import Context
 from broker.core.lang import pattern
 from broker.core.lang import q as q_language
 from broker.core.lang import types as type_language
-from broker.core.uri import is_name, is_uri
+from broker.core.uri import NULL, is_name, is_uri
 
 
 def _checked(is_valid: Callable[[str], bool], expected: str) -> AfterValidator:
@@ -44,6 +44,16 @@ EndpointUri = Annotated[
 ]
 HeaderText = Annotated[
     str, _checked(lambda t: "\r" not in t and "\n" not in t and "\x00" not in t, "one line of text")
+]
+
+
+Event = Literal[
+    "entityCreated",
+    "entityUpdated",
+    "entityDeleted",
+    "attributeCreated",
+    "attributeUpdated",
+    "attributeDeleted",
 ]
 
 
@@ -74,7 +84,7 @@ class Endpoint(_Member):
     """5.2.15: where notifications go, and how."""
 
     uri: EndpointUri
-    accept: Literal["application/json", "application/ld+json"] = "application/json"
+    accept: Literal["application/json", "application/ld+json"] | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
     receiver_info: list[KeyValuePair] | None = None
     notifier_info: list[KeyValuePair] | None = None
@@ -92,8 +102,15 @@ class NotificationParams(_Member):
 
     endpoint: Endpoint
     attributes: Annotated[list[Name], Field(min_length=1)] | None = None
-    format: Literal["normalized", "concise", "simplified", "keyValues"] = "normalized"
-    sys_attrs: bool = False
+    format: Literal["normalized", "concise", "simplified", "keyValues"] | None = None
+    sys_attrs: bool | None = None
+    show_changes: bool | None = None
+
+    @model_validator(mode="after")
+    def _shows_changes_as_values(self) -> "NotificationParams":
+        if self.show_changes and self.format in ("simplified", "keyValues"):
+            raise ValueError(f"showChanges: not possible with format {self.format}")
+        return self
 
 
 class SubscriptionBody(_Member):
@@ -105,19 +122,34 @@ class SubscriptionBody(_Member):
     description: str | None = None
     entities: Annotated[list[EntitySelector], Field(min_length=1)] | None = None
     watched_attributes: Annotated[list[Name], Field(min_length=1)] | None = None
+    notification_trigger: Annotated[list[Event], Field(min_length=1)] | None = None
+    time_interval: Annotated[float, Field(gt=0)] | None = None
     q: Annotated[str, Field(min_length=1)] | None = None
     notification: NotificationParams
     throttling: Annotated[float, Field(gt=0)] | None = None
     expires_at: Instant | None = None
     is_active: bool | None = None
     jsonld_context: Uri | None = None
+    csf: str | None = None
+    local_only: bool | None = None
+    split_entities: bool | None = None
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> "SubscriptionBody":
+        if self.time_interval is not None and self.watched_attributes is not None:
+            raise ValueError("timeInterval: not possible with watchedAttributes")
+        if self.time_interval is not None and self.throttling is not None:
+            raise ValueError("timeInterval: not possible with throttling")
+        if not self.entities and not self.local_only and (self.time_interval or not self.watched_attributes):
+            raise ValueError("subscription: expected entities or watchedAttributes")
+        return self
 
 
 # Parts of the specification that are not here yet: refused, rather than ignored.
 _LATER = {
-    "": {"notificationTrigger", "geoQ", "scopeQ", "csf", "temporalQ", "timeInterval", "lang", "datasetId",
-         "expandValues", "jsonKeys", "ngsildConformance", "localOnly", "splitEntities"},
-    "notification": {"pick", "omit", "join", "joinLevel", "showChanges", "lang", "datasetId"},
+    "": {"geoQ", "scopeQ", "temporalQ", "timeInterval", "lang", "datasetId",
+         "expandValues", "jsonKeys", "ngsildConformance"},
+    "notification": {"pick", "omit", "join", "joinLevel"},
     "notification.endpoint": set[str](),
 }  # fmt: skip
 # What the broker itself tells in answers; ignored when it comes back.
@@ -129,16 +161,22 @@ _OUTPUT = {
 _NAMES = re.compile(r"[^\s(),;|]+")
 
 
+Names = dict[str, dict[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscription as the broker keeps it. Names in `body` are IRIs, but for `q` and type selections."""
+    """A subscription as the broker keeps it. Names in `body` are IRIs, but in texts of a language.
+
+    `names` holds the IRIs of the names in such texts, by the member that the text is.
+    """
 
     id: str
     body: SubscriptionBody
     context: Json
     created_at: str
     modified_at: str
-    names: dict[str, str] = field(default_factory=dict)
+    names: Names = field(default_factory=dict)
 
     def status(self, now: str) -> str:
         """5.2.12: active, paused or expired, at this instant."""
@@ -149,16 +187,10 @@ class Subscription:
 
 def read(doc: Json, context: Context, new_id: str, now: str) -> Subscription:
     """A new subscription of what a client sent (5.8.1)."""
-    subscription = _read(doc, context, new_id, now)
+    body = _body(doc)
+    subscription = _expanded(Subscription(body.id or new_id, body, context.source, now, now), context, {})
     _refuse_past(subscription, now)
     return subscription
-
-
-def _read(doc: Json, context: Context, new_id: str, now: str) -> Subscription:
-    body = _body(doc)
-    if not body.entities and not body.watched_attributes:
-        raise BadRequestData("subscription: expected entities or watchedAttributes")
-    return _expanded(Subscription(body.id or new_id, body, context.source, now, now), context)
 
 
 def _refuse_past(subscription: Subscription, now: str) -> None:
@@ -167,27 +199,41 @@ def _refuse_past(subscription: Subscription, now: str) -> None:
 
 
 def updated(old: Subscription, fragment: Json, context: Context, now: str) -> Subscription:
-    """The subscription after an update (5.8.2): the members of the fragment replace its own."""
+    """The subscription after an update (5.8.2): the members of the fragment replace its own, nulls remove."""
     if not isinstance(fragment, dict) or not fragment:
         raise BadRequestData("subscription: expected a JSON object with at least one member")
     if fragment.get("id", old.id) != old.id:
         raise BadRequestData("id: cannot be changed")
     before = shown_body(old, lambda name: name)
     merged = {**before, **fragment, "type": fragment.get("type", "Subscription"), "id": old.id}
-    if isinstance(fragment.get("notification"), dict):
-        merged["notification"] = {**before["notification"], **fragment["notification"]}
-    nulls = {k for k, v in merged.items() if v is None or v == "urn:ngsi-ld:null"}
-    new = _read({k: v for k, v in merged.items() if k not in nulls}, _Remembering(old, context), old.id, now)
+    if _is_revived(old, fragment, now):
+        merged["isActive"] = True
+    kept = {member: names for member, names in old.names.items() if member.partition(".")[0] not in fragment}
+    read = Subscription(old.id, _body(_without_nulls(merged)), old.context, old.created_at, now)
+    new = _expanded(read, context, kept)
     if "expiresAt" in fragment:
         _refuse_past(new, now)
-    return Subscription(old.id, new.body, old.context, old.created_at, now, {**old.names, **new.names})
+    return new
+
+
+def _is_revived(old: Subscription, fragment: dict[str, Json], now: str) -> bool:
+    """5.8.2.4: a new expiresAt alone makes an expired subscription active, even if it was paused before."""
+    return "expiresAt" in fragment and "isActive" not in fragment and old.status(now) == "expired"
+
+
+def _without_nulls(doc: dict[str, Json]) -> dict[str, Json]:
+    return {
+        name: _without_nulls(value) if isinstance(value, dict) else value
+        for name, value in doc.items()
+        if value is not None and value != NULL
+    }
 
 
 def shown_body(subscription: Subscription, compact: Callable[[str], str]) -> dict[str, Json]:
     """The body as JSON, in the names that `compact` gives."""
     shown: dict[str, Json] = subscription.body.model_dump(by_alias=True, exclude_none=True)
     shown["id"] = subscription.id
-    names = subscription.names
+    names = subscription.names.get("entities", {})
     for selector in shown.get("entities", ()):
         selector["type"] = _NAMES.sub(lambda m: compact(names.get(m[0], m[0])), selector["type"])
     if "watchedAttributes" in shown:
@@ -197,21 +243,10 @@ def shown_body(subscription: Subscription, compact: Callable[[str], str]) -> dic
     return shown
 
 
-class _Remembering(Context):
-    """The context of an update, which leaves alone the IRIs that the subscription has already."""
-
-    def __init__(self, old: Subscription, context: Context) -> None:
-        super().__init__(context.source, {}, {}, "")
-        self._old, self._context = old.names, context
-
-    def expand(self, name: str) -> str:
-        return self._old.get(name) or self._context.expand(name)
-
-
 def _body(doc: Json) -> SubscriptionBody:
     if not isinstance(doc, dict):
         raise BadRequestData("subscription: expected a JSON object")
-    doc = dict(doc)
+    doc = {name: value for name, value in doc.items() if not name.startswith("_")}  # no name of 4.6.2
     for path in _LATER:
         _prune(doc, path)
     try:
@@ -219,7 +254,8 @@ def _body(doc: Json) -> SubscriptionBody:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"]))
-        raise BadRequestData(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+        what = first["msg"].removeprefix("Value error, ")
+        raise BadRequestData(f"{where}: {what}" if where else what) from error
 
 
 def _prune(doc: dict[str, Any], path: str) -> None:
@@ -235,18 +271,33 @@ def _prune(doc: dict[str, Any], path: str) -> None:
         del inner[name]
 
 
-def _expanded(read: Subscription, context: Context) -> Subscription:
-    names: dict[str, str] = {}
+class _Expander:
+    """Expands the names in each member, and remembers them by it; those in `known` as they were before."""
 
-    def expand(name: str) -> str:
-        names[name] = context.expand(name)
-        return names[name]
+    def __init__(self, context: Context, known: Names) -> None:
+        self._context = context
+        self._known = known
+        self.names: Names = {}
 
-    body = read.body
+    def of(self, member: str) -> Callable[[str], str]:
+        """Expands the names in this member."""
+        known, names = self._known.get(member, {}), self.names.setdefault(member, {})
+
+        def expand(name: str) -> str:
+            names[name] = known.get(name) or self._context.expand(name)
+            return names[name]
+
+        return expand
+
+
+def _expanded(read: Subscription, context: Context, known: Names) -> Subscription:
+    expander, body = _Expander(context, known), read.body
     if body.q is not None:
-        q_language.parse(body.q, expand)
+        q_language.parse(body.q, expander.of("q"))
+    if body.csf is not None:
+        q_language.parse(body.csf, expander.of("csf"))
     for selector in body.entities or ():
-        type_language.parse(selector.type, expand)
+        type_language.parse(selector.type, expander.of("entities"))
         if selector.id_pattern is not None:
             pattern.compile(selector.id_pattern)
     changes: dict[str, Any] = {"id": read.id}
@@ -255,11 +306,10 @@ def _expanded(read: Subscription, context: Context) -> Subscription:
     if body.notification.attributes:
         expanded = [context.expand(name) for name in body.notification.attributes]
         changes["notification"] = body.notification.model_copy(update={"attributes": expanded})
-    return Subscription(
-        read.id, body.model_copy(update=changes), read.context, read.created_at, read.modified_at, names
-    )
+    return replace(read, body=body.model_copy(update=changes), names=expander.names)
 
 
 def selected_types(subscription: Subscription, selector: EntitySelector) -> set[str | None]:
     """The types (IRIs) that a selection names; None for any type at all."""
-    return {None if name == "*" else subscription.names[name] for name in _NAMES.findall(selector.type)}
+    names = subscription.names["entities"]
+    return {None if name == "*" else names[name] for name in _NAMES.findall(selector.type)}

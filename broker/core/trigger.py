@@ -1,10 +1,18 @@
 """Whether a change triggers a subscription (clause 5.8.6)."""
 
-from collections.abc import Set
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from broker.core import Entity, instant
-from broker.core.change import Change
+from broker.core.change import (
+    ATTRIBUTE_CREATED,
+    ATTRIBUTE_DELETED,
+    ATTRIBUTE_UPDATED,
+    ENTITY_CREATED,
+    ENTITY_DELETED,
+    Change,
+    Events,
+)
 from broker.core.lang import q as q_language
 from broker.core.lang import types as type_language
 from broker.core.lang.match import matches
@@ -32,6 +40,25 @@ class Selector:
         return type_language.matches(self.types, entity["type"])
 
 
+EVENTS = {
+    "entityCreated": ENTITY_CREATED,
+    "entityUpdated": ATTRIBUTE_CREATED | ATTRIBUTE_UPDATED | ATTRIBUTE_DELETED,
+    "entityDeleted": ENTITY_DELETED,
+    "attributeCreated": ATTRIBUTE_CREATED,
+    "attributeUpdated": ATTRIBUTE_UPDATED,
+    "attributeDeleted": ATTRIBUTE_DELETED,
+}
+DEFAULT = ("attributeCreated", "attributeUpdated")
+
+
+def mask(triggers: Iterable[str] | None) -> int:
+    """The events that a `notificationTrigger` names, in flags; those of the default without one (5.2.12)."""
+    found = 0
+    for one in DEFAULT if triggers is None else triggers:
+        found |= EVENTS[one]
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Trigger:
     """A subscription, compiled for the question of whether it fires."""
@@ -39,30 +66,38 @@ class Trigger:
     id: str
     selectors: tuple[Selector, ...]
     watched: frozenset[str]
+    mask: int
     q: Q | None
     throttling: int
     expires: str | None
 
-    def fires(self, change: Change, touched: Set[str]) -> bool:
-        """Whether the change of the attributes `touched` (created or updated) is due to the subscriber."""
-        after = change.after
-        if after is None or (self.expires is not None and self.expires <= change.now):
+    def fires(self, change: Change, events: Events) -> bool:
+        """Whether a change is due to the subscriber, by what happened in it."""
+        if not self._is_triggered(events) or (self.expires is not None and self.expires <= change.now):
             return False
-        if not (self.watched & touched if self.watched else touched):  # without: all are watched (5.8.1)
+        entity = change.entity
+        if self.selectors and not any(selector.selects(entity) for selector in self.selectors):
             return False
-        if self.selectors and not any(selector.selects(after) for selector in self.selectors):
-            return False
-        return self.q is None or matches(self.q, after)
+        return self.q is None or matches(self.q, entity)
+
+    def _is_triggered(self, events: Events) -> bool:
+        """What it waits for happened, to a watched attribute; without those all are watched (5.8.1)."""
+        if not self.mask & events.all or not self.watched:
+            return bool(self.mask & events.all)
+        attrs, is_whole = events.attrs, self.mask & events.entity
+        return any(one in attrs and (is_whole or self.mask & attrs[one]) for one in self.watched)
 
 
 def trigger(subscription: Subscription) -> Trigger:
     """The compiled form of a subscription."""
     body, names = subscription.body, subscription.names
+    q = None if body.q is None else q_language.parse(body.q, names["q"].__getitem__)
     return Trigger(
         subscription.id,
-        tuple(_selector(one, names) for one in body.entities or ()),
+        tuple(_selector(one, names["entities"]) for one in body.entities or ()),
         frozenset(body.watched_attributes or ()),
-        None if body.q is None else q_language.parse(body.q, names.__getitem__),
+        mask(body.notification_trigger),
+        q,
         round((body.throttling or 0) * 1_000_000),
         instant.parse(body.expires_at) if body.expires_at else None,
     )

@@ -108,7 +108,9 @@ class Deliverer:
             context = await self._contexts.resolve(to.context, entry.tenant)
         except NgsiLdError as error:
             raise DeliveryFailed(f"the @context of the subscription: {error.detail}") from error
-        told = notification(to, entry.entity, context, f"urn:ngsi-ld:Notification:{uuid4()}", now)
+        told = notification(
+            to, entry.entity, entry.previous, context, f"urn:ngsi-ld:Notification:{uuid4()}", now
+        )
         headers = [("Content-Type", told.content_type)]
         if told.link:
             headers.append(("Link", told.link))

@@ -1,10 +1,10 @@
 """The subscriptions of a tenant, so arranged that a change looks only at those that could match."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from broker.core import Entity
-from broker.core.change import Change, altered
+from broker.core.change import Change, events
 from broker.core.notification import Subscriber, subscriber
 from broker.core.subscription import Subscription, selected_types
 from broker.core.trigger import Trigger, trigger
@@ -35,7 +35,8 @@ class Index:
             self._drop(subscription_id)
         for subscription in changes.changed:
             self.subscribers[subscription.id] = subscriber(subscription)
-            if subscription.body.is_active is not False:
+            body = subscription.body
+            if body.is_active is not False and body.time_interval is None:
                 self._add(subscription)
         self.epoch = changes.epoch
 
@@ -43,20 +44,24 @@ class Index:
         """The subscriptions that the change triggers and that are not known to be throttled at this time."""
         if not self._triggers:
             return []
-        touched = altered(change)
+        happened = events(change)
+        if not happened.all:
+            return []
         found = []
-        for one in self._candidates(change.entity, touched).values():
+        for one in self._candidates(change.entity, happened.attrs).values():
             if one.throttling and stamp - self._last.get(one.id, 0) < one.throttling:
                 continue
-            if one.fires(change, touched):
-                found.append(Due(one.id, one.throttling))
+            if one.fires(change, happened):
+                found.append(
+                    Due(one.id, one.throttling, shows_changes=self.subscribers[one.id].interest.before)
+                )
         return found
 
     def fired(self, subscription_id: str, stamp: int) -> None:
         """Remembers when a throttled subscription was last due."""
         self._last[subscription_id] = max(stamp, self._last.get(subscription_id, 0))
 
-    def _candidates(self, entity: Entity, touched: set[str]) -> dict[str, Trigger]:
+    def _candidates(self, entity: Entity, touched: Collection[str]) -> dict[str, Trigger]:
         keys: list[Key] = [(_ID, entity["id"])]
         keys += [(kind, iri) for kind in (*entity["type"], None) for iri in (*touched, None)]
         found: dict[str, Trigger] = {}

@@ -1,7 +1,8 @@
 """The outbox: notifications that are due, committed with the changes that they tell of.
 
 One document for each change: {_id, e: entity id, by: the process that delivers, stamp, due: subscriptions
-that have not been told, entity: its state after the change}. Ids sort by time within one process.
+that have not been told, entity: its state after the change, was: attributes before it, where somebody
+wants to know}. Ids sort by time within one process.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from pymongo import DeleteMany, DeleteOne, UpdateOne
 
 from broker.ports import Entry, Settled, Tally
-from broker.store.codec import decode_entity, encode_entity
+from broker.store.codec import decode_attrs, decode_entity, encode_attrs, encode_entity
 from broker.store.errors import reported
 from broker.store.tenants import Tenant, Tenants
 
@@ -19,7 +20,7 @@ Document = dict[str, Any]
 
 def stored(entry: Entry, process: str) -> Document:
     """The document of an entry."""
-    return {
+    document = {
         "_id": entry.id,
         "e": entry.entity["id"],
         "by": process,
@@ -27,6 +28,9 @@ def stored(entry: Entry, process: str) -> Document:
         "due": list(entry.due),
         "entity": encode_entity(entry.entity),
     }
+    if entry.previous is not None:
+        document["was"] = encode_attrs(entry.previous)
+    return document
 
 
 def _entry(document: Document, tenant: str, process: str) -> Entry:
@@ -34,6 +38,7 @@ def _entry(document: Document, tenant: str, process: str) -> Entry:
     return Entry(
         document["_id"], tenant, document["stamp"], decode_entity(document["entity"]), set(document["due"]),
         foreign=not document["_id"].endswith(process),
+        previous=None if (was := document.get("was")) is None else decode_attrs(was),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.core import Entity, instant
-from broker.core.change import Change, removed, written
+from broker.core.change import Change, previous, removed, told, written
 from broker.core.entity import expiry
 from broker.core.errors import NgsiLdError
 from broker.ports import ChangeSink, Clock, Due, Entry
@@ -105,8 +105,10 @@ def _apply(write: Write, state: Stored, stamp: int, sink: ChangeSink, plan: Plan
     by = state.by
     if dues := sink.due(write.tenant, change):
         entry = Entry(
-            f"{stamp:016x}{process}", write.tenant, stamp, change.entity, {due.subscription for due in dues},
-            foreign=by != process,
+            f"{stamp:016x}{process}", write.tenant, stamp,
+            told(change) if gone or outcome.after is None else change.entity,
+            {due.subscription for due in dues}, foreign=by != process,
+            previous=(previous(change) or None) if any(due.shows_changes for due in dues) else None,
         )  # fmt: skip
         if not all(due.throttling for due in dues):  # else it may be that nothing is left of them
             by = process

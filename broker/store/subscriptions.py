@@ -154,7 +154,7 @@ def _document(subscription: Subscription) -> Document:
         "_id": subscription.id,
         "body": body,
         "context": subscription.context,
-        "names": [list(pair) for pair in subscription.names.items()],
+        "names": {one: [list(pair) for pair in names.items()] for one, names in subscription.names.items()},
         "createdAt": subscription.created_at,
         "modifiedAt": subscription.modified_at,
     }
@@ -167,7 +167,7 @@ def _subscription(document: Document) -> Subscription:
         document["context"],
         document["createdAt"],
         document["modifiedAt"],
-        {name: iri for name, iri in document["names"]},
+        {one: {name: iri for name, iri in pairs} for one, pairs in document["names"].items()},
     )
 
 

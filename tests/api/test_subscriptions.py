@@ -12,6 +12,7 @@ from tests.core.documents import NULL
 
 SUBSCRIPTIONS = "subscriptions"
 ATTRS = "entities/urn:x:1/attrs"
+DEFAULT = ["attributeCreated", "attributeUpdated"]
 
 
 def subscription(uri: str = "http://127.0.0.1:1/", **members: Json) -> dict[str, Any]:
@@ -55,7 +56,11 @@ async def test_a_subscription_is_kept_as_it_was_sent(api: Api) -> None:
     made = await api("POST", SUBSCRIPTIONS, doc)
     assert (made.status, made.body) == (201, b"")
     assert made.headers["Location"] == "/ngsi-ld/v1/subscriptions/urn:s:1"
-    assert await api.get("subscriptions/urn:s:1") == {**doc, "status": "active"}
+    assert await api.get("subscriptions/urn:s:1") == {
+        **doc,
+        "status": "active",
+        "notificationTrigger": DEFAULT,
+    }
     shown = await api.get("subscriptions/urn:s:1?options=sysAttrs")
     assert shown["createdAt"] == shown["modifiedAt"]
     again = await api("POST", SUBSCRIPTIONS, doc)
@@ -109,12 +114,11 @@ async def test_subscriptions_are_listed_in_pages(api: Api) -> None:
 async def test_an_update_changes_what_it_names(api: Api) -> None:
     doc = subscription(id="urn:s:1", description="one", q="heat>1")
     await api("POST", SUBSCRIPTIONS, doc)
-    fragment = {"description": "two", "q": NULL, "isActive": False, "notification": {"format": "concise"}}
+    fragment = {"description": "two", "q": NULL, "isActive": False}
     updated = await api("PATCH", "subscriptions/urn:s:1", fragment)
     assert (updated.status, updated.body) == (204, b"")
     shown = await api.get("subscriptions/urn:s:1")
     assert (shown["description"], shown["isActive"], shown["status"]) == ("two", False, "paused")
-    assert shown["notification"]["format"] == "concise"
     assert shown["notification"]["endpoint"]["uri"] == "http://127.0.0.1:1/"
     assert "q" not in shown
 
@@ -215,6 +219,23 @@ async def test_watched_attributes_and_attributes_told_are_two_things(api: Api, r
     await patch(api, heat=NULL)
     (one,) = await receiver.only(1)
     assert one.entity == room(cold={"type": "Property", "value": 1})
+
+
+@pytest.mark.clause("5.8.6")
+async def test_deletions_are_told_to_who_asked_for_them(api: Api, receiver: Receiver) -> None:
+    await api.make(room(heat=1, cold=2))
+    for trigger in ("attributeDeleted", "entityDeleted"):
+        doc = subscription(f"{receiver.root}/{trigger}", notificationTrigger=[trigger])
+        doc["notification"] |= {"format": "concise", "showChanges": trigger == "attributeDeleted"}
+        assert (await api("POST", SUBSCRIPTIONS, doc)).status == 201
+    assert (await api("DELETE", ATTRS + "/cold")).status == 204
+    assert (await api("PATCH", ATTRS + "/heat", {"value": NULL})).status == 204
+    assert (await api("DELETE", "entities/urn:x:1")).status == 204
+    cold, heat, gone = await receiver.only(3)
+    assert cold.entity == room(heat=1, cold={"value": NULL, "previousValue": 2})
+    assert heat.entity == room(heat={"value": NULL, "previousValue": 1})
+    assert gone.path == "/entityDeleted"
+    assert gone.entity.keys() == {"id", "type", "deletedAt"}
 
 
 @pytest.mark.clause("5.8.6")

@@ -3,7 +3,7 @@
 import pytest
 
 from broker.core import Entity, Json
-from broker.core.change import Change, removed, tombstone, written
+from broker.core.change import Change, events, previous, removed, told, tombstone, written
 from broker.core.entity import update
 from tests.core.documents import KINDS, LATER, NULL, V, created, fragment
 
@@ -48,6 +48,33 @@ def test_the_entity_of_a_change() -> None:
     assert change(one, None).entity is one
     with pytest.raises(AssertionError):
         _ = change(None, None).entity
+
+
+def test_what_says_the_same_again_did_not_happen() -> None:
+    before = created(heat=TWO, cold=0)
+    assert not events(updated(before, heat=TWO, cold=0)).all
+    assert previous(updated(before, heat=TWO, cold=0)) == {}
+    one = updated(before, heat={"value": 9, "datasetId": "urn:d:1"}, cold=0)
+    assert [*events(one).attrs] == [V + "heat"]
+    assert previous(one) == {V + "heat": [before["attrs"][V + "heat"][1]]}
+
+
+@pytest.mark.clause("5.8.6")
+def test_what_is_told_of() -> None:
+    before = created(heat=TWO, cold=0)
+    one = updated(before, heat=NULL)
+    assert one.after is not None
+    dead = {"type": "Property", "value": NULL, "deletedAt": LATER}
+    assert told(one) == {
+        **one.after,
+        "attrs": {**one.after["attrs"], V + "heat": [*one.after["attrs"][V + "heat"], dead]},
+    }
+    assert told(updated(before, cold=1))["attrs"].keys() == before["attrs"].keys()
+    gone = told(change(before, None))
+    assert gone.keys() == {"id", "type", "createdAt", "modifiedAt", "deletedAt", "attrs"}
+    assert [one["value"] for many in gone["attrs"].values() for one in many] == [NULL] * 3
+    assert previous(change(before, None)) == before["attrs"]
+    assert previous(change(None, before)) == {}
 
 
 @pytest.mark.clause("4.5.7")

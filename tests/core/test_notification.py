@@ -21,7 +21,7 @@ def told(context: Context = CORE, endpoint: dict[str, Json] | None = None, **par
         "entities": [{"type": "T"}],
         "notification": {"endpoint": {"uri": "http://x/", **(endpoint or {})}, **params},
     }
-    return notification(subscriber(read(doc, CORE, "urn:s:1", NOW)), ENTITY, context, "urn:n:1", LATER)
+    return notification(subscriber(read(doc, CORE, "urn:s:1", NOW)), ENTITY, None, context, "urn:n:1", LATER)
 
 
 def data(one: Notification) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 import pytest
 
 from broker.core import Entity, Json
-from broker.core.change import Change, written
+from broker.core.change import Change, events
 from broker.core.entity import update
 from broker.core.subscription import read
-from broker.core.trigger import Trigger, trigger
+from broker.core.trigger import EVENTS, Trigger, trigger
 from tests.core.documents import CORE, LATER, NOW, NULL, created, fragment
 
 
@@ -17,7 +17,7 @@ def to(**members: Json) -> Trigger:
 
 def fires(one: Trigger, before: Entity | None, after: Entity | None, now: str = LATER) -> bool:
     change = Change("urn:x:1", before, after, now)
-    return one.fires(change, {iri for iri, _ in written(change)})
+    return one.fires(change, events(change))
 
 
 def updated(before: Entity, **attrs: Json) -> Entity | None:
@@ -66,6 +66,57 @@ def test_without_watched_attributes_all_are_watched() -> None:
     assert fires(one, before, updated(before, cold=2))
     assert not fires(one, before, updated(before, cold=NULL))
     assert not fires(one, before, None)
+
+
+CREATION = (None, created(heat=1, cold=1))
+DELETION = (created(heat=1, cold=1), None)
+TWO = [{"value": 1}, {"value": 2, "datasetId": "urn:d:1"}]
+
+
+@pytest.mark.clause("5.2.12")
+@pytest.mark.parametrize(
+    ("change", "triggers"),
+    [
+        (CREATION, {"entityCreated", "attributeCreated", "entityUpdated"}),
+        (DELETION, {"entityDeleted", "attributeDeleted", "entityUpdated"}),
+        ((None, created()), {"entityCreated"}),
+        ((created(), None), {"entityDeleted"}),
+        ((created(cold=1), created(cold=1)), set()),
+        ((created(), created(heat=1)), {"attributeCreated", "entityUpdated"}),
+        ((created(heat=1), created(heat=2)), {"attributeUpdated", "entityUpdated"}),
+        ((created(heat=1), created()), {"attributeDeleted", "entityUpdated"}),
+        ((created(heat=1), created(heat=TWO)), {"attributeCreated", "entityUpdated"}),
+        ((created(heat=TWO), created(heat=1)), {"attributeDeleted", "entityUpdated"}),
+        ((created(heat=1), created(cold=1)), {"attributeCreated", "attributeDeleted", "entityUpdated"}),
+    ],
+)
+def test_what_triggers(change: tuple[Entity | None, Entity | None], triggers: set[str]) -> None:
+    for one in EVENTS:
+        to_all = to(entities=[{"type": "T"}], notificationTrigger=[one])
+        assert fires(to_all, *change) is (one in triggers), one
+    by_default = bool({"attributeCreated", "attributeUpdated"} & triggers)
+    assert fires(to(entities=[{"type": "T"}]), *change) is by_default
+
+
+@pytest.mark.clause("5.2.12")
+def test_triggers_are_of_watched_attributes() -> None:
+    for one in ("entityCreated", "attributeCreated"):
+        assert fires(to(watchedAttributes=["heat"], notificationTrigger=[one]), *CREATION)
+        assert not fires(to(watchedAttributes=["other"], notificationTrigger=[one]), *CREATION)
+    for one in ("entityDeleted", "attributeDeleted"):
+        assert fires(to(watchedAttributes=["heat"], notificationTrigger=[one]), *DELETION)
+        assert not fires(to(watchedAttributes=["other"], notificationTrigger=[one]), *DELETION)
+    both = to(watchedAttributes=["heat"], notificationTrigger=["attributeDeleted", "attributeCreated"])
+    assert fires(both, created(heat=1), created())
+    assert not fires(both, created(heat=1), created(heat=2))
+    assert not fires(both, created(heat=1, cold=1), created(heat=1))
+
+
+@pytest.mark.clause("5.8.6")
+def test_a_deleted_entity_is_selected_as_it_was() -> None:
+    one = to(entities=[{"type": "T"}], q="heat>20", notificationTrigger=["entityDeleted"])
+    assert fires(one, created(heat=21), None)
+    assert not fires(one, created(heat=20), None)
 
 
 @pytest.mark.clause("5.8.6")

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core import Entity, Json
-from broker.core.change import Change, altered
+from broker.core.change import Change, events
 from broker.core.subscription import Subscription
-from broker.core.trigger import trigger
+from broker.core.trigger import EVENTS, trigger
 from broker.notify.index import Index
 from broker.ports import SubscriptionChanges
 from tests.core.documents import CORE, LATER, NOW, few
@@ -120,7 +120,7 @@ def test_ten_thousand_that_do_not_match_are_not_looked_at() -> None:
     many += [subscription(f"w{n}", entities=[{"type": "T"}], watchedAttributes=[f"a{n}"]) for n in range(100)]
     index = index_of(*many, subscription("a", entities=[{"type": "T"}], watchedAttributes=["n"]))
     change = creation(state(n=1))
-    assert list(index._candidates(change.entity, altered(change))) == ["urn:s:a"]
+    assert list(index._candidates(change.entity, events(change).attrs)) == ["urn:s:a"]
 
 
 ids = st.sampled_from(["urn:x:1", "urn:x:2", "urn:y:3"])
@@ -137,6 +137,7 @@ members = st.fixed_dictionaries(
         "entities": st.lists(selectors, min_size=1, max_size=3),
         "watchedAttributes": st.lists(st.sampled_from(ATTRS), min_size=1, max_size=2, unique=True),
         "q": st.sampled_from(["n==1", "heat", "n>0|heat>0"]),
+        "notificationTrigger": st.lists(st.sampled_from(sorted(EVENTS)), min_size=1, max_size=2),
         "isActive": st.booleans(),
     },
 )
@@ -177,10 +178,10 @@ def test_it_finds_exactly_those_that_fire(
         known = {k: v for k, v in known.items() if k not in gone} | {one.id: one for one in changed}
         for before, after in states:
             change = _changed(before, after)
-            touched = altered(change)
+            happened = events(change)
             brute = {
                 k
                 for k, one in known.items()
-                if one.body.is_active is not False and trigger(one).fires(change, touched)
+                if one.body.is_active is not False and trigger(one).fires(change, happened)
             }
             assert {one.subscription for one in index.due(change, STAMP)} == brute

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 from pymongo import WriteConcern
@@ -57,6 +58,11 @@ async def test_an_entry_comes_back_as_it_was(store: Store) -> None:
     [back] = await store.outbox.mine("", "", (), 10)
     assert (back.id, back.stamp, back.entity, back.due) == (one.id, 5, one.entity, {"a", "b"})
     assert not back.foreign, "this process made it"
+    assert back.previous is None
+    was = {"https://a.b/c": [{"type": "JsonProperty", "json": {"a.b": {"$x": 2}}, "attrs": {"a.b:c": []}}]}
+    await store.entries.insert_one(stored(replace(one, id=f"6{ME}", previous=was), ME))
+    [_, back] = await store.outbox.mine("", "", (), 10)
+    assert back.previous == was
 
 
 async def test_what_is_mine_comes_in_order_from_an_id_on(store: Store) -> None:
