@@ -1,5 +1,6 @@
 """Content negotiation (clause 6.3.4)."""
 
+import re
 from functools import lru_cache
 
 from broker.api.problem import NotAcceptable
@@ -10,6 +11,10 @@ GEO_JSON = "application/geo+json"
 # In the order that breaks ties, whatever the client's.
 LINKED = (JSON, LD_JSON)
 SPATIAL = (JSON, LD_JSON, GEO_JSON)
+# A preference: its name and value, a quoted one or a token; then what it has of parameters, quoted or not.
+_PREFERENCE = re.compile(
+    r"""([\w!#$%&'*+.^`|~-]+)\s*(?:=\s*(?:"([^"]*)"|([^\s,;"]*)))?(?:[^,"]|"[^"]*")*,?""", re.ASCII
+)
 
 
 @lru_cache(maxsize=500)
@@ -29,9 +34,8 @@ def negotiate(accept: str | None, offered: tuple[str, ...] = LINKED) -> str:
 def preferences(prefer: str | None) -> dict[str, str]:
     """The preferences of a Prefer header (RFC 7240), by name in lower case; of one given twice, the first."""
     found: dict[str, str] = {}
-    for one in (prefer or "").split(","):
-        name, _, value = one.partition(";")[0].partition("=")
-        found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    for name, quoted, token in _PREFERENCE.findall(prefer or ""):
+        found.setdefault(name.lower(), quoted or token)
     return found
 
 

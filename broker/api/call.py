@@ -8,10 +8,11 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from broker.api.accept import LD_JSON, negotiate
+from broker.api.accept import LD_JSON, negotiate, preferences
 from broker.api.params import Params, read_params
 from broker.api.problem import HttpError, TooLarge
 from broker.core import Json
+from broker.core.entity.downgrade import CURRENT, Version, conformant
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
 from broker.core.jsonld.context import Context
 from broker.ports import Broker
@@ -44,6 +45,22 @@ class Call:
             return self.broker.public_url
         host = self.http.headers.get("Host")
         return f"{self.http.scheme}://{host}" if host else ""
+
+    @property
+    def preferences(self) -> dict[str, str]:
+        """What the client would like (RFC 7240)."""
+        headers = self.http.headers
+        return preferences(", ".join(headers.getall("Prefer"))) if "Prefer" in headers else {}
+
+    @property
+    def version(self) -> Version | None:
+        """The version of the specification that the answer conforms to, if the client prefers one (6.3.6)."""
+        return conformant(self.preferences.get("ngsi-ld", ""))
+
+    @property
+    def older(self) -> Version | None:
+        """That version, if it is older than ours, so that what is shown may have to be downgraded."""
+        return None if (version := self.version) == CURRENT else version
 
     async def context(self) -> Context:
         """The @context of a request without a body: that of its Link header, or the core."""

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from broker.api import params as p
 from broker.api import reply
-from broker.api.accept import GEO_JSON, SPATIAL, negotiate, preferences
+from broker.api.accept import GEO_JSON, SPATIAL, negotiate
 from broker.api.call import Call
 from broker.api.shapes import JOIN, VIEW, Shape, read_shape
 from broker.core import Entity, Json
@@ -43,12 +43,14 @@ async def queried(call: Call, query: Query, shape: Shape) -> web.Response:
     """The answer to a query (5.7.2)."""
     query = replace(query, picked=shape.view.needed) if shape.view.needed else query
     broker, tenant = call.broker, call.tenant
-    if shape.join is None:
+    is_amended = False
+    if shape.is_cacheable:
         texts, count, more = await operations.show_entities(broker, tenant, query, shape.renderer())
     else:
         found, count, more = await operations.query_entities(broker, tenant, query)
-        texts = await _joined(call, found, shape, shape.join)
-    return reply.many_shown(shape, texts, count, reply.page_links(call, query.limit, query.offset, more))
+        texts, is_amended = await _shown(call, found, shape)
+    pages = reply.page_links(call, query.limit, query.offset, more)
+    return reply.amended(reply.many_shown(shape, texts, count, pages), is_amended=is_amended)
 
 
 async def retrieve_entity(call: Call) -> web.Response:
@@ -56,7 +58,7 @@ async def retrieve_entity(call: Call) -> web.Response:
     p.allow(call.params, VIEW, JOIN, ("type",))
     shape = await _shape(call)
     gate, attrs = p.type_gate(call.params, shape.context), p.attrs(call.params, shape.context)
-    if gate is None and not attrs and shape.join is None:
+    if gate is None and not attrs and shape.is_cacheable:
         renderer = shape.renderer(alone=True)
         text = await operations.show_entity(call.broker, call.tenant, entity_id(call), renderer)
         return reply.one_shown(shape, text)
@@ -69,20 +71,35 @@ async def retrieve_entity(call: Call) -> web.Response:
 async def _retrieved(call: Call, entity: Entity, shape: Shape) -> web.Response:
     """5.7.1.5: an entity, with what it links to if that is asked for."""
     alone = shape.join is None or shape.join.kind == "inline"
-    if shape.join is None:
-        text = shape.renderer(alone=True).render(entity)
-        texts = [text] if text else []
-    else:
-        texts = await _joined(call, [entity], shape, shape.join, alone=alone)
+    texts, is_amended = await _shown(call, [entity], shape, alone=alone)
     if not texts:
         raise operations.nothing_left(entity["id"])
     # What links to nothing is no array, though it is asked for flat (specs/doubts.md).
     is_one = alone or (len(texts) == 1 and shape.media != GEO_JSON)
-    return reply.one_shown(shape, texts[0]) if is_one else reply.many_shown(shape, texts)
+    answer = reply.one_shown(shape, texts[0]) if is_one else reply.many_shown(shape, texts)
+    return reply.amended(answer, is_amended=is_amended)
+
+
+async def _shown(
+    call: Call, entities: Sequence[Entity], shape: Shape, *, alone: bool = False
+) -> tuple[list[bytes], bool]:
+    """The entities of which something is shown, and whether an older version makes a difference in that."""
+    texts = await _texts(call, entities, shape, alone=alone)
+    if shape.view.version is None:
+        return texts, False
+    native = replace(shape, view=replace(shape.view, version=None))
+    return texts, texts != await _texts(call, entities, native, alone=alone)
+
+
+async def _texts(call: Call, entities: Sequence[Entity], shape: Shape, *, alone: bool) -> list[bytes]:
+    if shape.join is None:
+        render = shape.renderer(alone=alone).render
+        return [text for text in map(render, entities) if text]
+    return await _joined(call, entities, shape, shape.join, alone=alone)
 
 
 async def _joined(
-    call: Call, entities: Sequence[Entity], shape: Shape, join: Join, *, alone: bool = False
+    call: Call, entities: Sequence[Entity], shape: Shape, join: Join, *, alone: bool
 ) -> list[bytes]:
     """Entities with what they link to (4.5.23), inside them or behind them."""
     linked = await linked_entities(call.broker, call.tenant, entities, shape.view, join)
@@ -95,10 +112,13 @@ async def _joined(
 
 
 async def _shape(call: Call) -> Shape:
-    headers = call.http.headers
-    media = negotiate(headers.get("Accept"), SPATIAL)
-    prefers_json = preferences(headers.get("Prefer")).get("body") == "json"
-    return read_shape(call.params, media, await call.context(), call.broker.limits, prefers_json=prefers_json)
+    media = negotiate(call.http.headers.get("Accept"), SPATIAL)
+    context, limits = await call.context(), call.broker.limits
+    if "Prefer" not in call.http.headers:
+        return read_shape(call.params, media, context, limits)
+    prefers_json = call.preferences.get("body") == "json"
+    shape = read_shape(call.params, media, context, limits, prefers_json=prefers_json)
+    return replace(shape, view=replace(shape.view, version=call.older))
 
 
 async def delete_entity(call: Call) -> web.Response:

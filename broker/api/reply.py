@@ -92,6 +92,13 @@ def _counted(count: int | None) -> Headers:
     return {} if count is None else {"NGSILD-Results-Count": str(count)}
 
 
+def amended(answer: web.Response, *, is_amended: bool) -> web.Response:
+    """203 in place of 200 where an older version (4.3.6.8) makes a difference in what is shown."""
+    if is_amended:
+        answer.set_status(203)
+    return answer
+
+
 def plain(status: int, doc: Json) -> web.Response:
     """An answer that is JSON and no JSON-LD."""
     return _json(status, doc, {"Content-Type": JSON})

@@ -19,6 +19,7 @@ from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, Reso
 from broker.logs import request_id
 from broker.ports import Broker
 
+_WITH_PAYLOAD = (200, 203, 206)
 log = logging.getLogger(__name__)
 
 
@@ -103,4 +104,8 @@ class Front:
             raise BadRequestData("entityId: expected a URI in the path")
         if handler is None or "" in path:
             raise HttpError(405, {"Allow": allowed(resource)})
-        return await handler(new_call(self._broker, http, path, query))
+        call = new_call(self._broker, http, path, query)
+        answer = await handler(call)
+        if answer.status in _WITH_PAYLOAD and (version := call.version) is not None:
+            answer.headers["Preference-Applied"] = f"ngsi-ld={version[0]}.{version[1]}"
+        return answer

@@ -40,6 +40,11 @@ class Shape:
     is_linked: bool
     join: Join | None = None
 
+    @property
+    def is_cacheable(self) -> bool:
+        """Whether what is shown is of one entity alone, and shown as it is."""
+        return self.join is None and self.view.version is None
+
     def renderer(self, *, alone: bool = False) -> Renderer:
         """Shows single entities. `alone`: an entity is the whole answer, so a Feature names its @context."""
         key = (self.media, self.context, self.view, self.geometry, self.is_linked, alone)

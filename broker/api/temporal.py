@@ -1,5 +1,7 @@
 """/temporal/entities (clauses 6.18 and 6.19)."""
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from broker.api import params as p
@@ -34,7 +36,8 @@ async def query_temporal(call: Call) -> web.Response:
     found, part, count, more = await operations.query_temporal(call.broker, call.tenant, query)
     pages = reply.page_links(call, query.entities.limit, query.entities.offset, more)
     docs = [view(one, context, shape) for one in found]
-    return _partial(reply.many(call, docs, context, count, pages), part)
+    amended = shape.version is not None and docs != [view(one, context, _native(shape)) for one in found]
+    return _partial(reply.many(call, docs, context, count, pages), part, amended=amended)
 
 
 async def retrieve_temporal(call: Call) -> web.Response:
@@ -45,7 +48,13 @@ async def retrieve_temporal(call: Call) -> web.Response:
     shape = _view(call)
     query = _query(call, _projection(call, context), shape)
     found, part = await operations.retrieve_temporal(call.broker, call.tenant, entity_id(call), query)
-    return _partial(reply.one(call, view(found, context, shape), context), part)
+    doc = view(found, context, shape)
+    amended = shape.version is not None and doc != view(found, context, _native(shape))
+    return _partial(reply.one(call, doc, context), part, amended=amended)
+
+
+def _native(shape: TemporalView) -> TemporalView:
+    return replace(shape, version=None)
 
 
 def _projection(call: Call, context: Context) -> Query:
@@ -78,7 +87,7 @@ def _view(call: Call, *, required: bool = False) -> TemporalView:
     chosen = p.options(call.params, {"normalized", *_REPRESENTATIONS, "sysAttrs"})
     format = _format(call.params, chosen)
     methods = _methods(call.params) if format == "aggregatedValues" else ()
-    return TemporalView(format, "sysAttrs" in chosen, window, methods)
+    return TemporalView(format, "sysAttrs" in chosen, window, methods, call.older)
 
 
 def _methods(params: p.Params) -> tuple[str, ...]:
@@ -98,8 +107,9 @@ def _format(params: p.Params, chosen: set[str]) -> str:
     return name
 
 
-def _partial(answer: web.Response, part: Part | None) -> web.Response:
+def _partial(answer: web.Response, part: Part | None, *, amended: bool) -> web.Response:
     """6.3.10: 206 with the range of time that it covers, if the answer had to be cut."""
+    reply.amended(answer, is_amended=amended)
     if part is not None:
         answer.set_status(206)
         answer.headers["Content-Range"] = f"date-time {part.start}-{part.end}/{part.size}"

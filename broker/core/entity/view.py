@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from broker.core import Entity, Instance, Json
+from broker.core.entity.downgrade import Compacted, Older, Version, downgraded
 from broker.core.entity.geometry import is_geometry
 from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.kinds import KINDS
@@ -18,7 +19,8 @@ class View:
     """What of an entity is shown: in which format, with system attributes or not, and which parts.
 
     `pick` and `omit` are of 4.21. With `languages` (4.15) a LanguageProperty is shown as a Property; with
-    `datasets` only instances of these datasetIds are, "@none" for the default (4.5.5).
+    `datasets` only instances of these datasetIds are, "@none" for the default (4.5.5). `version` is an older
+    one of the specification that what is shown has to conform to (4.3.6.8).
     """
 
     format: str = "normalized"
@@ -27,6 +29,7 @@ class View:
     omit: Projection | None = None
     languages: natural.Ranges = ()
     datasets: frozenset[str] | None = None
+    version: Version | None = None
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -47,6 +50,8 @@ class _How(NamedTuple):
 
 def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
     """The entity as JSON in the names of `context`, without its @context; empty if nothing of it is shown."""
+    if view.version is not None:
+        entity = downgraded(entity, view.version)
     compact = context.compact
     types = entity["type"]
     shown: dict[str, Json] = {
@@ -65,7 +70,7 @@ def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
         shown = {name: value for name, value in shown.items() if _is_shown(name, view)}
     show = _FORMATS[view.format]
     how = _How(context, entity["createdAt"] if view.sys_attrs else None, view.languages)
-    for iri, instances in attributes(entity, view):
+    for iri, instances in attributes(entity, view, context.compacted):
         shown[compact(iri)] = show(instances, how)
     return shown
 
@@ -73,13 +78,19 @@ def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
 _Attributes = Iterable[tuple[str, list[Instance]]]
 
 
-def attributes(entity: Entity, view: View) -> _Attributes:
-    """The attributes of an entity that are shown, with the instances that are."""
+def attributes(entity: Entity, view: View, compacted: Compacted = str) -> _Attributes:
+    """The attributes of an entity that are shown, with the instances that are, as `view.version` has them.
+
+    `compacted` is only needed by who looks at values (`downgrade.Older`).
+    """
     found: _Attributes = entity["attrs"].items()
     if view.pick is not None or view.omit is not None:
         found = [(iri, instances) for iri, instances in found if _is_shown(iri, view)]
     if (datasets := view.datasets) is not None:
-        return list(_of_datasets(found, datasets))
+        found = list(_of_datasets(found, datasets))
+    if view.version is not None:
+        older = Older(view.version, compacted, translated=bool(view.languages))
+        found = [(iri, older.instances(instances)) for iri, instances in found]
     return found
 
 
@@ -162,11 +173,7 @@ def _compact_name(shown: dict[str, Json], name: str, context: Context) -> None:
     if name == "objectList":
         shown[name] = [{"object": uri} for uri in shown[name]]
     else:
-        shown[name] = _compacted(shown[name], context)
-
-
-def _compacted(names: Json, context: Context) -> Json:
-    return [context.compact(one) for one in names] if isinstance(names, list) else context.compact(names)
+        shown[name] = context.compacted(shown[name])
 
 
 def _brief(shown: dict[str, Json]) -> dict[str, Json]:
@@ -193,7 +200,7 @@ def value(instance: Instance, context: Context, languages: natural.Ranges = ()) 
     name = KINDS[instance["type"]].value
     bare = instance[name]
     if name == "vocab":
-        return {"vocab": _compacted(bare, context)}
+        return {"vocab": context.compacted(bare)}
     if name == "languageMap" and languages and bare:
         return bare[natural.choose(languages, bare)]
     return {name: bare} if name in ("languageMap", "json") else bare

@@ -46,6 +46,10 @@ class Context:
                 self._compacted = dict(self._inverse)
         return found
 
+    def compacted(self, names: Json) -> Json:
+        """One IRI, or each of an array of them, compacted."""
+        return [self.compact(one) for one in names] if isinstance(names, list) else self.compact(names)
+
     def _work_out(self, name: str) -> str:
         prefix, colon, suffix = name.partition(":")
         if not colon:

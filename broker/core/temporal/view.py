@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.core import Instance, Json, instant
+from broker.core.entity.downgrade import Version, downgraded_evolution
 from broker.core.entity.kinds import KINDS
 from broker.core.entity.view import attribute, value
 from broker.core.errors import InvalidRequest
@@ -20,17 +21,21 @@ from broker.core.temporal.window import Window, time_of
 class TemporalView:
     """How evolutions are shown: in which format, with system attributes or not, and by which time.
 
-    `methods`: those of an aggregated representation.
+    `methods`: those of an aggregated representation. `version`: an older one of the specification that what
+    is shown has to conform to (4.3.6.8).
     """
 
     format: str = "normalized"
     sys_attrs: bool = False
     window: Window | None = None
     methods: tuple[str, ...] = ()
+    version: Version | None = None
 
 
 def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str, Json]:
     """The evolution as JSON in the names of `context`, without its @context."""
+    if view.version is not None:
+        evolution = downgraded_evolution(evolution, view.version, context.compacted)
     compact, types = context.compact, evolution.types
     shown: dict[str, Json] = {
         "id": evolution.id,
