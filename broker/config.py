@@ -20,6 +20,7 @@ def _split(value: object) -> object:
     )
 
 
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 HostNames = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], BeforeValidator(lambda level: str(level).lower())
@@ -103,6 +104,12 @@ class Settings(BaseSettings):
     )
     temporal_page: int = Field(
         default=1000, ge=1, le=100_000, description="Instances per attribute in one temporal answer."
+    )
+    delete_temporal_on_entity_delete: bool = Field(
+        default=False, description="Delete an entity's history together with the entity."
+    )
+    unrecorded_types: Names = Field(
+        default=(), description="Entity types without a history, by commas: IRIs, or plain names."
     )
 
     queue_limit: int = Field(

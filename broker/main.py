@@ -24,6 +24,8 @@ from broker.contexts.loader import Contexts
 from broker.contexts.storage import Storage
 from broker.core import instant
 from broker.core.errors import NgsiLdError
+from broker.core.jsonld.core_context import DEFAULT_VOCAB
+from broker.core.temporal.recording import Recording
 from broker.logs import setup_logs
 from broker.notify.deliverer import Deliverer
 from broker.notify.http import HttpSender
@@ -110,7 +112,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     contexts = _contexts(settings, store, hits, stack)
     notifier = _notifier(settings, tenants, subscriptions, contexts)
     stack.push_async_callback(notifier.close)
-    committer = Committer(notifier, ticking(), settings.process_id)
+    committer = Committer(notifier, ticking(), settings.process_id, _recording(settings))
     writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
     stack.push_async_callback(writer.close)
     # Entered before the first commit: whoever finds this process dead ends these sessions.
@@ -211,6 +213,11 @@ def _notifier(
         indexes, outbox, contexts, senders, lane, timeout=settings.notification_timeout, now=time.time
     )
     return Notifier(indexes, subscriptions, outbox, deliverer)
+
+
+def _recording(settings: Settings) -> Recording:
+    types = frozenset(one if ":" in one else DEFAULT_VOCAB + one for one in settings.unrecorded_types)
+    return Recording(types, settings.delete_temporal_on_entity_delete)
 
 
 def _limits(settings: Settings) -> Limits:

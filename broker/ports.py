@@ -15,6 +15,7 @@ from broker.core.jsonld.context import Context
 from broker.core.query import Query
 from broker.core.subscription import Subscription
 from broker.core.temporal import Evolution, TemporalQuery
+from broker.core.temporal.revision import Revision
 
 # Microseconds since 1970, each call more than the last one and not less than what is asked for.
 Clock = Callable[[int], int]
@@ -127,10 +128,13 @@ class EntityStore(Protocol):
     async def known(self, tenant: str) -> None:
         """NonexistentTenant if nothing was ever written for this tenant."""
 
-    async def change(self, tenant: str, entity_id: str, rule: Rule) -> Any:
-        """Applies the rule and returns its answer once change, history and what is due are durable."""
+    async def change(self, tenant: str, entity_id: str, rule: Rule | Revision) -> Any:
+        """Applies the rule and returns its answer once change, history and what is due are durable.
 
-    async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule]]) -> list[Any]:
+        A revision changes the history of the entity and nothing else.
+        """
+
+    async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> list[Any]:
         """Applies each rule, in order; for each its answer or the exception it failed with."""
 
 

@@ -6,11 +6,11 @@ from broker.api import params as p
 from broker.api import reply
 from broker.api.call import Call
 from broker.api.entities import entity_id, same_id
-from broker.core.entity import parse, update
+from broker.core.entity import parse
 from broker.core.entity.parse import Reading
 from broker.core.entity.update import UpdateResult
 from broker.core.errors import BadRequestData
-from broker.core.uri import is_uri
+from broker.core.temporal.revision import Burial
 from broker.operations import entities as operations
 
 
@@ -70,16 +70,10 @@ async def delete_attr(call: Call) -> web.Response:
     """6.7.3.2 DELETE /entities/{entityId}/attrs/{attrId}."""
     p.allow(call.params, ("type", "datasetId", "deleteAll"))
     target, context = entity_id(call), await call.context()
-    dataset = call.params.get("datasetId")
-    if dataset not in (None, "@none") and not is_uri(dataset):
-        raise BadRequestData("datasetId: expected a URI or @none")
-    if call.path[1] == "scope":
-        rule = update.delete_scope(target)
-    else:
-        iri = parse.attribute_name(call.path[1], context)
-        delete_all = p.flag(call.params, "deleteAll")
-        rule = update.delete_attr(target, iri, None if dataset == "@none" else dataset, delete_all=delete_all)
-    await operations.delete_attr(call.broker, call.tenant, target, rule, p.type_gate(call.params, context))
+    iri, dataset = parse.attribute_name(call.path[1], context), p.dataset(call.params)
+    burial = Burial(iri, dataset, p.flag(call.params, "deleteAll"))
+    gate = p.type_gate(call.params, context)
+    await operations.delete_attr(call.broker, call.tenant, target, burial, gate)
     return reply.nothing()
 
 

@@ -132,6 +132,14 @@ def flag(params: Params, name: str) -> bool:
     return value == "true"
 
 
+def dataset(params: Params) -> str | None:
+    """The datasetId asked for; None for that of the default instance."""
+    found = params.get("datasetId")
+    if found not in (None, "@none") and not is_uri(found):
+        raise BadRequestData("datasetId: expected a URI or @none")
+    return None if found == "@none" else found
+
+
 def type_gate(params: Params, context: Context) -> Callable[[list[str]], bool] | None:
     """4.17: what the `type` parameter of an operation on one entity asks of its types."""
     if "type" not in params:

@@ -9,7 +9,19 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from broker.api import attrs, batch, contexts, entities, health, info, openapi, subscriptions, temporal, types
+from broker.api import (
+    attrs,
+    batch,
+    contexts,
+    entities,
+    health,
+    history,
+    info,
+    openapi,
+    subscriptions,
+    temporal,
+    types,
+)
 from broker.api.call import Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
@@ -88,8 +100,19 @@ ROUTES = (
     Resource(f"{_API}/types/{{type}}", {"GET": types.retrieve_type}),
     Resource(f"{_API}/attributes", {"GET": types.retrieve_attributes}),
     Resource(f"{_API}/attributes/{{attrId}}", {"GET": types.retrieve_attribute}),
-    Resource(f"{_API}/temporal/entities", {"GET": temporal.query_temporal}),
-    Resource(f"{_API}/temporal/entities/{{entityId}}", {"GET": temporal.retrieve_temporal}),
+    Resource(f"{_API}/temporal/entities", {"GET": temporal.query_temporal, "POST": history.upsert_temporal}),
+    Resource(
+        f"{_API}/temporal/entities/{{entityId}}",
+        {"GET": temporal.retrieve_temporal, "DELETE": history.delete_temporal},
+    ),
+    Resource(f"{_API}/temporal/entities/{{entityId}}/attrs", {"POST": history.add_temporal_attrs}),
+    Resource(
+        f"{_API}/temporal/entities/{{entityId}}/attrs/{{attrId}}", {"DELETE": history.delete_temporal_attr}
+    ),
+    Resource(
+        f"{_API}/temporal/entities/{{entityId}}/attrs/{{attrId}}/{{instanceId}}",
+        {"PATCH": history.modify_instance, "DELETE": history.delete_instance},
+    ),
     Resource("/openapi.yaml", {"GET": openapi.openapi}),
     Resource(f"{_API}/info/sourceIdentity", {"GET": info.source_identity_information}),
     Resource("/version", {"GET": health.version}),

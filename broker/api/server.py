@@ -102,7 +102,7 @@ class Front:
         handler = resource.methods.get(method)
         if path and not path[0] and "{entityId}" in resource.template:
             raise BadRequestData("entityId: expected a URI in the path")
-        if handler is None or "" in path:
+        if handler is None or "" in path[-1:]:
             raise HttpError(405, {"Allow": allowed(resource)})
         call = new_call(self._broker, http, path, query)
         answer = await handler(call)

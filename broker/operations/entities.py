@@ -9,6 +9,8 @@ from broker.core.entity.parse import Fragment
 from broker.core.entity.update import Rule, UpdateResult
 from broker.core.errors import ResourceNotFound
 from broker.core.query import Query
+from broker.core.temporal import SCOPE
+from broker.core.temporal.revision import Burial
 from broker.ports import Broker, Renderer
 
 Gate = Callable[[list[str]], bool] | None
@@ -115,9 +117,17 @@ async def partial_update_attr(
     await _change(broker, tenant, entity_id, update.partial_update(entity_id, iri, fragment), gate)
 
 
-async def delete_attr(broker: Broker, tenant: str, entity_id: str, rule: Rule, gate: Gate = None) -> None:
-    """5.6.5 Delete Attribute, or the scope, by a rule of `core.entity.update`."""
-    await _change(broker, tenant, entity_id, rule, gate)
+async def delete_attr(broker: Broker, tenant: str, entity_id: str, burial: Burial, gate: Gate = None) -> None:
+    """5.6.5 Delete Attribute, or the scope. An entity that has but a past records that in its history."""
+    if burial.iri == SCOPE:
+        rule = update.delete_scope(entity_id)
+    else:
+        rule = update.delete_attr(entity_id, burial.iri, burial.dataset, delete_all=burial.delete_all)
+    try:
+        await _change(broker, tenant, entity_id, rule, gate)
+    except ResourceNotFound:
+        if gate is not None or not await broker.entities.change(tenant, entity_id, burial):
+            raise
 
 
 async def delete_entity(broker: Broker, tenant: str, entity_id: str, gate: Gate = None) -> None:

@@ -51,7 +51,7 @@ def evolution(document: Document) -> Evolution:
     """The evolution of an entity in the catalogue, without any instances yet."""
     return Evolution(
         document["_id"], document.get("type", []), document.get("createdAt", ""), {},
-        deleted_at=document.get("deletedAt"),
+        modified_at=document.get("modifiedAt"), deleted_at=document.get("deletedAt"),
     )  # fmt: skip
 
 

@@ -2,11 +2,11 @@
 
 A stored entity is the Entity of `core` with `_id` for its id, and with the store's own members: `rev` (its
 revision), `by` (the process that wrote it last), `due` (when something of it first expires, if anything
-does), `shape` (a hash of its types and of the kinds of its attributes, for `discovery`).
-Names of attributes are keys that MongoDB takes literally: it reads dots and a leading dollar in a key
-as a path. A term of the core or of the default vocabulary stays short. Values are stored as they are; the
-few whose keys or numbers BSON has no place for carry the mark `esc`, so that reading costs nothing for all
-others.
+does), `shape` (a hash of its types and of the kinds of its attributes, for `discovery`), `unlisted` (the
+catalogue of evolutions may lack it, or some of its attributes). Names of attributes are keys that MongoDB
+takes literally: it reads dots and a leading dollar in a key as a path. A term of the core or of the default
+vocabulary stays short. Values are stored as they are; the few whose keys or numbers BSON has no place for
+carry the mark `esc`, so that reading costs nothing for all others.
 """
 
 from functools import lru_cache
@@ -26,7 +26,7 @@ _REMEMBERED = 50_000
 _keys: dict[str, str] = {}
 _names: dict[str, str] = {}
 _INT64 = 2**63
-_OWN = ("rev", "by", "due", "shape")  # members of stored entities that are no part of the entity
+_OWN = ("rev", "by", "due", "shape", "unlisted")  # members of stored entities that are no part of the entity
 
 
 def key(iri: str) -> str:

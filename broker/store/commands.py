@@ -16,6 +16,10 @@ Document = dict[str, Any]
 _ALL = 1_000_000  # documents in the first answer: as many as there are, within the 16 MB of an answer
 
 
+class Missed(Exception):
+    """A document that a statement is about is not there, or not as it was."""
+
+
 async def find(
     collection: Collection, wanted: Document, session: AsyncClientSession | None = None, **options: Any
 ) -> list[Document]:
@@ -54,22 +58,46 @@ async def update(collection: Collection, updates: Sequence[Document], session: A
 async def delete(collection: Collection, ids: Sequence[str], session: AsyncClientSession) -> None:
     """Deletes documents by id."""
     if ids:
-        await _run(collection, "delete", "deletes", [{"q": {"_id": {"$in": ids}}, "limit": 0}], session)
+        await delete_all(collection, [{"_id": {"$in": ids}}], session)
+
+
+async def delete_all(
+    collection: Collection, filters: Sequence[Document], session: AsyncClientSession
+) -> None:
+    """Deletes all that any of the filters selects."""
+    await _run(collection, "delete", "deletes", [{"q": one, "limit": 0} for one in filters], session)
+
+
+async def update_each(
+    collection: Collection, updates: Sequence[Document], session: AsyncClientSession
+) -> None:
+    """As `update`; Missed if one of them found nothing to update."""
+    if await _run(collection, "update", "updates", updates, session) < len(updates):
+        raise Missed
+
+
+async def delete_each(collection: Collection, ids: Sequence[Document], session: AsyncClientSession) -> None:
+    """Deletes documents by id; Missed if one of them is not there."""
+    deletes = [{"q": {"_id": one}, "limit": 1} for one in ids]
+    if await _run(collection, "delete", "deletes", deletes, session) < len(ids):
+        raise Missed
 
 
 async def _run(
     collection: Collection, command: str, member: str, items: Sequence[Document], session: AsyncClientSession
-) -> None:
+) -> int:
+    """How many documents the command was about."""
     if not items:
-        return
+        return 0
     try:
         reply = await collection.database.command({command: collection.name, member: items}, session=session)
     except DocumentTooLarge:  # together they exceed what one command may hold: half of them each time
         if len(items) == 1:
             raise
         half = len(items) // 2
-        await _run(collection, command, member, items[:half], session)
-        await _run(collection, command, member, items[half:], session)
-        return
+        first = await _run(collection, command, member, items[:half], session)
+        return first + await _run(collection, command, member, items[half:], session)
     for error in reply.get("writeErrors", ()):
         raise WriteError(error.get("errmsg", ""), error.get("code"), error)
+    found: int = reply["n"]
+    return found

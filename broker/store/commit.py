@@ -8,11 +8,13 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from broker.core.errors import BadRequestData, Unavailable
+from broker.core.temporal.recording import Recording
 from broker.ports import ChangeSink, Clock, Due, Entry
-from broker.store import commands
+from broker.store import commands, revisions
 from broker.store.outbox import stored
-from broker.store.plan import Plan, read, work_out
+from broker.store.plan import Plan, Stored, read, work_out
 from broker.store.queue import Write
+from broker.store.revisions import Past
 from broker.store.tenants import EPOCH, Tenant
 
 _DUPLICATE_KEY = 11000
@@ -22,6 +24,7 @@ _AGAIN = {43, 50, 64, 91, 189, 225, 237, 239, 244, 246, 251, 262, 290, 11601}
 _ENDED = {50, 237, 262, 290, 11601}
 _DOUBT = 20.0  # seconds after which nobody is kept waiting for a commit whose outcome is unknown
 _PAUSE = 0.1
+_RECORD_ALL = Recording()
 
 
 class Conflict(Exception):
@@ -39,10 +42,13 @@ class Away(Exception):
 class Committer:
     """Commits groups of writes on behalf of one process."""
 
-    def __init__(self, sink: ChangeSink, clock: Clock, process: str) -> None:
+    def __init__(
+        self, sink: ChangeSink, clock: Clock, process: str, recording: Recording = _RECORD_ALL
+    ) -> None:
         self._sink = sink
         self._clock = clock
         self._process = process
+        self._recording = recording
 
     async def commit(self, session: AsyncClientSession, tenant: Tenant, writes: list[Write]) -> list[Any]:
         """The outcome of each write, in order: an answer or an exception. All are durable, or none is.
@@ -53,7 +59,7 @@ class Committer:
             await session.start_transaction()
             plan = await self._write(session, tenant, writes)
             await _finish(session, writes)
-        except (PyMongoError, BSONError, ValueError, OverflowError, RecursionError) as error:
+        except (PyMongoError, BSONError, ValueError, OverflowError, RecursionError, commands.Missed) as error:
             await _abandon(session)
             raise _meaning(error) from error
         except Unavailable as error:
@@ -70,17 +76,42 @@ class Committer:
         ids = {write.entity_id for write in writes}
         epoch, found = read(await commands.find(tenant.entities, {"_id": {"$in": [EPOCH, *ids]}}, session))
         await self._sink.at_epoch(tenant.name, epoch)
-        plan = work_out(writes, found, self._sink, self._clock, self._process)
+        revising = [write for write in writes if write.is_revision]
+        past = await revisions.read(tenant, revising) if revising else {}
+        plan = self._worked_out(writes, found, past)
         if any(due.throttling for _, due in plan.dues):
             await self._throttle(session, tenant, plan)
         plan.entries = [entry for entry in plan.entries if entry.due]
         await commands.insert(tenant.entities, plan.inserts, session)
         await commands.update(tenant.entities, plan.updates, session)
         await commands.delete(tenant.entities, plan.deletes, session)
-        await commands.update(tenant.evolutions, plan.evolutions, session)
-        await commands.insert(tenant.history, plan.history, session)
+        await self._write_history(session, tenant, plan)
         entries = [stored(entry, self._process) for entry in plan.entries]
         await commands.insert(tenant.outbox, entries, session)
+        return plan
+
+    async def _write_history(self, session: AsyncClientSession, tenant: Tenant, plan: Plan) -> None:
+        await commands.update_each(tenant.evolutions, plan.taken, session)
+        await commands.delete(tenant.evolutions, plan.forgotten, session)
+        await commands.update(tenant.evolutions, plan.evolutions, session)
+        await commands.delete_each(tenant.history, plan.taken_out, session)
+        await commands.delete_all(tenant.history, plan.erased, session)
+        await commands.update_each(tenant.history, plan.rewritten, session)
+        await commands.insert(tenant.history, plan.history, session)
+        await commands.delete_all(tenant.moved, plan.strayed, session)
+        await commands.update(tenant.moved, plan.moved, session)
+
+    def _worked_out(self, writes: list[Write], found: dict[str, Stored], past: dict[str, Past]) -> Plan:
+        """The plan of the group; of an entity there is either one revision in it or any number of rules."""
+        rules = [write for write in writes if not write.is_revision]
+        plan = work_out(rules, found, self._sink, self._clock, self._process, self._recording)
+        outcomes = iter(plan.outcomes)
+        plan.outcomes = [
+            revisions.work_out(write, past[write.entity_id], found.get(write.entity_id), plan, self._clock)
+            if write.is_revision
+            else next(outcomes)
+            for write in writes
+        ]
         return plan
 
     async def _throttle(self, session: AsyncClientSession, tenant: Tenant, plan: Plan) -> None:
@@ -151,6 +182,8 @@ def _meaning(error: Exception) -> Exception:
         return Away(str(error)) if isinstance(error, ConnectionFailure) else Conflict(str(error))
     if isinstance(error, ConnectionFailure):
         return Away(str(error))
+    if isinstance(error, commands.Missed):
+        return Conflict("what was to be revised has changed")
     code = _code(error)
     if code == _DUPLICATE_KEY:
         return Conflict(str(error))

@@ -7,6 +7,7 @@ from broker.core import Entity
 from broker.core.entity.update import Rule
 from broker.core.lang.terms import has_absence
 from broker.core.query import Query
+from broker.core.temporal.revision import Revision
 from broker.ports import Renderer
 from broker.store import commands
 from broker.store.codec import decode_alive, decode_entity
@@ -89,11 +90,11 @@ class MongoEntities:
         with reported():
             return await handle.entities.count_documents(to_filter(query), maxTimeMS=self._timeout_ms)
 
-    async def change(self, tenant: str, entity_id: str, rule: Rule) -> Any:
+    async def change(self, tenant: str, entity_id: str, rule: Rule | Revision) -> Any:
         """See `ports.EntityStore.change`."""
         return await self._writer.change(tenant, entity_id, rule)
 
-    async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule]]) -> list[Any]:
+    async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> list[Any]:
         """See `ports.EntityStore.change_many`."""
         return await self._writer.change_many(tenant, changes)
 

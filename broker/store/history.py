@@ -4,9 +4,12 @@ Its `_id` is {e: entity, a: attribute, t: time, s: sequence}: the collection is 
 one B-tree holds the instances of an attribute in the order of their time. `t` is observedAt where there is
 one, else the time of the write, in microseconds; `s` is the time of the write in 1/1024 µs with the
 instance's place among those of its attribute in the write, so no two are alike, and createdAt and modifiedAt
-need not be stored. (In 64 bits that lasts until the year 2255.)
+need not be stored. (In 64 bits that lasts until the year 2255.) An instance that was replaced by its
+instanceId says when, in `m` (µs). If that moved it in time, `o` is the `t` that its instanceId is made of,
+and the collection `moved` tells where it is now.
 """
 
+import re
 from typing import Any
 
 from broker.core import Entity, Instance, instant
@@ -18,6 +21,7 @@ PLACES = 1024  # more instances of one attribute in one write than this seem to 
 SCOPE = "scope"  # the name under which an entity's scopes are recorded (4.18)
 _INSTANCE_ID = "urn:ngsi-ld:instance:"
 _64_BITS = 2**64 - 1
+_ID_FORM = re.compile(_INSTANCE_ID + "([0-9a-f]{16})([0-9a-f]{16})")
 
 
 def records(
@@ -27,17 +31,54 @@ def records(
     places: dict[str, int] = {}
     documents = []
     for iri, one in (*new, *gone):
-        places[iri] = place = places.get(iri, -1) + 1
-        documents.append(_record(change.id, codec.key(iri), one, stamp, place))
+        places[iri] = number = places.get(iri, -1) + 1
+        documents.append(record(change.id, codec.key(iri), one, stamp, number))
     scopes = _scopes_of(change.after)
     if scopes is not _scopes_of(change.before):
-        documents.append(_record(change.id, SCOPE, _scopes(scopes, change.now), stamp, 0))
+        documents.append(record(change.id, SCOPE, _scopes(scopes, change.now), stamp, 0))
     return documents
 
 
 def instance_id(time: int, sequence: int) -> str:
     """The instanceId of what `_id` has for `t` and `s`: with the entity and the attribute, it is the key."""
     return f"{_INSTANCE_ID}{time & _64_BITS:016x}{sequence:016x}"
+
+
+def place(instance_id: str) -> tuple[int, int] | None:
+    """`t` and `s` of an instanceId; None if it is none of ours."""
+    if (found := _ID_FORM.fullmatch(instance_id)) is None:
+        return None
+    time, sequence = (int(part, 16) for part in found.groups())
+    return (time - 2**64 if time >= 2**63 else time), sequence
+
+
+def of_entity(entity_id: str) -> Document:
+    """The keys of all history of an entity."""
+    return {"$gte": {"e": entity_id}, "$lt": {"e": entity_id + "\x00"}}
+
+
+def of_attribute(entity_id: str, key: str) -> Document:
+    """The keys of all history of an attribute."""
+    return {"$gte": {"e": entity_id, "a": key}, "$lt": {"e": entity_id, "a": key + "\x00"}}
+
+
+def time_of(instance: Instance, stamp: int) -> int:
+    """`t` of an instance that was written at this time."""
+    at = instance.get("observedAt") or instance.get("deletedAt")
+    return stamp if at is None else instant.micros(at)
+
+
+def body(instance: Instance) -> Instance:
+    """An instance as it is stored, without the times that its key tells."""
+    if "createdAt" in instance or "modifiedAt" in instance:
+        instance = {k: v for k, v in instance.items() if k not in ("createdAt", "modifiedAt")}
+    return codec.encode_instance(instance)
+
+
+def record(entity_id: str, key: str, instance: Instance, stamp: int, place: int) -> Document:
+    """The document of one instance: the one of this place among those of its attribute in a write."""
+    time = time_of(instance, stamp)
+    return {"_id": {"e": entity_id, "a": key, "t": time, "s": stamp * PLACES + place}, "i": body(instance)}
 
 
 def _scopes_of(entity: Entity | None) -> list[str] | None:
@@ -49,11 +90,3 @@ def _scopes(scopes: list[str] | None, now: str) -> Instance:
     if scopes:
         return {"type": "Property", "value": scopes, "observedAt": now}
     return {"type": "Property", "value": [], "deletedAt": now}
-
-
-def _record(entity_id: str, key: str, instance: Instance, stamp: int, place: int) -> Document:
-    if "createdAt" in instance or "modifiedAt" in instance:
-        instance = {k: v for k, v in instance.items() if k not in ("createdAt", "modifiedAt")}
-    body = codec.encode_instance(instance)
-    time = instant.micros(instance["observedAt"]) if "observedAt" in instance else stamp
-    return {"_id": {"e": entity_id, "a": key, "t": time, "s": stamp * PLACES + place}, "i": body}

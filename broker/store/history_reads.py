@@ -183,7 +183,9 @@ class _Reading:
 def _instance(row: Document, is_stamped: bool) -> Instance:
     """An instance of the history; the times of its write are only worked out where they are wanted."""
     key, one = row["_id"], codec.decode_instance(row["i"])
-    one["instanceId"] = instance_id(key["t"], key["s"])
+    one["instanceId"] = instance_id(row.get("o", key["t"]), row.get("f", key["s"]))
     if "deletedAt" not in one and (is_stamped or "observedAt" not in one):
-        one["createdAt"] = one["modifiedAt"] = instant.of_micros(key["s"] // PLACES)
+        one["createdAt"] = one["modifiedAt"] = instant.of_micros(row.get("f", key["s"]) // PLACES)
+        if "m" in row:
+            one["modifiedAt"] = instant.of_micros(row["m"])
     return one

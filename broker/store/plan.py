@@ -3,13 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.core import Entity, instant
+from broker.core import Entity, Instance, instant
 from broker.core.change import Change, previous, removed, told, written
 from broker.core.entity import expiry
 from broker.core.errors import NgsiLdError
+from broker.core.temporal.recording import Recording
+from broker.core.temporal.revision import Revision
 from broker.ports import ChangeSink, Clock, Due, Entry
 from broker.store import codec
-from broker.store.history import records
+from broker.store.history import of_entity, records
 from broker.store.queue import Write
 from broker.store.tenants import EPOCH
 
@@ -21,13 +23,15 @@ class Stored:
     """An entity as it stands, and when something of it expires in the database.
 
     `by` is the process that was the last to have something to tell of it: another one has to ask whether
-    that is told yet. A write that is due to nobody leaves it alone.
+    that is told yet. A write that is due to nobody leaves it alone. `unlisted`: the catalogue of evolutions
+    does not have all of its attributes.
     """
 
     entity: Entity | None = None
     rev: int = 0
     by: str = ""
     due: str | None = None
+    unlisted: bool = False
 
 
 @dataclass(slots=True)
@@ -35,16 +39,34 @@ class Plan:
     """What one commit writes, and what to answer to each write once it is through.
 
     `inserts`, `updates` and `deletes` are of entities; updates are {q: filter, u: update, upsert}.
+    Revisions take evolutions with the updates in `taken`, and instances with those in `rewritten` and by
+    the keys in `taken_out`; all of these have to find what they are for. What is in `forgotten`, and by
+    filters in `erased` and `strayed`, goes before anything else is written.
     """
 
     inserts: list[Document] = field(default_factory=list)
     updates: list[Document] = field(default_factory=list)
     deletes: list[str] = field(default_factory=list)
+    taken: list[Document] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
     evolutions: list[Document] = field(default_factory=list)
+    erased: list[Document] = field(default_factory=list)
+    taken_out: list[Document] = field(default_factory=list)
+    rewritten: list[Document] = field(default_factory=list)
+    strayed: list[Document] = field(default_factory=list)
+    moved: list[Document] = field(default_factory=list)
     history: list[Document] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     dues: list[tuple[Entry, Due]] = field(default_factory=list)
     outcomes: list[Any] = field(default_factory=list)
+
+    def forget(self, entity_id: str) -> None:
+        """An evolution goes, with what was to be recorded of it up to now."""
+        self.history = [one for one in self.history if one["_id"]["e"] != entity_id]
+        self.evolutions = [one for one in self.evolutions if one["q"]["_id"] != entity_id]
+        self.forgotten.append(entity_id)
+        self.erased.append({"_id": of_entity(entity_id)})
+        self.strayed.append({"_id": of_entity(entity_id)})
 
 
 def read(documents: list[Document]) -> tuple[int, dict[str, Stored]]:
@@ -55,13 +77,19 @@ def read(documents: list[Document]) -> tuple[int, dict[str, Stored]]:
             epoch = document["n"]
         else:
             rev, by, due = document["rev"], document["by"], document.get("due")
+            unlisted = "unlisted" in document
             entity = codec.decode_entity(document)
-            found[entity["id"]] = Stored(entity, rev, by, due)
+            found[entity["id"]] = Stored(entity, rev, by, due, unlisted)
     return epoch, found
 
 
 def work_out(
-    writes: list[Write], found: dict[str, Stored], sink: ChangeSink, clock: Clock, process: str
+    writes: list[Write],
+    found: dict[str, Stored],
+    sink: ChangeSink,
+    clock: Clock,
+    process: str,
+    recording: Recording,
 ) -> Plan:
     """Applies each write's rule in order. A write whose rule fails, fails alone."""
     plan = Plan()
@@ -73,7 +101,7 @@ def work_out(
         if state is None:
             state = now[write.entity_id] = _standing(old, stamp)
         try:
-            plan.outcomes.append(_apply(write, state, stamp, sink, plan, process))
+            plan.outcomes.append(_apply(write, state, stamp, sink, plan, process, recording))
         except Exception as error:  # the requester's mistake, or a fault of ours: the others go on
             plan.outcomes.append(error if isinstance(error, NgsiLdError) else _fault(error))
     for entity_id, state in now.items():
@@ -86,7 +114,7 @@ def _standing(stored: Stored, stamp: int) -> Stored:
     entity, now = stored.entity, instant.of_micros(stamp)
     if entity is not None and stored.due is not None and stored.due <= now:
         entity = expiry.alive(entity, now)
-    return Stored(entity, stored.rev, stored.by)
+    return Stored(entity, stored.rev, stored.by, unlisted=stored.unlisted)
 
 
 def _fault(error: Exception) -> Exception:
@@ -94,14 +122,22 @@ def _fault(error: Exception) -> Exception:
     return error
 
 
-def _apply(write: Write, state: Stored, stamp: int, sink: ChangeSink, plan: Plan, process: str) -> Any:
+def _apply(
+    write: Write,
+    state: Stored,
+    stamp: int,
+    sink: ChangeSink,
+    plan: Plan,
+    process: str,
+    recording: Recording,
+) -> Any:
     change_now = instant.of_micros(stamp)
+    assert not isinstance(write.rule, Revision), "revisions are worked out elsewhere"
     outcome = write.rule(state.entity, change_now)
     if outcome.after is state.entity:
         return outcome.answer
     change = Change(write.entity_id, state.entity, outcome.after, change_now)
-    new, gone = list(written(change)), list(removed(change))
-    history = records(change, stamp, new, gone)
+    gone = list(removed(change))
     by = state.by
     if dues := sink.due(write.tenant, change):
         entry = Entry(
@@ -114,28 +150,51 @@ def _apply(write: Write, state: Stored, stamp: int, sink: ChangeSink, plan: Plan
             by = process
         plan.entries.append(entry)
         plan.dues.extend((entry, due) for due in dues)
-    plan.history.extend(history)
-    if (catalogued := _catalogued(change)) is not None:
-        plan.evolutions.append(catalogued)
+    _record(plan, change, gone, stamp, state, recording)
     state.entity, state.rev, state.by = outcome.after, stamp, by
     return outcome.answer
 
 
-def _catalogued(change: Change) -> Document | None:
+def _record(
+    plan: Plan,
+    change: Change,
+    gone: list[tuple[str, Instance]],
+    stamp: int,
+    state: Stored,
+    recording: Recording,
+) -> None:
+    """Adds the history of a change, in which the instances in `gone` were deleted."""
+    if not recording.covers(change):
+        state.unlisted = True
+    elif recording.forgets and change.after is None:
+        plan.forget(change.id)
+    else:
+        plan.history.extend(records(change, stamp, list(written(change)), gone))
+        if (catalogued := _catalogued(change, state.unlisted)) is not None:
+            plan.evolutions.append(catalogued)
+        state.unlisted = False
+
+
+def _catalogued(change: Change, unlisted: bool) -> Document | None:
     """Keeps the list of whose history there is; touched only when an attribute, type or scope is new."""
-    before, after = change.before, change.after
-    if after is None:
+    before, after = None if unlisted else change.before, change.after
+    if after is None and not unlisted:
         return _upsert(change.id, {"$set": {"deletedAt": change.now}})
-    if before is not None and before["type"] is after["type"] and before.get("scope") is after.get("scope"):
+    if before is not None and after is not None and _is_listed(before, after):
         new = after["attrs"].keys() - before["attrs"].keys()
         if not new:
             return None
         return _upsert(change.id, {"$addToSet": {"attrs": {"$each": [*map(codec.key, new)]}}})
-    facts: Document = {"type": after["type"], "createdAt": after["createdAt"]}
-    if "scope" in after:
-        facts["scope"] = after["scope"]
-    attrs = {"$each": [codec.key(iri) for iri in after["attrs"]]}
+    facts = {name: change.entity[name] for name in ("type", "createdAt", "scope") if name in change.entity}
+    attrs = {"$each": [codec.key(iri) for iri in change.entity["attrs"]]}
+    if after is None:
+        return _upsert(change.id, {"$set": {**facts, "deletedAt": change.now}, "$addToSet": {"attrs": attrs}})
     return _upsert(change.id, {"$set": facts, "$addToSet": {"attrs": attrs}, "$unset": {"deletedAt": 1}})
+
+
+def _is_listed(before: Entity, after: Entity) -> bool:
+    """Whether the catalogue says already what the entity is now, but for its attributes."""
+    return before["type"] is after["type"] and before.get("scope") is after.get("scope")
 
 
 def _upsert(document_id: str, update: Document) -> Document:
@@ -153,14 +212,15 @@ def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
     own: Document = {"rev": state.rev, "by": state.by}
     if due := expiry.earliest(after):
         own["due"] = due
+    if state.unlisted:
+        own["unlisted"] = True
     if before is None:
         plan.inserts.append({**codec.encode_entity(after), "shape": codec.shape(after), **own})
     else:
         changed, gone = _difference(before, after)
         if _is_reshaped(before, after):
             own["shape"] = codec.shape(after)
-        if stored.due and not due:
-            gone.append("due")
+        gone += [name for name in ("due", "unlisted") if getattr(stored, name) and name not in own]
         update = {"$set": {**changed, **own}}
         if gone:
             update["$unset"] = dict.fromkeys(gone, 1)

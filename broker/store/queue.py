@@ -8,19 +8,31 @@ from typing import Any
 
 from broker.core.entity.update import Rule
 from broker.core.errors import Unavailable
+from broker.core.temporal.revision import Revision
 
 
 class Write:
-    """One rule to apply to one entity, and who waits for its answer."""
+    """One rule to apply to one entity, or a revision of its past, and who waits for the answer."""
 
-    __slots__ = ("answer", "born", "entity_id", "is_settled", "number", "place", "rule", "tenant")
+    __slots__ = (
+        "answer",
+        "born",
+        "entity_id",
+        "is_revision",
+        "is_settled",
+        "number",
+        "place",
+        "rule",
+        "tenant",
+    )
 
     def __init__(
-        self, tenant: str, entity_id: str, rule: Rule, born: float, answer: "Answer", place: int
+        self, tenant: str, entity_id: str, rule: Rule | Revision, born: float, answer: "Answer", place: int
     ) -> None:
         self.tenant = tenant
         self.entity_id = entity_id
         self.rule = rule
+        self.is_revision = isinstance(rule, Revision)
         self.born = born
         self.answer = answer
         self.place = place
@@ -56,7 +68,8 @@ class Queue:
     """Writes in order of arrival, by entity.
 
     An entity whose writes were taken is busy until it is released: it is never in two commits at once,
-    and all that waits for it goes into the same one. Tenants take turns.
+    and all that waits for it goes into the same one; but a revision is alone with its entity, for it is
+    about what there is in the database. Tenants take turns.
     """
 
     def __init__(self, limit: int) -> None:
@@ -99,7 +112,8 @@ class Queue:
             key = (tenant, ready.popleft())
             self._busy.add(key)
             line = self._waiting[key]
-            while line and len(taken) < size:
+            taken.append(line.popleft())
+            while line and len(taken) < size and not (taken[-1].is_revision or line[0].is_revision):
                 taken.append(line.popleft())
             if not line:
                 del self._waiting[key]

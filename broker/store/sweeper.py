@@ -1,7 +1,6 @@
 """The sweeper: removes what has expired (clause 4.22), once for each database, not once for each process."""
 
 import time
-from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
@@ -9,6 +8,7 @@ from broker.core import Entity, instant
 from broker.core.entity.update import Outcome
 from broker.store import commands
 from broker.store.errors import reported
+from broker.store.history import of_entity
 from broker.store.tenants import Collection, Tenant, Tenants
 from broker.store.writer import Writer
 
@@ -49,7 +49,7 @@ class Sweeper:
                     raise outcome
             with reported():
                 for one in ids:
-                    await handle.history.delete_many({"_id": _of(one), "i.expiresAt": {"$lte": now}})
+                    await handle.history.delete_many({"_id": of_entity(one), "i.expiresAt": {"$lte": now}})
 
     async def sweep_if_due(self, tenant: Tenant) -> None:
         """Removes what has expired, before a query that could not tell from what it finds.
@@ -77,8 +77,3 @@ class Sweeper:
 def _tidied(before: Entity | None, now: str) -> Outcome:
     """The rule that changes nothing: the commit leaves out what has expired by itself."""
     return Outcome(before)
-
-
-def _of(entity_id: str) -> dict[str, Any]:
-    """The keys of all history of an entity."""
-    return {"$gte": {"e": entity_id}, "$lt": {"e": entity_id + "\x00"}}

@@ -38,7 +38,8 @@ _INDEXES = {
 class Tenant:
     """The collections of one tenant.
 
-    `evolutions` lists whose history there is and of which attributes; `subscription_log`
+    `evolutions` lists whose history there is and of which attributes; `moved` where instances are now whose
+    time was changed; `subscription_log`
     names the subscription that each epoch changed; `throttles` holds when a throttled
     subscription was last due; `tallies` what became of each subscription's notifications; `undelivered`
     what was given up; `contexts` are the @contexts that the tenant's clients host.
@@ -48,6 +49,7 @@ class Tenant:
     entities: Collection
     evolutions: Collection
     history: Collection
+    moved: Collection
     outbox: Collection
     subscriptions: Collection
     subscription_log: Collection
@@ -103,6 +105,7 @@ class Tenants:
             entities=database["entities"],
             evolutions=database["evolutions"],
             history=database["history"],
+            moved=database["moved"],
             outbox=database["outbox"],  # durable: an entry that came back would hold up others for ever
             subscriptions=database["subscriptions"],
             subscription_log=database["subscription_log"],

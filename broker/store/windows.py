@@ -25,6 +25,16 @@ Pipeline = list[Document]
 Series = tuple[str, str]  # an entity's id and the stored key of one of its attributes
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
+# An instance that was changed since takes the time of that for the time of its write, and keeps that in `f`.
+_IS_CHANGED = {"$gt": ["$m", None]}
+_AS_CHANGED: Pipeline = [
+    {
+        "$set": {
+            "f": {"$cond": [_IS_CHANGED, "$_id.s", "$$REMOVE"]},
+            "_id.s": {"$cond": [_IS_CHANGED, {"$multiply": ["$m", PLACES]}, "$_id.s"]},
+        }
+    }
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,7 @@ class Selection:
     """What a query selects from a series: times from `low` to before `high`, and a condition.
 
     Times (µs) are in the order of the keys, or `by_write`; `direction` is 1 for the oldest first, or -1.
+    `by_change`: the time of the last change counts as that of the write.
     `q` is asked of each instance as if it were the only one of its attribute; `keys` are the only ones.
     """
 
@@ -40,6 +51,7 @@ class Selection:
     condition: Document
     direction: int = 1
     by_write: bool = False
+    by_change: bool = False
     q: Q | None = None
     keys: tuple[Document, ...] | None = None
 
@@ -67,7 +79,8 @@ class Selection:
 
     def stages(self, series: Series) -> Pipeline:
         """The stages that select the instances of a series, in any order."""
-        found: Pipeline = [{"$match": self._match(series)}]
+        found: Pipeline = [{"$match": {"_id": self._keys(series)}}, *_AS_CHANGED] if self.by_change else []
+        found.append({"$match": self._match(series)})
         if self.q is not None:  # conditions are on entities: each instance is made one for a moment
             entity = {"$set": {"attrs": {series[1]: ["$i"]}}}
             found += [entity, {"$match": condition(self.q)}, {"$unset": "attrs"}]
@@ -76,16 +89,20 @@ class Selection:
     def _match(self, series: Series) -> Document:
         if self.keys is not None:
             return {"_id": {"$in": list(self.keys)}, **self.condition}
-        entity, attribute = series
-        least: Document = {"e": entity, "a": attribute}
-        most = {**least, "t": MaxKey()}
+        if self.by_change:
+            return {**_written(self.low, self.high), **self.condition}
         if self.by_write:
-            return {"_id": {"$gte": least, "$lt": most}, **_written(self.low, self.high), **self.condition}
-        if self.low is not None:
+            return {"_id": self._keys(series), **_written(self.low, self.high), **self.condition}
+        return {"_id": self._keys(series), **self.condition}
+
+    def _keys(self, series: Series) -> Document:
+        least: Document = {"e": series[0], "a": series[1]}
+        most = {**least, "t": MaxKey()}
+        if self.low is not None and not self.by_write:
             least["t"] = self.low
-        if self.high is not None:
+        if self.high is not None and not self.by_write:
             most["t"] = self.high
-        return {"_id": {"$gte": least, "$lt": most}, **self.condition}
+        return {"$gte": least, "$lt": most}
 
 
 Selected = tuple[Series, Selection]
@@ -105,7 +122,8 @@ def selection(query: TemporalQuery, now: str) -> Selection:
         return Selection(None, None, wanted, direction)
     if window.timeproperty == "observedAt":
         wanted["i.observedAt"] = {"$exists": True}
-    return Selection(*window.bounds, wanted, direction, window.timeproperty in BY_WRITE)
+    by_write, by_change = window.timeproperty in BY_WRITE, window.timeproperty == "modifiedAt"
+    return Selection(*window.bounds, wanted, direction, by_write, by_change)
 
 
 def read(many: Iterable[Selected], limit: int) -> Pipeline:

@@ -16,6 +16,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.core.entity.update import Rule
 from broker.core.errors import BadRequestData, Unavailable
+from broker.core.temporal.revision import Revision
 from broker.store.commit import Away, Committer, Conflict, Refused
 from broker.store.queue import Answer, Queue, Write
 from broker.store.tenants import Tenant, Tenants
@@ -57,14 +58,14 @@ class Writer:
         """How many writes wait for a commit."""
         return len(self._queue)
 
-    async def change(self, tenant: str, entity_id: str, rule: Rule) -> Any:
+    async def change(self, tenant: str, entity_id: str, rule: Rule | Revision) -> Any:
         """See `ports.EntityStore.change`."""
         outcome = (await self.change_many(tenant, ((entity_id, rule),)))[0]
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
 
-    async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule]]) -> list[Any]:
+    async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> list[Any]:
         """See `ports.EntityStore.change_many`."""
         loop = asyncio.get_running_loop()
         answer, now = Answer(loop.create_future(), len(changes)), loop.time()

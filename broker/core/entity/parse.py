@@ -95,9 +95,9 @@ def attribute(path: str, raw: Json, reading: Reading) -> list[Instance]:
     """All instances of one attribute (4.5.5): one for each datasetId."""
     if reading.language is not None and isinstance(raw, str):
         return _raw(path, raw, reading)
-    many = raw if isinstance(raw, list) and _is_multi(raw) else [raw]
+    many = raw if isinstance(raw, list) and (reading.past or _is_multi(raw)) else [raw]
     found = [instance(path, one, reading) for one in many]
-    if len(found) > 1:
+    if len(found) > 1 and not reading.past:
         datasets = {one.get("datasetId") for one in found}
         if len(datasets) < len(found) or len(found) > _INSTANCES:
             raise BadRequestData(f"{path}: expected at most {_INSTANCES} instances, of distinct datasetIds")
@@ -117,6 +117,8 @@ def instance(path: str, raw: Json, reading: Reading) -> Instance:
         raise BadRequestData(f"{path}.{kind.value}: expected, since {path} is a {kind.type}")
     if path.endswith(_PROOF) and not isinstance(found[kind.value], dict):
         raise BadRequestData(f"{path}.{kind.value}: expected an object, the proof")
+    if reading.past and "deletedAt" in doc and found[kind.value] == NULL:
+        found["deletedAt"] = moment(doc["deletedAt"], f"{path}.deletedAt")
     return found
 
 
@@ -186,7 +188,7 @@ def _member(found: Instance, kind: Kind | None, name: str, raw: Json, path: str,
         found |= _plain(kind, name, raw, where, reading)
     else:
         iri = attribute_name(name, reading.context)
-        found.setdefault("attrs", {})[iri] = attribute(where, raw, reading)
+        found.setdefault("attrs", {})[iri] = attribute(where, raw, reading.inner)
 
 
 def _plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading) -> Instance:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -23,7 +23,9 @@ class Reading:
 
     `nulls`: NGSI-LD Nulls, which delete (5.5.8); `deep`: also inside values, as a merge takes them (5.5.12);
     `simplified`: attributes as bare values, whose kind is that of the attribute there is (5.6.17);
-    `language`: the tag for which a bare string is meant, if it is for a LanguageProperty.
+    `language`: the tag for which a bare string is meant, if it is for a LanguageProperty;
+    `past`: attributes of a temporal evolution, which may have many instances of one datasetId, and a Null for
+    the value of one that records a deletion (4.5.7).
     """
 
     context: Context
@@ -31,6 +33,12 @@ class Reading:
     deep: bool = False
     simplified: bool = False
     language: str | None = None
+    past: bool = False
+
+    @property
+    def inner(self) -> "Reading":
+        """How to read the sub-attributes: they have no evolution of their own."""
+        return replace(self, past=False) if self.past else self
 
 
 def is_null(value: Json) -> bool:
@@ -41,7 +49,7 @@ def is_null(value: Json) -> bool:
 def value(kind: Kind, raw: Json, path: str, reading: Reading) -> Json:
     """The value of an attribute of this kind; `NULL` for any form of the NGSI-LD Null."""
     if is_null(raw):
-        if not reading.nulls:
+        if not (reading.nulls or reading.past):
             raise BadRequestData(f"{path}: an NGSI-LD Null may only stand in a fragment that updates")
         return NULL
     if raw is None:
