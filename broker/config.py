@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "BROKER_"
 NONE = "none"  # how a variable or a flag says that an optional setting is off
+_INDEXES = 40  # MongoDB has 64 for a collection
 _DATABASE = r"^[A-Za-z0-9_]{1,20}$"  # tenants are appended, and MongoDB names end at 63 bytes
 
 
@@ -21,7 +22,7 @@ def _split(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-HostNames = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)]
+MaybeNames = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], BeforeValidator(lambda level: str(level).lower())
 ]
@@ -74,6 +75,14 @@ class Settings(BaseSettings):
         description="Name of the default tenant's database, prefix of all others.",
     )
     query_timeout: Seconds = Field(default=10.0, description="Longest time MongoDB may work on one query.")
+    indexes: MaybeNames = Field(
+        default=None,
+        description="Attributes that queries often filter on, to be indexed in the background: names or "
+        "IRIs by commas, with @ and a type for entities of that alone. What leaves the list is dropped.",
+    )
+    slow_query: Seconds = Field(
+        default=0.1, description="Time above which a query says which indexes would help, once for each."
+    )
 
     log_level: LogLevel = Field(default="info", description="Least severe level that is logged.")
     log_format: Literal["auto", "human", "json"] = Field(
@@ -86,7 +95,7 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(default=False, description="Log a line for every request.")
 
-    cors_origins: HostNames = Field(
+    cors_origins: MaybeNames = Field(
         default=None, description="Origins whose web pages may use the broker, by commas; * for any."
     )
     max_body_bytes: int = Field(
@@ -138,7 +147,7 @@ class Settings(BaseSettings):
     context_max_bytes: int = Field(
         default=1024**2, ge=1024, le=1024**3, description="Largest @context to download."
     )
-    context_allowed_hosts: HostNames = Field(
+    context_allowed_hosts: MaybeNames = Field(
         default=None,
         description="Hosts from which an @context may be downloaded, separated by commas; any, unless set.",
     )
@@ -187,6 +196,15 @@ class Settings(BaseSettings):
     @classmethod
     def _none(cls, value: object) -> object:
         return None if value == NONE else value
+
+    @field_validator("indexes")
+    @classmethod
+    def _attributes(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if len(names or ()) > _INDEXES:
+            raise ValueError(f"should name {_INDEXES} attributes at most")
+        if any("" in one.split("@") or one.count("@") > 1 for one in names or ()):
+            raise ValueError("should be names like temperature or temperature@Room, by commas")
+        return names
 
     @field_validator("data_dir", "mongod", "notification_ca")
     @classmethod

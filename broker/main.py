@@ -34,6 +34,7 @@ from broker.notify.lane import Lane, Retry
 from broker.notify.mqtt import MqttSender
 from broker.notify.notifier import Notifier
 from broker.ports import Broker, Clock, Limits, Sender
+from broker.store.advice import Advice
 from broker.store.client import Session, open_database
 from broker.store.commit import Committer
 from broker.store.context_changes import ContextChanges
@@ -41,6 +42,7 @@ from broker.store.contexts import MongoContexts
 from broker.store.discovery import MongoDiscovery
 from broker.store.entities import MongoEntities
 from broker.store.history_reads import MongoTemporal
+from broker.store.indexes import Declared, Indexes
 from broker.store.outbox import MongoOutbox
 from broker.store.processes import Processes
 from broker.store.subscriptions import MongoSubscriptions
@@ -51,6 +53,7 @@ from broker.store.writer import Writer
 log = logging.getLogger(__name__)
 _SWEEP = 1.0  # seconds between looks for what has expired
 _FLUSH = 1.0  # seconds for which hits of @contexts are only counted here
+_INDEXES = 10.0  # seconds between looks for tenants without the declared indexes
 _RETRY = 0.2  # seconds before changes of @contexts are followed again
 
 
@@ -130,6 +133,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     _repeat(partial(changes.follow, contexts.forget), _RETRY, stack)
     _repeat(hits.flush, _FLUSH, stack)
     _repeat(sweeper.sweep_all, _SWEEP, stack)
+    declared = [_declared(one, contexts.core.expand) for one in settings.indexes or ()]
+    if settings.indexes is not None:
+        _repeat(Indexes(tenants, declared).make, _INDEXES, stack)
     entities = MongoEntities(
         tenants,
         writer,
@@ -138,6 +144,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
         timeout=settings.query_timeout,
         remembered=settings.rendering_bytes,
         now=present,
+        advice=Advice(declared, settings.slow_query, contexts.core.compact),
     )
     discovery = MongoDiscovery(tenants, sweeper, timeout=settings.query_timeout)
     temporal = MongoTemporal(tenants, page=settings.temporal_page, timeout=settings.query_timeout)
@@ -156,6 +163,12 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     return Front(
         broker, settings.process_id, access_log=settings.access_log, origins=settings.cors_origins or ()
     )
+
+
+def _declared(text: str, expand: Callable[[str], str]) -> Declared:
+    """An index as the setting names it: an attribute, or attribute@type."""
+    attr, _, of = text.partition("@")
+    return Declared(expand(attr), expand(of) if of else None)
 
 
 async def _renew(processes: Processes, sessions: list[Session]) -> None:

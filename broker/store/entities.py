@@ -1,6 +1,8 @@
 """Entities as they are now: by id (coalesced), by query, as they are shown, and every write (in groups)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 
 from broker.core import Entity
@@ -10,6 +12,7 @@ from broker.core.query import Query
 from broker.core.temporal.revision import Revision
 from broker.ports import Renderer
 from broker.store import commands
+from broker.store.advice import Advice
 from broker.store.codec import decode_alive, decode_entity
 from broker.store.errors import reported
 from broker.store.filters import to_filter
@@ -36,6 +39,7 @@ class MongoEntities:
         timeout: float,
         remembered: int,
         now: Callable[[], str],
+        advice: Advice,
     ) -> None:
         self._tenants = tenants
         self._writer = writer
@@ -43,6 +47,7 @@ class MongoEntities:
         self._batch = batch
         self._timeout_ms = round(timeout * 1000)
         self._now = now
+        self._advice = advice
         self._renderings = Renderings(remembered)
         self._lookups: dict[str, Lookups] = {}
 
@@ -87,7 +92,7 @@ class MongoEntities:
         """See `ports.EntityStore.count`."""
         handle = await self._tenants.get(tenant)
         await self._sweeper.sweep_if_due(handle)
-        with reported():
+        with self._timed(query), reported():
             return await handle.entities.count_documents(to_filter(query), maxTimeMS=self._timeout_ms)
 
     async def change(self, tenant: str, entity_id: str, rule: Rule | Revision) -> Any:
@@ -125,7 +130,8 @@ class MongoEntities:
         if query.offset or (query.q is not None and has_absence(query.q)):
             await self._sweeper.sweep_if_due(handle)
         while True:
-            found = await self._find(handle, to_filter(query), page)
+            with self._timed(query):
+                found = await self._find(handle, to_filter(query), page)
             now = self._now()
             if not any("due" in one and one["due"] <= now for one in found):
                 return found
@@ -135,6 +141,15 @@ class MongoEntities:
         """Those of a page that have to be read whole; what has left the selection meanwhile is left out."""
         handle = await self._tenants.get(tenant)
         return await self._find(handle, {"$and": [to_filter(query), {"_id": {"$in": ids}}]}, {})
+
+    @contextmanager
+    def _timed(self, query: Query) -> Iterator[None]:
+        """Tells how long the query takes, whether it succeeds or not."""
+        began = perf_counter()
+        try:
+            yield
+        finally:
+            self._advice.note(query, perf_counter() - began)
 
     async def _find(self, tenant: Tenant, wanted: Document, options: Document) -> list[Document]:
         with reported():

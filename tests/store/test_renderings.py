@@ -14,6 +14,7 @@ from broker.core.lang import types
 from broker.core.query import Query
 from broker.main import ticking
 from broker.ports import Renderer
+from broker.store.advice import Advice
 from broker.store.client import open_database
 from broker.store.commit import Committer
 from broker.store.entities import MongoEntities
@@ -66,6 +67,7 @@ async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
             timeout=5,
             remembered=100_000,
             now=lambda: "2026-07-01T12:00:00",
+            advice=Advice([], 60, str),
         )
 
 
