@@ -100,7 +100,7 @@ def read_view(params: Params, context: Context) -> View:
     if not params:
         return _PLAIN
     chosen = options(params, OPTIONS)
-    pick, omit = _projections(params, context)
+    pick, omit = projections(params, context)
     return View(
         read_format(params),
         "sysAttrs" in chosen,
@@ -111,7 +111,9 @@ def read_view(params: Params, context: Context) -> View:
     )
 
 
-def _projections(params: Params, context: Context) -> tuple[Projection | None, Projection | None]:
+def projections(params: Params, context: Context) -> tuple[Projection | None, Projection | None]:
+    """What `pick` and `omit` name, or `attrs` in their place (4.21)."""
+
     def name(text: str) -> str:
         return attribute_name(text, context)
 

@@ -13,13 +13,11 @@ async def retrieve_temporal(
 ) -> tuple[Evolution, Part | None]:
     """5.7.3 Retrieve Temporal Evolution of an Entity; which part of it that is, if it is not all.
 
-    ResourceNotFound if there is no such entity, or no instance of what is asked for.
+    ResourceNotFound if there is no such entity, or nothing of it that is asked for.
     """
     found = await broker.temporal.evolution(tenant, entity_id, query)
     if found is None:
-        raise ResourceNotFound(f"there is no temporal evolution of {entity_id}")
-    if not (found.attrs or found.aggregates) and (query.window is not None or query.entities.attrs):
-        raise ResourceNotFound(f"{entity_id} has no attribute instance that the query asks for")
+        raise ResourceNotFound(f"there is no temporal evolution of {entity_id}, or none that is asked for")
     [evolution], part = paged([found], query)
     return evolution, part
 

@@ -29,8 +29,7 @@ class Candidate:
 
 def candidate(document: Document, query: TemporalQuery, selection: Selection) -> Candidate:
     """An entity of the catalogue, with the series that a query wants of it."""
-    wanted = {codec.key(iri) for iri in query.entities.attrs}
-    keys = (key for key in _keys(document) if not wanted or key in wanted)
+    keys = (key for key in _keys(document) if query.is_judged(codec.name(key)))
     return Candidate(document, {(document["_id"], key): selection for key in keys})
 
 

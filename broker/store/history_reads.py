@@ -41,13 +41,18 @@ class MongoTemporal:
         self._timeout = timeout
 
     async def evolution(self, tenant: str, entity_id: str, query: TemporalQuery) -> Evolution | None:
-        """One entity's evolution, which may have no attribute in the window; None if there never was any."""
+        """One entity's evolution; None if there never was one, or nothing of it that the query asks for."""
         with reported():
             reading = await self._reading(tenant, query)
             document = await reading.document(entity_id)
             if document is None:
                 return None
-            return (await reading.evolutions([reading.candidate(document)]))[0]
+            candidate = reading.candidate(document)
+            [found] = await reading.evolutions([candidate])
+            is_empty = not found.attrs and not found.aggregates
+            if is_empty and query.is_selective and not await reading.judge.selected([candidate]):
+                return None
+            return found
 
     async def evolutions(self, tenant: str, query: TemporalQuery) -> list[Evolution]:
         """One page of the evolutions that have an instance in the window, in the order of their ids."""
@@ -74,6 +79,8 @@ class _Reading:
         self._selection: Selection = windows.selection(query, instant.of_micros(time_ns() // 1000))
         self._page = page
         self._deadline = deadline
+        reads = Reading(self._run, self._stream, self._as_judged, self._modified)
+        self.judge = Judge(reads, query, self._selection)
 
     def left_ms(self) -> int:
         """The milliseconds that are left; TooComplexQuery if none is."""
@@ -105,12 +112,9 @@ class _Reading:
         cursor = self.tenant.evolutions.find(
             candidates(self._query), sort=[("_id", 1)], batch_size=together, max_time_ms=self.left_ms()
         )
-        judge = Judge(
-            Reading(self._run, self._stream, self._as_judged, self._modified), self._query, self._selection
-        )
         async with cursor:
             while documents := await cursor.to_list(together):
-                for one in await judge.selected([self.candidate(document) for document in documents]):
+                for one in await self.judge.selected([self.candidate(document) for document in documents]):
                     yield one
 
     def candidate(self, document: Document) -> Candidate:
@@ -124,6 +128,7 @@ class _Reading:
             series: selection.of_datasets(self._query.datasets)
             for one in many
             for series, selection in one.wanted.items()
+            if self._query.is_shown(codec.name(series[1]))
         }
         if self._query.aggregation is not None:
             await self._aggregate(found, wanted)

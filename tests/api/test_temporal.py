@@ -177,6 +177,9 @@ async def test_what_is_not_there_is_not_found(http: Http, tenant: Tenant) -> Non
         ("BadRequestData", "", {"timerel": "after", "timeAt": at(1), "id": "urn:v:1"}),
         ("BadRequestData", "", {"timerel": "after", "timeAt": at(1), "attrs": "createdAt"}),
         ("BadRequestData", "/urn:v:1", {"datasetId": "none"}),
+        ("BadRequestData", "/urn:v:1", {"pick": "speed{name}"}),
+        ("BadRequestData", "/urn:v:1", {"pick": "speed", "attrs": "speed"}),
+        ("BadRequestData", "/urn:v:1", {"pick": "speed", "omit": "speed"}),
         ("BadRequestData", "/urn:v:1", {"format": "aggregatedValues"}),
         ("BadRequestData", "/urn:v:1", {"format": "aggregatedValues", "aggrMethods": "median"}),
         (
@@ -364,3 +367,54 @@ async def test_conditions_are_judged_on_the_instances_in_the_window(http: Http, 
         body, headers = await get(http, tenant, "", q=q, **window)
         assert {one["id"]: values(one["speed"]) for one in body} == expected
         assert headers["NGSILD-Results-Count"] == str(len(expected))
+
+
+NAMED = {"type": "LanguageProperty", "languageMap": {"en": "bus", "fr": "autobus"}, "observedAt": at(1)}
+
+
+@pytest.mark.clause("4.21")
+@pytest.mark.parametrize(
+    ("params", "members"),
+    [
+        ({"pick": "speed"}, {"speed"}),
+        ({"pick": "id,speed"}, {"id", "speed"}),
+        ({"pick": "id"}, {"id"}),
+        ({"pick": "type,scope"}, {"type", "scope"}),
+        ({"omit": "type,speed"}, {"id", "name", "scope"}),
+        ({"omit": "scope,name,speed"}, {"id", "type"}),
+        ({"attrs": "speed,scope"}, {"id", "type", "speed", "scope"}),
+        ({"pick": "unknown"}, None),
+        ({"pick": "id", "timerel": "after", "timeAt": "2100-01-01T00:00:00Z"}, None),
+        ({"omit": "id,type,name,speed,scope"}, None),
+    ],
+)
+async def test_members_are_picked_and_omitted(
+    http: Http, tenant: Tenant, params: dict[str, Any], members: set[str] | None
+) -> None:
+    await measure(http, tenant, "urn:v:1", [1], name=NAMED, scope="/A")
+    if members is None:
+        await get(http, tenant, "/urn:v:1", 404, **params)
+    else:
+        body, _ = await get(http, tenant, "/urn:v:1", **params)
+        assert body.keys() == members
+    params = {"type": "Vehicle", "timerel": "after", "timeAt": at(0), **params}
+    body, _ = await get(http, tenant, "", **params)
+    assert [one.keys() for one in body] == ([] if members is None else [members])
+
+
+@pytest.mark.clause("4.15")
+async def test_one_language_is_shown(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [1], name=NAMED)
+    body, _ = await get(http, tenant, "/urn:v:1", lang="fr")
+    [shown] = body["name"]
+    assert (shown["type"], shown["value"], shown["lang"]) == ("Property", "autobus", "fr")
+    body, _ = await get(http, tenant, "/urn:v:1", lang="fr", format="temporalValues")
+    assert body["name"] == {"type": "Property", "values": [["autobus", at(1)]]}
+
+
+@pytest.mark.clause("4.5.2.3")
+async def test_instances_may_be_concise(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [1], name=NAMED)
+    body, _ = await get(http, tenant, "/urn:v:1", format="concise")
+    assert body["speed"][0].keys() == {"value", "observedAt", "instanceId"}
+    assert body["name"][0].keys() == {"languageMap", "observedAt", "instanceId"}

@@ -67,7 +67,7 @@ def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
             if name in entity:
                 shown[name] = entity[name] + "Z"
     if view.pick is not None or view.omit is not None:
-        shown = {name: value for name, value in shown.items() if _is_shown(name, view)}
+        shown = {name: value for name, value in shown.items() if is_shown(name, view.pick, view.omit)}
     show = _FORMATS[view.format]
     how = _How(context, entity["createdAt"] if view.sys_attrs else None, view.languages)
     for iri, instances in attributes(entity, view, context.compacted):
@@ -85,7 +85,7 @@ def attributes(entity: Entity, view: View, compacted: Compacted = str) -> _Attri
     """
     found: _Attributes = entity["attrs"].items()
     if view.pick is not None or view.omit is not None:
-        found = [(iri, instances) for iri, instances in found if _is_shown(iri, view)]
+        found = [(iri, instances) for iri, instances in found if is_shown(iri, view.pick, view.omit)]
     if (datasets := view.datasets) is not None:
         found = list(_of_datasets(found, datasets))
     if view.version is not None:
@@ -100,16 +100,23 @@ def _of_datasets(attrs: _Attributes, datasets: frozenset[str]) -> _Attributes:
             yield iri, found
 
 
-def _is_shown(name: str, view: View) -> bool:
-    return (view.pick is None or name in view.pick) and (view.omit is None or not view.omit.is_whole(name))
+def is_shown(name: str, pick: Projection | None, omit: Projection | None) -> bool:
+    """Whether a member of an entity is shown (4.21)."""
+    return (pick is None or name in pick) and (omit is None or not omit.is_whole(name))
 
 
-def attribute(instances: list[Instance], context: Context, format: str, born: str | None) -> Json:
+def attribute(
+    instances: list[Instance],
+    context: Context,
+    format: str,
+    born: str | None,
+    languages: natural.Ranges = (),
+) -> Json:
     """One attribute as JSON: an object, or an array when it has several instances.
 
     `born` is when the entity was created, if system attributes are to be shown.
     """
-    return _FORMATS[format](instances, _How(context, born))
+    return _FORMATS[format](instances, _How(context, born, languages))
 
 
 def _normalized(instances: list[Instance], how: _How) -> Json:

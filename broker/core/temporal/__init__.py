@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from broker.core import Attributes
 from broker.core.jsonld.core_context import NGSI_LD
+from broker.core.lang.projection import Projection
 from broker.core.query import Query
 from broker.core.temporal.aggregation import Aggregate, Aggregation
 from broker.core.temporal.window import BY_WRITE, Window
@@ -20,7 +21,8 @@ class TemporalQuery:
 
     Without a window every instance is wanted, whatever times it has. `sys_attrs`: the system attributes of
     the entity and of its instances are wanted, too. `datasets`: of these datasetIds only, None among them
-    for no datasetId. `aggregation`: no instances are wanted, but what they aggregate to.
+    for no datasetId. `aggregation`: no instances are wanted, but what they aggregate to. `pick` and `omit`
+    (4.21) say which members are shown; pick, which attributes it is about, too.
     """
 
     entities: Query
@@ -29,6 +31,29 @@ class TemporalQuery:
     sys_attrs: bool = False
     datasets: tuple[str | None, ...] = ()
     aggregation: Aggregation | None = None
+    pick: Projection | None = None
+    omit: Projection | None = None
+
+    def is_judged(self, name: str) -> bool:
+        """Whether instances of an attribute (IRI, or SCOPE) count when it comes to whether there are any."""
+        if self.entities.attrs:
+            return name in self.entities.attrs
+        return self.pick is None or self.is_bare or _member(name) in self.pick
+
+    def is_shown(self, name: str) -> bool:
+        """Whether the instances of an attribute (IRI, or SCOPE) are part of the answer."""
+        omitted = self.omit is not None and self.omit.is_whole(_member(name))
+        return self.is_judged(name) and not self.is_bare and not omitted
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether neither attributes nor the scope are to be shown, only what else an entity has."""
+        return self.pick is not None and not self.pick.attrs and "scope" not in self.pick.members
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether an entity without any instance that is asked for is none that is asked for."""
+        return self.window is not None or bool(self.entities.attrs) or self.pick is not None
 
     @property
     def is_stamped(self) -> bool:
@@ -39,6 +64,10 @@ class TemporalQuery:
     def is_backwards(self) -> bool:
         """Whether the newest instances come first, and what does not fit is left out (6.3.10)."""
         return self.last_n is not None
+
+
+def _member(name: str) -> str:
+    return "scope" if name == SCOPE else name
 
 
 @dataclass(slots=True)

@@ -9,9 +9,11 @@ from typing import Any
 from broker.core import Instance, Json, instant
 from broker.core.entity.downgrade import Version, downgraded_evolution
 from broker.core.entity.kinds import KINDS
-from broker.core.entity.view import attribute, value
+from broker.core.entity.view import attribute, is_shown, value
 from broker.core.errors import InvalidRequest
 from broker.core.jsonld.context import Context
+from broker.core.lang import natural
+from broker.core.lang.projection import Projection
 from broker.core.temporal import SCOPE, Evolution, periods
 from broker.core.temporal.aggregation import Aggregate, results
 from broker.core.temporal.window import Window, time_of
@@ -22,7 +24,8 @@ class TemporalView:
     """How evolutions are shown: in which format, with system attributes or not, and by which time.
 
     `methods`: those of an aggregated representation. `version`: an older one of the specification that what
-    is shown has to conform to (4.3.6.8).
+    is shown has to conform to (4.3.6.8). `pick` and `omit` are of 4.21; with `languages` (4.15) a
+    LanguageProperty is shown as a Property.
     """
 
     format: str = "normalized"
@@ -30,10 +33,13 @@ class TemporalView:
     window: Window | None = None
     methods: tuple[str, ...] = ()
     version: Version | None = None
+    pick: Projection | None = None
+    omit: Projection | None = None
+    languages: natural.Ranges = ()
 
 
 def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str, Json]:
-    """The evolution as JSON in the names of `context`, without its @context."""
+    """The evolution as JSON in the names of `context`, without its @context; empty if nothing is shown."""
     if view.version is not None:
         evolution = downgraded_evolution(evolution, view.version, context.compacted)
     compact, types = context.compact, evolution.types
@@ -45,6 +51,8 @@ def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str
         times = (evolution.created_at, evolution.modified_at, evolution.deleted_at)
         names = ("createdAt", "modifiedAt", "deletedAt")
         shown |= {name: instant.show(time) for name, time in zip(names, times, strict=True) if time}
+    if view.pick is not None or view.omit is not None:
+        shown = {name: value for name, value in shown.items() if is_shown(name, view.pick, view.omit)}
     for iri, aggregates in evolution.aggregates.items():
         shown[compact(iri)] = _aggregated(compact(iri), aggregates, view.methods)
     show = FORMATS[view.format]
@@ -60,22 +68,24 @@ def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str
 
 def _normalized(instances: list[Instance], context: Context, view: TemporalView) -> Json:
     """4.5.7, 4.5.8: an array of the instances, of a single one, too."""
-    return [_instance(one, context, view.sys_attrs) for one in instances]
+    return [_instance(one, context, view) for one in instances]
 
 
-def _instance(one: Instance, context: Context, sys_attrs: bool) -> Json:
+def _instance(one: Instance, context: Context, view: TemporalView) -> Json:
     """An instance, with its own times; that of a deletion in any case, for here it is the news itself."""
-    names = ("createdAt", "modifiedAt", "expiresAt", "deletedAt") if sys_attrs else ("deletedAt",)
+    names = ("createdAt", "modifiedAt", "expiresAt", "deletedAt") if view.sys_attrs else ("deletedAt",)
     times = {name: instant.show(one[name]) for name in names if name in one}
-    return attribute([one], context, "normalized", None) | times
+    format = "concise" if view.format == "concise" else "normalized"
+    return attribute([one], context, format, None, view.languages) | times
 
 
 def _temporal_values(instances: list[Instance], context: Context, view: TemporalView) -> Json:
     """4.5.9: for each kind and datasetId that the attribute has had, the pairs of value and time."""
     series: dict[tuple[str, str | None], list[Json]] = {}
     for one in instances:
-        pair = [value(one, context), instant.show(time_of(one, view.window))]
-        series.setdefault((one["type"], one.get("datasetId")), []).append(pair)
+        pair = [value(one, context, view.languages), instant.show(time_of(one, view.window))]
+        kind = "Property" if view.languages and "languageMap" in one else one["type"]
+        series.setdefault((kind, one.get("datasetId")), []).append(pair)
     return _alone(
         [
             _labelled(kind, dataset, {KINDS[kind].value + "s": pairs})
@@ -122,6 +132,7 @@ def _scope(instance: Instance) -> Instance:
 _Show = Callable[[list[Instance], Context, TemporalView], Any]
 FORMATS: dict[str, _Show] = {
     "normalized": _normalized,
+    "concise": _normalized,
     "temporalValues": _temporal_values,
     "aggregatedValues": _normalized,  # it has no instances
 }

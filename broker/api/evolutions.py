@@ -1,0 +1,113 @@
+"""How a request asks for evolutions: which instances, and how they are shown (clauses 4.11, 4.21, 6.3.12)."""
+
+from dataclasses import dataclass, replace
+
+from broker.api import params as p
+from broker.api.shapes import projections
+from broker.core.entity.downgrade import Version
+from broker.core.errors import BadRequestData, InvalidRequest
+from broker.core.jsonld.context import Context
+from broker.core.lang import natural
+from broker.core.query import Query
+from broker.core.temporal import SCOPE, TemporalQuery
+from broker.core.temporal.aggregation import Aggregation, parse_methods
+from broker.core.temporal.periods import parse as parse_duration
+from broker.core.temporal.view import TemporalView
+from broker.core.temporal.window import parse, parse_last_n
+
+_WINDOW = ("timerel", "timeAt", "endTimeAt", "timeproperty")
+_SHOWN = {
+    "options",
+    "format",
+    "attrs",
+    "pick",
+    "omit",
+    "lang",
+    "datasetId",
+    "aggrMethods",
+    "aggrPeriodDuration",
+}
+ASPECTS = frozenset({*_WINDOW, "lastN", *_SHOWN})
+SELECTION = frozenset({"type", "id", "idPattern", "q", "attrs"})
+_FORMATS = ("temporalValues", "aggregatedValues", "concise", "normalized")
+
+
+@dataclass(frozen=True, slots=True)
+class Aspects:
+    """All but the selection of entities: `wanted` is a query of no particular ones.
+
+    `params` are what is left to be read; `scope`: attrs named the scope, which is no attribute elsewhere.
+    """
+
+    wanted: TemporalQuery
+    view: TemporalView
+    params: p.Params
+    scope: bool = False
+
+    def query(self, entities: Query) -> TemporalQuery:
+        """The query of these entities."""
+        attrs = (*entities.attrs, SCOPE) if self.scope else entities.attrs
+        return replace(self.wanted, entities=replace(entities, attrs=attrs))
+
+
+def read_aspects(
+    params: p.Params, context: Context, version: Version | None, *, required: bool = False
+) -> Aspects:
+    """What of evolutions is asked for. A temporal query may be `required` (5.7.4.4).
+
+    `version`: an older one of the specification that the answer has to conform to.
+    """
+    window = parse(*(params.get(name) for name in _WINDOW), required=required)
+    left, scope = _without_scope(params)
+    chosen = p.options(params, {*_FORMATS, "sysAttrs"})
+    pick, omit = projections(left, context)
+    if any(one is not None and one.depth for one in (pick, omit)):
+        raise BadRequestData("pick, omit: braces are of linked entities, which have no place here")
+    languages = natural.parse(params["lang"]) if "lang" in params else ()
+    format = _format(params, chosen)
+    aggregation = _aggregation(params) if format == "aggregatedValues" else None
+    methods = aggregation.methods if aggregation else ()
+    view = TemporalView(format, "sysAttrs" in chosen, window, methods, version, pick, omit, languages)
+    wanted = TemporalQuery(
+        Query(),
+        window,
+        parse_last_n(params.get("lastN")),
+        view.sys_attrs,
+        _datasets(params),
+        aggregation,
+        pick,
+        omit,
+    )
+    return Aspects(wanted, view, left, scope)
+
+
+def _without_scope(params: p.Params) -> tuple[p.Params, bool]:
+    names = [name.strip() for name in params["attrs"].split(",")] if "attrs" in params else []
+    if "scope" not in names:
+        return params, False
+    others = {name: text for name, text in params.items() if name != "attrs"}
+    rest = ",".join(name for name in names if name != "scope")
+    return (others | {"attrs": rest} if rest else others), True
+
+
+def _datasets(params: p.Params) -> tuple[str | None, ...]:
+    """4.5.5: the datasetIds asked for, None for @none."""
+    return tuple(None if one == "@none" else one for one in p.uris(params, "datasetId", "@none"))
+
+
+def _aggregation(params: p.Params) -> Aggregation:
+    if "aggrMethods" not in params:
+        raise BadRequestData("aggrMethods: expected with aggregatedValues")
+    duration = parse_duration(params.get("aggrPeriodDuration", "PT0S"))
+    return Aggregation(parse_methods(params["aggrMethods"].split(",")), duration)
+
+
+def _format(params: p.Params, chosen: set[str]) -> str:
+    """6.3.12: `format` wins over `options`, which may name one representation only."""
+    named = [one for one in _FORMATS if one in chosen]
+    name = params.get("format") or (named[0] if named else "normalized")
+    if name not in _FORMATS:
+        raise InvalidRequest(f"format: {name!r} is none of {', '.join(_FORMATS)}")
+    if "format" not in params and len(named) > 1:
+        raise InvalidRequest(f"options: expected one of {', '.join(named)}")
+    return name
