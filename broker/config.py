@@ -26,6 +26,9 @@ MaybeNames = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split)
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], BeforeValidator(lambda level: str(level).lower())
 ]
+Statuses = Annotated[
+    tuple[Annotated[int, Field(ge=300, le=599)], ...] | None, NoDecode, BeforeValidator(_split)
+]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -175,11 +178,30 @@ class Settings(BaseSettings):
         default=None,
         description="Certificates (PEM) that receivers' are checked against, instead of the system's.",
     )
+    notification_refusals: Statuses = Field(
+        default=(400, 405, 410, 413, 414, 415, 422),
+        description="Statuses of receivers, separated by commas, after which nothing is tried again.",
+    )
+    undelivered_age: float = Field(
+        default=7 * 86_400.0,
+        gt=0,
+        le=31_536_000,
+        description="Age at which a notification that was given up is deleted.",
+    )
+    undelivered_limit: int = Field(
+        default=100_000, ge=0, le=10**9, description="Notifications given up that are kept for each tenant."
+    )
     lane_limit: int = Field(
         default=1000,
         ge=1,
         le=1_000_000,
         description="Notifications in memory per receiver; more wait in MongoDB.",
+    )
+    deliveries_limit: int = Field(
+        default=20_000,
+        ge=1,
+        le=10_000_000,
+        description="Notifications in memory of a worker, for all receivers.",
     )
     lane_concurrency: int = Field(default=8, ge=1, le=256, description="Deliveries to one receiver at once.")
 
@@ -242,7 +264,7 @@ def text(value: Any) -> str:
         return NONE
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def complaints(error: ValidationError) -> list[str]:

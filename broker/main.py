@@ -30,7 +30,7 @@ from broker.logs import setup_logs
 from broker.notify.deliverer import Deliverer
 from broker.notify.http import HttpSender
 from broker.notify.index import Index
-from broker.notify.lane import Lane, Retry
+from broker.notify.lane import Lane, Retry, Room
 from broker.notify.mqtt import MqttSender
 from broker.notify.notifier import Notifier
 from broker.ports import Broker, Clock, Limits, Sender
@@ -48,6 +48,7 @@ from broker.store.processes import Processes
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
+from broker.store.undelivered import Kept, MongoUndelivered
 from broker.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ _SWEEP = 1.0  # seconds between looks for what has expired
 _FLUSH = 1.0  # seconds for which hits of @contexts are only counted here
 _INDEXES = 10.0  # seconds between looks for tenants without the declared indexes
 _RETRY = 0.2  # seconds before changes of @contexts are followed again
+_REFRESH = 1.0  # seconds between looks for subscriptions that changed while something is delivered
 
 
 def run_worker(settings: Settings) -> None:
@@ -115,7 +117,10 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     contexts = _contexts(settings, store, hits, stack)
     notifier = _notifier(settings, tenants, subscriptions, contexts)
     stack.push_async_callback(notifier.close)
-    committer = Committer(notifier, ticking(), settings.process_id, _recording(settings))
+    subscriptions.tell(notifier.changed)
+    clock = ticking()
+    committer = Committer(notifier, clock, settings.process_id, _recording(settings))
+    undelivered = MongoUndelivered(tenants, notifier, clock, settings.process_id)
     writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
     stack.push_async_callback(writer.close)
     # Entered before the first commit: whoever finds this process dead ends these sessions.
@@ -136,6 +141,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     declared = [_declared(one, contexts.core.expand) for one in settings.indexes or ()]
     if settings.indexes is not None:
         _repeat(Indexes(tenants, declared).make, _INDEXES, stack)
+    _repeat(notifier.refresh, _REFRESH, stack)
     entities = MongoEntities(
         tenants,
         writer,
@@ -153,6 +159,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
         discovery,
         temporal,
         subscriptions,
+        undelivered,
         contexts,
         storage,
         _limits(settings),
@@ -212,15 +219,21 @@ def _notifier(
     settings: Settings, tenants: Tenants, subscriptions: MongoSubscriptions, contexts: Contexts
 ) -> Notifier:
     indexes: dict[str, Index] = {}
-    outbox = MongoOutbox(tenants, settings.process_id)
+    kept = Kept(settings.undelivered_age, settings.undelivered_limit)
+    outbox = MongoOutbox(tenants, settings.process_id, kept)
     retry = Retry(
         settings.notification_retry_first, settings.notification_retry_cap, settings.notification_max_age
     )
     lane = partial(
-        Lane, limit=settings.lane_limit, concurrency=settings.lane_concurrency, retry=retry, now=time.time
+        Lane,
+        limit=settings.lane_limit,
+        concurrency=settings.lane_concurrency,
+        room=Room(settings.deliveries_limit),
+        retry=retry,
+        now=time.time,
     )
     tls = ssl.create_default_context(cafile=settings.notification_ca)
-    http, mqtt = HttpSender(tls), MqttSender(tls)
+    http, mqtt = HttpSender(tls, settings.notification_refusals or ()), MqttSender(tls)
     senders: dict[str, Sender] = {"http": http, "https": http, "mqtt": mqtt, "mqtts": mqtt}
     deliverer = Deliverer(
         indexes, outbox, contexts, senders, lane, timeout=settings.notification_timeout, now=time.time

@@ -176,8 +176,37 @@ class SubscriptionStore(Protocol):
 
     async def delete(self, tenant: str, subscription_id: str) -> None: ...
 
+    async def current_epoch(self, tenant: str) -> int:
+        """The tenant's epoch: how often its subscriptions have changed."""
+
     async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
         """What changed after this epoch (-1: nothing is known yet), as of one moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A notification that was given up: of which entity, as of when, and when and why that was (instants)."""
+
+    id: str
+    entity: str
+    changed_at: str
+    given_up_at: str
+    reason: str
+
+
+class Undelivered(Protocol):
+    """The notifications that were given up, by subscription. `failure_id`: one of them; None for all."""
+
+    async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[Failure]:
+        """One page, in the order in which they were due."""
+
+    async def count(self, tenant: str, subscription_id: str) -> int: ...
+
+    async def replay(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+        """Makes them due once more, as if they were new; how many there were."""
+
+    async def delete(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+        """Forgets them; how many there were."""
 
 
 class Outbox(Protocol):
@@ -188,6 +217,9 @@ class Outbox(Protocol):
 
     async def settle(self, tenant: str, settled: Settled) -> None:
         """Writes down what was told, and the tallies."""
+
+    async def forget(self, tenant: str, subscription: str) -> None:
+        """Removes what is due to a subscription that is gone from this process's entries."""
 
     async def mine(self, tenant: str, after: str, subscriptions: Sequence[str], limit: int) -> list[Entry]:
         """This process's entries due to these subscriptions, with ids from `after` on, in order."""
@@ -280,7 +312,16 @@ class Sender(Protocol):
 
 
 class DeliveryFailed(Exception):
-    """The endpoint did not take the notification; says why."""
+    """The endpoint did not take the notification; says why.
+
+    `is_final`: it will not take it, however often it is tried. `rest`: seconds for which the endpoint wants
+    to be left alone.
+    """
+
+    def __init__(self, reason: str, *, is_final: bool = False, rest: float = 0.0) -> None:
+        super().__init__(reason)
+        self.is_final = is_final
+        self.rest = rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +347,7 @@ class Broker:
     discovery: DiscoveryStore
     temporal: TemporalStore
     subscriptions: SubscriptionStore
+    undelivered: Undelivered
     contexts: ContextLoader
     context_storage: ContextStorage
     limits: Limits

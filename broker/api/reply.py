@@ -109,6 +109,16 @@ def served(call: Call, doc: Json) -> web.Response:
     return _json(200, doc, {"Content-Type": call.accept})
 
 
+def plain_page(docs: Sequence[Json], count: int | None, pages: Sequence[Link]) -> web.Response:
+    """200 with an array that is JSON and no JSON-LD; links and count as in `many`."""
+    headers = {"Content-Type": JSON}
+    if count is not None:
+        headers["NGSILD-Results-Count"] = str(count)
+    if pages:
+        headers["Link"] = ", ".join(f'<{uri}>; rel="{relation}"' for uri, relation in pages)
+    return _json(200, docs, headers)
+
+
 def page_links(call: Call, limit: int, offset: int, more: bool) -> list[Link]:
     """Relative links to the previous and the next page (6.3.10): the same request at another offset."""
     if not limit:

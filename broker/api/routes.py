@@ -13,6 +13,7 @@ from broker.api import (
     attrs,
     batch,
     contexts,
+    deliveries,
     entities,
     health,
     history,
@@ -43,6 +44,7 @@ def allowed(resource: Resource) -> str:
 
 
 _API = "/ngsi-ld/v1"
+_OWN = "/eridanus/v1/subscriptions/{subscriptionId}"
 ROUTES = (
     Resource(
         f"{_API}/entities",
@@ -113,6 +115,12 @@ ROUTES = (
         f"{_API}/temporal/entities/{{entityId}}/attrs/{{attrId}}/{{instanceId}}",
         {"PATCH": history.modify_instance, "DELETE": history.delete_instance},
     ),
+    Resource(
+        f"{_OWN}/deliveries", {"GET": deliveries.query_deliveries, "DELETE": deliveries.delete_deliveries}
+    ),
+    Resource(f"{_OWN}/deliveries/replay", {"POST": deliveries.replay_deliveries}),
+    Resource(f"{_OWN}/deliveries/{{deliveryId}}", {"DELETE": deliveries.delete_deliveries}),
+    Resource(f"{_OWN}/deliveries/{{deliveryId}}/replay", {"POST": deliveries.replay_deliveries}),
     Resource("/openapi.yaml", {"GET": openapi.openapi}),
     Resource(f"{_API}/info/sourceIdentity", {"GET": info.source_identity_information}),
     Resource("/version", {"GET": health.version}),

@@ -97,7 +97,8 @@ class Front:
         method = "GET" if http.method == "HEAD" else http.method
         if method == "OPTIONS":
             return web.Response(status=204, headers={"Allow": allowed(resource)})
-        if method in ("POST", "PATCH", "PUT") and "Content-Length" not in http.headers:
+        has_body = method in ("POST", "PATCH", "PUT") and not resource.template.endswith("/replay")
+        if has_body and "Content-Length" not in http.headers:
             raise HttpError(411)
         handler = resource.methods.get(method)
         if path and not path[0] and "{entityId}" in resource.template:

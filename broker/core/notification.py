@@ -41,6 +41,7 @@ class Subscriber:
     interest: Interest
     context: Json
     is_throttled: bool
+    is_paused: bool
 
 
 def subscriber(subscription: Subscription) -> Subscriber:
@@ -62,6 +63,7 @@ def subscriber(subscription: Subscription) -> Subscriber:
         _interest(bool(params.show_changes), watched),
         body.jsonld_context or subscription.context,
         body.throttling is not None,
+        body.is_active is False,
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Set
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Set
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -50,6 +50,7 @@ class Deliverer:
         self._timeout = timeout
         self._now = now
         self.holds = Holds(outbox, self.offer)
+        self.refresh: Callable[[str], Awaitable[None]]  # learns what changed about a tenant's subscriptions
         self._settler = Settler(outbox)
         self._lanes: dict[Place, Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,7 +64,47 @@ class Deliverer:
             return
         if to.is_throttled:
             index.fired(subscription_id, entry.stamp)
-        self._lane(entry.tenant, to.uri).offer(Delivery(entry, subscription_id))
+        lane = self._lane(entry.tenant, to.uri)
+        if to.is_paused:
+            lane.park(subscription_id)
+        lane.offer(Delivery(entry, subscription_id))
+
+    @property
+    def tenants(self) -> set[str]:
+        """The tenants that something is under way for."""
+        return {tenant for tenant, _ in self._lanes}
+
+    def changed(self, tenant: str, old: Subscriber) -> None:
+        """Does what the change of a subscription asks of its deliveries; `old` is how it was before."""
+        new = self._indexes[tenant].subscribers.get(old.id)
+        lane = self._lanes.get((tenant, old.uri))
+        if lane is None or (new and (new.uri, new.is_paused) == (old.uri, old.is_paused)):
+            return
+        if new is None:
+            if lane.release(old.id, cancel=True) is not None:
+                self._run(self._forget_all(tenant, old.id))
+        elif new.uri != old.uri:
+            if (start := lane.release(old.id, cancel=True)) is not None:
+                self._move(tenant, new, start)
+        elif new.is_paused:
+            lane.park(old.id)
+        else:
+            lane.unpark(old.id)
+        self._tend((tenant, old.uri), lane)
+
+    def _move(self, tenant: str, to: Subscriber, start: str) -> None:
+        """Has another lane take on a subscription's deliveries, from an entry's id on."""
+        lane = self._lane(tenant, to.uri)
+        lane.leave(to.id, start)
+        if to.is_paused:
+            lane.park(to.id)
+        self._tend((tenant, to.uri), lane)
+
+    async def _forget_all(self, tenant: str, subscription_id: str) -> None:
+        try:
+            await self._outbox.forget(tenant, subscription_id)
+        except Unavailable:  # whoever comes upon what is left finds that nobody wants it
+            log.info("what was due to a deleted subscription stays for now", extra={"id": subscription_id})
 
     async def close(self) -> None:
         """Stops; what is not told stays in the outbox."""
@@ -87,8 +128,13 @@ class Deliverer:
         """One attempt; raises DeliveryFailed. A subscription that is gone counts as told."""
         tenant = delivery.entry.tenant
         to = self._indexes[tenant].subscribers.get(delivery.subscription)
+        if delivery.is_late:
+            await self._look_again(tenant)
+            to = self._indexes[tenant].subscribers.get(delivery.subscription)
         if to is None:
             return
+        if to.is_paused:
+            raise DeliveryFailed("the subscription is paused")
         now = instant.of_micros(round(self._now() * 1_000_000))
         try:
             message = await self._message(to, delivery.entry, now)
@@ -100,8 +146,16 @@ class Deliverer:
                 extra={"subscription": to.id, "reason": str(failure)},
             )
             self._settler.attempt(tenant, to.id, now, failed=True)
+            failure.rest = to.cooldown or 0.0
             raise
         self._settler.attempt(tenant, to.id, now, failed=False)
+
+    async def _look_again(self, tenant: str) -> None:
+        """Before something is tried again, another process may have deleted the subscription."""
+        try:
+            await self.refresh(tenant)
+        except Unavailable as error:
+            raise DeliveryFailed(f"the database is away: {error.detail}") from error
 
     async def _message(self, to: Subscriber, entry: Entry, now: str) -> Message:
         try:
@@ -122,6 +176,9 @@ class Deliverer:
     def _over(self, place: Place, lane: Lane, delivery: Delivery, given_up: str | None) -> None:
         """A delivery is done: its lane is refilled when there is room, and forgotten when it is idle."""
         self._settler.told(delivery.entry, delivery.subscription, given_up=given_up)
+        self._tend(place, lane)
+
+    def _tend(self, place: Place, lane: Lane) -> None:
         if lane.wants_more:
             self._run(self._refill(place, lane))
         else:
@@ -131,7 +188,7 @@ class Deliverer:
         """Takes on what was left in the outbox, until the lane is full or nothing is left."""
         while lane.wants_more:
             try:
-                await lane.refill(partial(self._left, place[0]))
+                await lane.refill(partial(self._left, place))
             except Exception as error:
                 if not isinstance(error, Unavailable):
                     log.exception("the outbox cannot be read; trying again")
@@ -143,14 +200,22 @@ class Deliverer:
             del self._lanes[place]
 
     async def _left(
-        self, tenant: str, start: str, subscriptions: Set[str], limit: int
+        self, place: Place, start: str, subscriptions: Set[str], limit: int
     ) -> tuple[list[Delivery], str | None]:
         """What was left in the outbox for these subscriptions, from an entry's id on; where the rest begins.
 
         What has to wait for another process is passed over: it is held, and will be offered.
         """
+        tenant, uri = place
+        subscribers = self._indexes[tenant].subscribers
         entries = await self._outbox.mine(tenant, start, sorted(subscriptions), limit)
-        deliveries = [Delivery(entry, one) for entry in entries for one in sorted(entry.due & subscriptions)]
+        due = [(entry, one) for entry in entries for one in sorted(entry.due & subscriptions)]
+        for entry, one in due:
+            if one not in subscribers or subscribers[one].uri != uri:  # since it was asked for
+                self.offer(entry, one)
+        deliveries = [
+            Delivery(*one) for one in due if one[1] in subscribers and subscribers[one[1]].uri == uri
+        ]
         parts = [part(one.entry, one.subscription) for one in deliveries]
         blocked = await self._outbox.blocked(tenant, parts) if parts else set()
         free = [

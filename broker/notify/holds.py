@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from broker.core.errors import Unavailable
+from broker.notify.lane import NOTHING
 from broker.ports import Entry, Outbox
 
 log = logging.getLogger(__name__)
@@ -19,7 +20,6 @@ _AHEAD = 100  # entries of one line that one look asks for
 _AT_ONCE = 500  # lines that one look asks for
 _PAGE = 500  # entries read back from the outbox at once
 _OURS = 20_000  # entities remembered
-_NOTHING = "~"  # where nothing is left: greater than any id
 
 Place = tuple[str, str]
 Key = tuple[str, str, str]
@@ -86,8 +86,8 @@ class Holds:
         key = (entry.tenant, entry.entity["id"], subscription)
         if (line := self._lines.get(key)) is not None and entry.stamp >= line.entries[0].stamp:
             return True
-        left = self._left.get(entry.tenant, {}).get(key, _NOTHING)
-        return entry.id >= min(left, self._reading.get(key, _NOTHING))
+        left = self._left.get(entry.tenant, {}).get(key, NOTHING)
+        return entry.id >= min(left, self._reading.get(key, NOTHING))
 
     async def close(self) -> None:
         """Stops; what is held stays in the outbox."""
@@ -98,7 +98,7 @@ class Holds:
     def _hold(self, key: Key, entry: Entry) -> None:
         left = self._left.get(key[0], {})
         if key in left or self._size >= _LIMIT:
-            left[key] = min(entry.id, left.get(key, _NOTHING))
+            left[key] = min(entry.id, left.get(key, NOTHING))
             self._left[key[0]] = left
         else:
             self._add(key, entry)
@@ -205,7 +205,7 @@ class Holds:
             if self._size > _LIMIT // 2:
                 return
             self._reading = dict(left)
-            left.update(dict.fromkeys(left, _NOTHING))
+            left.update(dict.fromkeys(left, NOTHING))
             rest = ""
             try:
                 rest = await self._read(tenant)
@@ -213,7 +213,7 @@ class Holds:
                 for key, start in self._reading.items():
                     left[key] = min(left[key], max(start, rest))
                 self._reading = {}
-            still = {key: start for key, start in left.items() if start != _NOTHING}
+            still = {key: start for key, start in left.items() if start != NOTHING}
             self._left[tenant] = still
             if not still:
                 del self._left[tenant]
@@ -226,9 +226,9 @@ class Holds:
             for entry in entries:
                 for subscription in entry.due:
                     key = (tenant, entry.entity["id"], subscription)
-                    if entry.id >= self._reading.get(key, _NOTHING):
+                    if entry.id >= self._reading.get(key, NOTHING):
                         self._add(key, entry)
             if len(entries) < _PAGE:
-                return _NOTHING
+                return NOTHING
             start = entries[-1].id + "\0"
         return start

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Collection
 
 import aiohttp
 
@@ -11,9 +12,13 @@ _ANSWER = 65_536  # bytes of a receiver's answer that are read, so that its conn
 
 
 class HttpSender:
-    """POSTs notifications. Connections are kept and used again; who answers 2xx has taken it."""
+    """POSTs notifications. Connections are kept and used again; who answers 2xx has taken it.
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    `refusals` are the statuses that say that it will never be taken.
+    """
+
+    def __init__(self, tls: ssl.SSLContext, refusals: Collection[int]) -> None:
+        self._refusals = refusals
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=tls)
         self._session = aiohttp.ClientSession(connector=connector, skip_auto_headers=("Accept-Encoding",))
 
@@ -32,7 +37,8 @@ class HttpSender:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise DeliveryFailed(f"{type(error).__name__}: {error}") from error
         if not 200 <= answer.status < 300:
-            raise DeliveryFailed(f"answered with status {answer.status}")
+            is_final = answer.status in self._refusals
+            raise DeliveryFailed(f"answered with status {answer.status}", is_final=is_final)
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -28,9 +28,10 @@ class Index:
         self._keys: dict[str, set[Key]] = {}
         self._triggers: dict[Key, dict[str, Trigger]] = {}
 
-    def update(self, changes: SubscriptionChanges) -> None:
-        """Takes in what changed."""
+    def update(self, changes: SubscriptionChanges) -> dict[str, Subscriber]:
+        """Takes in what changed; gives the subscribers that it knew, as they were."""
         gone = [*self.subscribers] if changes.whole else [*changes.gone, *(one.id for one in changes.changed)]
+        old = {one: self.subscribers[one] for one in gone if one in self.subscribers}
         for subscription_id in gone:
             self._drop(subscription_id)
         for subscription in changes.changed:
@@ -39,6 +40,7 @@ class Index:
             if body.is_active is not False and body.time_interval is None:
                 self._add(subscription)
         self.epoch = changes.epoch
+        return old
 
     def due(self, change: Change, stamp: int) -> list[Due]:
         """The subscriptions that the change triggers and that are not known to be throttled at this time."""

@@ -7,7 +7,7 @@ from broker.core import instant
 from broker.core.change import Change
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
-from broker.ports import Due, Entry, Outbox, SubscriptionStore
+from broker.ports import Due, Entry, Outbox, SubscriptionChanges, SubscriptionStore
 
 _PAGE = 500  # entries read from the outbox at once
 
@@ -29,6 +29,7 @@ class Notifier:
         self._loading: dict[str, asyncio.Lock] = {}
         self._holds = deliverer.holds
         self._has_inherited = False
+        deliverer.refresh = self._refresh
 
     async def at_epoch(self, tenant: str, epoch: int) -> None:
         """See `ports.ChangeSink.at_epoch`."""
@@ -37,7 +38,20 @@ class Notifier:
             return
         async with self._loading.setdefault(tenant, asyncio.Lock()):
             if index.epoch < epoch:
-                index.update(await self._store.since(tenant, index.epoch))
+                self._learn(tenant, await self._store.since(tenant, index.epoch))
+
+    async def changed(self, tenant: str, changes: SubscriptionChanges) -> None:
+        """Learns of a change of subscriptions that this process made itself."""
+        index = self._indexes.setdefault(tenant, Index())
+        if index.epoch + 1 == changes.epoch:
+            self._learn(tenant, changes)
+        elif index.epoch >= 0:
+            await self.at_epoch(tenant, changes.epoch)
+
+    async def refresh(self) -> None:
+        """Learns of changes that others made, where deliveries are under way: nobody may want them now."""
+        for tenant in self._deliverer.tenants:
+            await self._refresh(tenant)
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """See `ports.ChangeSink.due`."""
@@ -86,4 +100,11 @@ class Notifier:
         """Learns of every subscription that the dead may have known."""
         index = self._indexes.setdefault(tenant, Index())
         async with self._loading.setdefault(tenant, asyncio.Lock()):
-            index.update(await self._store.since(tenant, index.epoch))
+            self._learn(tenant, await self._store.since(tenant, index.epoch))
+
+    async def _refresh(self, tenant: str) -> None:
+        await self.at_epoch(tenant, await self._store.current_epoch(tenant))
+
+    def _learn(self, tenant: str, changes: SubscriptionChanges) -> None:
+        for old in self._indexes[tenant].update(changes).values():
+            self._deliverer.changed(tenant, old)

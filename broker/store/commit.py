@@ -11,7 +11,7 @@ from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.recording import Recording
 from broker.ports import ChangeSink, Clock, Due, Entry
 from broker.store import commands, revisions
-from broker.store.outbox import stored
+from broker.store.entries import stored
 from broker.store.plan import Plan, Stored, read, work_out
 from broker.store.queue import Write
 from broker.store.revisions import Past

@@ -1,9 +1,4 @@
-"""The outbox: notifications that are due, committed with the changes that they tell of.
-
-One document for each change: {_id, e: entity id, by: the process that delivers, stamp, due: subscriptions
-that have not been told, entity: its state after the change, was: attributes before it, where somebody
-wants to know}. Ids sort by time within one process.
-"""
+"""The outbox: notifications that are due, committed with the changes that they tell of (see `entries`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,43 +6,21 @@ from typing import Any
 from pymongo import DeleteMany, DeleteOne, UpdateOne
 
 from broker.ports import Entry, Settled, Tally
-from broker.store.codec import decode_attrs, decode_entity, encode_attrs, encode_entity
+from broker.store.entries import restored
 from broker.store.errors import reported
-from broker.store.tenants import Tenant, Tenants
+from broker.store.tenants import Collection, Tenant, Tenants
+from broker.store.undelivered import Kept, keep
 
 Document = dict[str, Any]
-
-
-def stored(entry: Entry, process: str) -> Document:
-    """The document of an entry."""
-    document = {
-        "_id": entry.id,
-        "e": entry.entity["id"],
-        "by": process,
-        "stamp": entry.stamp,
-        "due": list(entry.due),
-        "entity": encode_entity(entry.entity),
-    }
-    if entry.previous is not None:
-        document["was"] = encode_attrs(entry.previous)
-    return document
-
-
-def _entry(document: Document, tenant: str, process: str) -> Entry:
-    """An entry read back; it is foreign if another process made it, which its id tells."""
-    return Entry(
-        document["_id"], tenant, document["stamp"], decode_entity(document["entity"]), set(document["due"]),
-        foreign=not document["_id"].endswith(process),
-        previous=None if (was := document.get("was")) is None else decode_attrs(was),
-    )  # fmt: skip
 
 
 class MongoOutbox:
     """The entries of this process, in every tenant."""
 
-    def __init__(self, tenants: Tenants, process: str) -> None:
+    def __init__(self, tenants: Tenants, process: str, kept: Kept) -> None:
         self._tenants = tenants
         self._process = process
+        self._kept = kept
 
     async def blocked(self, tenant: str, entries: Sequence[Entry]) -> set[str]:
         """See `ports.Outbox.blocked`."""
@@ -71,7 +44,15 @@ class MongoOutbox:
         """See `ports.Outbox.settle`."""
         handle = await self._tenants.obtain(tenant)
         with reported():
+            if settled.given_up:
+                await keep(handle.undelivered, settled.given_up, self._kept)
             await _settle(handle, settled)
+
+    async def forget(self, tenant: str, subscription: str) -> None:
+        """See `ports.Outbox.forget`."""
+        outbox = (await self._tenants.obtain(tenant)).outbox
+        with reported():
+            await forget(outbox, subscription, {"by": self._process})
 
     async def mine(self, tenant: str, after: str, subscriptions: Sequence[str], limit: int) -> list[Entry]:
         """See `ports.Outbox.mine`."""
@@ -81,12 +62,16 @@ class MongoOutbox:
             wanted["due"] = {"$in": list(subscriptions)}
         cursor = handle.outbox.find(wanted, sort=[("_id", 1)], limit=limit, batch_size=limit + 1)
         with reported():
-            return [_entry(document, tenant, self._process) for document in await cursor.to_list()]
+            return [restored(document, tenant, self._process) for document in await cursor.to_list()]
+
+
+async def forget(outbox: Collection, subscription: str, among: Document) -> None:
+    """Removes what is due to a subscription."""
+    await outbox.update_many({**among, "due": subscription}, {"$pull": {"due": subscription}})
+    await outbox.delete_many({**among, "due": []})
 
 
 async def _settle(handle: Tenant, settled: Settled) -> None:
-    if settled.given_up:
-        await handle.undelivered.insert_many([_undelivered(*one) for one in settled.given_up])
     operations: list[Any] = [DeleteOne({"_id": one}) for one in settled.finished]
     if settled.told:
         operations += [
@@ -101,11 +86,6 @@ async def _settle(handle: Tenant, settled: Settled) -> None:
             UpdateOne({"_id": one}, _increase(tally), upsert=True) for one, tally in settled.tallies.items()
         ]
         await handle.tallies.bulk_write(tallies, ordered=False)
-
-
-def _undelivered(entry: Entry, subscription: str, reason: str) -> Document:
-    return {"e": entry.entity["id"], "s": subscription, "stamp": entry.stamp, "reason": reason,
-            "entity": encode_entity(entry.entity)}  # fmt: skip
 
 
 def _increase(tally: Tally) -> Document:

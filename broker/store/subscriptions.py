@@ -17,10 +17,13 @@ from broker.core.errors import AlreadyExists, ResourceNotFound
 from broker.core.subscription import Subscription, SubscriptionBody
 from broker.ports import SubscriptionChanges, Tally
 from broker.store.errors import reported
+from broker.store.outbox import forget
 from broker.store.tenants import EPOCH, Tenant, Tenants
+from broker.store.undelivered import all_of
 
 Document = dict[str, Any]
-Apply = Callable[[AsyncClientSession], Awaitable[None]]
+Apply = Callable[[AsyncClientSession], Awaitable[Subscription | None]]
+Tell = Callable[[str, SubscriptionChanges], Awaitable[None]]
 
 _LOGGED = 10_000  # changes that the log holds; a process that is further behind reads everything again
 
@@ -33,6 +36,11 @@ class MongoSubscriptions:
         self._tenants = tenants
         self._session = client.start_session()
         self._one_at_a_time = asyncio.Lock()  # all bump one document: side by side they would only conflict
+        self._tell: Tell | None = None
+
+    def tell(self, tell: Tell) -> None:
+        """Names who is told of each change that this process makes, before it is acknowledged."""
+        self._tell = tell
 
     def open(self) -> AsyncClientSession:
         """The session on which subscriptions are changed, for the list of processes."""
@@ -42,11 +50,12 @@ class MongoSubscriptions:
         """Stores a new subscription; AlreadyExists if its id is taken."""
         handle = await self._tenants.obtain(tenant)
 
-        async def insert(session: AsyncClientSession) -> None:
+        async def insert(session: AsyncClientSession) -> Subscription:
             try:
                 await handle.subscriptions.insert_one(_document(subscription), session=session)
             except DuplicateKeyError as error:
                 raise AlreadyExists(f"{subscription.id} exists already") from error
+            return subscription
 
         await self._change(handle, subscription.id, insert)
 
@@ -56,12 +65,13 @@ class MongoSubscriptions:
         """See `ports.SubscriptionStore.replace`."""
         handle = await self._tenants.get(tenant)
 
-        async def update(session: AsyncClientSession) -> None:
+        async def update(session: AsyncClientSession) -> Subscription:
             found = await handle.subscriptions.find_one({"_id": subscription_id}, session=session)
             if found is None:
                 raise _missing(subscription_id)
-            new = _document(change(_subscription(found)))
-            await handle.subscriptions.replace_one({"_id": subscription_id}, new, session=session)
+            new = change(_subscription(found))
+            await handle.subscriptions.replace_one({"_id": subscription_id}, _document(new), session=session)
+            return new
 
         await self._change(handle, subscription_id, update)
 
@@ -76,10 +86,10 @@ class MongoSubscriptions:
 
         await self._change(handle, subscription_id, remove)
         with reported():
-            await handle.outbox.update_many({"due": subscription_id}, {"$pull": {"due": subscription_id}})
-            await handle.outbox.delete_many({"due": []})
+            await forget(handle.outbox, subscription_id, {})
             await handle.tallies.delete_one({"_id": subscription_id})
             await handle.throttles.delete_one({"_id": subscription_id})
+            await handle.undelivered.delete_many(all_of(subscription_id))
 
     async def get(self, tenant: str, subscription_id: str) -> tuple[Subscription, Tally] | None:
         """A subscription with its tally."""
@@ -95,6 +105,13 @@ class MongoSubscriptions:
         handle = await self._tenants.get(tenant)
         with reported():
             return await handle.subscriptions.count_documents({})
+
+    async def current_epoch(self, tenant: str) -> int:
+        """See `ports.SubscriptionStore.current_epoch`."""
+        handle = await self._tenants.obtain(tenant)
+        with reported():
+            found = await handle.entities.find_one({"_id": EPOCH})
+        return found["n"] if found else 0
 
     async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
         """See `ports.SubscriptionStore.since`: read in one snapshot."""
@@ -128,8 +145,8 @@ class MongoSubscriptions:
     async def _change(self, tenant: Tenant, subscription_id: str, apply: Apply) -> None:
         """Applies a change, bumps the epoch and logs it, in one transaction; tried again if it conflicts."""
 
-        async def all_of_it(session: AsyncClientSession) -> None:
-            await apply(session)
+        async def all_of_it(session: AsyncClientSession) -> SubscriptionChanges:
+            new = await apply(session)
             epoch = await tenant.entities.find_one_and_update(
                 {"_id": EPOCH}, {"$inc": {"n": 1}}, return_document=ReturnDocument.AFTER, session=session
             )
@@ -138,10 +155,14 @@ class MongoSubscriptions:
                 {"_id": epoch["n"], "s": subscription_id}, session=session
             )
             await tenant.subscription_log.delete_one({"_id": epoch["n"] - _LOGGED}, session=session)
+            changed, gone = ([new], []) if new else ([], [subscription_id])
+            return SubscriptionChanges(epoch["n"], changed, gone)
 
         with reported():
             async with self._one_at_a_time:
-                await self._session.with_transaction(all_of_it)
+                changes = await self._session.with_transaction(all_of_it)
+        if self._tell is not None:
+            await self._tell(tenant.name, changes)
 
 
 def _missing(subscription_id: str) -> ResourceNotFound:

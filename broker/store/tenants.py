@@ -30,6 +30,7 @@ _INDEXES = {
     ],
     "evolutions": [IndexModel([("type", ASCENDING), ("_id", ASCENDING)])],
     "contexts": [IndexModel([("local", ASCENDING)])],
+    "undelivered": [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
     "outbox": [IndexModel([("by", ASCENDING), ("_id", ASCENDING)]), IndexModel([("e", ASCENDING)])],
 }
 

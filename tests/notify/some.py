@@ -71,6 +71,14 @@ class Outbox:
                 if not self.entries[one].due:
                     del self.entries[one]
 
+    async def forget(self, tenant: str, subscription: str) -> None:
+        """Removes what is due to a subscription."""
+        await self._pause()
+        for one in list(self.entries.values()):
+            one.due.discard(subscription)
+            if not one.due:
+                self.entries.pop(one.id)
+
     async def mine(self, tenant: str, after: str, subscriptions: Sequence[str], limit: int) -> list[Entry]:
         """Copies, as if read from a database; foreign if their id says that another process made them."""
         await self._pause()
@@ -109,6 +117,11 @@ class Subscriptions:
         self.asked += 1
         await asyncio.sleep(0)
         return SubscriptionChanges(self.epoch, list(self.known), whole=True)
+
+    async def current_epoch(self, tenant: str) -> int:
+        """As it is now."""
+        await asyncio.sleep(0)
+        return self.epoch
 
     async def create(self, tenant: str, subscription: Subscription) -> None: ...
 

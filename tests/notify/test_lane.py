@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from broker.notify.lane import Delivery, Lane, Retry
+from broker.notify.lane import Delivery, Lane, Retry, Room
 from broker.ports import DeliveryFailed, Entry
 from tests.notify.some import entry, until
 
@@ -35,6 +35,7 @@ class Endpoint:
         self.gate: asyncio.Event | None = None
         self.refuses: Callable[[Entry], bool] = lambda entry: False
         self.fault: Exception | None = None
+        self.is_final, self.rest = False, 0.0
 
     async def send(self, delivery: Delivery) -> None:
         """Takes a moment; fails if it shall."""
@@ -48,7 +49,7 @@ class Endpoint:
         if self.fault is not None:
             raise self.fault
         if self.refuses(delivery.entry):
-            raise DeliveryFailed("refused")
+            raise DeliveryFailed("refused", is_final=self.is_final, rest=self.rest)
         self.taken.append((delivery.entry.entity["id"], delivery.entry.stamp))
 
     def done(self, lane: Lane, delivery: Delivery, given_up: str | None) -> None:
@@ -61,12 +62,17 @@ class Endpoint:
 
 
 def lane_to(
-    endpoint: Endpoint, retry: Retry | None = None, *, limit: int = 100, concurrency: int = 4
+    endpoint: Endpoint,
+    retry: Retry | None = None,
+    *,
+    limit: int = 100,
+    concurrency: int = 4,
+    room: Room | None = None,
 ) -> Lane:
     steps = retry or Steps(1, 1, 1e9)
     return Lane(
-        endpoint.send, endpoint.done, limit=limit, concurrency=concurrency, retry=steps,
-        now=lambda: endpoint.now,
+        endpoint.send, endpoint.done, limit=limit, concurrency=concurrency, room=room or Room(1000),
+        retry=steps, now=lambda: endpoint.now,
     )  # fmt: skip
 
 
@@ -75,8 +81,8 @@ def endpoint() -> Endpoint:
     return Endpoint()
 
 
-def offer(lane: Lane, stamp: int, of: str = "1") -> Delivery:
-    delivery = Delivery(entry(stamp, of), "urn:s:a")
+def offer(lane: Lane, stamp: int, of: str = "1", who: str = "a") -> Delivery:
+    delivery = Delivery(entry(stamp, of), f"urn:s:{who}")
     lane.offer(delivery)
     return delivery
 
@@ -292,3 +298,119 @@ async def test_close_gives_up_what_hangs(endpoint: Endpoint) -> None:
     await lane.close(0.01)
     await until(lambda: endpoint.at_once == 0)
     assert endpoint.over == []
+
+
+async def test_what_is_refused_for_good_is_given_up_at_once_and_nothing_waits(endpoint: Endpoint) -> None:
+    endpoint.refuses, endpoint.is_final = lambda entry: entry.stamp == 2, True
+    steps = Steps(1, 1, 1e9)
+    lane = lane_to(endpoint, steps)
+    for stamp in range(1, 5):
+        offer(lane, stamp)
+    await until(lambda: lane.is_idle)
+    assert endpoint.tried == [1, 2, 3, 4]
+    assert endpoint.over == [(1, None), (2, "refused"), (3, None), (4, None)]
+    assert steps.asked == [], "the endpoint is not taken for dead"
+
+
+async def test_an_endpoint_that_wants_rest_after_a_failure_gets_it(endpoint: Endpoint) -> None:
+    endpoint.refuses, endpoint.rest = lambda entry: True, 0.1
+    lane = lane_to(endpoint)
+    offer(lane, 1)
+    await asyncio.sleep(0.05)
+    assert endpoint.tried == [1], "the pause of the lane alone would have been over"
+    await until(lambda: endpoint.tried == [1, 1])
+    await lane.close(0)
+
+
+async def test_what_is_tried_after_a_failure_is_late(endpoint: Endpoint) -> None:
+    endpoint.refuses, endpoint.rest = lambda entry: True, 0.05
+    lane = lane_to(endpoint)
+    first = offer(lane, 1)
+    await until(lambda: endpoint.tried == [1])
+    assert not first.is_late
+    await until(lambda: endpoint.tried[:2] == [1, 1])
+    assert first.is_late
+    await lane.close(0)
+
+
+async def test_a_subscription_that_is_released_leaves_nothing_behind(endpoint: Endpoint) -> None:
+    endpoint.gate = asyncio.Event()
+    room = Room(1000)
+    lane = lane_to(endpoint, limit=6, concurrency=2, room=room)
+    for stamp in range(1, 9):
+        offer(lane, stamp, str(stamp % 3), "ab"[stamp % 2])
+    await until(lambda: endpoint.at_once == 2)
+    assert lane.behind is not None
+    assert lane.release("urn:s:b", cancel=True) == entry(1).id
+    await until(lambda: endpoint.at_once == 2)  # what was on its way made room for others
+    assert lane.release("urn:s:b", cancel=True) is None
+    endpoint.gate.set()
+    await until(lambda: len(endpoint.over) == 3)
+    assert sorted(stamp for _, stamp in endpoint.taken) == [2, 4, 6]
+    assert lane.behind == entry(7).id
+    assert lane.release("urn:s:a") == entry(7).id
+    assert lane.is_idle
+    assert room.free == 1000
+
+
+async def test_a_parked_subscription_waits_in_the_outbox(endpoint: Endpoint) -> None:
+    lane, rest = lane_to(endpoint), Rest(endpoint)
+    endpoint.refuses, endpoint.rest = lambda entry: True, 0.05
+    for stamp in range(1, 5):
+        rest.add(offer(lane, stamp, "1", "a"))
+        rest.add(offer(lane, stamp + 10, "1", "b"))
+    await until(lambda: len(endpoint.tried) > 1 and endpoint.at_once == 0)
+    lane.park("urn:s:a")
+    rest.add(offer(lane, 5, "1", "a"))
+    endpoint.refuses = lambda entry: False
+    await until(lambda: len(lane) == 0)
+    assert endpoint.of("1") == [11, 12, 13, 14]
+    assert not lane.is_idle
+    assert not lane.wants_more
+    lane.park("urn:s:a")
+    lane.unpark("urn:s:a")
+    assert lane.wants_more
+    await lane.refill(rest.read)
+    await until(lambda: lane.is_idle)
+    assert endpoint.of("1")[4:] == [1, 2, 3, 4, 5]
+
+
+async def test_what_was_on_its_way_when_it_was_parked_is_not_lost(endpoint: Endpoint) -> None:
+    endpoint.gate = asyncio.Event()
+    lane, rest = lane_to(endpoint), Rest(endpoint)
+    for stamp in (1, 2):
+        rest.add(offer(lane, stamp))
+    await until(lambda: endpoint.at_once == 1)
+    lane.park("urn:s:a")
+    endpoint.refuses = lambda entry: True
+    endpoint.gate.set()
+    await until(lambda: endpoint.at_once == 0)
+    endpoint.refuses = lambda entry: False
+    lane.unpark("urn:s:a")
+    await until(lambda: lane.wants_more)
+    await lane.refill(rest.read)
+    await until(lambda: lane.is_idle)
+    assert endpoint.of("1") == [1, 2]
+
+
+async def test_all_lanes_share_the_room_and_none_starves(endpoint: Endpoint) -> None:
+    """One lane takes all the room there is; another one gets along with a few at a time."""
+    room, other = Room(10), Endpoint()
+    endpoint.gate = asyncio.Event()
+    greedy, modest = lane_to(endpoint, room=room), lane_to(other, concurrency=2, room=room)
+    for stamp in range(30):
+        offer(greedy, stamp)
+    assert len(greedy) == 10
+    rest = Rest(other)
+    for stamp in range(30):
+        rest.add(offer(modest, stamp))
+    most = 0
+    async with asyncio.timeout(5):
+        while not modest.is_idle:
+            most = max(most, len(modest))
+            if modest.wants_more:
+                await modest.refill(rest.read)
+            await asyncio.sleep(0)
+    assert most <= 4
+    assert other.of("1") == list(range(30))
+    await greedy.close(0)

@@ -15,9 +15,9 @@ from broker.core.subscription import Subscription
 from broker.notify import holds
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
-from broker.notify.lane import Lane, Retry
+from broker.notify.lane import Lane, Retry, Room
 from broker.notify.notifier import Notifier
-from broker.ports import DeliveryFailed, Message
+from broker.ports import DeliveryFailed, Message, SubscriptionChanges
 from tests.core.documents import CORE
 from tests.notify.some import MINE, OTHER, Outbox, Subscriptions, entry, subscription, until
 
@@ -55,7 +55,11 @@ class Process:
         async def resolve(source: Any, tenant: str = "") -> Any:
             return CORE
 
-        lane = partial(Lane, limit=lane_limit, concurrency=4, retry=Retry(0.001, 0.01, 1e12), now=lambda: 0.0)
+        self.room = Room(1000)
+        lane = partial(
+            Lane, limit=lane_limit, concurrency=4, room=self.room, retry=Retry(0.001, 0.01, 1e12),
+            now=lambda: 0.0,
+        )  # fmt: skip
         contexts = cast(Any, SimpleNamespace(resolve=resolve, core=CORE))
         self.deliverer = Deliverer(
             self.indexes, self.outbox, contexts, {"http": self.sender}, lane, timeout=1, now=lambda: 0.0
@@ -329,3 +333,78 @@ async def test_what_is_due_to_a_subscription_that_is_gone_is_forgotten(process: 
     process.commit(2, foreign=False)
     await until(lambda: not process.outbox.entries)
     assert process.sender.taken == []
+
+
+async def learn(process: Process, *known: Subscription, epoch: int) -> None:
+    """Subscriptions change, and the process hears of it."""
+    process.store.known, process.store.epoch = list(known), epoch
+    await process.notifier.at_epoch("", epoch)
+
+
+async def test_what_is_due_to_a_paused_subscription_waits_until_it_is_active(process: Process) -> None:
+    paused = subscription("a", "http://a/", isActive=False)
+    process.sender.down = {"http://a/"}
+    process.commit(1, foreign=True)
+    process.commit(2, due=("a", "b"), foreign=False)
+    await until(lambda: process.sender.told("b") == [2])
+    await learn(process, paused, B, epoch=2)
+    process.sender.down = set()
+    process.commit(3, due=("a", "b"), foreign=False)
+    await until(lambda: process.sender.told("b") == [2, 3])
+    await asyncio.sleep(0.03)
+    assert process.sender.told("a") == []
+    await learn(process, A, B, epoch=3)
+    process.commit(4, foreign=False)
+    await until(lambda: process.sender.told("a") == [1, 2, 3, 4])
+    await until(lambda: not process.outbox.entries)
+    await until(lambda: not process.deliverer._lanes)
+
+
+async def test_an_heir_keeps_what_is_due_to_the_paused(process: Process) -> None:
+    await learn(process, subscription("a", "http://a/", isActive=False), B, epoch=2)
+    process.outbox.add(entry(1, by=OTHER), OTHER)
+    await process.adopt()
+    await asyncio.sleep(0.02)
+    assert process.sender.taken == []
+    await learn(process, A, B, epoch=3)
+    await until(lambda: process.sender.told("a") == [1])
+
+
+async def test_before_a_retry_it_asks_whether_it_is_still_wanted(process: Process) -> None:
+    """Another process deleted the subscription; this one has no write by which it would hear of that."""
+    process.sender.down = {"http://a/"}
+    process.commit(1, foreign=True)
+    process.commit(1, "2", due=("b",), foreign=True)
+    await until(lambda: process.sender.told("b", "2") == [1])
+    process.store.known, process.store.epoch = [B], 2
+    process.sender.down = set()
+    await until(lambda: not process.outbox.entries)
+    assert process.sender.told("a") == []
+    await until(lambda: not process.deliverer._lanes)
+
+
+async def test_what_was_left_in_the_outbox_goes_along_to_a_new_endpoint() -> None:
+    process = await Process(A, lane_limit=2).ready()
+    process.sender.down = {"http://a/"}
+    for stamp in range(1, 30):
+        process.commit(stamp, foreign=stamp == 1)
+    await until(lambda: len(process.notifier._holds) == 0)
+    await learn(process, subscription("a", "http://new/"), epoch=2)
+    for stamp in range(30, 40):
+        process.commit(stamp, foreign=False)
+    await until(lambda: not process.outbox.entries)
+    assert process.sender.told("a") == list(range(1, 40))
+    await until(lambda: not process.deliverer._lanes)
+    assert process.room.free == 1000
+    await process.notifier.close()
+
+
+async def test_a_change_of_our_own_is_known_at_once(process: Process) -> None:
+    asked = process.store.asked
+    await process.notifier.changed("", SubscriptionChanges(2, [subscription("c", "http://c/")]))
+    assert process.store.asked == asked, "nobody needs to be asked"
+    process.commit(1, due=("c",), foreign=True)
+    await until(lambda: process.sender.told("c") == [1])
+    process.store.known, process.store.epoch = [A], 9
+    await process.notifier.changed("", SubscriptionChanges(9, [], ["urn:s:c"]))
+    assert process.indexes[""].subscribers.keys() == {"urn:s:a"}, "others changed something, too"

@@ -12,8 +12,10 @@ from pymongo.read_concern import ReadConcern
 from broker.core import Entity
 from broker.ports import Entry, Settled, Tally
 from broker.store.client import open_database
-from broker.store.outbox import MongoOutbox, stored
+from broker.store.entries import stored
+from broker.store.outbox import MongoOutbox
 from broker.store.tenants import Tenant, Tenants
+from broker.store.undelivered import Kept
 
 ME, OTHER = "a" * 16, "b" * 16
 
@@ -22,10 +24,10 @@ class Store:
     """The outbox of a process, and the collections behind it."""
 
     def __init__(self, tenants: Tenants, tenant: Tenant) -> None:
-        self.tenant = tenant
+        self.tenants, self.tenant = tenants, tenant
         # The outbox writes in a hurry; what it wrote is seen at once by who does not ask for the majority.
         self.entries = tenant.outbox.with_options(read_concern=ReadConcern("local"))
-        self.outbox = MongoOutbox(tenants, ME)
+        self.outbox = MongoOutbox(tenants, ME, Kept(60, 4))
 
     async def add(self, stamp: int, of: str = "1", due: str = "a", by: str = ME) -> Entry:
         """An entry, committed."""
@@ -124,9 +126,9 @@ async def test_settling_twice_does_no_harm(store: Store) -> None:
     assert await store.left() == {2: {"b"}}
 
 
-async def test_what_was_given_up_is_kept_visible(store: Store) -> None:
-    one = await store.add(1)
-    await store.outbox.settle("", Settled(finished=[one.id], given_up=[(one, "a", "no answer")]))
-    [kept] = await store.tenant.undelivered.find().to_list()
-    assert (kept["e"], kept["s"], kept["reason"], kept["stamp"]) == ("urn:x:1", "a", "no answer", 1)
-    assert await store.left() == {}
+async def test_what_is_due_to_a_subscription_that_is_gone_is_forgotten(store: Store) -> None:
+    for stamp, due in ((1, "a"), (2, "ab"), (3, "b")):
+        await store.add(stamp, due=due)
+    await store.add(4, due="a", by=OTHER)
+    await store.outbox.forget("", "a")
+    assert await store.left() == {2: {"b"}, 3: {"b"}, 4: {"a"}}

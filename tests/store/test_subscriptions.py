@@ -21,7 +21,7 @@ from broker.ports import Due, Entry, SubscriptionChanges
 from broker.store import subscriptions as module
 from broker.store.client import open_database
 from broker.store.commit import Committer
-from broker.store.outbox import stored
+from broker.store.entries import stored
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.writer import Writer

@@ -1,0 +1,58 @@
+"""/eridanus/v1/subscriptions/{subscriptionId}/deliveries: notifications that were given up (an extension)."""
+
+from aiohttp import web
+
+from broker.api import params as p
+from broker.api import reply
+from broker.api.call import Call
+from broker.core import Json
+from broker.core.errors import BadRequestData
+from broker.core.uri import is_uri
+from broker.operations import deliveries as operations
+from broker.ports import Failure
+
+
+async def query_deliveries(call: Call) -> web.Response:
+    """GET …/deliveries."""
+    p.allow(call.params, p.PAGE)
+    limit, offset, counted = p.read_page(call.params, call.broker.limits)
+    found, count, more = await operations.query_deliveries(
+        call.broker, call.tenant, _subscription(call), limit, offset, counted=counted
+    )
+    return reply.plain_page(
+        [_shown(one) for one in found], count, reply.page_links(call, limit, offset, more)
+    )
+
+
+async def replay_deliveries(call: Call) -> web.Response:
+    """POST …/deliveries/replay and …/deliveries/{deliveryId}/replay."""
+    p.allow(call.params)
+    count = await operations.replay_deliveries(call.broker, call.tenant, _subscription(call), _delivery(call))
+    return reply.plain(200, {"replayed": count})
+
+
+async def delete_deliveries(call: Call) -> web.Response:
+    """DELETE …/deliveries and …/deliveries/{deliveryId}."""
+    p.allow(call.params)
+    await operations.delete_deliveries(call.broker, call.tenant, _subscription(call), _delivery(call))
+    return reply.nothing()
+
+
+def _subscription(call: Call) -> str:
+    if not is_uri(call.path[0]):
+        raise BadRequestData("subscriptionId: expected a URI in the path")
+    return call.path[0]
+
+
+def _delivery(call: Call) -> str | None:
+    return call.path[1] if len(call.path) > 1 else None
+
+
+def _shown(failure: Failure) -> dict[str, Json]:
+    return {
+        "id": failure.id,
+        "entityId": failure.entity,
+        "changedAt": failure.changed_at + "Z",
+        "givenUpAt": failure.given_up_at + "Z",
+        "reason": failure.reason,
+    }

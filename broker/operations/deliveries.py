@@ -1,0 +1,33 @@
+"""Notifications that were given up (an extension: the specification has none of it)."""
+
+from broker.core.errors import ResourceNotFound
+from broker.operations.subscriptions import retrieve_subscription
+from broker.ports import Broker, Failure
+
+
+async def query_deliveries(
+    broker: Broker, tenant: str, subscription_id: str, limit: int, offset: int, *, counted: bool
+) -> tuple[list[Failure], int | None, bool]:
+    """Notifications that were given up: one page, the full count if asked for, and whether there is more."""
+    await retrieve_subscription(broker, tenant, subscription_id)
+    count = await broker.undelivered.count(tenant, subscription_id) if counted else None
+    found = await broker.undelivered.find(tenant, subscription_id, limit + 1, offset) if limit else []
+    return found[:limit], count, len(found) > limit
+
+
+async def replay_deliveries(broker: Broker, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+    """Sends one of them again, or all; how many that were. ResourceNotFound if there is no such one."""
+    await retrieve_subscription(broker, tenant, subscription_id)
+    return _found(await broker.undelivered.replay(tenant, subscription_id, failure_id), failure_id)
+
+
+async def delete_deliveries(broker: Broker, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+    """Forgets one of them, or all; how many that were. ResourceNotFound if there is no such one."""
+    await retrieve_subscription(broker, tenant, subscription_id)
+    return _found(await broker.undelivered.delete(tenant, subscription_id, failure_id), failure_id)
+
+
+def _found(count: int, failure_id: str | None) -> int:
+    if failure_id is not None and not count:
+        raise ResourceNotFound(f"there is no undelivered notification {failure_id}")
+    return count

@@ -1,0 +1,35 @@
+"""The stored shape of what is due: one document for each change.
+
+{_id, e: entity id, by: the process that delivers, stamp, due: subscriptions that have not been told,
+entity: its state after the change, was: attributes before it, where somebody wants to know}. Ids sort by
+time within one process.
+"""
+
+from typing import Any
+
+from broker.ports import Entry
+from broker.store.codec import decode_attrs, decode_entity, encode_attrs, encode_entity
+
+Document = dict[str, Any]
+
+
+def stored(entry: Entry, process: str) -> Document:
+    """The document of an entry."""
+    return {"_id": entry.id, "by": process, "due": list(entry.due), **facts(entry)}
+
+
+def facts(entry: Entry) -> Document:
+    """What an entry tells, to whomever."""
+    document = {"e": entry.entity["id"], "stamp": entry.stamp, "entity": encode_entity(entry.entity)}
+    if entry.previous is not None:
+        document["was"] = encode_attrs(entry.previous)
+    return document
+
+
+def restored(document: Document, tenant: str, process: str) -> Entry:
+    """An entry read back; it is foreign if another process made it, which its id tells."""
+    return Entry(
+        document["_id"], tenant, document["stamp"], decode_entity(document["entity"]), set(document["due"]),
+        foreign=not document["_id"].endswith(process),
+        previous=None if (was := document.get("was")) is None else decode_attrs(was),
+    )  # fmt: skip

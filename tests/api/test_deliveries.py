@@ -1,0 +1,135 @@
+"""/eridanus/v1/subscriptions/{id}/deliveries over HTTP: what was given up, shown and sent again."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from broker.core import Json
+from tests.api.conftest import Api, Receiver, room
+from tests.api.test_subscriptions import heats, patch, subscribe
+
+
+async def deliveries(api: Api, path: str, count: int) -> list[Any]:
+    """What was given up, once there is so much."""
+    found: list[Any] = []
+    async with asyncio.timeout(5):
+        while len(found) < count:
+            found = await api.get(path)
+            await asyncio.sleep(0.01)
+    return found
+
+
+def own(path: str) -> str:
+    """The path of our own beside that of a subscription."""
+    return f"/eridanus/v1/{path}/deliveries"
+
+
+@pytest.fixture
+async def given_up(api: Api, receiver: Receiver) -> tuple[str, list[Any]]:
+    """Three notifications that were refused for good; their path, and how they are shown."""
+    await api.make(room(heat=0))
+    path = own(await subscribe(api, receiver))
+    receiver.refuse = [400, 410, 422]
+    for n in (1, 2, 3, 4):
+        await patch(api, heat=n)
+    assert heats(await receiver.only(1)) == [4]
+    return path, await deliveries(api, path, 3)
+
+
+async def test_they_are_listed(api: Api, given_up: tuple[str, list[Any]]) -> None:
+    path, found = given_up
+    assert [one["reason"] for one in found] == [f"answered with status {n}" for n in (400, 410, 422)]
+    for one in found:
+        assert one.keys() == {"id", "entityId", "changedAt", "givenUpAt", "reason"}
+        assert one["entityId"] == "urn:x:1"
+        assert one["changedAt"] < one["givenUpAt"]
+    answer = await api("GET", path + "?limit=1&offset=1&count=true")
+    assert answer.doc == [found[1]]
+    assert answer.headers["NGSILD-Results-Count"] == "3"
+    previous, following = answer.headers["Link"].split(", ")
+    assert following == f'<{path}?count=true&limit=1&offset=2>; rel="next"'
+    assert previous.endswith('offset=0>; rel="prev"')
+
+
+async def test_all_are_sent_again(api: Api, receiver: Receiver, given_up: tuple[str, list[Any]]) -> None:
+    path, _ = given_up
+    answer = await api("POST", path + "/replay")
+    assert (answer.status, answer.doc) == (200, {"replayed": 3})
+    assert heats(await receiver.only(4)) == [4, 1, 2, 3]
+    assert await api.get(path) == []
+    assert (await api("POST", path + "/replay")).doc == {"replayed": 0}
+    shown = await api.get(path.removesuffix("/deliveries").removeprefix("/eridanus/v1/"))
+    assert (shown["notification"]["timesSent"], shown["notification"]["timesFailed"]) == (7, 3)
+
+
+async def test_one_is_sent_again_and_one_forgotten(
+    api: Api, receiver: Receiver, given_up: tuple[str, list[Any]]
+) -> None:
+    path, (first, second, third) = given_up
+    assert (await api("POST", f"{path}/{second['id']}/replay")).doc == {"replayed": 1}
+    assert heats(await receiver.only(2)) == [4, 2]
+    answer = await api("DELETE", f"{path}/{first['id']}")
+    assert (answer.status, answer.body) == (204, b"")
+    assert await api.get(path) == [third]
+    for method, gone in (("DELETE", f"{path}/{first['id']}"), ("POST", f"{path}/{second['id']}/replay")):
+        assert (await api(method, gone)).is_problem(404, "ResourceNotFound")
+    assert (await api("DELETE", path)).status == 204
+    assert await api.get(path) == []
+
+
+async def test_they_go_with_their_subscription(api: Api, given_up: tuple[str, list[Any]]) -> None:
+    path, _ = given_up
+    subscription = path.removesuffix("/deliveries").removeprefix("/eridanus/v1/")
+    assert (await api("DELETE", subscription)).status == 204
+    assert (await api("GET", path)).is_problem(404, "ResourceNotFound")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", "subscriptions/urn:s:none", 404, "ResourceNotFound"),
+        ("GET", "subscriptions/x", 400, "BadRequestData"),
+        ("DELETE", "subscriptions/urn:s:none", 404, "ResourceNotFound"),
+    ],
+)
+async def test_refusals(api: Api, method: str, path: str, status: int, kind: str) -> None:
+    await api.make(room())
+    assert (await api(method, own(path))).is_problem(status, kind)
+    assert (await api(method, own(path) + "?x=1")).is_problem(400, "InvalidRequest")
+
+
+async def test_a_deleted_subscription_is_told_nothing_more(api: Api, receiver: Receiver) -> None:
+    """Neither what is on its way, nor what waits for another try."""
+    await api.make(room(heat=0))
+    path = await subscribe(api, receiver)
+    receiver.refuse = [500]
+    await patch(api, heat=1)
+    async with asyncio.timeout(5):
+        while not receiver.attempts:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert (await api("DELETE", path)).status == 204
+    await asyncio.sleep(0.3)
+    assert len(receiver.attempts) == 1
+
+
+async def test_a_paused_subscription_is_told_later(api: Api, receiver: Receiver) -> None:
+    await api.make(room(heat=0))
+    path = await subscribe(api, receiver)
+    receiver.refuse = [500] * 3
+    await patch(api, heat=1)
+    await activate(api, path, False)
+    tried = len(receiver.attempts)
+    receiver.refuse = []
+    await asyncio.sleep(0.3)
+    assert (receiver.taken, len(receiver.attempts) - tried < 2) == ([], True)
+    await patch(api, heat=2)
+    await activate(api, path, True)
+    await patch(api, heat=3)
+    assert heats(await receiver.only(2)) == [1, 3], "what happened meanwhile was not due"
+
+
+async def activate(api: Api, path: str, is_active: Json) -> None:
+    """Pauses or wakes a subscription."""
+    answer = await api("PATCH", path, {"isActive": is_active})
+    assert answer.status == 204, answer.body
