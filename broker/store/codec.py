@@ -82,18 +82,19 @@ def decode_alive(document: Document, now: str) -> Entity | None:
 
 def shape(entity: Entity) -> int:
     """The shape of an entity, 64 bits: one for those with the same types, attributes and kinds of them."""
-    attrs = entity["attrs"]
-    return _shape(tuple(sorted(entity["type"])), tuple((iri, *kinds(attrs[iri])) for iri in sorted(attrs)))
+    attrs = [(iri, *kinds(its)) for iri, its in entity["attrs"].items()]
+    return _shape(tuple(entity["type"]), tuple(attrs))
 
 
 def kinds(instances: list[Instance]) -> list[str]:
     """The kinds of an attribute's instances."""
-    return sorted([one["type"] for one in instances])
+    return [one["type"] for one in instances]
 
 
-@lru_cache(10_000)
+@lru_cache(10_000)  # entities made by one program are alike, and in one order
 def _shape(types: tuple[str, ...], attrs: tuple[tuple[str, ...], ...]) -> Int64:
-    digest = blake2b(repr((types, attrs)).encode(), digest_size=8).digest()
+    plain = sorted(types), sorted((iri, sorted(its)) for iri, *its in attrs)
+    digest = blake2b(repr(plain).encode(), digest_size=8).digest()
     return Int64(int.from_bytes(digest, "big", signed=True))
 
 

@@ -218,8 +218,6 @@ def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
         plan.inserts.append({**codec.encode_entity(after), "shape": codec.shape(after), **own})
     else:
         changed, gone = _difference(before, after)
-        if _is_reshaped(before, after):
-            own["shape"] = codec.shape(after)
         gone += [name for name in ("due", "unlisted") if getattr(stored, name) and name not in own]
         update = {"$set": {**changed, **own}}
         if gone:
@@ -227,23 +225,21 @@ def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
         plan.updates.append({"q": {"_id": entity_id}, "u": update})
 
 
-def _is_reshaped(before: Entity, after: Entity) -> bool:
-    """Whether types, attributes or the kinds of attributes differ."""
-    old, new = before["attrs"], after["attrs"]
-    return (
-        before["type"] is not after["type"]
-        or old.keys() != new.keys()
-        or any(its is not old[iri] and codec.kinds(its) != codec.kinds(old[iri]) for iri, its in new.items())
-    )
-
-
 def _difference(before: Entity, after: Entity) -> tuple[Document, list[str]]:
-    """What differs, by stored path: rules share what they leave alone, so identity tells."""
+    """What differs, by stored path: rules share what they leave alone, so identity tells.
+
+    The shape is looked at anew when the types, the attributes or the kinds of an attribute differ.
+    """
     changed = {k: v for k, v in after.items() if k not in ("attrs", "id") and before.get(k) is not v}
     gone = [k for k in before if k not in after]
     old, new = before["attrs"], after["attrs"]
+    is_reshaped = "type" in changed
     for iri, instances in new.items():
-        if old.get(iri) is not instances:
+        its = old.get(iri)
+        if its is not instances:
             changed["attrs." + codec.key(iri)] = [codec.encode_instance(one) for one in instances]
-    gone += ["attrs." + codec.key(iri) for iri in old if iri not in new]
-    return changed, gone
+            is_reshaped |= its is None or codec.kinds(its) != codec.kinds(instances)
+    removed = ["attrs." + codec.key(iri) for iri in old if iri not in new]
+    if is_reshaped or removed:
+        changed["shape"] = codec.shape(after)
+    return changed, gone + removed

@@ -4,14 +4,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 from pymongo import AsyncMongoClient
 
-from broker.contexts.fetch import Fetcher, FetchLimits
+from broker.contexts.fetch import Fetcher, FetchLimits, _lifetime
 from broker.contexts.hits import Counts, Hits
 from broker.contexts.loader import Contexts, ContextStore
 from broker.core import Json
@@ -244,3 +246,103 @@ async def test_it_survives_the_death_of_the_host(host: Host, fetcher: Fetcher, m
         again = await loader(fetcher, shelf).resolve(url)  # as in a process of its own
     assert again.expand("speed") == "https://ex.org/speed"
     assert host.asked == {"/kept": 1}
+
+
+class Clock:
+    """The time, in seconds, which goes on by hand."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+async def settled(contexts: Contexts) -> None:
+    """Returns when nothing goes on in the background."""
+    while tasks := list(contexts._renewing):
+        await asyncio.gather(*tasks)
+
+
+@pytest.mark.clause("5.13.1")
+async def test_what_is_old_is_renewed_in_the_background(fetcher: Fetcher, host: Host) -> None:
+    clock = Clock()
+    contexts = Contexts(fetcher, Shelf(), Hits(nobody), clock, lifetime=500)
+    url = host("/one", SPEED)
+    first = await contexts.resolve(url)
+    clock.at += 499
+    assert await contexts.resolve(url) is first
+    host("/one", {"@context": {"velocity": "https://ex.org/speed"}})
+    clock.at += 2
+    assert await contexts.resolve(url) is first  # nobody waits
+    await settled(contexts)
+    assert (await contexts.resolve(url)).compact("https://ex.org/speed") == "velocity"
+    assert host.asked == {"/one": 2}
+
+
+@pytest.mark.clause("5.13.1")
+async def test_what_cannot_be_renewed_is_used_on(
+    fetcher: Fetcher, host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    contexts = Contexts(fetcher, Shelf(), Hits(nobody), clock, lifetime=500)
+    url = host("/one", SPEED)
+    first = await contexts.resolve(url)
+    host.answers.clear()
+    clock.at += 501
+    for _ in range(3):
+        assert await contexts.resolve(url) is first
+        await settled(contexts)
+    assert host.asked == {"/one": 2}  # and not for each request
+    assert "cannot be renewed" in caplog.text
+
+
+@pytest.mark.clause("5.13.1")
+@pytest.mark.parametrize(
+    ("headers", "lifetime"),
+    [
+        ({}, None),
+        ({"Cache-Control": "public, max-age=300"}, 300),
+        ({"cache-control": "s-maxage=5, MAX-AGE=7"}, 7),
+        ({"Cache-Control": "no-cache, max-age=300"}, 0),
+        ({"Cache-Control": "no-store"}, 0),
+        ({"Cache-Control": "max-age=300", "Expires": "Thu, 01 Jan 1970 00:00:00 GMT"}, 300),
+        ({"Expires": "Wed, 01 Jul 2026 12:01:00 GMT"}, 60),
+        ({"Expires": "0"}, None),
+        ({"Expires": "Wed, 01 Jul 2026 12:01:00"}, None),
+    ],
+)
+def test_hosts_say_how_long_their_documents_are_good(headers: dict[str, str], lifetime: float | None) -> None:
+    assert _lifetime(CIMultiDict(headers), datetime(2026, 7, 1, 12, tzinfo=UTC)) == lifetime
+
+
+async def test_what_is_forgotten_while_it_is_compiled_is_not_remembered(
+    contexts: Contexts, host: Host
+) -> None:
+    url = host("/one", SPEED)
+    host.seconds = 0.1
+    resolving = asyncio.create_task(contexts.resolve(url))
+    await asyncio.sleep(0.03)
+    contexts.forget([("", url)])
+    first = await resolving
+    assert await contexts.resolve(url) is not first
+
+
+async def test_hits_are_counted_until_they_are_written_down() -> None:
+    written: list[dict[ContextKey, tuple[int, float]]] = []
+    is_away = True
+
+    async def write(counts: Counts) -> None:
+        if is_away:
+            raise OSError
+        written.append(dict(counts))
+
+    hits = Hits(write)
+    hits.note([("", "a"), ("t", "b")], 1.0)
+    with pytest.raises(OSError):  # noqa: PT011
+        await hits.flush()
+    is_away = False
+    hits.note([("", "a")], 2.0)
+    await hits.flush()
+    await hits.flush()
+    assert written == [{("", "a"): (2, 2.0), ("t", "b"): (1, 1.0)}]
