@@ -9,7 +9,7 @@ import logging
 import signal
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -22,17 +22,20 @@ from broker.contexts.fetch import Fetcher, FetchLimits
 from broker.contexts.hits import Hits
 from broker.contexts.loader import Contexts
 from broker.contexts.storage import Storage
-from broker.core import instant
+from broker.core import Entity, instant
+from broker.core.entity.links import Join
+from broker.core.entity.view import View
 from broker.core.errors import NgsiLdError
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.temporal.recording import Recording
 from broker.logs import setup_logs
-from broker.notify.deliverer import Deliverer
+from broker.notify.deliverer import Deliverer, Links
 from broker.notify.http import HttpSender
 from broker.notify.index import Index
 from broker.notify.lane import Lane, Retry, Room
 from broker.notify.mqtt import MqttSender
 from broker.notify.notifier import Notifier
+from broker.operations.links import linked_entities
 from broker.ports import Broker, Clock, Limits, Sender
 from broker.store.advice import Advice
 from broker.store.client import Session, open_database
@@ -115,7 +118,13 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     hits = Hits(store.add_hits)
     stack.push_async_callback(hits.flush)
     contexts = _contexts(settings, store, hits, stack)
-    notifier = _notifier(settings, tenants, subscriptions, contexts)
+
+    async def links(
+        tenant: str, found: Sequence[Entity], shape: View, join: Join
+    ) -> Sequence[tuple[Entity, View]]:
+        return await linked_entities(broker, tenant, found, shape, join)
+
+    notifier = _notifier(settings, tenants, subscriptions, contexts, links)
     stack.push_async_callback(notifier.close)
     subscriptions.tell(notifier.changed)
     clock = ticking()
@@ -216,7 +225,7 @@ def _contexts(settings: Settings, store: MongoContexts, hits: Hits, stack: Async
 
 
 def _notifier(
-    settings: Settings, tenants: Tenants, subscriptions: MongoSubscriptions, contexts: Contexts
+    settings: Settings, tenants: Tenants, subscriptions: MongoSubscriptions, contexts: Contexts, links: Links
 ) -> Notifier:
     indexes: dict[str, Index] = {}
     kept = Kept(settings.undelivered_age, settings.undelivered_limit)
@@ -236,7 +245,7 @@ def _notifier(
     http, mqtt = HttpSender(tls, settings.notification_refusals or ()), MqttSender(tls)
     senders: dict[str, Sender] = {"http": http, "https": http, "mqtt": mqtt, "mqtts": mqtt}
     deliverer = Deliverer(
-        indexes, outbox, contexts, senders, lane, timeout=settings.notification_timeout, now=time.time
+        indexes, outbox, contexts, links, senders, lane, timeout=settings.notification_timeout, now=time.time
     )
     return Notifier(indexes, subscriptions, outbox, deliverer)
 

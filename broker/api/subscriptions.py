@@ -24,7 +24,7 @@ async def create_subscription(call: Call) -> web.Response:
     p.allow(call.params)
     doc, context = await call.body()
     subscription = rules.read(doc, context, f"urn:ngsi-ld:Subscription:{uuid4()}", _now())
-    await operations.create_subscription(call.broker, call.tenant, subscription)
+    await operations.create_subscription(call.broker, call.tenant, subscription, call.root)
     return reply.created("subscriptions", subscription.id)
 
 

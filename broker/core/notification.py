@@ -1,17 +1,21 @@
 """Notifications (clause 5.3.1), as they are put on the wire (6.3.8)."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any, TypeVar
 
 from broker.core import Attributes, Entity, Json
 from broker.core.change import ATTRIBUTE_DELETED
+from broker.core.entity.geojson import feature
+from broker.core.entity.links import Inlined, Join
 from broker.core.entity.view import View, view
 from broker.core.jsonld.context import Context
-from broker.core.jsonld.core_context import CORE_CONTEXT_URL
+from broker.core.jsonld.core_context import CORE_CONTEXT_URL, NGSI_LD
+from broker.core.lang import natural
 from broker.core.lang.projection import of_attrs
 from broker.core.news import Interest, news
-from broker.core.subscription import Subscription
+from broker.core.subscription import Subscription, projected
 from broker.core.trigger import mask
 
 JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
@@ -38,6 +42,7 @@ class Subscriber:
     headers: tuple[tuple[str, str], ...]
     notifier: tuple[tuple[str, str], ...]
     shape: View
+    join: Join | None
     interest: Interest
     context: Json
     is_throttled: bool
@@ -49,66 +54,122 @@ def subscriber(subscription: Subscription) -> Subscriber:
     body = subscription.body
     params = body.notification
     endpoint = params.endpoint
-    is_told = mask(body.notification_trigger) & ATTRIBUTE_DELETED
-    watched = tuple(body.watched_attributes or ()) if is_told else ("",)
     return Subscriber(
         subscription.id,
         endpoint.uri,
-        sys.intern(endpoint.accept or "application/json"),
+        sys.intern(endpoint.accept or JSON),
         endpoint.timeout / 1000 if endpoint.timeout else None,
         endpoint.cooldown / 1000 if endpoint.cooldown else None,
         tuple((pair.key, pair.value) for pair in endpoint.receiver_info or ()),
         tuple((pair.key, pair.value) for pair in endpoint.notifier_info or ()),
-        _shape(_FORMATS[params.format], bool(params.sys_attrs), tuple(params.attributes or ())),
-        _interest(bool(params.show_changes), watched),
+        _shared(_view(subscription)),
+        _shared(Join(params.join, params.join_level or 1) if params.join in ("flat", "inline") else None),
+        _shared(_interest(subscription)),
         body.jsonld_context or subscription.context,
         body.throttling is not None,
         body.is_active is False,
     )
 
 
-@lru_cache(1000)
-def _shape(form: str, sys_attrs: bool, attrs: tuple[str, ...]) -> View:
-    return View(form, sys_attrs, of_attrs(attrs))
+def _view(subscription: Subscription) -> View:
+    body, names = subscription.body, subscription.names
+    params = body.notification
+    pick, omit = (
+        projected(one, getattr(params, one), names.get(f"notification.{one}", {}).__getitem__)
+        for one in ("pick", "omit")
+    )
+    return View(
+        _FORMATS[params.format],
+        bool(params.sys_attrs),
+        of_attrs(tuple(params.attributes)) if params.attributes else pick,
+        omit,
+        natural.parse(body.lang) if body.lang is not None else (),
+        frozenset(body.dataset_id) if body.dataset_id is not None else None,
+    )
 
 
-@lru_cache(1000)
-def _interest(before: bool, watched: tuple[str, ...]) -> Interest:
-    """Shared among subscribers; `watched`: "" for nothing, empty for everything."""
-    return Interest(before, None if not watched else frozenset(one for one in watched if one))
+def _interest(subscription: Subscription) -> Interest:
+    body = subscription.body
+    shows = bool(body.notification.show_changes)
+    if not mask(body.notification_trigger) & ATTRIBUTE_DELETED:
+        return Interest(shows)
+    return Interest(shows, frozenset(body.watched_attributes) if body.watched_attributes else None)
+
+
+_T = TypeVar("_T")
+_known: dict[Any, Any] = {}
+
+
+def _shared(value: _T) -> _T:
+    """The first of those that equal this one: most subscribers are alike in most things."""
+    if len(_known) > 10_000:
+        _known.clear()
+    found: _T = _known.setdefault(value, value)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is to be told: an entity and what it was, as in `ports.Entry`, and entities that it links to."""
+
+    entity: Entity
+    previous: Attributes | None = None
+    linked: Sequence[tuple[Entity, View]] = ()
 
 
 def notification(
-    to: Subscriber,
-    entity: Entity,
-    previous: Attributes | None,
-    context: Context,
-    notification_id: str,
-    now: str,
+    to: Subscriber, content: Content, context: Context, notification_id: str, now: str
 ) -> Notification:
-    """What the subscriber is told of an entity at this instant; `previous`: see `ports.Entry`."""
-    data = view(news(entity, previous, to.interest, to.shape, context), context, to.shape)
-    if "deletedAt" in entity:
-        data["deletedAt"] = entity["deletedAt"] + "Z"
+    """What the subscriber is told, at this instant."""
     source = CORE_CONTEXT_URL if context.source is None else context.source
     # An inline @context has no URL that a Link could name, so it travels inside.
-    inside = to.accept == "application/ld+json" or not isinstance(source, str)
-    if inside:
-        data["@context"] = source
+    is_linked = isinstance(source, str) and _wants_link(to)
+    docs = _data(to, content, context)
+    data: Json = [one for _, one in docs]
+    media = to.accept
+    if media == GEO_JSON:
+        features = [feature(entity, shown, _LOCATION, to.shape) for entity, shown in docs]
+        data = {"type": "FeatureCollection", "features": features}
+        if not is_linked:
+            data["@context"] = source
+    elif not is_linked:
+        media = LD_JSON
+        for one in data:
+            one["@context"] = source
     body = {
         "id": notification_id,
         "type": "Notification",
         "subscriptionId": to.id,
         "notifiedAt": now + "Z",
-        "data": [data],
+        "data": data,
     }
-    if inside:
-        return Notification(body, "application/ld+json", None)
-    return Notification(
-        body, "application/json", f'<{source}>; rel="{JSONLD_REL}"; type="application/ld+json"'
-    )
+    link = f'<{source}>; rel="{JSONLD_REL}"; type="application/ld+json"' if is_linked else None
+    return Notification(body, media, link)
 
 
+def _wants_link(to: Subscriber) -> bool:
+    """6.3.8: JSON has its @context in a Link, JSON-LD in the body, and GeoJSON too unless told otherwise."""
+    if to.accept == GEO_JSON:
+        return any(k.lower() == "prefer" and v.replace(" ", "") == "body=json" for k, v in to.headers)
+    return to.accept == JSON
+
+
+def _data(to: Subscriber, content: Content, context: Context) -> list[tuple[Entity, dict[str, Json]]]:
+    """The entities, each with what is shown of it."""
+    entity, join = content.entity, to.join
+    told = news(entity, content.previous, to.interest, to.shape, context)
+    if join is not None and join.kind == "inline":
+        shown = Inlined({one["id"]: one for one, _ in content.linked}, join, context).show(told, to.shape)
+    else:
+        shown = view(told, context, to.shape)
+    if "deletedAt" in entity:
+        shown["deletedAt"] = entity["deletedAt"] + "Z"
+    beside = content.linked if join is not None and join.kind == "flat" else ()
+    return [(entity, shown), *((one, view(one, context, shape)) for one, shape in beside)]
+
+
+JSON, LD_JSON, GEO_JSON = "application/json", "application/ld+json", "application/geo+json"
+_LOCATION = NGSI_LD + "location"
 _FORMATS = {
     None: "normalized",
     "normalized": "normalized",

@@ -13,11 +13,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 
 from broker.core import Json, instant, mqtt
+from broker.core.entity.parse import attribute_name
 from broker.core.errors import BadRequestData, OperationNotSupported
 from broker.core.jsonld.context import Context
-from broker.core.lang import pattern
+from broker.core.lang import natural, pattern, projection
 from broker.core.lang import q as q_language
 from broker.core.lang import types as type_language
+from broker.core.lang.projection import Projection
 from broker.core.uri import NULL, is_name, is_uri
 
 
@@ -32,6 +34,14 @@ def _checked(is_valid: Callable[[str], bool], expected: str) -> AfterValidator:
 
 Uri = Annotated[str, _checked(is_uri, "a URI")]
 Name = Annotated[str, _checked(is_name, "a name of letters, digits and _, or an IRI")]
+Attribute = Annotated[
+    str,
+    _checked(
+        lambda name: is_name(name) and name not in ("id", "type", "scope"),
+        "a name of letters, digits and _, or an IRI; neither id, type nor scope",
+    ),
+]
+Dataset = Annotated[str, _checked(lambda text: text == "@none" or is_uri(text), "a URI or @none")]
 Instant = Annotated[
     str, _checked(lambda t: instant.parse(t) is not None, "a date and time such as 2026-07-01T12:00:00Z")
 ]
@@ -84,7 +94,7 @@ class Endpoint(_Member):
     """5.2.15: where notifications go, and how."""
 
     uri: EndpointUri
-    accept: Literal["application/json", "application/ld+json"] | None = None
+    accept: Literal["application/json", "application/ld+json", "application/geo+json"] | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
     receiver_info: list[KeyValuePair] | None = None
     notifier_info: list[KeyValuePair] | None = None
@@ -97,19 +107,28 @@ class Endpoint(_Member):
         return self
 
 
+Members = Annotated[list[str], Field(min_length=1)]
+
+
 class NotificationParams(_Member):
     """5.2.14: what is sent. `format` may be called keyValues as well as simplified."""
 
     endpoint: Endpoint
-    attributes: Annotated[list[Name], Field(min_length=1)] | None = None
+    attributes: Annotated[list[Attribute], Field(min_length=1)] | None = None
     format: Literal["normalized", "concise", "simplified", "keyValues"] | None = None
     sys_attrs: bool | None = None
     show_changes: bool | None = None
+    pick: Members | None = None
+    omit: Members | None = None
+    join: Literal["flat", "inline", "@none"] | None = None
+    join_level: Annotated[int, Field(ge=1, le=10)] | None = None
 
     @model_validator(mode="after")
-    def _shows_changes_as_values(self) -> "NotificationParams":
+    def _goes_together(self) -> "NotificationParams":
         if self.show_changes and self.format in ("simplified", "keyValues"):
             raise ValueError(f"showChanges: not possible with format {self.format}")
+        if self.attributes and (self.pick or self.omit):
+            raise ValueError("attributes: not possible with pick or omit")
         return self
 
 
@@ -131,6 +150,8 @@ class SubscriptionBody(_Member):
     is_active: bool | None = None
     jsonld_context: Uri | None = None
     csf: str | None = None
+    lang: str | None = None
+    dataset_id: Annotated[list[Dataset], Field(min_length=1)] | None = None
     local_only: bool | None = None
     split_entities: bool | None = None
 
@@ -147,9 +168,8 @@ class SubscriptionBody(_Member):
 
 # Parts of the specification that are not here yet: refused, rather than ignored.
 _LATER = {
-    "": {"geoQ", "scopeQ", "temporalQ", "timeInterval", "lang", "datasetId",
-         "expandValues", "jsonKeys", "ngsildConformance"},
-    "notification": {"pick", "omit", "join", "joinLevel"},
+    "": {"geoQ", "scopeQ", "temporalQ", "timeInterval", "expandValues", "jsonKeys", "ngsildConformance"},
+    "notification": set[str](),
     "notification.endpoint": set[str](),
 }  # fmt: skip
 # What the broker itself tells in answers; ignored when it comes back.
@@ -159,6 +179,7 @@ _OUTPUT = {
     "notification.endpoint": set[str](),
 }
 _NAMES = re.compile(r"[^\s(),;|]+")
+_MEMBERS = re.compile(r"[^\s,|;{}()\[\]\"]+")
 
 
 Names = dict[str, dict[str, str]]
@@ -236,11 +257,20 @@ def shown_body(subscription: Subscription, compact: Callable[[str], str]) -> dic
     names = subscription.names.get("entities", {})
     for selector in shown.get("entities", ()):
         selector["type"] = _NAMES.sub(lambda m: compact(names.get(m[0], m[0])), selector["type"])
+    for one in ("pick", "omit"):
+        if one in shown["notification"]:
+            names = subscription.names[f"notification.{one}"]
+            texts = shown["notification"][one]
+            shown["notification"][one] = [_projected(text, names, compact) for text in texts]
     if "watchedAttributes" in shown:
         shown["watchedAttributes"] = [compact(name) for name in shown["watchedAttributes"]]
     if "attributes" in shown["notification"]:
         shown["notification"]["attributes"] = [compact(name) for name in shown["notification"]["attributes"]]
     return shown
+
+
+def _projected(text: str, names: dict[str, str], compact: Callable[[str], str]) -> str:
+    return _MEMBERS.sub(lambda m: compact(names[m[0]]) if m[0] in names else m[0], text)
 
 
 def _body(doc: Json) -> SubscriptionBody:
@@ -300,6 +330,9 @@ def _expanded(read: Subscription, context: Context, known: Names) -> Subscriptio
         type_language.parse(selector.type, expander.of("entities"))
         if selector.id_pattern is not None:
             pattern.compile(selector.id_pattern)
+    if body.lang is not None:
+        natural.parse(body.lang)
+    _check_projections(body.notification, expander, context)
     changes: dict[str, Any] = {"id": read.id}
     if body.watched_attributes:
         changes["watched_attributes"] = [context.expand(name) for name in body.watched_attributes]
@@ -307,6 +340,25 @@ def _expanded(read: Subscription, context: Context, known: Names) -> Subscriptio
         expanded = [context.expand(name) for name in body.notification.attributes]
         changes["notification"] = body.notification.model_copy(update={"attributes": expanded})
     return replace(read, body=body.model_copy(update=changes), names=expander.names)
+
+
+def _check_projections(params: NotificationParams, expander: _Expander, context: Context) -> None:
+    def name(member: str) -> Callable[[str], str]:
+        expand = expander.of(f"notification.{member}")
+        return lambda text: expand(text) if attribute_name(text, context) else ""
+
+    pick, omit = (projected(one, getattr(params, one), name(one)) for one in ("pick", "omit"))
+    if pick and omit and pick.overlaps(omit):
+        raise BadRequestData("notification: expected no member in both pick and omit")
+    has_join = params.join in ("flat", "inline")
+    depth = max((one.depth for one in (pick, omit) if one is not None), default=0)
+    if depth > ((params.join_level or 1) if has_join else 0):
+        raise BadRequestData("notification: braces need join, and a joinLevel of at least their depth")
+
+
+def projected(member: str, texts: list[str] | None, name: Callable[[str], str]) -> Projection | None:
+    """The projection (4.21) of a `pick` or `omit` of a subscription; `name` gives the IRIs of names."""
+    return None if texts is None else projection.parse(member, ",".join(texts), name)
 
 
 def selected_types(subscription: Subscription, selector: EntitySelector) -> set[str | None]:

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Set
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import orjson
 
-from broker.core import instant
-from broker.core.errors import NgsiLdError, Unavailable
-from broker.core.notification import Subscriber, notification
+from broker.core import Entity, instant
+from broker.core.entity.links import Join
+from broker.core.entity.view import View
+from broker.core.errors import NgsiLdError, TooManyResults, Unavailable
+from broker.core.notification import Content, Subscriber, notification
 from broker.notify.holds import Holds, part
 from broker.notify.index import Index
 from broker.notify.lane import Delivery, Lane
@@ -23,12 +25,14 @@ _DRAIN = 5.0  # seconds that deliveries on their way get when the broker stops
 _PAUSE = 1.0  # seconds before the outbox is asked again when the database was away
 
 Place = tuple[str, str]
+Links = Callable[[str, Sequence[Entity], View, Join], Awaitable[Sequence[tuple[Entity, View]]]]
 
 
 class Deliverer:
     """Takes entries to the endpoints of their subscribers.
 
-    `senders` are by the scheme of the endpoint; `now` gives the time in seconds.
+    `links` reads what entities of a tenant link to; `senders` are by the scheme of the endpoint; `now`
+    gives the time in seconds.
     """
 
     def __init__(
@@ -36,6 +40,7 @@ class Deliverer:
         indexes: dict[str, Index],
         outbox: Outbox,
         contexts: ContextLoader,
+        links: Links,
         senders: Mapping[str, Sender],
         new_lane: Callable[..., Lane],
         *,
@@ -45,6 +50,7 @@ class Deliverer:
         self._indexes = indexes
         self._outbox = outbox
         self._contexts = contexts
+        self._links = links
         self._senders = senders
         self._new_lane = new_lane
         self._timeout = timeout
@@ -162,9 +168,8 @@ class Deliverer:
             context = await self._contexts.resolve(to.context, entry.tenant)
         except NgsiLdError as error:
             raise DeliveryFailed(f"the @context of the subscription: {error.detail}") from error
-        told = notification(
-            to, entry.entity, entry.previous, context, f"urn:ngsi-ld:Notification:{uuid4()}", now
-        )
+        content = Content(entry.entity, entry.previous, await self._linked(to, entry))
+        told = notification(to, content, context, f"urn:ngsi-ld:Notification:{uuid4()}", now)
         headers = [("Content-Type", told.content_type)]
         if told.link:
             headers.append(("Link", told.link))
@@ -172,6 +177,18 @@ class Deliverer:
             headers.append(("NGSILD-Tenant", entry.tenant))
         headers += to.headers
         return Message(to.uri, tuple(headers), orjson.dumps(told.body), to.notifier)
+
+    async def _linked(self, to: Subscriber, entry: Entry) -> Sequence[tuple[Entity, View]]:
+        """What the entity links to, as it is now. Too much of it is left out, rather than never told."""
+        if to.join is None or "deletedAt" in entry.entity:
+            return ()
+        try:
+            return await self._links(entry.tenant, [entry.entity], to.shape, to.join)
+        except TooManyResults as error:
+            log.warning("linked entities are left out", extra={"subscription": to.id, "reason": error.detail})
+            return ()
+        except NgsiLdError as error:
+            raise DeliveryFailed(f"the linked entities: {error.detail}") from error
 
     def _over(self, place: Place, lane: Lane, delivery: Delivery, given_up: str | None) -> None:
         """A delivery is done: its lane is refilled when there is room, and forgotten when it is idle."""

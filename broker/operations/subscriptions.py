@@ -1,16 +1,25 @@
 """Operations on subscriptions (clauses 5.8.1 to 5.8.5)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from broker.core.errors import ResourceNotFound
 from broker.core.subscription import Subscription
 from broker.ports import Broker, Tally
 
 
-async def create_subscription(broker: Broker, tenant: str, subscription: Subscription) -> None:
-    """5.8.1 Create Subscription. Every write sent after this returned knows of it."""
-    await broker.contexts.resolve(subscription.body.jsonld_context, tenant)
-    await broker.subscriptions.create(tenant, subscription)
+async def create_subscription(broker: Broker, tenant: str, subscription: Subscription, root: str) -> None:
+    """5.8.1 Create Subscription. Every write sent after this returned knows of it.
+
+    An @context that has no URL gets one, below `root`, the broker's own URL.
+    """
+    named = subscription.body.jsonld_context
+    if named is not None:
+        await broker.contexts.resolve(named, tenant)
+    else:
+        named = await broker.context_storage.url(tenant, subscription.context, root)
+    body = subscription.body.model_copy(update={"jsonld_context": named})
+    await broker.subscriptions.create(tenant, replace(subscription, body=body))
 
 
 async def update_subscription(

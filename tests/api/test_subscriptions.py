@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from broker.core import Json
+from broker.core.jsonld.core_context import CORE_CONTEXT_URL
 from tests.api.conftest import CORE_URL, LD_JSON, Api, Kept, Received, Receiver, linked, room
 from tests.core.documents import NULL
 
@@ -60,6 +61,7 @@ async def test_a_subscription_is_kept_as_it_was_sent(api: Api) -> None:
         **doc,
         "status": "active",
         "notificationTrigger": DEFAULT,
+        "jsonldContext": CORE_CONTEXT_URL,
     }
     shown = await api.get("subscriptions/urn:s:1?options=sysAttrs")
     assert shown["createdAt"] == shown["modifiedAt"]
@@ -238,6 +240,37 @@ async def test_deletions_are_told_to_who_asked_for_them(api: Api, receiver: Rece
     assert gone.entity.keys() == {"id", "type", "deletedAt"}
 
 
+@pytest.mark.clause("6.3.8")
+async def test_an_inline_context_is_hosted_so_that_a_link_can_name_it(api: Api, receiver: Receiver) -> None:
+    doc = subscription(receiver.root, watchedAttributes=["heat"])
+    made = await api(
+        "POST", SUBSCRIPTIONS, {**doc, "@context": {"heat": "https://ex.org/heat"}}, media=LD_JSON
+    )
+    assert made.status == 201, made.doc
+    await api.make(room(**{"https://ex.org/heat": 1}))
+    (one,) = await receiver.only(1)
+    url = one.headers["Link"].partition(">")[0].removeprefix("<")
+    shown = await api("GET", made.headers["Location"].removeprefix("/ngsi-ld/v1/"))
+    assert shown.doc["jsonldContext"] == url
+    assert (await api("GET", url.partition("/ngsi-ld/v1/")[2])).doc["@context"][
+        "heat"
+    ] == "https://ex.org/heat"
+    assert one.entity["heat"] == {"type": "Property", "value": 1}
+
+
+@pytest.mark.clause("4.5.23")
+async def test_linked_entities_are_told_as_they_are(api: Api, receiver: Receiver) -> None:
+    await api.make({"id": "urn:x:2", "type": "U", "name": "two"})
+    for join in ("inline", "flat"):
+        doc = subscription(f"{receiver.root}/{join}", notification={"join": join, "format": "concise"})
+        assert (await api("POST", SUBSCRIPTIONS, doc)).status == 201
+    await api.make(room(to={"object": "urn:x:2"}))
+    told = {one.path: one.doc["data"] for one in await receiver.only(2)}
+    linked = {"id": "urn:x:2", "type": "U", "name": "two"}
+    assert told["/inline"] == [room(to={"object": "urn:x:2", "entity": linked})]
+    assert told["/flat"] == [room(to={"object": "urn:x:2"}), linked]
+
+
 @pytest.mark.clause("5.8.6")
 async def test_a_refused_write_and_a_deletion_tell_nothing(api: Api, receiver: Receiver) -> None:
     await api.make(room(heat=1, cold=1))
@@ -278,7 +311,8 @@ async def test_json_ld_and_the_context_of_the_subscription(api: Api, receiver: R
     (one,) = await receiver.only(1)
     assert one.headers["Content-Type"] == LD_JSON
     assert "Link" not in one.headers
-    assert one.entity["@context"] == context
+    hosted = (await api("GET", one.entity["@context"].partition("/ngsi-ld/v1/")[2])).doc
+    assert hosted == {"@context": context}
     assert one.entity["heat"] == {"type": "Property", "value": 2}
 
 

@@ -8,7 +8,7 @@ import pytest
 from broker.core import Json
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL
-from broker.core.notification import Notification, notification, subscriber
+from broker.core.notification import Content, Notification, notification, subscriber
 from broker.core.subscription import read
 from tests.core.documents import CORE, EX, LATER, NOW, created
 
@@ -21,7 +21,9 @@ def told(context: Context = CORE, endpoint: dict[str, Json] | None = None, **par
         "entities": [{"type": "T"}],
         "notification": {"endpoint": {"uri": "http://x/", **(endpoint or {})}, **params},
     }
-    return notification(subscriber(read(doc, CORE, "urn:s:1", NOW)), ENTITY, None, context, "urn:n:1", LATER)
+    return notification(
+        subscriber(read(doc, CORE, "urn:s:1", NOW)), Content(ENTITY), context, "urn:n:1", LATER
+    )
 
 
 def data(one: Notification) -> dict[str, Any]:
@@ -94,3 +96,45 @@ def test_a_context_that_has_no_url_travels_inside() -> None:
     one = told(EX)
     assert (one.content_type, one.link) == ("application/ld+json", None)
     assert data(one)["@context"] == EX.source
+
+
+@pytest.mark.clause("4.21")
+def test_only_what_is_picked_and_not_omitted() -> None:
+    assert data(told(pick=["id", "heat"])).keys() == {"id", "heat"}
+    assert data(told(omit=["type", "heat"])).keys() == {"id", "cold"}
+
+
+@pytest.mark.clause("4.5.23")
+@pytest.mark.parametrize("join", ["inline", "flat", "@none", None])
+def test_linked_entities(join: str | None) -> None:
+    params: dict[str, Json] = {} if join is None else {"join": join}
+    linked = {**created(n=1), "id": "urn:x:2"}
+    doc: Json = {"endpoint": {"uri": "http://x/"}, "format": "simplified", **params}
+    doc = {"type": "Subscription", "entities": [{"type": "T"}], "notification": doc}
+    to = subscriber(read(doc, CORE, "urn:s:1", NOW))
+    body = notification(to, Content(ENTITY, None, [(linked, to.shape)]), CORE, "urn:n:1", LATER).body
+    shown = {"id": "urn:x:2", "type": "T", "n": 1}
+    mine = {"id": "urn:x:1", "type": "T", "heat": 1, "cold": shown if join == "inline" else "urn:x:2"}
+    assert body["data"] == [mine, shown] if join == "flat" else [mine]
+
+
+@pytest.mark.clause("6.3.8")
+def test_geojson() -> None:
+    endpoint: dict[str, Json] = {"accept": "application/geo+json"}
+    one = told(endpoint=endpoint, format="simplified")
+    assert (one.content_type, one.link) == ("application/geo+json", None)
+    assert one.body["data"] == {
+        "type": "FeatureCollection",
+        "@context": CORE_CONTEXT_URL,
+        "features": [
+            {
+                "id": "urn:x:1",
+                "type": "Feature",
+                "geometry": None,
+                "properties": {"type": "T", "heat": 1, "cold": "urn:x:2"},
+            }
+        ],
+    }
+    linked = told(endpoint={**endpoint, "receiverInfo": [{"key": "Prefer", "value": "body=json"}]})
+    assert "@context" not in linked.body["data"]
+    assert linked.link is not None

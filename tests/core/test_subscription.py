@@ -109,6 +109,18 @@ def test_names_of_types_and_queries_are_remembered_by_their_iris() -> None:
         {"notification": {"endpoint": ENDPOINT, "format": "keyValues", "showChanges": True}},
         {"notification": {"endpoint": ENDPOINT, "format": "simplified", "showChanges": True}},
         {"notification": {"endpoint": ENDPOINT, "showChanges": "true"}},
+        {"notification": {"endpoint": ENDPOINT, "pick": []}},
+        {"notification": {"endpoint": ENDPOINT, "omit": "a"}},
+        {"notification": {"endpoint": ENDPOINT, "pick": ["id"], "attributes": ["heat"]}},
+        {"notification": {"endpoint": ENDPOINT, "omit": ["id"], "attributes": ["heat"]}},
+        {"notification": {"endpoint": ENDPOINT, "attributes": ["type"]}},
+        {"notification": {"endpoint": ENDPOINT, "pick": ["id", "heat"], "omit": ["heat"]}},
+        {"notification": {"endpoint": ENDPOINT, "pick": ["heat{"]}},
+        {"notification": {"endpoint": ENDPOINT, "pick": ["heat{cold}"]}},
+        {"notification": {"endpoint": ENDPOINT, "pick": ["heat{a{b}}"], "join": "flat", "joinLevel": 1}},
+        {"notification": {"endpoint": ENDPOINT, "join": "deep"}},
+        {"notification": {"endpoint": ENDPOINT, "join": "flat", "joinLevel": 0}},
+        {"lang": "!"}, {"lang": ""}, {"datasetId": []}, {"datasetId": ["x"]}, {"datasetId": "urn:d:1"},
         {"notificationTrigger": []}, {"notificationTrigger": ["entityChanged"]},
         {"notificationTrigger": "entityCreated"}, {"csf": "(("}, {"localOnly": "true"}, {"splitEntities": 1},
     ],
@@ -142,7 +154,7 @@ def test_whatever_a_client_sends_is_read_or_refused(value: Json) -> None:
             updated(of(), {name: value}, EX, LATER)
 
 
-@pytest.mark.parametrize("later", [{"scopeQ": "/a"}, {"notification": {"endpoint": ENDPOINT, "pick": ["a"]}}])
+@pytest.mark.parametrize("later", [{"scopeQ": "/a"}])
 def test_what_is_not_here_yet_is_refused(later: dict[str, Json]) -> None:
     with pytest.raises(OperationNotSupported):
         of(**later)
@@ -264,3 +276,17 @@ def test_names_that_no_member_can_have_are_ignored_and_others_refused() -> None:
 def test_local_ones_need_neither_entities_nor_attributes() -> None:
     doc = {"type": "Subscription", "localOnly": True, "notification": {"endpoint": ENDPOINT}}
     assert read(doc, EX, "urn:s:1", NOW).body.entities is None
+
+
+@pytest.mark.clause("4.21")
+def test_projections_are_kept_by_their_iris_and_shown_in_the_names_of_the_reader() -> None:
+    params: Json = {
+        "endpoint": ENDPOINT,
+        "pick": ["id", "heat{cold,type}"],
+        "omit": ["scope"],
+        "join": "inline",
+    }
+    one = of(notification=params, lang="fr, en;q=0.5", datasetId=["@none", "urn:d:1"])
+    assert shown_body(one, EX.compact)["notification"] == params
+    assert shown_body(one, CORE.compact)["notification"]["pick"] == ["id", HEAT + "{cold,type}"]
+    assert shown_body(updated(one, {"description": "x"}, CORE, LATER), EX.compact)["notification"] == params

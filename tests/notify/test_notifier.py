@@ -45,6 +45,11 @@ class Sender:
         return [n for one, name, n in self.taken if (one, name) == (who, of)]
 
 
+async def no_links(*_: object) -> list[Any]:
+    """No entity links to another."""
+    return []
+
+
 class Process:
     """A notifier with everything around it in memory."""
 
@@ -62,7 +67,14 @@ class Process:
         )  # fmt: skip
         contexts = cast(Any, SimpleNamespace(resolve=resolve, core=CORE))
         self.deliverer = Deliverer(
-            self.indexes, self.outbox, contexts, {"http": self.sender}, lane, timeout=1, now=lambda: 0.0
+            self.indexes,
+            self.outbox,
+            contexts,
+            no_links,
+            {"http": self.sender},
+            lane,
+            timeout=1,
+            now=lambda: 0.0,
         )
         self.notifier = Notifier(self.indexes, self.store, self.outbox, self.deliverer)
 
