@@ -119,13 +119,13 @@ class _Reading:
 
     def candidate(self, document: Document) -> Candidate:
         """An entity of the catalogue with all that is wanted of it."""
-        return candidate(document, self._query, self._selection)
+        return candidate(document, self._query, self._selection.of_datasets(self._query.datasets))
 
     async def evolutions(self, many: Sequence[Candidate]) -> list[Evolution]:
         """The evolutions of entities in the catalogue, in the same order."""
         found = {one.id: evolution(one.document) for one in many}
         wanted = {
-            series: selection.of_datasets(self._query.datasets)
+            series: selection
             for one in many
             for series, selection in one.wanted.items()
             if self._query.is_shown(codec.name(series[1]))

@@ -1,26 +1,25 @@
-"""Which evolutions a query's conditions select, and which of their instances (5.7.4.4).
+"""Which evolutions a query's conditions select (5.7.4.4).
 
 Each term of the query is asked of the instances in the window, of many entities in one round trip: MongoDB
 looks for the first that meets it, and only whether there is one comes back. What MongoDB can't tell of an
 instance, the time of its write, is read and judged here.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from broker.core import Entity, Instance
-from broker.core.errors import TooComplexQuery
 from broker.core.lang.match import matches
-from broker.core.lang.terms import Exists, Q, Term, targets
+from broker.core.lang.terms import Exists, Q, Term
 from broker.core.temporal import TemporalQuery
-from broker.core.temporal.judgement import holds, meets, remainder, terms
+from broker.core.temporal.judgement import holds, meets, terms
 from broker.store import codec, windows
 from broker.store.catalogue import Candidate
 from broker.store.windows import Document, Pipeline, Selected, Selection, Series
 
 _TOGETHER = 100  # questions in one round trip
 _TIMES = ("createdAt", "modifiedAt")
-_KEYS = 10_000  # instances of one attribute that may be selected one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Reading:
     """How the judge reads: the rows of a pipeline (at most so many), rows one by one, instances of rows."""
 
     run: Callable[[Pipeline, int], Awaitable[list[Document]]]
-    stream: Callable[[Pipeline], AsyncIterator[Document]]
+    stream: Callable[[Pipeline], AsyncGenerator[Document, None]]
     instance: Callable[[Document], Instance]
     modified: Callable[[Iterable[str]], Awaitable[dict[str, str]]]
 
@@ -42,7 +41,7 @@ class Judge:
         self._selection = selection
 
     async def selected(self, many: Sequence[Candidate]) -> list[Candidate]:
-        """The candidates for which the conditions hold and that have an instance that meets them."""
+        """The candidates for which the conditions hold and that have an instance that is wanted."""
         if self._q is not None:
             many = await self._by_q(many, self._q)
         return await self._present(many)
@@ -65,35 +64,33 @@ class Judge:
         return found
 
     async def _by_q(self, many: Sequence[Candidate], q: Q) -> list[Candidate]:
-        """Those for which the query holds, with what is left of it to ask of their instances."""
+        """Those for which the query holds."""
         truths = [dict[Exists | Term, bool]() for _ in many]
         for term in dict.fromkeys(terms(q)):
             found = await self._truths(many, term)
             for n, truth in enumerate(truths):
                 truth[term] = n in found
-        kept = []
-        for one, truth in zip(many, truths, strict=True):
-            if holds(q, truth.__getitem__):
-                for series in one.wanted:
-                    rest = remainder(q, codec.name(series[1]), truth.__getitem__)
-                    one.wanted[series] = await self._asking(one.wanted[series], series, rest)
-                kept.append(one)
-        return kept
+        return [one for one, truth in zip(many, truths, strict=True) if holds(q, truth.__getitem__)]
 
     async def _truths(self, many: Sequence[Candidate], term: Exists | Term) -> set[int]:
         """Of which of these any instance in the window meets the term, by number."""
         if not term.target.path:
             entities = await self._entities(many, term)
             return {n for n, entity in enumerate(entities) if matches(term, entity)}
-        key = codec.key(term.target.path[0])
-        series = [one.series(key) for one in many]
-        if not _is_of_write(term):
-            asking = replace(self._selection, q=term)
-            return await self._answers([[] if one is None else [(one, asking)] for one in series])
-        selections = [
-            None if one is None else await self._asking(self._selection, one, term, most=1) for one in series
-        ]
-        return {n for n, one in enumerate(selections) if one is not None and one.keys}
+        series = [one.series(codec.key(term.target.path[0])) for one in many]
+        if term.target.member in _TIMES:  # they are not among the members of stored instances
+            return {n for n, one in enumerate(series) if one and await self._meets(one, term)}
+        asking = replace(self._selection, term=term)
+        return await self._answers([[(one, asking)] if one else [] for one in series])
+
+    async def _meets(self, series: Series, term: Exists | Term) -> bool:
+        """Whether any instance in the window meets a term: reads them until one does."""
+        rows = self._reading.stream(self._selection.stages(series))
+        async with aclosing(rows):
+            async for row in rows:
+                if meets(term, self._reading.instance(row)):
+                    return True
+        return False
 
     async def _entities(self, many: Sequence[Candidate], term: Exists | Term) -> list[Entity]:
         """The candidates as entities, with their own times."""
@@ -106,28 +103,3 @@ class Judge:
             known = modified.get(one.id, one.document.get("modifiedAt", created))
             found.append({"id": one.id, "createdAt": created, "modifiedAt": known, "attrs": {}})
         return found
-
-    async def _asking(
-        self, selection: Selection, series: Series, q: Q | None, most: int = _KEYS
-    ) -> Selection:
-        """The part of a selection for which the query holds."""
-        if q is None:
-            return selection
-        if not _is_of_write(q):
-            return replace(selection, q=q)
-        name = codec.name(series[1])
-        keys: list[Document] = []
-        async for row in self._reading.stream([*selection.stages(series), {"$sort": selection.order}]):
-            key = row["_id"]
-            if meets(q, name, self._reading.instance(row)):
-                keys.append(key)
-            if len(keys) == most > 1:
-                raise TooComplexQuery(f"the query selects more than {most} instances of {name} one by one")
-            if len(keys) == most:
-                break
-        return replace(selection, keys=tuple(keys))
-
-
-def _is_of_write(q: Q) -> bool:
-    """Whether the query asks when instances were written, which aren't members of theirs."""
-    return any(one.path and one.member in _TIMES for one in targets(q))

@@ -14,7 +14,7 @@ from typing import Any
 
 from bson import MaxKey
 
-from broker.core.lang.terms import Q
+from broker.core.lang.terms import Exists, Term
 from broker.core.temporal import TemporalQuery
 from broker.core.temporal.window import BY_WRITE
 from broker.store.filters import condition
@@ -43,7 +43,7 @@ class Selection:
 
     Times (µs) are in the order of the keys, or `by_write`; `direction` is 1 for the oldest first, or -1.
     `by_change`: the time of the last change counts as that of the write.
-    `q` is asked of each instance as if it were the only one of its attribute; `keys` are the only ones.
+    `term` is asked of each instance.
     """
 
     low: int | None
@@ -52,8 +52,7 @@ class Selection:
     direction: int = 1
     by_write: bool = False
     by_change: bool = False
-    q: Q | None = None
-    keys: tuple[Document, ...] | None = None
+    term: Exists | Term | None = None
 
     @property
     def order(self) -> Document:
@@ -81,14 +80,11 @@ class Selection:
         """The stages that select the instances of a series, in any order."""
         found: Pipeline = [{"$match": {"_id": self._keys(series)}}, *_AS_CHANGED] if self.by_change else []
         found.append({"$match": self._match(series)})
-        if self.q is not None:  # conditions are on entities: each instance is made one for a moment
-            entity = {"$set": {"attrs": {series[1]: ["$i"]}}}
-            found += [entity, {"$match": condition(self.q)}, {"$unset": "attrs"}]
+        if self.term is not None:  # conditions are on entities: each instance is made one for a moment
+            found += [{"$set": {"attrs": {series[1]: ["$i"]}}}, {"$match": condition(self.term)}]
         return found
 
     def _match(self, series: Series) -> Document:
-        if self.keys is not None:
-            return {"_id": {"$in": list(self.keys)}, **self.condition}
         if self.by_change:
             return {**_written(self.low, self.high), **self.condition}
         if self.by_write:

@@ -98,12 +98,11 @@ def _expected(model: Model, query: TemporalQuery) -> list[tuple[str, dict[str, l
                 there.setdefault(one.name, []).append(one)
         if not matches(condition, _entity(there)):
             continue
-        kept = {}
-        for name in query.entities.attrs or NAMES:
-            if many := [
-                one for one in there.get(name, ()) if matches(condition, _entity({**there, name: [one]}))
-            ]:
-                kept[name] = [one.value for one in many]
+        kept = {
+            name: [one.value for one in there[name]]
+            for name in query.entities.attrs or NAMES
+            if name in there
+        }
         if kept:
             found.append((entity, kept))
     return found
