@@ -194,6 +194,21 @@ class Query(Scenario):
         expect(all(each[workload.MEASURED]["value"] > least for each in page), "an entity with P <= R")
 
 
+class Types(Scenario):
+    """Which types there are, and their attributes."""
+
+    key, name = "types", "types in detail"
+
+    def __call__(self) -> bytes:
+        return self.head("GET", "/ngsi-ld/v1/types?details=true")
+
+    async def check(self, load: Load) -> None:
+        found = {each["typeName"]: each["attributeNames"] for each in json.loads(sample(load)[1].body)}
+        kinds = {workload.type_of(number) for number in range(min(workload.TYPES, self.at.entities))}
+        expect(found.keys() >= kinds, f"types are missing: {sorted(kinds - found.keys())}")
+        expect(all(workload.MEASURED in found[kind] for kind in kinds), "an attribute is missing")
+
+
 class Create(Scenario):
     """An entity that was not there, of types that the query does not see."""
 
@@ -257,6 +272,7 @@ SCENARIOS: tuple[type[Scenario], ...] = (
     UpdateAttrs,
     BatchUpsert,
     Query,
+    Types,
     Create,
     Temporal,
 )

@@ -248,6 +248,8 @@ class Maker:
         if "entityOperations" in template:
             named = [{"id": one, **fragment} for one in IDS[:2]]
             return self._dice.choices([first, second, other, anything, *named * 3], k=self._pick([1, 1, 3]))
+        if "jsonldContexts" in template:
+            return {"@context": self._pick([*_CONTEXTS, {"a": "urn:a"}, [{"a": 5}], 5])}
         if "subscriptions" in template:
             return subscription
         if "{attrId}" in template:
@@ -263,7 +265,13 @@ _PARAMETERS = {
     for method in item
     if method != "parameters"
 }
-_VARIABLES = {"{entityId}": IDS, "{attrId}": NAMES, "{subscriptionId}": ["urn:s:1", "urn:s:2", "urn:s:3"]}
+_VARIABLES = {
+    "{entityId}": IDS,
+    "{attrId}": NAMES,
+    "{subscriptionId}": ["urn:s:1", "urn:s:2", "urn:s:3"],
+    "{type}": ["T", *NAMES],
+    "{contextId}": [CORE_URL, *NAMES],
+}
 _DAMAGES: list[Callable[[bytes], bytes]] = [
     lambda body: body[:-1],
     lambda body: b"",
