@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from broker.core.errors import NgsiLdError
+from broker.core.lang import collation
+
 PREFIX = "BROKER_"
 NONE = "none"  # how a variable or a flag says that an optional setting is off
 _INDEXES = 40  # MongoDB has 64 for a collection
@@ -113,6 +116,10 @@ class Settings(BaseSettings):
     )
     max_linked: int = Field(
         default=1000, ge=1, le=100_000, description="Most linked entities that one answer may join."
+    )
+    collation: str | None = Field(
+        default=None,
+        description="ICU collation of orderBy without one, such as und or de; else by code points.",
     )
     temporal_page: int = Field(
         default=1000, ge=1, le=100_000, description="Instances per attribute in one temporal answer."
@@ -232,6 +239,16 @@ class Settings(BaseSettings):
     @classmethod
     def _home(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path else None
+
+    @field_validator("collation")
+    @classmethod
+    def _ordered(cls, name: str | None) -> str | None:
+        try:
+            if name is not None:
+                collation.parse(name)
+        except NgsiLdError as error:
+            raise ValueError(error.detail) from error
+        return name
 
     def environment(self) -> dict[str, str]:
         """These settings as variables, from which another process reads the same ones."""

@@ -263,6 +263,7 @@ def _limits(settings: Settings) -> Limits:
         settings.max_limit,
         settings.temporal_page,
         settings.max_linked,
+        settings.collation,
     )
 
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from broker.core import Attributes, Entity, Json
 from broker.core.change import Change
@@ -16,6 +16,8 @@ from broker.core.query import Query
 from broker.core.subscription import Subscription
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.core.temporal.revision import Revision
+
+Item = TypeVar("Item")
 
 # Microseconds since 1970, each call more than the last one and not less than what is asked for.
 Clock = Callable[[int], int]
@@ -109,6 +111,18 @@ class Renderer:
     render: Callable[[Entity], bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """One page of a query. If there is `more`, `after` is its key, which has the next one begin behind it.
+
+    There is none where it would be longer than a URL may be.
+    """
+
+    items: Sequence[Item]
+    more: bool = False
+    after: str | None = None
+
+
 class EntityStore(Protocol):
     """Entities, and every write to them."""
 
@@ -117,11 +131,11 @@ class EntityStore(Protocol):
     async def show(self, tenant: str, entity_id: str, renderer: Renderer) -> bytes | None:
         """An entity as the renderer shows it."""
 
-    async def show_page(self, tenant: str, query: Query, renderer: Renderer) -> list[bytes]:
-        """One page as the renderer shows it, in the order of ids, with one entity beyond it."""
+    async def show_page(self, tenant: str, query: Query, renderer: Renderer) -> Page[bytes]:
+        """One page as the renderer shows it, without what it does not show."""
 
-    async def find(self, tenant: str, query: Query, *, one_more: bool = False) -> list[Entity]:
-        """One page, in the order of ids; with one entity beyond it, to tell that there is more."""
+    async def find(self, tenant: str, query: Query) -> Page[Entity]:
+        """One page. BadRequestData if `query.after` is no page's key."""
 
     async def count(self, tenant: str, query: Query) -> int: ...
 
@@ -326,7 +340,9 @@ class DeliveryFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a requester may ask for. `linked`: entities that one answer may join to those asked for."""
+    """What a requester may ask for. `linked`: entities that one answer may join to those asked for;
+    `collation`: of orders that name none, None for code points.
+    """
 
     body_bytes: int
     depth: int
@@ -334,6 +350,7 @@ class Limits:
     page: int
     temporal_page: int
     linked: int
+    collation: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from aiohttp import web
 from broker.api import params as p
 from broker.api import reply
 from broker.api.call import Call
+from broker.api.pages import page_links
 from broker.core import Json
 from broker.core.errors import BadRequestData
 from broker.core.uri import is_uri
@@ -19,9 +20,7 @@ async def query_deliveries(call: Call) -> web.Response:
     found, count, more = await operations.query_deliveries(
         call.broker, call.tenant, _subscription(call), limit, offset, counted=counted
     )
-    return reply.plain_page(
-        [_shown(one) for one in found], count, reply.page_links(call, limit, offset, more)
-    )
+    return reply.plain_page([_shown(one) for one in found], count, page_links(call, limit, offset, more))
 
 
 async def replay_deliveries(call: Call) -> web.Response:

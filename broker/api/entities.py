@@ -9,6 +9,7 @@ from broker.api import params as p
 from broker.api import reply
 from broker.api.accept import GEO_JSON, SPATIAL, negotiate
 from broker.api.call import Call
+from broker.api.pages import entity_links
 from broker.api.shapes import JOIN, VIEW, Shape, read_shape
 from broker.core import Entity, Json
 from broker.core.entity import parse
@@ -34,7 +35,7 @@ async def create_entity(call: Call) -> web.Response:
 
 async def query_entities(call: Call) -> web.Response:
     """6.4.3.2 GET /entities."""
-    p.allow(call.params, p.SELECTION, p.PAGE, VIEW, JOIN)
+    p.allow(call.params, p.SELECTION, p.PAGE, p.ORDER, (p.AFTER,), VIEW, JOIN)
     shape = await _shape(call)
     return await queried(call, p.read_query(call.params, shape.context, call.broker.limits), shape)
 
@@ -45,12 +46,13 @@ async def queried(call: Call, query: Query, shape: Shape) -> web.Response:
     broker, tenant = call.broker, call.tenant
     is_amended = False
     if shape.is_cacheable:
-        texts, count, more = await operations.show_entities(broker, tenant, query, shape.renderer())
+        page, count = await operations.show_entities(broker, tenant, query, shape.renderer())
+        texts, links = page.items, entity_links(call, query, page)
     else:
-        found, count, more = await operations.query_entities(broker, tenant, query)
-        texts, is_amended = await _shown(call, found, shape)
-    pages = reply.page_links(call, query.limit, query.offset, more)
-    return reply.amended(reply.many_shown(shape, texts, count, pages), is_amended=is_amended)
+        found, count = await operations.query_entities(broker, tenant, query)
+        texts, is_amended = await _shown(call, found.items, shape)
+        links = entity_links(call, query, found)
+    return reply.amended(reply.many_shown(shape, texts, count, links), is_amended=is_amended)
 
 
 async def retrieve_entity(call: Call) -> web.Response:

@@ -6,7 +6,9 @@ from urllib.parse import parse_qsl
 from broker.core.entity.parse import attribute_name
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.jsonld.context import Context
-from broker.core.lang import pattern, q, types
+from broker.core.lang import collation as collations
+from broker.core.lang import order, pattern, q, types
+from broker.core.lang.order import Ordering
 from broker.core.query import Query
 from broker.core.uri import is_uri
 from broker.ports import Limits
@@ -21,8 +23,10 @@ FORMATS = {
 }
 OPTIONS = frozenset({*FORMATS, "sysAttrs"})
 VIEW = frozenset({"options", "format", "attrs"})
+ORDER = frozenset({"orderBy", "orderFrom", "orderGeometry", "collation"})
 SELECTION = frozenset({"type", "id", "idPattern", "q", "attrs"})
 PAGE = frozenset({"limit", "offset", "count"})
+AFTER = "after"  # our own: the key of the page before, which only the links to pages need to know
 LOCAL = "local"  # accepted everywhere: this broker asks no other yet
 
 
@@ -90,10 +94,31 @@ def read_query(params: Params, context: Context, limits: Limits) -> Query:
         limit=limit,
         offset=offset,
         count=count,
+        order=read_order(params, context, limits.collation),
+        after=params.get(AFTER),
     )
     if query.is_too_wide and not flag(params, LOCAL):
         raise BadRequestData("query: too wide; expected type, attrs, q or local=true")
     return query
+
+
+def read_order(params: Params, context: Context, collation: str | None) -> Ordering | None:
+    """The order that is asked for (4.23); without a collation of its own it has the one given."""
+    named = params.get("collation", collation)
+    rules = None if named is None else collations.parse(named)
+    origin = None
+    if "orderFrom" in params:
+        origin = order.reference(params.get("orderGeometry", "Point"), params["orderFrom"])
+    elif "orderGeometry" in params:
+        raise BadRequestData("orderGeometry: expected only beside orderFrom")
+    if "orderBy" not in params:
+        return None
+    terms = order.parse(params["orderBy"], context.expand)
+    if origin is None and any(term.distance for term in terms):
+        raise BadRequestData("orderFrom: expected, since orderBy asks for distances")
+    if params.get(LOCAL) == "false":
+        raise BadRequestData("orderBy: expected only where local is not false")
+    return Ordering(terms, origin, rules)
 
 
 def read_purge(params: Params, context: Context) -> Callable[[str], bool] | None:

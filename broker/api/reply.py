@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import orjson
 from aiohttp import web
 
 from broker.api.accept import GEO_JSON, JSON, LD_JSON
 from broker.api.call import JSONLD_REL, Call
+from broker.api.pages import Link
 from broker.api.shapes import Shape, source
 from broker.core import Json
 from broker.core.jsonld.context import Context
@@ -16,7 +17,6 @@ from broker.core.jsonld.context import Context
 _IN_PATH = ":@!$&'()*+,;=~"  # what may stand in a part of a path as it is, beside letters and digits
 
 Headers = dict[str, str]
-Link = tuple[str, str]
 
 
 def nothing() -> web.Response:
@@ -111,30 +111,10 @@ def served(call: Call, doc: Json) -> web.Response:
 
 def plain_page(docs: Sequence[Json], count: int | None, pages: Sequence[Link]) -> web.Response:
     """200 with an array that is JSON and no JSON-LD; links and count as in `many`."""
-    headers = {"Content-Type": JSON}
-    if count is not None:
-        headers["NGSILD-Results-Count"] = str(count)
+    headers = {"Content-Type": JSON, **_counted(count)}
     if pages:
         headers["Link"] = ", ".join(f'<{uri}>; rel="{relation}"' for uri, relation in pages)
     return _json(200, docs, headers)
-
-
-def page_links(call: Call, limit: int, offset: int, more: bool) -> list[Link]:
-    """Relative links to the previous and the next page (6.3.10): the same request at another offset."""
-    if not limit:
-        return []
-    links = []
-    if offset:
-        links.append((_page_uri(call, {"limit": limit, "offset": max(0, offset - limit)}), "prev"))
-    if more:
-        links.append((_page_uri(call, {"limit": limit, "offset": offset + limit}), "next"))
-    return links
-
-
-def _page_uri(call: Call, page: dict[str, int]) -> str:
-    params = {k: v for k, v in call.params.items() if k not in page}
-    path = call.http.raw_path.partition("?")[0].rstrip("/")
-    return f"{path}?{urlencode({**params, **page}, quote_via=quote, safe=':/,*')}"
 
 
 def _page_link(media: str, uri: str, relation: str) -> str:

@@ -8,6 +8,7 @@ from aiohttp import web
 from broker.api import params as p
 from broker.api import reply
 from broker.api.call import Call
+from broker.api.pages import page_links
 from broker.core import Json
 from broker.core import subscription as rules
 from broker.core.errors import BadRequestData
@@ -38,7 +39,7 @@ async def query_subscriptions(call: Call) -> web.Response:
     found, count, more = await operations.query_subscriptions(
         call.broker, call.tenant, limit, offset, counted=counted
     )
-    pages = reply.page_links(call, limit, offset, more)
+    pages = page_links(call, limit, offset, more)
     docs = [_shown(one, tally, context, sys_attrs=sys_attrs) for one, tally in found]
     return reply.many(call, docs, context, count, pages)
 

@@ -10,6 +10,7 @@ from broker.api import reply
 from broker.api.call import Call
 from broker.api.entities import entity_id
 from broker.api.evolutions import ASPECTS, SELECTION, read_aspects
+from broker.api.pages import page_links
 from broker.core import Json
 from broker.core.errors import ResourceNotFound
 from broker.core.jsonld.context import Context
@@ -29,7 +30,7 @@ async def query_temporal(call: Call) -> web.Response:
     entities = p.read_query(aspects.params, context, call.broker.limits)
     query = aspects.query(entities)
     found, part, count, more = await operations.query_temporal(call.broker, call.tenant, query)
-    pages = reply.page_links(call, entities.limit, entities.offset, more)
+    pages = page_links(call, entities.limit, entities.offset, more)
     docs, is_amended = _shown(found, context, aspects.view)
     return _partial(reply.many(call, docs, context, count, pages), part, is_amended)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from broker.core.jsonld.core_context import NGSI_LD
+from broker.core.lang.order import Ordering
 from broker.core.lang.terms import Q, attributes
 from broker.core.lang.types import TypeSelection
 
@@ -16,8 +17,9 @@ class Query:
 
     `attrs` are IRIs, of which an entity must have at least one, and so are `picked`, of which the scope may
     be one, too: without any nothing of the entity would be left to show (4.21). `id_pattern` is a text that
-    `lang.pattern` compiles; `limit` and `offset` are of the page, which begins behind the id `after` if
-    there is one, and `count` asks for the full count.
+    `lang.pattern` compiles; entities come in the order `order`, or else of their ids. `limit` and `offset`
+    are of the page; if there is `after`, the key of another page, it begins behind that one, wherever this
+    is. `count` asks for the full count.
     """
 
     types: TypeSelection | None = None
@@ -26,6 +28,7 @@ class Query:
     attrs: tuple[str, ...] = ()
     picked: tuple[str, ...] = ()
     q: Q | None = None
+    order: Ordering | None = None
     limit: int = 20
     offset: int = 0
     count: bool = False

@@ -11,7 +11,7 @@ from broker.core.errors import ResourceNotFound
 from broker.core.query import Query
 from broker.core.temporal import SCOPE
 from broker.core.temporal.revision import Burial
-from broker.ports import Broker, Renderer
+from broker.ports import Broker, Page, Renderer
 
 Gate = Callable[[list[str]], bool] | None
 Goes = Callable[[str], bool] | None
@@ -49,18 +49,16 @@ def nothing_left(entity_id: str) -> ResourceNotFound:
 
 async def show_entities(
     broker: Broker, tenant: str, query: Query, renderer: Renderer
-) -> tuple[list[bytes], int | None, bool]:
+) -> tuple[Page[bytes], int | None]:
     """5.7.2 Query Entities, as the renderer shows them, if it does; otherwise as `query_entities`."""
     count = await broker.entities.count(tenant, query) if query.count else None
-    found = await broker.entities.show_page(tenant, query, renderer) if query.limit else []
-    return [text for text in found[: query.limit] if text], count, len(found) > query.limit
+    return await broker.entities.show_page(tenant, query, renderer) if query.limit else Page(()), count
 
 
-async def query_entities(broker: Broker, tenant: str, query: Query) -> tuple[list[Entity], int | None, bool]:
-    """5.7.2 Query Entities: one page, the full count if asked for, and whether there is more."""
+async def query_entities(broker: Broker, tenant: str, query: Query) -> tuple[Page[Entity], int | None]:
+    """5.7.2 Query Entities: one page, and the full count if asked for."""
     count = await broker.entities.count(tenant, query) if query.count else None
-    found = await broker.entities.find(tenant, query, one_more=True) if query.limit else []
-    return found[: query.limit], count, len(found) > query.limit
+    return await broker.entities.find(tenant, query) if query.limit else Page(()), count
 
 
 async def replace_entity(
@@ -78,13 +76,15 @@ async def merge_entity(broker: Broker, tenant: str, entity_id: str, rule: Rule, 
 async def purge_entities(broker: Broker, tenant: str, query: Query, goes: Goes = None) -> None:
     """5.6.21 Purge Entities: those selected are deleted, or the attributes of which `goes` holds."""
     page = replace(query, limit=_PAGE, offset=0)
-    while found := await broker.entities.find(tenant, page):
-        ids = [entity["id"] for entity in found]
+    found = Page[Entity]((), more=True)
+    while found.more:
+        found = await broker.entities.find(tenant, page)
+        ids = [entity["id"] for entity in found.items]
         rules = [(one, update.delete(one) if goes is None else update.purge_attrs(one, goes)) for one in ids]
         for outcome in await broker.entities.change_many(tenant, rules):
             if isinstance(outcome, Exception) and not isinstance(outcome, ResourceNotFound):
                 raise outcome
-        page = replace(page, after=ids[-1])
+        page = replace(page, after=found.after)
 
 
 async def replace_attr(

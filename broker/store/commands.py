@@ -8,6 +8,7 @@ from typing import Any
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DocumentTooLarge, WriteError
+from pymongo.read_concern import ReadConcern
 
 from broker.store.tenants import Collection
 
@@ -32,6 +33,13 @@ async def find(
         return await _with_cursor(collection, wanted, session, options)
     found: list[Document] = cursor["firstBatch"]
     return found
+
+
+async def aggregate(collection: Collection, pipeline: Sequence[Document], **options: Any) -> list[Document]:
+    """All documents that a pipeline makes; `options` are those of MongoDB's aggregate (collation …)."""
+    settled = collection.with_options(read_concern=ReadConcern("majority"))
+    async with await settled.aggregate(pipeline, batchSize=_ALL, **options) as cursor:
+        return await cursor.to_list()
 
 
 async def _with_cursor(

@@ -10,13 +10,16 @@ from broker.core.entity.update import Rule
 from broker.core.lang.terms import has_absence
 from broker.core.query import Query
 from broker.core.temporal.revision import Revision
-from broker.ports import Renderer
+from broker.ports import Page, Renderer
 from broker.store import commands
 from broker.store.advice import Advice
 from broker.store.codec import decode_alive, decode_entity
+from broker.store.collations import mongo_collation
+from broker.store.conditions import all_of
 from broker.store.errors import reported
 from broker.store.filters import to_filter
 from broker.store.lookups import Lookups
+from broker.store.ordering import page_key, plain_key, stages
 from broker.store.renderings import Renderings
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
@@ -67,26 +70,33 @@ class MongoEntities:
         """See `ports.EntityStore.known`."""
         await self._tenants.get(tenant)
 
-    async def find(self, tenant: str, query: Query, *, one_more: bool = False) -> list[Entity]:
+    async def find(self, tenant: str, query: Query) -> Page[Entity]:
         """See `ports.EntityStore.find`."""
-        return [*map(decode_entity, await self._page(tenant, query, one_more))]
+        page = await self._page(tenant, query)
+        documents = page.items
+        if query.order is not None:
+            whole = await self._again(tenant, query, [one["_id"] for one in documents])
+            documents = [whole[one["_id"]] for one in documents if one["_id"] in whole]
+        return Page([*map(decode_entity, documents)], page.more, page.after)
 
-    async def show_page(self, tenant: str, query: Query, renderer: Renderer) -> list[bytes]:
+    async def show_page(self, tenant: str, query: Query, renderer: Renderer) -> Page[bytes]:
         """See `ports.EntityStore.show_page`. Versions are read first where most are likely remembered."""
-        versions_first = self._renderings.is_promising
-        page = await self._page(tenant, query, True, _VERSION if versions_first else None)
+        versions_first = query.order is not None or self._renderings.is_promising
+        page = await self._page(tenant, query, _VERSION if versions_first else None)
         texts = {
-            one["_id"]: self._renderings.get((tenant, one["_id"], renderer.key), one["rev"]) for one in page
+            one["_id"]: self._renderings.get((tenant, one["_id"], renderer.key), one["rev"])
+            for one in page.items
         }
         missing = [entity_id for entity_id, text in texts.items() if text is None]
         self._renderings.note(len(texts) - len(missing), len(texts))
+        documents = page.items
         if versions_first and missing:
-            page = await self._again(tenant, query, missing)
-        for document in page:
+            documents = [*(await self._again(tenant, query, missing)).values()]
+        for document in documents:
             entity_id = document["_id"]
             if texts[entity_id] is None:
                 texts[entity_id] = self._render(tenant, document, renderer)
-        return [text for text in texts.values() if text is not None]
+        return Page([text for text in texts.values() if text], page.more, page.after)
 
     async def count(self, tenant: str, query: Query) -> int:
         """See `ports.EntityStore.count`."""
@@ -119,28 +129,45 @@ class MongoEntities:
             self._renderings.put(key, version, text)
         return text
 
-    async def _page(
-        self, tenant: str, query: Query, one_more: bool, projection: Document | None = None
-    ) -> list[Document]:
-        """The documents of a page, of which nothing has expired."""
+    async def _page(self, tenant: str, query: Query, shown: Document | None = None) -> Page[Document]:
+        """The documents of a page, of which nothing has expired: whole, or what is `shown`.
+
+        In an order, they hold their version and sort keys alone.
+        """
         handle = await self._tenants.get(tenant)
-        page: Document = {"sort": {"_id": 1}, "skip": query.offset, "limit": query.limit + one_more}
-        if projection is not None:
-            page["projection"] = projection
         if query.offset or (query.q is not None and has_absence(query.q)):
             await self._sweeper.sweep_if_due(handle)
         while True:
             with self._timed(query):
-                found = await self._find(handle, to_filter(query), page)
+                found = await self._read(handle, query, shown)
             now = self._now()
             if not any("due" in one and one["due"] <= now for one in found):
-                return found
+                break
             await self._sweeper.sweep(tenant)
+        page, more = found[: query.limit], len(found) > query.limit
+        return Page(page, more, page_key(query.order, page[-1]) if more else None)
 
-    async def _again(self, tenant: str, query: Query, ids: list[str]) -> list[Document]:
-        """Those of a page that have to be read whole; what has left the selection meanwhile is left out."""
+    async def _read(self, tenant: Tenant, query: Query, shown: Document | None) -> list[Document]:
+        """The documents of a page, and one beyond it."""
+        wanted, order = to_filter(query), query.order
+        skip, limit = 0 if query.after else query.offset, query.limit + 1
+        if order is not None:
+            pipeline = stages(order, wanted, query.after, skip, limit, _VERSION)
+            options: Document = {"allowDiskUse": True, "maxTimeMS": self._timeout_ms}
+            if order.collation is not None:
+                options["collation"] = mongo_collation(order.collation)
+            with reported():
+                return await commands.aggregate(tenant.entities, pipeline, **options)
+        if query.after is not None:
+            wanted = all_of([wanted, {"_id": {"$gt": plain_key(query.after)}}])
+        options = {"sort": {"_id": 1}, "skip": skip, "limit": limit}
+        return await self._find(tenant, wanted, options | ({"projection": shown} if shown else {}))
+
+    async def _again(self, tenant: str, query: Query, ids: list[str]) -> dict[str, Document]:
+        """Those of a page that have to be read whole, by their ids, without what has left the selection."""
         handle = await self._tenants.get(tenant)
-        return await self._find(handle, {"$and": [to_filter(query), {"_id": {"$in": ids}}]}, {})
+        found = await self._find(handle, {"$and": [to_filter(query), {"_id": {"$in": ids}}]}, {})
+        return {one["_id"]: one for one in found}
 
     @contextmanager
     def _timed(self, query: Query) -> Iterator[None]:

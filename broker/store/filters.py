@@ -25,8 +25,6 @@ def to_filter(query: Query) -> Filter:
     parts = [_types(query.types)]
     if query.ids:
         parts.append({"_id": query.ids[0] if len(query.ids) == 1 else {"$in": list(query.ids)}})
-    if query.after is not None:
-        parts.append({"_id": {"$gt": query.after}})
     if query.id_pattern is not None:
         parts.append({"_id": {"$regex": pattern.portable(query.id_pattern)}})
     if attrs := query.required_attrs:

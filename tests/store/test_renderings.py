@@ -85,7 +85,7 @@ async def _write(entities: MongoEntities, n: int, value: Json) -> None:
 
 
 async def _shown(entities: MongoEntities) -> list[Json]:
-    return [orjson.loads(one) for one in await entities.show_page("", ALL, SHOW)]
+    return [orjson.loads(one) for one in (await entities.show_page("", ALL, SHOW)).items]
 
 
 async def test_what_is_shown_is_never_stale(entities: MongoEntities) -> None:

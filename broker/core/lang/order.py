@@ -1,0 +1,125 @@
+"""4.23 The NGSI-LD Entity Ordering Language, and what puts entities in order.
+
+OrderingTerm = target [";" direction] *("," OrderingTerm)
+direction    = "asc" / "desc" / "dist-asc" / "dist-desc"       ; asc unless it is named
+target       = name *("." name) ["[" member *("." member) "]"]
+
+The first names are those of an attribute and sub-attributes, the last one may be a member of them; a lone
+name may be a member of the entity. Of several instances the default one counts, else the first. Values
+compare by their types first, in the order of TYPES; so do those that have no distance, behind all that have.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from broker.core import Json
+from broker.core.entity import geometry
+from broker.core.entity.kinds import GEOMETRIES
+from broker.core.errors import BadRequestData, TooComplexQuery
+from broker.core.lang.collation import Collation
+from broker.core.lang.scanner import Scanner
+from broker.core.lang.terms import MEMBERS, Target
+
+TYPES = ("number", "string", "object", "array", "boolean", "time", "date", "dateTime", "null", "absent")
+ENTITY_MEMBERS = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "expiresAt"})
+INSTANCE_MEMBERS = MEMBERS | {"expiresAt"}
+
+_TERM = r"[^\W\d_]\w*"
+_NAME = re.compile(
+    rf"<([^<>\s]+)>|[A-Za-z][A-Za-z0-9+.\-]*://[^\s=!<>~;|()\[\]{{}},\"]+|{_TERM}(?::{_TERM})?"
+)
+_MEMBER = re.compile(r"[^\s.\[\]]+")
+_DIRECTION = re.compile(r"(dist-)?(asc|desc)(?![\w-])")
+_MOST, _LONGEST = 10, 10
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTerm:
+    """What one step of an order looks at, and whether the greatest, or farthest, comes first."""
+
+    target: Target
+    descending: bool = False
+    distance: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """How entities are put in order: by each term in turn, at last by their ids.
+
+    `reference` is the GeoJSON geometry from which distances are measured; without a `collation` texts compare
+    by code point.
+    """
+
+    terms: tuple[OrderTerm, ...]
+    reference: Json = None
+    collation: Collation | None = None
+
+
+def parse(text: str, expand: Callable[[str], str]) -> tuple[OrderTerm, ...]:
+    """The terms in a text. BadRequestData outside the grammar, TooComplexQuery over ten terms."""
+    scanner = Scanner("orderBy", text)
+    terms = [_term(scanner, expand)]
+    while scanner.takes(","):
+        terms.append(_term(scanner, expand))
+    if not scanner.is_at_end():
+        scanner.fail("a comma, ; or the end")
+    if len(terms) > _MOST:
+        raise TooComplexQuery(f"orderBy: expected at most {_MOST} terms")
+    return tuple(terms)
+
+
+def reference(kind: str, coordinates: str) -> Json:
+    """The geometry from which distances are measured: its type, and its coordinates as JSON."""
+    if kind not in GEOMETRIES:
+        raise BadRequestData(f"orderGeometry: expected one of {', '.join(sorted(GEOMETRIES))}")
+    try:
+        found = {"type": kind, "coordinates": json.loads(coordinates)}
+    except ValueError as error:
+        raise BadRequestData("orderFrom: expected coordinates as a JSON array") from error
+    geometry.check(found, "orderFrom")
+    return found
+
+
+def _term(scanner: Scanner, expand: Callable[[str], str]) -> OrderTerm:
+    target = _target(scanner, expand)
+    if not scanner.takes(";"):
+        return OrderTerm(target)
+    if (found := scanner.take(_DIRECTION)) is None:
+        scanner.fail("asc, desc, dist-asc or dist-desc")
+    if found[1] and (not target.path or target.member or target.trailing):
+        scanner.fail("an attribute before dist-asc and dist-desc")
+    return OrderTerm(target, found[2] == "desc", bool(found[1]))
+
+
+def _target(scanner: Scanner, expand: Callable[[str], str]) -> Target:
+    names = [_name(scanner)]
+    while scanner.takes("."):
+        names.append(_name(scanner))
+    if len(names) > _LONGEST:
+        raise TooComplexQuery(f"orderBy: expected at most {_LONGEST} names in a path")
+    *above, last = names
+    iris = tuple(name[1:-1] if name.startswith("<") else expand(name) for name in above)
+    if last in (INSTANCE_MEMBERS if above else ENTITY_MEMBERS):
+        return Target(iris, member=last)
+    if last in ENTITY_MEMBERS | INSTANCE_MEMBERS:
+        scanner.fail(f"an attribute ({last} is no member there)")
+    path = (*iris, last[1:-1] if last.startswith("<") else expand(last))
+    return Target(path, _trailing(scanner) if scanner.takes("[") else ())
+
+
+def _name(scanner: Scanner) -> str:
+    if (found := scanner.take(_NAME)) is None:
+        scanner.fail("the name of an attribute, or of a member of entities")
+    return found[0]
+
+
+def _trailing(scanner: Scanner) -> tuple[str, ...]:
+    members: list[str] = []
+    while not members or scanner.takes("."):
+        if (found := scanner.take(_MEMBER)) is None:
+            scanner.fail("the name of a member")
+        members.append(found[0])
+    scanner.need("]")
+    return tuple(members)

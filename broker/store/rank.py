@@ -1,0 +1,159 @@
+"""One sort key of an entity as an aggregation expression: {r: rank of its type, v: value} (clause 4.23.2)."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from broker.core import Json
+from broker.core.lang.moments import FORMS
+from broker.core.lang.order import TYPES, OrderTerm
+from broker.core.lang.terms import Target
+from broker.store.codec import key, value_key
+
+Expression = Any
+
+_RADIUS = 6_371_008.8  # metres
+_REMOVED = "$$REMOVE"
+_RANK = {name: rank for rank, name in enumerate(TYPES)}
+_INSTANTS = frozenset({"createdAt", "modifiedAt", "observedAt", "expiresAt"})
+_VALUES = ("value", "object", "languageMap", "vocab", "json", "valueList", "objectList")
+
+
+def sort_key(term: OrderTerm, reference: Json) -> Expression:
+    """The key of what a term looks at. Where it has a distance its rank is 0, elsewhere higher."""
+    target = term.target
+    if not target.path:
+        return _entity_key(target.member or "")
+    if term.distance:
+        return _of_instance(target.path, "$", 0, lambda one: _distance_key(one, target, reference))
+    return _of_instance(target.path, "$", 0, lambda one: _value_key(one, target, 0))
+
+
+def _entity_key(member: str) -> Expression:
+    if member in _INSTANTS:
+        return _instant_key(f"${member}")
+    return _typed("$_id" if member == "id" else _one_or_all(f"${member}"), 0)
+
+
+def _one_or_all(items: str) -> Expression:
+    """The lone item of an array that has one, else the array, if it is there."""
+    several = {"$gt": [{"$size": {"$ifNull": [items, []]}}, 1]}
+    return _if(several, items, {"$arrayElemAt": [items, 0]})
+
+
+def _of_instance(
+    path: tuple[str, ...], above: str, depth: int, inner: Callable[[str], Expression]
+) -> Expression:
+    """The expression `inner` of the instance at a path: the default one of each name, else the first."""
+    instances = f"{above}attrs.{key(path[0])}"
+    is_default = {"$eq": [{"$type": "$$any.datasetId"}, "missing"]}
+    defaults = {"$filter": {"input": {"$ifNull": [instances, []]}, "as": "any", "cond": is_default}}
+    chosen = {"$ifNull": [{"$first": defaults}, {"$first": instances}]}
+    name = f"i{depth}"
+    below = _of_instance(path[1:], f"$${name}.", depth + 1, inner) if path[1:] else inner(f"$${name}")
+    return _let(name, chosen, below)
+
+
+def _value_key(one: str, target: Target, shift: int) -> Expression:
+    member = target.member
+    if member in _INSTANTS:
+        return _instant_key(_time(one, member))
+    if member:
+        return _typed(f"{one}.{member}", shift)
+    value: Expression = {"$ifNull": [f"{one}.{name}" for name in _VALUES]}
+    for name in target.trailing:
+        inside = {"$getField": {"field": {"$literal": value_key(name)}, "input": "$$outer"}}
+        value = _let("outer", value, _if(_is("$$outer", "object"), inside, _REMOVED))
+    return _typed(value, shift)
+
+
+def _time(one: str, member: str) -> Expression:
+    """A time of an instance, if need be that of its entity (`core.entity.instances`)."""
+    own = {"createdAt": ("createdAt",), "modifiedAt": ("modifiedAt", "createdAt")}.get(member)
+    if own is None:
+        return f"{one}.{member}"
+    inherited = {"$ifNull": [*(f"{one}.{name}" for name in own), "$createdAt"]}
+    return _if(_is(one, "object"), inherited, _REMOVED)
+
+
+def _instant_key(value: Expression) -> Expression:
+    known = _key("dateTime", 0, _without_zeros("$$value"))
+    return _let("value", value, _if(_is("$$value", "string"), known, _key("absent", 0)))
+
+
+def _typed(value: Expression, shift: int) -> Expression:
+    """The key of a value by its type; all ranks are higher by `shift`."""
+    moments = [
+        ({"$regexMatch": {"input": "$$text", "regex": f"^(?:{FORMS[kind]})\\z"}}, kind, _plain("$$text"))
+        for kind in ("time", "date", "dateTime")
+    ]
+    kinds = [("string", "string"), ("object", "object"), ("array", "array"), ("bool", "boolean")]
+    cases = [
+        ({"$isNumber": "$$value"}, "number", "$$value"),
+        *moments,
+        *((_is("$$value", bson), kind, "$$value") for bson, kind in kinds),
+        (_is("$$value", "null"), "null", _REMOVED),
+    ]
+    branches = [{"case": case, "then": _key(kind, shift, shown)} for case, kind, shown in cases]
+    switch = {"$switch": {"branches": branches, "default": _key("absent", shift)}}
+    text = _if(_is("$$value", "object"), "$$value.@value", "$$value")  # a JSON-LD typed value
+    strings = _let("any", text, _if(_is("$$any", "string"), "$$any", None))
+    return _let("value", value, _let("text", strings, switch))
+
+
+def _key(kind: str, shift: int, value: Expression = _REMOVED) -> Expression:
+    return {"r": {"$literal": _RANK[kind] + shift}, "v": value}
+
+
+def _plain(text: str) -> Expression:
+    """The text of a moment in a form that sorts as moments do."""
+    bare = {"$rtrim": {"input": text, "chars": "Z"}}
+    return _let(
+        "bare", {"$replaceOne": {"input": bare, "find": ",", "replacement": "."}}, _without_zeros("$$bare")
+    )
+
+
+def _without_zeros(text: str) -> Expression:
+    """A moment without the zeros at the end of its fraction, and without a fraction of only those."""
+    trimmed = {"$rtrim": {"input": {"$rtrim": {"input": text, "chars": "0"}}, "chars": "."}}
+    return _if({"$gte": [{"$indexOfBytes": [text, "."]}, 0]}, trimmed, text)
+
+
+def _distance_key(one: str, target: Target, reference: Json) -> Expression:
+    place = f"{one}.value.coordinates"
+    lon, lat = {"$arrayElemAt": [place, 0]}, {"$arrayElemAt": [place, 1]}
+    is_point = {
+        "$and": [
+            {"$eq": [f"{one}.type", "GeoProperty"]},
+            {"$eq": [f"{one}.value.type", "Point"]},
+            {"$lte": [{"$abs": lon}, 180]},
+            {"$lte": [{"$abs": lat}, 90]},
+        ]
+    }
+    metres = _haversine(lon, lat, reference["coordinates"])
+    return _if(is_point, {"r": {"$literal": 0}, "v": metres}, _value_key(one, target, 1))
+
+
+def _haversine(lon: Expression, lat: Expression, origin: list[float]) -> Expression:
+    lon0, lat0 = math.radians(origin[0]), math.radians(origin[1])
+    east = _half_sine({"$subtract": [{"$degreesToRadians": lon}, lon0]})
+    north = _half_sine({"$subtract": [{"$degreesToRadians": lat}, lat0]})
+    shrunk = {"$multiply": [math.cos(lat0), {"$cos": {"$degreesToRadians": lat}}, east, east]}
+    part = {"$add": [{"$multiply": [north, north]}, shrunk]}
+    return {"$multiply": [2 * _RADIUS, {"$asin": {"$min": [1, {"$sqrt": {"$max": [0, part]}}]}}]}
+
+
+def _half_sine(angle: Expression) -> Expression:
+    return {"$sin": {"$divide": [angle, 2]}}
+
+
+def _let(name: str, value: Expression, inner: Expression) -> Expression:
+    return {"$let": {"vars": {name: value}, "in": inner}}
+
+
+def _if(condition: Expression, then: Expression, otherwise: Expression) -> Expression:
+    return {"$cond": [condition, then, otherwise]}
+
+
+def _is(value: Expression, kind: str) -> Expression:
+    return {"$eq": [{"$type": value}, kind]}
