@@ -7,18 +7,22 @@ import orjson
 from pymongo import AsyncMongoClient, ReturnDocument, UpdateOne
 
 from broker.core.errors import NonexistentTenant
-from broker.ports import CACHED, ContextKey, StoredContext
+from broker.ports import CACHED, IMPLICIT, ContextKey, StoredContext
 from broker.store.errors import reported
 from broker.store.tenants import DEFAULT, Collection, Tenants
 
 Document = dict[str, Any]
+_Shelf = tuple[Collection, Document, str]  # a collection, what of it is to be seen, and whose it is
+
+_SHOWN: Document = {"hidden": {"$exists": False}}
 
 
 class MongoContexts:
     """See `contexts.storage.Shelves`. Contexts are kept as text, so that any keys are safe.
 
     `_id` is the URL of a Cached one, or the local identifier. Cached ones are in the default tenant's
-    database, for they are everybody's.
+    database, for they are everybody's. An ImplicitlyCreated one that clients delete is only hidden from
+    them, for subscriptions may stand on it.
     """
 
     def __init__(self, client: AsyncMongoClient[Document], prefix: str, tenants: Tenants) -> None:
@@ -31,7 +35,8 @@ class MongoContexts:
         if (collection := await self._of(tenant)) is None:
             return None
         with reported():
-            return _read(await collection.find_one({"_id": name}), tenant)
+            found = await collection.find_one({"_id": name})
+        return None if found is None else _read(found, tenant)
 
     async def put(self, one: StoredContext) -> StoredContext:
         """Stores one, unless there is one under its key; the one that is there now. Makes the tenant."""
@@ -40,11 +45,11 @@ class MongoContexts:
         with reported():
             found = await collection.find_one_and_update(
                 {"_id": name},
-                {"$setOnInsert": _facts(one)},
+                {"$setOnInsert": _facts(one), "$unset": {"hidden": 1}},
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
             )
-        return _read(found, tenant) or one
+        return one if found is None else _read(found, tenant)
 
     async def replace(self, old: StoredContext, new: StoredContext) -> bool:
         """Puts one in place of another; False if that is there no more, and then nothing is done."""
@@ -57,24 +62,20 @@ class MongoContexts:
         return done.matched_count == 1
 
     async def find(self, tenant: str, name: str) -> StoredContext | None:
-        """The tenant's own by local identifier; a Cached one by that or by its URL."""
-        if tenant and (own := await self.get((tenant, name))) is not None:
-            return own
-        wanted: list[Document] = [{"_id": name}, {"local": name}]
-        if tenant:
-            wanted = [{**one, "kind": CACHED} for one in wanted]
-        with reported():
-            return _read(await self._cached.find_one({"$or": wanted}), DEFAULT)
+        """The one that the tenant sees under this local identifier, or URL if it is Cached."""
+        for collection, shown, owner in await self._seen(tenant):
+            with reported():
+                found = await collection.find_one({"$or": [{"_id": name}, {"local": name}], **shown})
+            if found is not None:
+                return _read(found, owner)
+        return None
 
     async def list(self, tenant: str, kind: str | None) -> list[StoredContext]:
-        """Those of the tenant, and the Cached ones, oldest first."""
+        """Those that the tenant sees, oldest first."""
         found: list[StoredContext] = []
-        collection = await self._of(tenant)
-        with reported():
-            if tenant and collection is not None:
-                found += [one for doc in await collection.find().to_list() if (one := _read(doc, tenant))]
-            shared = await self._cached.find({"kind": CACHED} if tenant else {}).to_list()
-        found += [one for doc in shared if (one := _read(doc, DEFAULT))]
+        for collection, shown, owner in await self._seen(tenant):
+            with reported():
+                found += [_read(one, owner) for one in await collection.find(shown).to_list()]
         return sorted((one for one in found if kind in (None, one.kind)), key=lambda one: one.created)
 
     async def remove(self, one: StoredContext) -> bool:
@@ -83,6 +84,9 @@ class MongoContexts:
         if (collection := await self._of(tenant)) is None:
             return False
         with reported():
+            if one.kind == IMPLICIT:
+                hiding = {"$set": {"hidden": True}, "$unset": {"hits": 1, "used": 1}}
+                return (await collection.update_one({"_id": name, **_SHOWN}, hiding)).matched_count == 1
             return (await collection.delete_one({"_id": name})).deleted_count == 1
 
     async def add_hits(self, counts: Mapping[ContextKey, tuple[int, float]]) -> None:
@@ -95,6 +99,13 @@ class MongoContexts:
             if (collection := await self._of(tenant)) is not None:
                 with reported():
                     await collection.bulk_write(changes, ordered=False)
+
+    async def _seen(self, tenant: str) -> tuple[_Shelf, ...]:
+        """Where what a tenant sees is."""
+        if not tenant:
+            return ((self._cached, _SHOWN, DEFAULT),)
+        own, everybodys = await self._of(tenant), (self._cached, {"kind": CACHED}, DEFAULT)
+        return (everybodys,) if own is None else ((own, _SHOWN, tenant), everybodys)
 
     async def _of(self, tenant: str) -> Collection | None:
         if not tenant:
@@ -111,9 +122,7 @@ def _facts(one: StoredContext) -> Document:
     return facts if one.expires is None else {**facts, "expires": one.expires}
 
 
-def _read(document: Document | None, tenant: str) -> StoredContext | None:
-    if document is None:
-        return None
+def _read(document: Document, tenant: str) -> StoredContext:
     is_cached = document["kind"] == CACHED
     return StoredContext(
         document["local"],

@@ -115,3 +115,25 @@ async def test_notifications_of_an_entity_come_in_order_from_all_workers(
             assert receiver.values[one]["urn:x:o"] == list(range(1, 301)), "told twice without need"
             assert (await client.ask("DELETE", f"{API}/subscriptions/{one}"))[0] == 204
     print(f"in order: 300 writes in {wrote:.2f} s by three workers, told {took:.2f} s later")
+
+
+async def test_a_deleted_context_is_gone_on_all_workers_at_once(port: int) -> None:
+    async with Client(port, fresh=True) as client:
+        for number in range(10):
+            doc = {"@context": {"n": f"urn:x:n{number}"}}
+            async with client.http.post(f"{API}/jsonldContexts", json=doc) as answer:
+                path = answer.headers["Location"]
+            assert await _uses(client, path) == {200}
+            assert (await client.ask("DELETE", path))[0] == 204
+            assert await _uses(client, path) == {504}
+
+
+async def _uses(client: Client, path: str) -> set[int]:
+    """The statuses of many requests that name an @context, over all workers."""
+    link = {"Link": f'<{path}>; rel="http://www.w3.org/ns/json-ld#context"'}
+
+    async def use() -> int:
+        async with client.http.get(f"{API}/entities?type=n", headers=link) as answer:
+            return answer.status
+
+    return set(await asyncio.gather(*(use() for _ in range(24))))

@@ -76,3 +76,18 @@ async def test_hits_are_added(store: MongoContexts) -> None:
     assert await store.get(CACHE.key) == replace(CACHE, hits=3, used=7.0)
     assert await store.get(mine.key) == replace(mine, hits=1, used=8.0)
     assert await store.get(gone) is None
+
+
+async def test_what_was_implicitly_created_is_hidden_not_lost(store: MongoContexts) -> None:
+    for tenant in ("t", ""):
+        one = hosted("h1", tenant, IMPLICIT)
+        await store.put(one)
+        await store.add_hits({one.key: (3, 4.0)})
+        assert await store.remove(one)
+        assert not await store.remove(one)
+        assert await store.find(tenant, "h1") is None
+        assert await store.list(tenant, None) == []
+        assert await store.get(one.key) == one  # a subscription may stand on it
+        await store.put(one)
+        assert await store.find(tenant, "h1") == one
+        await store.remove(one)
