@@ -132,7 +132,10 @@ class Settings(BaseSettings):
     )
 
     queue_limit: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="Writes that may wait; more get 503."
+        default=20_000,
+        ge=1,
+        le=1_000_000,
+        description="Writes that may wait, or be in one batch; more get 503, or 413.",
     )
     group_size: int = Field(default=256, ge=1, le=10_000, description="Most entities in one commit.")
     groups_in_flight: int = Field(

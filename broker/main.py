@@ -258,6 +258,7 @@ def _recording(settings: Settings) -> Recording:
 def _limits(settings: Settings) -> Limits:
     return Limits(
         settings.max_body_bytes,
+        settings.queue_limit,
         settings.max_depth,
         settings.default_limit,
         settings.max_limit,

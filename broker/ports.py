@@ -340,11 +340,12 @@ class DeliveryFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a requester may ask for. `linked`: entities that one answer may join to those asked for;
-    `collation`: of orders that name none, None for code points.
+    """What a requester may ask for. `linked`: entities that one answer may join to those asked for; `batch`:
+    items that one request may have; `collation`: of orders that name none, None for code points.
     """
 
     body_bytes: int
+    batch: int
     depth: int
     default_page: int
     page: int

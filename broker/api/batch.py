@@ -6,7 +6,7 @@ from aiohttp import web
 
 from broker.api import params as p
 from broker.api import reply
-from broker.api.call import Call
+from broker.api.call import Call, unhurried
 from broker.api.problem import details
 from broker.core import Json
 from broker.core.entity import parse, update
@@ -81,7 +81,7 @@ async def batch_delete(call: Call) -> web.Response:
 
 async def _items(call: Call, read: _Read) -> list[Item]:
     docs, contexts = await call.bodies()
-    return [_item(doc, context, read) for doc, context in zip(docs, contexts, strict=True)]
+    return [_item(*one, read) async for one in unhurried(zip(docs, contexts, strict=True))]
 
 
 def _item(doc: Json, context: Context | Exception, read: _Read) -> Item:

@@ -1,7 +1,10 @@
 """A request as the handlers see it: who asks, in which names, with what (clauses 6.3.4, 6.3.5, 6.3.14)."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import unquote
 
 import orjson
@@ -13,14 +16,19 @@ from broker.api.params import Params, read_params
 from broker.api.problem import HttpError, TooLarge
 from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
-from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
+from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable, NgsiLdError
 from broker.core.jsonld.context import Context
-from broker.ports import Broker
+from broker.ports import Broker, Limits
 
 JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
 _LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[\w!#$&+\-.^`|~]+\*?\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
 _REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]+))', re.IGNORECASE)
+_PATIENCE = 20.0  # seconds for the @contexts of all items of a batch
+_VALUE = 8  # bytes of the largest body for each value that one may have: about what it takes in the database
+_TURN = 0.005  # seconds for the items of a batch before other requests get a turn
 _TENANT = re.compile(r"[\w.:\-]{1,256}", re.ASCII)
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ class Call:
     async def body(self) -> tuple[Json, Context]:
         """The JSON body without its @context, and the context that its names are of (6.3.5)."""
         media = content_type(self.http)
-        doc = await read_json(self.http, self.broker.limits.depth)
+        doc = await read_json(self.http, self.broker.limits)
         if not isinstance(doc, dict):
             raise InvalidRequest("body: expected a JSON object")
         if media == LD_JSON:
@@ -90,28 +98,46 @@ class Call:
         `plain`: the items are no JSON-LD, only ids.
         """
         media = content_type(self.http)
-        docs = await read_json(self.http, self.broker.limits.depth)
+        limits = self.broker.limits
+        docs = await read_json(self.http, limits)
         if not isinstance(docs, list) or not docs:
             raise BadRequestData("body: expected an array of at least one item")
+        if len(docs) > limits.batch:
+            raise TooLarge(f"body: expected at most {limits.batch} items")
         if None in docs:
             raise BadRequestData("body: expected items, not null")
         if media == LD_JSON and not plain:
             self._refuse_link()
-            return docs, [await self._own_context(doc) for doc in docs]
+            until = asyncio.get_running_loop().time() + _PATIENCE
+            return docs, [await self._own_context(doc, until) async for doc in unhurried(docs)]
         context = await self.context()
         return docs, [_refusal(doc) or context for doc in docs]
 
-    async def _own_context(self, doc: Json) -> Context | Exception:
+    async def _own_context(self, doc: Json, until: float) -> Context | Exception:
         if not isinstance(doc, dict) or "@context" not in doc:
             return BadRequestData("@context: expected in each item of application/ld+json")
         try:
-            return await self.broker.contexts.resolve(doc.pop("@context"), self.tenant)
+            async with asyncio.timeout_at(until):  # what is known already is had in no time, even then
+                return await self.broker.contexts.resolve(doc.pop("@context"), self.tenant)
         except NgsiLdError as error:
             return error
+        except TimeoutError:
+            return LdContextNotAvailable("@context: not had in time, after those of the other items")
 
     def _refuse_link(self) -> None:
         if "Link" in self.http.headers:
             raise BadRequestData("Link: not allowed with application/ld+json, whose @context is in the body")
+
+
+async def unhurried(items: Iterable[Item]) -> AsyncIterator[Item]:
+    """The items, with turns for other requests in between."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for item in items:
+        yield item
+        if loop.time() - began > _TURN:
+            await asyncio.sleep(0)
+            began = loop.time()
 
 
 def new_call(broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query: str) -> Call:
@@ -134,34 +160,44 @@ def content_type(http: web.BaseRequest) -> str:
     raise HttpError(415)
 
 
-async def read_json(http: web.BaseRequest, depth: int) -> Json:
-    """The body as JSON. InvalidRequest if it is none; BadRequestData if it is nested too deeply."""
+async def read_body(http: web.BaseRequest) -> bytes:
+    """The whole body, which stays with the request. TooLarge or InvalidRequest if it can't be had."""
     try:
-        text = await http.read()
+        return await http.read()
     except web.HTTPRequestEntityTooLarge as error:
         raise TooLarge("body: larger than this broker takes") from error
     except HttpProcessingError as error:
         raise InvalidRequest(f"body: {error.message}") from error
     except ConnectionError as error:  # the client went away: nothing is wrong with us
         raise InvalidRequest("body: ended before its Content-Length") from error
+
+
+async def read_json(http: web.BaseRequest, limits: Limits) -> Json:
+    """The body as JSON. InvalidRequest if it is none; BadRequestData if there is too much in it."""
+    text = await read_body(http)
     try:
         doc = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InvalidRequest(f"body: expected JSON: {error}") from error
-    if text.count(b"[") + text.count(b"{") > depth and _is_deeper(doc, depth):
-        raise BadRequestData(f"body: nested deeper than {depth} levels")
+    if type(doc) in (dict, list):
+        brackets = text.count(b"[") + text.count(b"{")
+        if brackets > limits.depth or text.count(b",") > limits.body_bytes // _VALUE:
+            _bound(doc, limits)
     return doc
 
 
-def _is_deeper(doc: Json, depth: int) -> bool:
-    """Whether objects and arrays are nested deeper than this: goes down level by level."""
-    level = [doc]
-    for _ in range(depth + 1):
+def _bound(doc: Json, limits: Limits) -> None:
+    """Refuses what is nested too deeply or has too many values: goes down level by level."""
+    level, left = [doc], limits.body_bytes // _VALUE
+    for _ in range(limits.depth + 1):
+        left -= sum(map(len, level))
+        if left < 0:
+            raise BadRequestData(f"body: expected at most {limits.body_bytes // _VALUE} values in it")
         inside = (inner for one in level for inner in (one.values() if type(one) is dict else one))
         level = [inner for inner in inside if type(inner) in (dict, list)]
         if not level:
-            return False
-    return True
+            return
+    raise BadRequestData(f"body: nested deeper than {limits.depth} levels")
 
 
 def _refusal(doc: Json) -> BadRequestData | None:

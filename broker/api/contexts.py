@@ -17,7 +17,7 @@ async def add_context(call: Call) -> web.Response:
     """6.29.3.1 POST /jsonldContexts."""
     p.allow(call.params)
     content_type(call.http)
-    doc = await read_json(call.http, call.broker.limits.depth)
+    doc = await read_json(call.http, call.broker.limits)
     if not isinstance(doc, dict) or "@context" not in doc:
         raise InvalidRequest("body: expected a JSON object with @context")
     return reply.created(COLLECTION, await operations.add_context(call.broker, call.tenant, doc["@context"]))

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from broker.api.admission import LARGE, Admission
 from broker.api.call import new_call
 from broker.api.cors import cors
 from broker.api.metering import Meter
@@ -45,6 +46,7 @@ class Front:
         self._access_log = access_log
         self._origins = origins
         self._meter = Meter()
+        self._admission = Admission(broker.limits.body_bytes)
 
     def server(self) -> web.Server:
         """The low-level server, which leaves paths as they come."""
@@ -97,8 +99,9 @@ class Front:
         method = "GET" if http.method == "HEAD" else http.method
         if method == "OPTIONS":
             return web.Response(status=204, headers={"Allow": allowed(resource)})
+        length = http.headers.get("Content-Length")
         has_body = method in ("POST", "PATCH", "PUT") and not resource.template.endswith("/replay")
-        if has_body and "Content-Length" not in http.headers:
+        if has_body and length is None:
             raise HttpError(411)
         handler = resource.methods.get(method)
         if path and not path[0] and "{entityId}" in resource.template:
@@ -106,7 +109,11 @@ class Front:
         if handler is None or "" in path[-1:]:
             raise HttpError(405, {"Allow": allowed(resource)})
         call = new_call(self._broker, http, path, query)
-        answer = await handler(call)
+        if length is not None and int(length) > LARGE:
+            async with self._admission.of(http):
+                answer = await handler(call)
+        else:
+            answer = await handler(call)
         if answer.status in _WITH_PAYLOAD and (version := call.version) is not None:
             answer.headers["Preference-Applied"] = f"ngsi-ld={version[0]}.{version[1]}"
         return answer

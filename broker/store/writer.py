@@ -24,6 +24,7 @@ from broker.store.tenants import Tenant, Tenants
 log = logging.getLogger(__name__)
 _PATIENCE = 20.0  # seconds that a write may conflict, or the database be away, before it is answered 503
 _PAUSE = 0.01  # seconds between looks for whether all is done
+_AHEAD = 4  # pieces of one batch, each of a group's size, that wait for a commit at once
 _LEAST = 8  # writes that are worth a group of their own
 _GROWTH = 8  # writes by which a group may grow again after one that went through
 
@@ -66,14 +67,37 @@ class Writer:
         return outcome
 
     async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> list[Any]:
-        """See `ports.EntityStore.change_many`."""
+        """See `ports.EntityStore.change_many`. A long batch goes in piece by piece: others get in between."""
+        answer = self._add(tenant, changes[: self._most])
+        rest = [changes[n : n + self._most] for n in range(self._most, len(changes), self._most)]
+        answers = [answer]
+        for piece in rest:
+            if len(answers) >= _AHEAD:
+                await answers[-_AHEAD].future
+            answers.append(await self._add_later(tenant, piece))
+        for answer in answers:
+            await answer.future
+        return answer.outcomes if not rest else [one for answer in answers for one in answer.outcomes]
+
+    def _add(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Answer:
+        """Has changes wait for a commit; Unavailable if too many wait already."""
         loop = asyncio.get_running_loop()
         answer, now = Answer(loop.create_future(), len(changes)), loop.time()
-        writes = [Write(tenant, one, rule, now, answer, n) for n, (one, rule) in enumerate(changes)]
-        self._queue.add(writes)
+        self._queue.add([Write(tenant, one, rule, now, answer, n) for n, (one, rule) in enumerate(changes)])
         self._wake()
-        await answer.future
-        return answer.outcomes
+        return answer
+
+    async def _add_later(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Answer:
+        """The same for a later piece of a batch: it waits for room; if there is none for long, it fails."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _PATIENCE
+        while True:
+            try:
+                return self._add(tenant, changes)
+            except Unavailable as full:
+                if loop.time() > end:
+                    return _failed(len(changes), full)
+            await asyncio.sleep(_PAUSE)
 
     def _wake(self) -> None:
         """Starts groups once this turn of the loop is over, with all that came in during it."""
@@ -167,6 +191,14 @@ class Writer:
     def _again(self, tenant: str, ids: set[str]) -> None:
         self._queue.release(tenant, ids)
         self._start()
+
+
+def _failed(size: int, error: Exception) -> Answer:
+    """The answer to writes that all failed."""
+    answer = Answer(asyncio.get_running_loop().create_future(), size)
+    for place in range(size):
+        answer.settle(place, error)
+    return answer
 
 
 def _fail(writes: list[Write], error: Exception) -> None:

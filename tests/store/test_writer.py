@@ -252,6 +252,37 @@ async def test_too_many_that_wait_are_refused(start: Start) -> None:
     assert await one.change(*create("later")) is None
 
 
+async def test_a_long_batch_goes_in_piece_by_piece_in_order(start: Start) -> None:
+    one = await start(group=4, limit=20)
+    changes = [create("a"), *(count("a") for _ in range(60)), *(create(f"b{n}") for n in range(60))]
+    batch = asyncio.create_task(one.together(*changes))
+    await asyncio.sleep(0)
+    assert 0 < one.writer.waiting <= 16
+    alone = asyncio.create_task(one.change(*create("alone")))
+    most = 0
+    while not batch.done():
+        most = max(most, one.writer.waiting)
+        await asyncio.sleep(0)
+    assert most < 20
+    assert await alone is None
+    assert await batch == [None, *range(1, 61), *[None] * 60]
+
+
+async def test_pieces_that_find_no_room_for_long_fail(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "_PATIENCE", 0.3)
+    one = await start(group=4, limit=8)
+    await one.together(create("locked"))
+    async with one.client.start_session() as session:
+        await session.start_transaction()
+        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+        locked = [count("locked") for _ in range(8)]
+        answers = await one.together(*locked, *(create(f"b{n}") for n in range(8)))
+        await session.abort_transaction()
+    assert all(isinstance(answer, Unavailable) for answer in answers[:8])
+    assert one.writer.waiting == 0
+    assert await one.change(*count("locked")) == 1
+
+
 def deep(levels: int) -> Any:
     value: Any = 1
     for _ in range(levels):

@@ -96,16 +96,17 @@ def attribute(path: str, raw: Json, reading: Reading) -> list[Instance]:
     if reading.language is not None and isinstance(raw, str):
         return _raw(path, raw, reading)
     many = raw if isinstance(raw, list) and (reading.past or _is_multi(raw)) else [raw]
+    if len(many) > _INSTANCES and not reading.past:
+        raise BadRequestData(f"{path}: expected at most {_INSTANCES} instances")
     found = [instance(path, one, reading) for one in many]
-    if len(found) > 1 and not reading.past:
-        datasets = {one.get("datasetId") for one in found}
-        if len(datasets) < len(found) or len(found) > _INSTANCES:
-            raise BadRequestData(f"{path}: expected at most {_INSTANCES} instances, of distinct datasetIds")
+    if len(found) > 1 and not reading.past and len({one.get("datasetId") for one in found}) < len(found):
+        raise BadRequestData(f"{path}: expected instances of distinct datasetIds")
     return found
 
 
 def instance(path: str, raw: Json, reading: Reading) -> Instance:
     """One instance of an attribute, in normalized or concise form."""
+    reading.room.take()
     kind, doc = _normalized(path, raw)
     found: Instance = {"type": kind.type}
     for name, member in doc.items():
@@ -139,6 +140,7 @@ def partial(path: str, raw: Json, reading: Reading) -> Instance:
 
 
 def _raw(path: str, raw: Json, reading: Reading) -> list[Instance]:
+    reading.room.take()
     if is_null(raw):
         return [{"type": "Property", "value": value(KINDS["Property"], raw, path, reading)}]
     if raw is None:

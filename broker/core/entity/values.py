@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -17,6 +17,20 @@ _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*|@none")
 _NULL_MAP, _NULL_LIST = {"@none": NULL}, [NULL]
 
 
+@dataclass(slots=True)
+class Room:
+    """How many instances one entity may have: of its attributes and of what these have, all in all."""
+
+    most: int = 10_000
+    taken: int = 0
+
+    def take(self) -> None:
+        """Makes room for one more; BadRequestData if there is none."""
+        self.taken += 1
+        if self.taken > self.most:
+            raise BadRequestData(f"entity: expected at most {self.most} instances of attributes")
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How to read: with which @context, and what a fragment may hold that an entity may not.
@@ -25,7 +39,8 @@ class Reading:
     `simplified`: attributes as bare values, whose kind is that of the attribute there is (5.6.17);
     `language`: the tag for which a bare string is meant, if it is for a LanguageProperty;
     `past`: attributes of a temporal evolution, which may have many instances of one datasetId, and a Null for
-    the value of one that records a deletion (4.5.7).
+    the value of one that records a deletion (4.5.7);
+    `room`: for instances of attributes, since one Reading is for one entity.
     """
 
     context: Context
@@ -34,6 +49,7 @@ class Reading:
     simplified: bool = False
     language: str | None = None
     past: bool = False
+    room: Room = field(default_factory=Room, compare=False, repr=False)
 
     @property
     def inner(self) -> "Reading":
