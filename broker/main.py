@@ -169,6 +169,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
         temporal,
         subscriptions,
         undelivered,
+        notifier.tallied,
         contexts,
         storage,
         _limits(settings),

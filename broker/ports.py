@@ -358,6 +358,7 @@ class Limits:
 class Broker:
     """The rooms, for those above them. /health/ready awaits `ready`; `alias` names this broker to others.
 
+    `tallied`, of a tenant and a subscription, returns when what is told to it right now is written down.
     `public_url` is the root under which clients reach it; None: the one that a request names.
     """
 
@@ -366,6 +367,7 @@ class Broker:
     temporal: TemporalStore
     subscriptions: SubscriptionStore
     undelivered: Undelivered
+    tallied: Callable[[str, str], Awaitable[None]]
     contexts: ContextLoader
     context_storage: ContextStorage
     limits: Limits

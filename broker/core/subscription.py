@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -57,6 +58,8 @@ HeaderText = Annotated[
 ]
 
 
+# A query as it stands in a URL: some clients percent-encode it in JSON, too.
+Text = Annotated[str, Field(min_length=1), AfterValidator(unquote)]
 Event = Literal[
     "entityCreated",
     "entityUpdated",
@@ -143,13 +146,13 @@ class SubscriptionBody(_Member):
     watched_attributes: Annotated[list[Name], Field(min_length=1)] | None = None
     notification_trigger: Annotated[list[Event], Field(min_length=1)] | None = None
     time_interval: Annotated[float, Field(gt=0)] | None = None
-    q: Annotated[str, Field(min_length=1)] | None = None
+    q: Text | None = None
     notification: NotificationParams
     throttling: Annotated[float, Field(gt=0)] | None = None
     expires_at: Instant | None = None
     is_active: bool | None = None
     jsonld_context: Uri | None = None
-    csf: str | None = None
+    csf: Text | None = None
     lang: str | None = None
     dataset_id: Annotated[list[Dataset], Field(min_length=1)] | None = None
     local_only: bool | None = None

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -22,6 +23,7 @@ from broker.ports import ContextLoader, DeliveryFailed, Entry, Message, Outbox, 
 
 log = logging.getLogger(__name__)
 _DRAIN = 5.0  # seconds that deliveries on their way get when the broker stops
+_GLANCE = 0.1  # seconds that who asks for the tallies waits for a receiver's answer at most
 _PAUSE = 1.0  # seconds before the outbox is asked again when the database was away
 
 Place = tuple[str, str]
@@ -59,6 +61,7 @@ class Deliverer:
         self.refresh: Callable[[str], Awaitable[None]]  # learns what changed about a tenant's subscriptions
         self._settler = Settler(outbox)
         self._lanes: dict[Place, Lane] = {}
+        self._sending: dict[tuple[str, str], set[asyncio.Task[Any]]] = {}  # by tenant and subscription
         self._tasks: set[asyncio.Task[None]] = set()
 
     def offer(self, entry: Entry, subscription_id: str) -> None:
@@ -112,6 +115,15 @@ class Deliverer:
         except Unavailable:  # whoever comes upon what is left finds that nobody wants it
             log.info("what was due to a deleted subscription stays for now", extra={"id": subscription_id})
 
+    async def tallied(self, tenant: str, subscription_id: str) -> None:
+        """Returns when what this process tells a subscription just now is told, and written down.
+
+        It does not wait for long: a receiver may take its time.
+        """
+        if sending := self._sending.get((tenant, subscription_id)):
+            await asyncio.wait(set(sending), timeout=_GLANCE)
+        await self._settler.written()
+
     async def close(self) -> None:
         """Stops; what is not told stays in the outbox."""
         await self.holds.close()
@@ -143,9 +155,10 @@ class Deliverer:
             raise DeliveryFailed("the subscription is paused")
         now = instant.of_micros(round(self._now() * 1_000_000))
         try:
-            message = await self._message(to, delivery.entry, now)
-            sender = self._senders[to.uri.partition(":")[0].lower()]
-            await sender.send(message, to.timeout or self._timeout)
+            with self._noted(tenant, to.id):
+                message = await self._message(to, delivery.entry, now)
+                sender = self._senders[to.uri.partition(":")[0].lower()]
+                await sender.send(message, to.timeout or self._timeout)
         except DeliveryFailed as failure:
             log.info(
                 "a notification was not taken",
@@ -155,6 +168,20 @@ class Deliverer:
             failure.rest = to.cooldown or 0.0
             raise
         self._settler.attempt(tenant, to.id, now, failed=False)
+
+    @contextmanager
+    def _noted(self, tenant: str, subscription_id: str) -> Iterator[None]:
+        """Knows that this task is telling a subscription something."""
+        key, task = (tenant, subscription_id), asyncio.current_task()
+        assert task is not None
+        sending = self._sending.setdefault(key, set())
+        sending.add(task)
+        try:
+            yield
+        finally:
+            sending.remove(task)
+            if not sending:
+                del self._sending[key]
 
     async def _look_again(self, tenant: str) -> None:
         """Before something is tried again, another process may have deleted the subscription."""

@@ -81,6 +81,10 @@ class Notifier:
                     await self._take_up(tenant)
                 self._has_inherited = False
 
+    async def tallied(self, tenant: str, subscription_id: str) -> None:
+        """See `ports.Broker`."""
+        await self._deliverer.tallied(tenant, subscription_id)
+
     async def close(self) -> None:
         """Stops delivering; what is not told stays in the outbox for others."""
         await self._deliverer.close()

@@ -9,6 +9,7 @@ from broker.ports import Entry, Outbox, Settled, Tally
 log = logging.getLogger(__name__)
 _PAUSE = 1.0  # seconds before a write is tried again
 _TRIES = 5
+_SHORT = 0.2  # seconds that who asks for the tallies waits for them at most
 _LAST = 5.0  # seconds that the last write may take when the broker stops
 
 
@@ -46,6 +47,11 @@ class Settler:
             tally.last_failure = now
         else:
             tally.last_success = now
+
+    async def written(self) -> None:
+        """Returns when what is known by now is written down; does not wait for long."""
+        if self._writing is not None:
+            await asyncio.wait((self._writing,), timeout=_SHORT)
 
     async def close(self) -> None:
         """Writes what is left, if the database takes it soon."""

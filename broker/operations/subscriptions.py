@@ -38,6 +38,7 @@ async def retrieve_subscription(
     broker: Broker, tenant: str, subscription_id: str
 ) -> tuple[Subscription, Tally]:
     """5.8.3 Retrieve Subscription, with what became of its notifications."""
+    await broker.tallied(tenant, subscription_id)
     found = await broker.subscriptions.get(tenant, subscription_id)
     if found is None:
         raise ResourceNotFound(f"there is no subscription {subscription_id}")

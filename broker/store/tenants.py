@@ -10,6 +10,7 @@ from pymongo import ASCENDING, AsyncMongoClient, IndexModel, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
 
 from broker.core.errors import NonexistentTenant
 from broker.store.errors import reported
@@ -100,7 +101,7 @@ class Tenants:
         database = self._client[database_name(self._prefix, name)]
         await _create_collections(database)
         await self._list().update_one({"_id": name}, {"$setOnInsert": {"_id": name}}, upsert=True)
-        relaxed = WriteConcern(w=1)  # a count may get lost in a crash
+        relaxed = WriteConcern(w=1)  # a count may get lost in a crash, but is seen at once
         return Tenant(
             name,
             entities=database["entities"],
@@ -111,7 +112,9 @@ class Tenants:
             subscriptions=database["subscriptions"],
             subscription_log=database["subscription_log"],
             throttles=database["throttles"],
-            tallies=database["tallies"].with_options(write_concern=relaxed),
+            tallies=database["tallies"].with_options(
+                write_concern=relaxed, read_concern=ReadConcern("local")
+            ),
             undelivered=database["undelivered"],
             contexts=database["contexts"],
         )

@@ -1,8 +1,10 @@
 """4.17 The NGSI-LD Entity Type Selection Language.
 
 EntityTypes  = element *(("|" / ",") element)      ; any of these
-element      = "(" EntityType *(";" EntityType) ")" / EntityType
+element      = "(" EntityType *(";" EntityType) ")" / "(" EntityTypes ")" / EntityType
 EntityType   = a term, prefix:term, or URI without the signs above; or "*", any type
+
+Alternatives in parentheses are not in the clause, but the ETSI suite has them.
 """
 
 import re
@@ -15,6 +17,8 @@ from broker.core.uri import is_name
 
 _TYPE = re.compile(r"[^\s,;|()]+")
 _MOST = 500
+
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class TypeSelection:
         return frozenset(name for names in self.any_of for name in names)
 
     def __str__(self) -> str:
-        return "|".join(map(_element, self.any_of))
+        return "|".join(map(_text, self.any_of))
 
 
 def matches(selection: TypeSelection, types: Iterable[str]) -> bool:
@@ -49,9 +53,7 @@ def matches(selection: TypeSelection, types: Iterable[str]) -> bool:
 def parse(text: str, expand: Callable[[str], str]) -> TypeSelection:
     """The selection in a text. Raises BadRequestData outside the grammar, TooComplexQuery over 500 types."""
     scanner = Scanner("type", text)
-    elements = [_alternative(scanner, expand)]
-    while scanner.takes("|") or scanner.takes(","):
-        elements.append(_alternative(scanner, expand))
+    elements = _alternatives(scanner, expand)
     if not scanner.is_at_end():
         scanner.fail("|, a comma or the end (types joined by ; stand in parentheses)")
     if sum(map(len, elements)) > _MOST:
@@ -59,14 +61,21 @@ def parse(text: str, expand: Callable[[str], str]) -> TypeSelection:
     return TypeSelection(tuple(dict.fromkeys(elements)))
 
 
-def _alternative(scanner: Scanner, expand: Callable[[str], str]) -> tuple[str, ...]:
-    if not scanner.takes("("):
-        return () if scanner.takes("*") else (_type(scanner, expand),)
-    names = [_type(scanner, expand)]
-    while scanner.takes(";"):
-        names.append(_type(scanner, expand))
+def _alternatives(scanner: Scanner, expand: Callable[[str], str], *, inner: bool = False) -> list[Names]:
+    elements = _element(scanner, expand, inner=inner)
+    while scanner.takes("|") or scanner.takes(","):
+        elements += _element(scanner, expand, inner=inner)
+    return elements
+
+
+def _element(scanner: Scanner, expand: Callable[[str], str], *, inner: bool) -> list[Names]:
+    if inner or not scanner.takes("("):
+        return [() if scanner.takes("*") else (_type(scanner, expand),)]
+    elements = _alternatives(scanner, expand, inner=True)
+    while len(elements) == 1 and elements[0] and scanner.takes(";"):
+        elements = [(*elements[0], _type(scanner, expand))]
     scanner.need(")")
-    return tuple(dict.fromkeys(names))
+    return [tuple(dict.fromkeys(names)) for names in elements]
 
 
 def _type(scanner: Scanner, expand: Callable[[str], str]) -> str:
@@ -77,5 +86,5 @@ def _type(scanner: Scanner, expand: Callable[[str], str]) -> str:
     return expand(found[0])
 
 
-def _element(names: tuple[str, ...]) -> str:
+def _text(names: Names) -> str:
     return f"({';'.join(names)})" if len(names) > 1 else "".join(names) or "*"

@@ -21,6 +21,8 @@ def _parse(text: str) -> TypeSelection:
         ("(Home;Vehicle)", (("x:Home", "x:Vehicle"),)),
         ("(Home;Vehicle)|Motorhome", (("x:Home", "x:Vehicle"), ("x:Motorhome",))),
         ("(Home)", (("x:Home",),)),
+        ("(Home|Vehicle)", (("x:Home",), ("x:Vehicle",))),
+        ("(Home,Vehicle),A", (("x:Home",), ("x:Vehicle",), ("x:A",))),
         ("https://ex.org/T.1,Home", (("https://ex.org/T.1",), ("x:Home",))),
         ("A,A", (("x:A",),)),
         ("*", ((),)),
@@ -32,7 +34,9 @@ def test_selections(text: str, any_of: tuple[tuple[str, ...], ...]) -> None:
     assert _parse(str(selection)) == selection
 
 
-@pytest.mark.parametrize("text", ["", "A;B", "(A;B", "A|", ",A", "(A|B)", "((A))", "A B", "1", "A)"])
+@pytest.mark.parametrize(
+    "text", ["", "A;B", "(A;B", "A|", ",A", "(A|B;C)", "(A;B|C)", "(*;A)", "((A))", "A B", "1", "A)"]
+)
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(BadRequestData, match=r"^type, character"):
         _parse(text)
