@@ -19,6 +19,8 @@ from broker.core.entity.values import Reading, moment
 from broker.core.errors import BadRequestData, ResourceNotFound
 from broker.core.jsonld.context import Context
 from broker.core.query import Query
+from broker.core.query_body import parameters, query_body
+from broker.core.selector import selector
 from broker.core.uri import is_uri
 from broker.operations import entities as operations
 from broker.operations.links import linked_entities
@@ -35,12 +37,24 @@ async def create_entity(call: Call) -> web.Response:
 
 async def query_entities(call: Call) -> web.Response:
     """6.4.3.2 GET /entities."""
-    p.allow(call.params, p.SELECTION, p.PAGE, p.ORDER, (p.AFTER,), VIEW, JOIN)
-    shape = await _shape(call)
-    return await queried(call, p.read_query(call.params, shape.context, call.broker.limits), shape)
+    p.allow(call.params, p.SELECTION, p.PAGE, p.ORDER, (p.AFTER, "splitEntities"), VIEW, JOIN)
+    shape = _shape(call, await call.context(), call.params)
+    return await _queried(call, p.read_query(call.params, shape.context, call.broker.limits), shape)
 
 
-async def queried(call: Call, query: Query, shape: Shape) -> web.Response:
+async def query_batch(call: Call) -> web.Response:
+    """6.23.3.1 POST /entityOperations/query: a query in the body, whose page and format are in the URL."""
+    p.allow(call.params, p.PAGE, (p.AFTER, "options", "format", "geometryProperty"))
+    doc, context = await call.body()
+    body = query_body(doc)
+    params = parameters(body) | call.params
+    entities = body.entities or ()
+    selectors = tuple(selector(one, context.expand) for one in entities) if len(entities) > 1 else ()
+    query = p.read_query(params, context, call.broker.limits, selectors)
+    return await _queried(call, query, _shape(call, context, params))
+
+
+async def _queried(call: Call, query: Query, shape: Shape) -> web.Response:
     """The answer to a query (5.7.2)."""
     query = replace(query, picked=shape.view.needed) if shape.view.needed else query
     broker, tenant = call.broker, call.tenant
@@ -58,7 +72,7 @@ async def queried(call: Call, query: Query, shape: Shape) -> web.Response:
 async def retrieve_entity(call: Call) -> web.Response:
     """6.5.3.1 GET /entities/{entityId}."""
     p.allow(call.params, VIEW, JOIN, ("type",))
-    shape = await _shape(call)
+    shape = _shape(call, await call.context(), call.params)
     gate, attrs = p.type_gate(call.params, shape.context), p.attrs(call.params, shape.context)
     if gate is None and not attrs and shape.is_cacheable:
         renderer = shape.renderer(alone=True)
@@ -113,13 +127,12 @@ async def _joined(
     return shape.flat([*shown.values()])
 
 
-async def _shape(call: Call) -> Shape:
-    media = negotiate(call.http.headers.get("Accept"), SPATIAL)
-    context, limits = await call.context(), call.broker.limits
+def _shape(call: Call, context: Context, params: p.Params) -> Shape:
+    media, limits = negotiate(call.http.headers.get("Accept"), SPATIAL), call.broker.limits
     if "Prefer" not in call.http.headers:
-        return read_shape(call.params, media, context, limits)
+        return read_shape(params, media, context, limits)
     prefers_json = call.preferences.get("body") == "json"
-    shape = read_shape(call.params, media, context, limits, prefers_json=prefers_json)
+    shape = read_shape(params, media, context, limits, prefers_json=prefers_json)
     return replace(shape, view=replace(shape.view, version=call.older))
 
 

@@ -10,6 +10,7 @@ from broker.core.lang import collation as collations
 from broker.core.lang import order, pattern, q, types
 from broker.core.lang.order import Ordering
 from broker.core.query import Query
+from broker.core.selector import Selector
 from broker.core.uri import is_uri
 from broker.ports import Limits
 
@@ -82,13 +83,16 @@ def attrs(params: Params, context: Context) -> tuple[str, ...]:
     return tuple(attribute_name(name, context) for name in names)
 
 
-def read_query(params: Params, context: Context, limits: Limits) -> Query:
+def read_query(
+    params: Params, context: Context, limits: Limits, selectors: tuple[Selector, ...] = ()
+) -> Query:
     """The selection and the page that a query asks for; BadRequestData if it is too wide (5.7.2.4)."""
     limit, offset, count = read_page(params, limits)
     query = Query(
         types=None if "type" not in params else types.parse(params["type"], context.expand),
         ids=uris(params, "id"),
         id_pattern=_pattern(params),
+        selectors=selectors,
         attrs=attrs(params, context),
         q=None if "q" not in params else q.parse(params["q"], context.expand),
         limit=limit,
@@ -99,6 +103,10 @@ def read_query(params: Params, context: Context, limits: Limits) -> Query:
     )
     if query.is_too_wide and not flag(params, LOCAL):
         raise BadRequestData("query: too wide; expected type, attrs, q or local=true")
+    of_any_type = [one for one in (query.types, *(one.types for one in selectors)) if one and one.is_anything]
+    if of_any_type and params.get(LOCAL) == "false":
+        raise BadRequestData("type: * is of this broker alone, so local cannot be false")
+    flag(params, "splitEntities")  # no entity is split as long as no other broker is asked
     return query
 
 

@@ -81,6 +81,7 @@ ROUTES = (
     Resource(f"{_API}/entityOperations/update", {"POST": batch.batch_update}),
     Resource(f"{_API}/entityOperations/merge", {"POST": batch.batch_merge}),
     Resource(f"{_API}/entityOperations/delete", {"POST": batch.batch_delete}),
+    Resource(f"{_API}/entityOperations/query", {"POST": entities.query_batch}),
     Resource(
         f"{_API}/subscriptions",
         {"GET": subscriptions.query_subscriptions, "POST": subscriptions.create_subscription},

@@ -6,6 +6,7 @@ from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.lang.order import Ordering
 from broker.core.lang.terms import Q, attributes
 from broker.core.lang.types import TypeSelection
+from broker.core.selector import Selector
 
 _ALWAYS = frozenset({NGSI_LD + "createdAt", NGSI_LD + "modifiedAt"})  # in every entity
 _SYSTEM = _ALWAYS | {NGSI_LD + "deletedAt"}
@@ -15,6 +16,7 @@ _SYSTEM = _ALWAYS | {NGSI_LD + "deletedAt"}
 class Query:
     """A selection of entities, and which part of it is wanted. What is None or empty asks for nothing.
 
+    Beside `types`, `ids` and `id_pattern` there may be `selectors`, any of which an entity has to match.
     `attrs` are IRIs, of which an entity must have at least one, and so are `picked`, of which the scope may
     be one, too: without any nothing of the entity would be left to show (4.21). `id_pattern` is a text that
     `lang.pattern` compiles; entities come in the order `order`, or else of their ids. `limit` and `offset`
@@ -25,6 +27,7 @@ class Query:
     types: TypeSelection | None = None
     ids: tuple[str, ...] = ()
     id_pattern: str | None = None
+    selectors: tuple[Selector, ...] = ()
     attrs: tuple[str, ...] = ()
     picked: tuple[str, ...] = ()
     q: Q | None = None
@@ -43,4 +46,9 @@ class Query:
     def is_too_wide(self) -> bool:
         """Whether it lacks every selector of 5.7.2.4, but for `local=true` and a geoquery."""
         has_attrs = not _SYSTEM.issuperset(self.attrs)
-        return self.types is None and not has_attrs and (self.q is None or not attributes(self.q))
+        return (
+            self.types is None
+            and not self.selectors
+            and not has_attrs
+            and (self.q is None or not attributes(self.q))
+        )

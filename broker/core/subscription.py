@@ -10,51 +10,40 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, model_validator
 
 from broker.core import Json, instant, mqtt
 from broker.core.entity.parse import attribute_name
 from broker.core.errors import BadRequestData, OperationNotSupported
 from broker.core.jsonld.context import Context
-from broker.core.lang import natural, pattern, projection
+from broker.core.lang import natural, projection
 from broker.core.lang import q as q_language
-from broker.core.lang import types as type_language
 from broker.core.lang.projection import Projection
-from broker.core.uri import NULL, is_name, is_uri
+from broker.core.members import Dataset, Member, Texts, Uri, checked
+from broker.core.members import read as read_members
+from broker.core.selector import EntitySelector, selector
+from broker.core.uri import NULL, is_name
 
-
-def _checked(is_valid: Callable[[str], bool], expected: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not is_valid(value):
-            raise ValueError(f"expected {expected}")
-        return value
-
-    return AfterValidator(check)
-
-
-Uri = Annotated[str, _checked(is_uri, "a URI")]
-Name = Annotated[str, _checked(is_name, "a name of letters, digits and _, or an IRI")]
+Name = Annotated[str, checked(is_name, "a name of letters, digits and _, or an IRI")]
 Attribute = Annotated[
     str,
-    _checked(
+    checked(
         lambda name: is_name(name) and name not in ("id", "type", "scope"),
         "a name of letters, digits and _, or an IRI; neither id, type nor scope",
     ),
 ]
-Dataset = Annotated[str, _checked(lambda text: text == "@none" or is_uri(text), "a URI or @none")]
 Instant = Annotated[
-    str, _checked(lambda t: instant.parse(t) is not None, "a date and time such as 2026-07-01T12:00:00Z")
+    str, checked(lambda t: instant.parse(t) is not None, "a date and time such as 2026-07-01T12:00:00Z")
 ]
 EndpointUri = Annotated[
     str,
-    _checked(
+    checked(
         lambda uri: re.match(r"https?://[^/\s]+", uri) is not None or mqtt.is_endpoint(uri),
         "an http or https URL, or mqtt[s]://[user][:password]@host[:port]/topic",
     ),
 ]
 HeaderText = Annotated[
-    str, _checked(lambda t: "\r" not in t and "\n" not in t and "\x00" not in t, "one line of text")
+    str, checked(lambda t: "\r" not in t and "\n" not in t and "\x00" not in t, "one line of text")
 ]
 
 
@@ -70,30 +59,16 @@ Event = Literal[
 ]
 
 
-class _Member(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, strict=True
-    )
-
-
-class EntitySelector(_Member):
-    """5.2.33: entities by type selection, and by id or a pattern of ids."""
-
-    type: str
-    id: Uri | list[Uri] | None = None
-    id_pattern: str | None = None
-
-
-class KeyValuePair(_Member):
+class KeyValuePair(Member):
     """5.2.22: a header to send along."""
 
     key: Annotated[
-        str, _checked(lambda t: re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", t) is not None, "a header name")
+        str, checked(lambda t: re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", t) is not None, "a header name")
     ]
     value: HeaderText
 
 
-class Endpoint(_Member):
+class Endpoint(Member):
     """5.2.15: where notifications go, and how."""
 
     uri: EndpointUri
@@ -110,10 +85,7 @@ class Endpoint(_Member):
         return self
 
 
-Members = Annotated[list[str], Field(min_length=1)]
-
-
-class NotificationParams(_Member):
+class NotificationParams(Member):
     """5.2.14: what is sent. `format` may be called keyValues as well as simplified."""
 
     endpoint: Endpoint
@@ -121,8 +93,8 @@ class NotificationParams(_Member):
     format: Literal["normalized", "concise", "simplified", "keyValues"] | None = None
     sys_attrs: bool | None = None
     show_changes: bool | None = None
-    pick: Members | None = None
-    omit: Members | None = None
+    pick: Texts | None = None
+    omit: Texts | None = None
     join: Literal["flat", "inline", "@none"] | None = None
     join_level: Annotated[int, Field(ge=1, le=10)] | None = None
 
@@ -135,7 +107,7 @@ class NotificationParams(_Member):
         return self
 
 
-class SubscriptionBody(_Member):
+class SubscriptionBody(Member):
     """The members of a Subscription that its owner may set."""
 
     id: Uri | None = None
@@ -258,8 +230,8 @@ def shown_body(subscription: Subscription, compact: Callable[[str], str]) -> dic
     shown: dict[str, Json] = subscription.body.model_dump(by_alias=True, exclude_none=True)
     shown["id"] = subscription.id
     names = subscription.names.get("entities", {})
-    for selector in shown.get("entities", ()):
-        selector["type"] = _NAMES.sub(lambda m: compact(names.get(m[0], m[0])), selector["type"])
+    for entities in shown.get("entities", ()):
+        entities["type"] = _NAMES.sub(lambda m: compact(names.get(m[0], m[0])), entities["type"])
     for one in ("pick", "omit"):
         if one in shown["notification"]:
             names = subscription.names[f"notification.{one}"]
@@ -282,13 +254,7 @@ def _body(doc: Json) -> SubscriptionBody:
     doc = {name: value for name, value in doc.items() if not name.startswith("_")}  # no name of 4.6.2
     for path in _LATER:
         _prune(doc, path)
-    try:
-        return SubscriptionBody.model_validate(doc)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        what = first["msg"].removeprefix("Value error, ")
-        raise BadRequestData(f"{where}: {what}" if where else what) from error
+    return read_members(SubscriptionBody, doc, "subscription")
 
 
 def _prune(doc: dict[str, Any], path: str) -> None:
@@ -329,10 +295,8 @@ def _expanded(read: Subscription, context: Context, known: Names) -> Subscriptio
         q_language.parse(body.q, expander.of("q"))
     if body.csf is not None:
         q_language.parse(body.csf, expander.of("csf"))
-    for selector in body.entities or ():
-        type_language.parse(selector.type, expander.of("entities"))
-        if selector.id_pattern is not None:
-            pattern.compile(selector.id_pattern)
+    for one in body.entities or ():
+        selector(one, expander.of("entities"))
     if body.lang is not None:
         natural.parse(body.lang)
     _check_projections(body.notification, expander, context)

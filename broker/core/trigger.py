@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from broker.core import Entity, instant
+from broker.core import instant
 from broker.core.change import (
     ATTRIBUTE_CREATED,
     ATTRIBUTE_DELETED,
@@ -14,31 +14,10 @@ from broker.core.change import (
     Events,
 )
 from broker.core.lang import q as q_language
-from broker.core.lang import types as type_language
 from broker.core.lang.match import matches
-from broker.core.lang.pattern import Pattern
-from broker.core.lang.pattern import compile as compile_pattern
 from broker.core.lang.terms import Q
-from broker.core.subscription import EntitySelector, Subscription
-
-
-@dataclass(frozen=True, slots=True)
-class Selector:
-    """An EntitySelector, compiled: an entity matches by type, and by id if any, else by pattern if any."""
-
-    types: type_language.TypeSelection
-    ids: frozenset[str]
-    pattern: Pattern | None
-
-    def selects(self, entity: Entity) -> bool:
-        """Whether the entity is one of those selected; an id beats a pattern (5.2.33)."""
-        if self.ids:
-            if entity["id"] not in self.ids:
-                return False
-        elif self.pattern is not None and not self.pattern.search(entity["id"]):
-            return False
-        return type_language.matches(self.types, entity["type"])
-
+from broker.core.selector import Selector, selector
+from broker.core.subscription import Subscription
 
 EVENTS = {
     "entityCreated": ENTITY_CREATED,
@@ -94,16 +73,10 @@ def trigger(subscription: Subscription) -> Trigger:
     q = None if body.q is None else q_language.parse(body.q, names["q"].__getitem__)
     return Trigger(
         subscription.id,
-        tuple(_selector(one, names["entities"]) for one in body.entities or ()),
+        tuple(selector(one, names["entities"].__getitem__) for one in body.entities or ()),
         frozenset(body.watched_attributes or ()),
         mask(body.notification_trigger),
         q,
         round((body.throttling or 0) * 1_000_000),
         instant.parse(body.expires_at) if body.expires_at else None,
     )
-
-
-def _selector(selector: EntitySelector, names: dict[str, str]) -> Selector:
-    ids = [selector.id] if isinstance(selector.id, str) else selector.id or ()
-    pattern = compile_pattern(selector.id_pattern) if selector.id_pattern else None
-    return Selector(type_language.parse(selector.type, names.__getitem__), frozenset(ids), pattern)

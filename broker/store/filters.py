@@ -15,6 +15,7 @@ from broker.core.lang import pattern
 from broker.core.lang.terms import ANY_LANGUAGE, And, Exists, Or, Q, Target, Term
 from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
+from broker.core.selector import Selector
 from broker.store.codec import key
 from broker.store.conditions import Filter, all_of, any_of, exists, holds
 from broker.store.languages import text_holds
@@ -23,6 +24,8 @@ from broker.store.languages import text_holds
 def to_filter(query: Query) -> Filter:
     """The filter of a query. Raises BadRequestData when its patterns are none that we take."""
     parts = [_types(query.types)]
+    if query.selectors:
+        parts.append(any_of([_selector(one) for one in query.selectors]))
     if query.ids:
         parts.append({"_id": query.ids[0] if len(query.ids) == 1 else {"$in": list(query.ids)}})
     if query.id_pattern is not None:
@@ -33,6 +36,15 @@ def to_filter(query: Query) -> Filter:
         parts.append(any_of([_has(name) for name in query.picked]))
     if query.q is not None:
         parts.append(condition(query.q))
+    return all_of(parts)
+
+
+def _selector(one: Selector) -> Filter:
+    parts = [_types(one.types)]
+    if one.ids:
+        parts.append({"_id": {"$in": list(one.ids)}})
+    if one.id_pattern is not None:
+        parts.append({"_id": {"$regex": pattern.portable(one.id_pattern)}})
     return all_of(parts)
 
 

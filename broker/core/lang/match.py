@@ -53,6 +53,7 @@ def selects(query: Query, entity: Entity) -> bool:
         (query.types is None or types.matches(query.types, entity["type"]))
         and (not query.ids or entity["id"] in query.ids)
         and (query.id_pattern is None or pattern.compile(query.id_pattern).search(entity["id"]) is not None)
+        and (not query.selectors or any(one.selects(entity) for one in query.selectors))
         and (not attrs or any(name in entity["attrs"] for name in attrs))
         and (not query.picked or any(name in entity or name in entity["attrs"] for name in query.picked))
         and (query.q is None or matches(query.q, entity))
