@@ -9,7 +9,7 @@ import logging
 import signal
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -29,14 +29,17 @@ from broker.core.errors import NgsiLdError
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.temporal.recording import Recording
 from broker.logs import setup_logs
-from broker.notify.deliverer import Deliverer, Links
+from broker.notify.deliverer import Deliverer
 from broker.notify.http import HttpSender
 from broker.notify.index import Index
 from broker.notify.lane import Lane, Retry, Room
+from broker.notify.messages import Messages
 from broker.notify.mqtt import MqttSender
 from broker.notify.notifier import Notifier
+from broker.notify.periods import Periods
+from broker.notify.reports import Reports
 from broker.operations.links import linked_entities
-from broker.ports import Broker, Clock, Limits, Sender
+from broker.ports import Broker, Clock, Limits, Sender, SubscriptionChanges
 from broker.store.advice import Advice
 from broker.store.client import Session, open_database
 from broker.store.commit import Committer
@@ -51,6 +54,7 @@ from broker.store.processes import Processes
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
+from broker.store.timers import MongoTimers, Schedule
 from broker.store.undelivered import Kept, MongoUndelivered
 from broker.store.writer import Writer
 
@@ -58,6 +62,7 @@ log = logging.getLogger(__name__)
 _SWEEP = 1.0  # seconds between looks for what has expired
 _FLUSH = 1.0  # seconds for which hits of @contexts are only counted here
 _INDEXES = 10.0  # seconds between looks for tenants without the declared indexes
+_PATIENCE = 1.0  # seconds before work that failed is tried again
 _RETRY = 0.2  # seconds before changes of @contexts are followed again
 _REFRESH = 1.0  # seconds between looks for subscriptions that changed while something is delivered
 
@@ -113,7 +118,12 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     tenants = Tenants(database.client, settings.database)
     processes = Processes(database.client, settings.database, settings.process_id, settings.process_lease)
     stack.push_async_callback(processes.leave)
-    subscriptions = MongoSubscriptions(database.client, tenants)
+    schedule = Schedule(database.client, settings.database)
+    await schedule.open()
+    timers = MongoTimers(
+        database.client, schedule, tenants, settings.process_id, lease=settings.process_lease
+    )
+    subscriptions = MongoSubscriptions(database.client, tenants, schedule)
     store = MongoContexts(database.client, settings.database, tenants)
     hits = Hits(store.add_hits)
     stack.push_async_callback(hits.flush)
@@ -124,16 +134,26 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     ) -> Sequence[tuple[Entity, View]]:
         return await linked_entities(broker, tenant, found, shape, join)
 
-    notifier = _notifier(settings, tenants, subscriptions, contexts, links)
+    def report(tenant: str, subscription_id: str) -> AsyncIterator[list[Entity]]:
+        return Reports(subscriptions, entities).of(tenant, subscription_id)
+
+    messages = Messages(contexts, links, report)
+    notifier = _notifier(settings, tenants, subscriptions, messages)
     stack.push_async_callback(notifier.close)
-    subscriptions.tell(notifier.changed)
     clock = ticking()
+    periods = Periods(timers, subscriptions, notifier, settings.process_id, partial(clock, 0))
+
+    async def changed(tenant: str, what: SubscriptionChanges) -> None:
+        await notifier.changed(tenant, what)
+        periods.wake()
+
+    subscriptions.tell(changed)
     committer = Committer(notifier, clock, settings.process_id, _recording(settings))
     undelivered = MongoUndelivered(tenants, notifier, clock, settings.process_id)
     writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
     stack.push_async_callback(writer.close)
     # Entered before the first commit: whoever finds this process dead ends these sessions.
-    sessions = [*writer.open(database.client, settings.groups_in_flight), subscriptions.open()]
+    sessions = [*writer.open(database.client, settings.groups_in_flight), subscriptions.open(), timers.open()]
     await processes.enter(sessions)
     await tenants.obtain("")
     changes = ContextChanges(database.client, settings.database, settings.process_id, settings.process_lease)
@@ -141,7 +161,13 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     storage = Storage(contexts, store, hits, partial(changes.tell, contexts.forget), time.time)
     await storage.open()
     sweeper = Sweeper(database.client[settings.database]["tasks"], tenants, writer, settings.process_id)
-    adopt = partial(notifier.adopt, partial(processes.inherit, tenants), tenants.names)
+
+    async def inherit() -> bool:
+        found = await processes.inherit(tenants)
+        periods.wake()
+        return found
+
+    adopt = partial(notifier.adopt, inherit, tenants.names)
     _repeat(partial(_renew, processes, sessions), settings.process_lease / 3, stack)
     _repeat(adopt, settings.process_lease / 3, stack)
     _repeat(partial(changes.follow, contexts.forget), _RETRY, stack)
@@ -151,6 +177,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     if settings.indexes is not None:
         _repeat(Indexes(tenants, declared).make, _INDEXES, stack)
     _repeat(notifier.refresh, _REFRESH, stack)
+    _repeat(periods.round_and_wait, 0, stack)
     entities = MongoEntities(
         tenants,
         writer,
@@ -202,13 +229,16 @@ def _repeat(work: Callable[[], Awaitable[None]], seconds: float, stack: AsyncExi
 
 async def _forever(work: Callable[[], Awaitable[None]], seconds: float) -> None:
     while True:
+        pause = seconds
         try:
             await work()
         except NgsiLdError as error:
             log.warning("work in the background has to wait", extra={"reason": error.detail})
+            pause = max(seconds, _PATIENCE)
         except Exception:  # whatever it is, the next round may do better, and none must end them all
             log.exception("work in the background failed")
-        await asyncio.sleep(seconds)
+            pause = max(seconds, _PATIENCE)
+        await asyncio.sleep(pause)
 
 
 def _contexts(settings: Settings, store: MongoContexts, hits: Hits, stack: AsyncExitStack) -> Contexts:
@@ -226,7 +256,7 @@ def _contexts(settings: Settings, store: MongoContexts, hits: Hits, stack: Async
 
 
 def _notifier(
-    settings: Settings, tenants: Tenants, subscriptions: MongoSubscriptions, contexts: Contexts, links: Links
+    settings: Settings, tenants: Tenants, subscriptions: MongoSubscriptions, messages: Messages
 ) -> Notifier:
     indexes: dict[str, Index] = {}
     kept = Kept(settings.undelivered_age, settings.undelivered_limit)
@@ -246,7 +276,7 @@ def _notifier(
     http, mqtt = HttpSender(tls, settings.notification_refusals or ()), MqttSender(tls)
     senders: dict[str, Sender] = {"http": http, "https": http, "mqtt": mqtt, "mqtts": mqtt}
     deliverer = Deliverer(
-        indexes, outbox, contexts, links, senders, lane, timeout=settings.notification_timeout, now=time.time
+        indexes, outbox, messages, senders, lane, timeout=settings.notification_timeout, now=time.time
     )
     return Notifier(indexes, subscriptions, outbox, deliverer)
 

@@ -41,7 +41,9 @@ class Entry:
 
     `stamp` orders the entries of an entity. `foreign`: the entity was last written by another process,
     which may still be telling of that. The entity is as `core.change.told` has it; `previous` holds the
-    attribute instances before the change, where somebody wants to know.
+    attribute instances before the change, where somebody wants to know. `is_report`: it is no change, but
+    the time of a periodic subscription, whose id stands for the entity's; what there is to tell is read
+    when it is sent.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Entry:
     due: set[str]
     foreign: bool = False
     previous: Attributes | None = None
+    is_report: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +201,44 @@ class SubscriptionStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Timer:
+    """A periodic subscription that is due, claimed by this process. Times in microseconds."""
+
+    tenant: str
+    subscription: str
+    every: int
+    due: int
+    until: int
+
+
+class Timers(Protocol):
+    """When periodic subscriptions are due: one time for all processes."""
+
+    async def claim(self, now: int) -> Timer | None:
+        """One that is due at this time, for this process to see to before the claim runs out."""
+
+    async def fire(self, timer: Timer, due: int, entry: Entry) -> bool:
+        """Sets when it is due next and commits the entry, at once; False if there is no entry to deliver.
+
+        There is none if the claim was lost, or the last one has not been told yet.
+        """
+
+    async def drop(self, timer: Timer) -> None:
+        """Removes a timer whose subscription is not to be told any more."""
+
+    async def next(self) -> int | None:
+        """When the next one is to be looked at; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
-    """A notification that was given up: of which entity, as of when, and when and why that was (instants)."""
+    """A notification that was given up: of which entity, as of when, and when and why that was (instants).
+
+    `entity` is None if it was of all that a periodic subscription tells of.
+    """
 
     id: str
-    entity: str
+    entity: str | None
     changed_at: str
     given_up_at: str
     reason: str

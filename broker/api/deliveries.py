@@ -48,9 +48,10 @@ def _delivery(call: Call) -> str | None:
 
 
 def _shown(failure: Failure) -> dict[str, Json]:
+    about = {} if failure.entity is None else {"entityId": failure.entity}
     return {
         "id": failure.id,
-        "entityId": failure.entity,
+        **about,
         "changedAt": failure.changed_at + "Z",
         "givenUpAt": failure.given_up_at + "Z",
         "reason": failure.reason,

@@ -110,9 +110,9 @@ def _shared(value: _T) -> _T:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is to be told: an entity and what it was, as in `ports.Entry`, and entities that it links to."""
+    """What is to be told: entities, what the one of a change was, and entities that they link to."""
 
-    entity: Entity
+    entities: Sequence[Entity]
     previous: Attributes | None = None
     linked: Sequence[tuple[Entity, View]] = ()
 
@@ -155,17 +155,24 @@ def _wants_link(to: Subscriber) -> bool:
 
 
 def _data(to: Subscriber, content: Content, context: Context) -> list[tuple[Entity, dict[str, Json]]]:
-    """The entities, each with what is shown of it."""
-    entity, join = content.entity, to.join
-    told = news(entity, content.previous, to.interest, to.shape, context)
-    if join is not None and join.kind == "inline":
-        shown = Inlined({one["id"]: one for one, _ in content.linked}, join, context).show(told, to.shape)
-    else:
-        shown = view(told, context, to.shape)
+    """The entities, each with what is shown of it; flat, what they link to comes after them."""
+    join = to.join if content.linked else None
+    inlined = None
+    if join and join.kind == "inline":
+        inlined = Inlined({one["id"]: one for one, _ in content.linked}, join, context)
+    docs = [(entity, _shown(to, entity, content.previous, context, inlined)) for entity in content.entities]
+    beside = content.linked if join and join.kind == "flat" else ()
+    return docs + [(one, view(one, context, shape)) for one, shape in beside]
+
+
+def _shown(
+    to: Subscriber, entity: Entity, previous: Attributes | None, context: Context, inlined: Inlined | None
+) -> dict[str, Json]:
+    told = news(entity, previous, to.interest, to.shape, context)
+    shown = view(told, context, to.shape) if inlined is None else inlined.show(told, to.shape)
     if "deletedAt" in entity:
         shown["deletedAt"] = entity["deletedAt"] + "Z"
-    beside = content.linked if join is not None and join.kind == "flat" else ()
-    return [(entity, shown), *((one, view(one, context, shape)) for one, shape in beside)]
+    return shown
 
 
 JSON, LD_JSON, GEO_JSON = "application/json", "application/ld+json", "application/geo+json"

@@ -143,7 +143,7 @@ class SubscriptionBody(Member):
 
 # Parts of the specification that are not here yet: refused, rather than ignored.
 _LATER = {
-    "": {"geoQ", "scopeQ", "temporalQ", "timeInterval", "expandValues", "jsonKeys", "ngsildConformance"},
+    "": {"geoQ", "scopeQ", "temporalQ", "expandValues", "jsonKeys", "ngsildConformance"},
     "notification": set[str](),
     "notification.endpoint": set[str](),
 }  # fmt: skip

@@ -54,10 +54,15 @@ class Trigger:
         """Whether a change is due to the subscriber, by what happened in it."""
         if not self._is_triggered(events) or (self.expires is not None and self.expires <= change.now):
             return False
-        entity = change.entity
+        return self.stopped_by(change.entity) is None
+
+    def stopped_by(self, entity: Entity) -> str | None:
+        """The member of the subscription that the entity does not meet, whatever happened to it; or None."""
         if self.selectors and not any(selector.selects(entity) for selector in self.selectors):
-            return False
-        return self.q is None or matches(self.q, entity)
+            return "entities"
+        if self.q is not None and not matches(self.q, entity):
+            return "q"
+        return None
 
     def _is_triggered(self, events: Events) -> bool:
         """What it waits for happened, to a watched attribute; without those all are watched (5.8.1)."""

@@ -2,24 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Set
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
-import orjson
-
-from broker.core import Entity, instant
-from broker.core.entity.links import Join
-from broker.core.entity.view import View
-from broker.core.errors import NgsiLdError, TooManyResults, Unavailable
-from broker.core.notification import Content, Subscriber, notification
+from broker.core import instant
+from broker.core.errors import Unavailable
+from broker.core.notification import Subscriber
 from broker.notify.holds import Holds, part
 from broker.notify.index import Index
 from broker.notify.lane import Delivery, Lane
+from broker.notify.messages import Messages
 from broker.notify.settler import Settler
-from broker.ports import ContextLoader, DeliveryFailed, Entry, Message, Outbox, Sender
+from broker.ports import DeliveryFailed, Entry, Message, Outbox, Sender
 
 log = logging.getLogger(__name__)
 _DRAIN = 5.0  # seconds that deliveries on their way get when the broker stops
@@ -27,22 +23,19 @@ _GLANCE = 0.1  # seconds that who asks for the tallies waits for a receiver's an
 _PAUSE = 1.0  # seconds before the outbox is asked again when the database was away
 
 Place = tuple[str, str]
-Links = Callable[[str, Sequence[Entity], View, Join], Awaitable[Sequence[tuple[Entity, View]]]]
 
 
 class Deliverer:
     """Takes entries to the endpoints of their subscribers.
 
-    `links` reads what entities of a tenant link to; `senders` are by the scheme of the endpoint; `now`
-    gives the time in seconds.
+    `senders` are by the scheme of the endpoint; `now` gives the time in seconds.
     """
 
     def __init__(
         self,
         indexes: dict[str, Index],
         outbox: Outbox,
-        contexts: ContextLoader,
-        links: Links,
+        messages: Messages,
         senders: Mapping[str, Sender],
         new_lane: Callable[..., Lane],
         *,
@@ -51,8 +44,7 @@ class Deliverer:
     ) -> None:
         self._indexes = indexes
         self._outbox = outbox
-        self._contexts = contexts
-        self._links = links
+        self._messages = messages
         self._senders = senders
         self._new_lane = new_lane
         self._timeout = timeout
@@ -156,9 +148,9 @@ class Deliverer:
         now = instant.of_micros(round(self._now() * 1_000_000))
         try:
             with self._noted(tenant, to.id):
-                message = await self._message(to, delivery.entry, now)
-                sender = self._senders[to.uri.partition(":")[0].lower()]
-                await sender.send(message, to.timeout or self._timeout)
+                async for message in self._messages.of(delivery.entry, to, now):
+                    await self._post(message, to)
+                    self._settler.attempt(tenant, to.id, now, failed=False)
         except DeliveryFailed as failure:
             log.info(
                 "a notification was not taken",
@@ -167,7 +159,10 @@ class Deliverer:
             self._settler.attempt(tenant, to.id, now, failed=True)
             failure.rest = to.cooldown or 0.0
             raise
-        self._settler.attempt(tenant, to.id, now, failed=False)
+
+    async def _post(self, message: Message, to: Subscriber) -> None:
+        sender = self._senders[to.uri.partition(":")[0].lower()]
+        await sender.send(message, to.timeout or self._timeout)
 
     @contextmanager
     def _noted(self, tenant: str, subscription_id: str) -> Iterator[None]:
@@ -189,33 +184,6 @@ class Deliverer:
             await self.refresh(tenant)
         except Unavailable as error:
             raise DeliveryFailed(f"the database is away: {error.detail}") from error
-
-    async def _message(self, to: Subscriber, entry: Entry, now: str) -> Message:
-        try:
-            context = await self._contexts.resolve(to.context, entry.tenant)
-        except NgsiLdError as error:
-            raise DeliveryFailed(f"the @context of the subscription: {error.detail}") from error
-        content = Content(entry.entity, entry.previous, await self._linked(to, entry))
-        told = notification(to, content, context, f"urn:ngsi-ld:Notification:{uuid4()}", now)
-        headers = [("Content-Type", told.content_type)]
-        if told.link:
-            headers.append(("Link", told.link))
-        if entry.tenant:
-            headers.append(("NGSILD-Tenant", entry.tenant))
-        headers += to.headers
-        return Message(to.uri, tuple(headers), orjson.dumps(told.body), to.notifier)
-
-    async def _linked(self, to: Subscriber, entry: Entry) -> Sequence[tuple[Entity, View]]:
-        """What the entity links to, as it is now. Too much of it is left out, rather than never told."""
-        if to.join is None or "deletedAt" in entry.entity:
-            return ()
-        try:
-            return await self._links(entry.tenant, [entry.entity], to.shape, to.join)
-        except TooManyResults as error:
-            log.warning("linked entities are left out", extra={"subscription": to.id, "reason": error.detail})
-            return ()
-        except NgsiLdError as error:
-            raise DeliveryFailed(f"the linked entities: {error.detail}") from error
 
     def _over(self, place: Place, lane: Lane, delivery: Delivery, given_up: str | None) -> None:
         """A delivery is done: its lane is refilled when there is room, and forgotten when it is idle."""

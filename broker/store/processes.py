@@ -16,6 +16,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.store.errors import reported
 from broker.store.tenants import Collection, Tenants
+from broker.store.timers import Schedule, give_back
 
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
@@ -28,6 +29,7 @@ class Processes:
     def __init__(self, client: Client, prefix: str, process: str, lease: float) -> None:
         self._client = client
         self._list = _collection(client, prefix)
+        self._schedule = Schedule(client, prefix)
         self._process = process
         self._lease = lease
         self._seen: dict[str, tuple[float, float]] = {}  # the lease of each other process, and since when
@@ -97,6 +99,7 @@ class Processes:
         for name in await tenants.names():
             outbox = (await tenants.obtain(name)).outbox
             await outbox.update_many({"by": dead["_id"]}, {"$set": {"by": self._process}})
+        await give_back(self._schedule.timers, dead["_id"])
         await self._list.delete_one({"_id": dead["_id"]})
 
     @contextmanager

@@ -19,6 +19,7 @@ from broker.ports import SubscriptionChanges, Tally
 from broker.store.errors import reported
 from broker.store.outbox import forget
 from broker.store.tenants import EPOCH, Tenant, Tenants
+from broker.store.timers import Schedule
 from broker.store.undelivered import all_of
 
 Document = dict[str, Any]
@@ -31,9 +32,10 @@ _LOGGED = 10_000  # changes that the log holds; a process that is further behind
 class MongoSubscriptions:
     """See `ports.SubscriptionStore`."""
 
-    def __init__(self, client: AsyncMongoClient[Document], tenants: Tenants) -> None:
+    def __init__(self, client: AsyncMongoClient[Document], tenants: Tenants, schedule: Schedule) -> None:
         self._client = client
         self._tenants = tenants
+        self._schedule = schedule
         self._session = client.start_session()
         self._one_at_a_time = asyncio.Lock()  # all bump one document: side by side they would only conflict
         self._tell: Tell | None = None
@@ -55,6 +57,7 @@ class MongoSubscriptions:
                 await handle.subscriptions.insert_one(_document(subscription), session=session)
             except DuplicateKeyError as error:
                 raise AlreadyExists(f"{subscription.id} exists already") from error
+            await self._schedule.follow(session, tenant, None, subscription)
             return subscription
 
         await self._change(handle, subscription.id, insert)
@@ -69,7 +72,9 @@ class MongoSubscriptions:
             found = await handle.subscriptions.find_one({"_id": subscription_id}, session=session)
             if found is None:
                 raise _missing(subscription_id)
-            new = change(_subscription(found))
+            old = _subscription(found)
+            new = change(old)
+            await self._schedule.follow(session, tenant, old, new)
             await handle.subscriptions.replace_one({"_id": subscription_id}, _document(new), session=session)
             return new
 
@@ -80,9 +85,10 @@ class MongoSubscriptions:
         handle = await self._tenants.get(tenant)
 
         async def remove(session: AsyncClientSession) -> None:
-            deleted = await handle.subscriptions.delete_one({"_id": subscription_id}, session=session)
-            if not deleted.deleted_count:
+            found = await handle.subscriptions.find_one_and_delete({"_id": subscription_id}, session=session)
+            if found is None:
                 raise _missing(subscription_id)
+            await self._schedule.follow(session, tenant, _subscription(found), None)
 
         await self._change(handle, subscription_id, remove)
         with reported():

@@ -115,7 +115,7 @@ def _of(subscription_id: str, failure_id: str | None) -> Document:
 def _failure(document: Document) -> Failure:
     return Failure(
         document["_id"].partition(" ")[2],
-        document["e"],
+        None if document.get("report") else document["e"],
         instant.of_micros(document["stamp"]),
         instant.of_micros(document["at"]),
         document["reason"],

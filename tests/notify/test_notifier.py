@@ -16,6 +16,7 @@ from broker.notify import holds
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
 from broker.notify.lane import Lane, Retry, Room
+from broker.notify.messages import Messages
 from broker.notify.notifier import Notifier
 from broker.ports import DeliveryFailed, Message, SubscriptionChanges
 from tests.core.documents import CORE
@@ -69,8 +70,7 @@ class Process:
         self.deliverer = Deliverer(
             self.indexes,
             self.outbox,
-            contexts,
-            no_links,
+            Messages(contexts, no_links, cast(Any, None)),
             {"http": self.sender},
             lane,
             timeout=1,

@@ -24,6 +24,7 @@ from broker.store.commit import Committer
 from broker.store.entries import stored
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
+from broker.store.timers import Schedule
 from broker.store.writer import Writer
 
 CORE = compile_context(None, {})
@@ -51,7 +52,7 @@ class Process:
         """Ready to write."""
         client = (await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)).client
         self.tenants = Tenants(client, self.prefix)
-        self.store = MongoSubscriptions(client, self.tenants)
+        self.store = MongoSubscriptions(client, self.tenants, Schedule(client, self.prefix))
         await self.tenants.obtain("")
         committer = Committer(self, ticking(), secrets.token_hex(8))
         self.writer = Writer(self.tenants, committer, group=16, limit=100)

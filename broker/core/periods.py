@@ -1,0 +1,34 @@
+"""When a periodic subscription is due (timeInterval, clauses 5.2.12 and 5.8.6). All times in microseconds."""
+
+from collections.abc import Iterator
+
+from broker.core import instant
+from broker.core.query import Query
+from broker.core.subscription import Subscription
+from broker.core.trigger import trigger
+
+
+def interval(subscription: Subscription | None) -> int:
+    """Every how many microseconds it is due; 0 if it is not, or paused."""
+    if subscription is None or subscription.body.is_active is False:
+        return 0
+    return round((subscription.body.time_interval or 0) * 1_000_000)
+
+
+def first_due(subscription: Subscription) -> int:
+    """One interval after it was made, or changed."""
+    return instant.micros(subscription.modified_at) + interval(subscription)
+
+
+def next_due(due: int, every: int, now: int) -> int:
+    """The first time of its grid that is still to come: what was missed is told once, not once each."""
+    return due + every * max(1, (now - due) // every + 1)
+
+
+def selections(subscription: Subscription) -> Iterator[Query]:
+    """What to look for: each selector by itself. `Trigger.stopped_by` says which of what is found match."""
+    q = trigger(subscription).q
+    for selector in trigger(subscription).selectors:
+        yield Query(types=selector.types, ids=tuple(selector.ids), q=q)
+    if not subscription.body.entities:
+        yield Query(q=q)

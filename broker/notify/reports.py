@@ -1,0 +1,49 @@
+"""What a periodic subscription tells of: all entities that match, as they are now (clause 5.8.6)."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from broker.core import Entity
+from broker.core.periods import selections
+from broker.core.query import Query
+from broker.core.trigger import trigger
+from broker.ports import EntityStore, SubscriptionStore
+
+_PAGE = 1000  # entities read at once
+_MOST = 10_000  # entities in one notification; where there are more, more notifications follow
+
+
+class Reports:
+    """Reads reports."""
+
+    def __init__(self, subscriptions: SubscriptionStore, entities: EntityStore) -> None:
+        self._subscriptions = subscriptions
+        self._entities = entities
+
+    async def of(self, tenant: str, subscription_id: str) -> AsyncIterator[list[Entity]]:
+        """The entities of each notification; none at all if none match."""
+        found = await self._subscriptions.get(tenant, subscription_id)
+        if found is None:
+            return
+        compiled, told, batch = trigger(found[0]), set[str](), list[Entity]()
+        for query in selections(found[0]):
+            async for entity in self._all(tenant, query):
+                if entity["id"] not in told and compiled.stopped_by(entity) is None:
+                    told.add(entity["id"])
+                    batch.append(entity)
+                if len(batch) == _MOST:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
+
+    async def _all(self, tenant: str, query: Query) -> AsyncIterator[Entity]:
+        """All that a query selects, page by page."""
+        after: str | None = None
+        while True:
+            page = await self._entities.find(tenant, replace(query, limit=_PAGE, after=after))
+            for entity in page:
+                yield entity
+            if len(page) < _PAGE:
+                return
+            after = page[-1]["id"]

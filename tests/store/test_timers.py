@@ -1,0 +1,201 @@
+"""Periodic subscriptions on a real MongoDB, with a clock that the test sets: exact, whoever is there."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+
+import pytest
+
+from broker.core import Json, instant
+from broker.core.change import Change
+from broker.core.subscription import read, updated
+from broker.notify.periods import Periods
+from broker.ports import Due, Entry
+from broker.store.client import open_database
+from broker.store.outbox import MongoOutbox
+from broker.store.subscriptions import MongoSubscriptions
+from broker.store.tenants import Tenants
+from broker.store.timers import MongoTimers, Schedule, give_back
+from broker.store.undelivered import Kept
+from tests.core.documents import CORE, NOW
+from tests.core.test_periods import periodic
+
+START = instant.micros(NOW)
+SECOND = 1_000_000
+LEASE = 10
+
+
+class Process:
+    """One of several processes on one database, all with one clock; `told` holds what it was told is due."""
+
+    def __init__(self, world: "World", stack: AsyncExitStack) -> None:
+        self.world, self.stack, self.name = world, stack, secrets.token_hex(8)
+        self.told: list[Entry] = []
+        self._last = 0
+
+    async def open(self, uri: str) -> "Process":
+        """Ready."""
+        client = (await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)).client
+        self.tenants = Tenants(client, self.world.prefix)
+        self.schedule = Schedule(client, self.world.prefix)
+        await self.schedule.open()
+        await self.tenants.obtain("")
+        self.store = MongoSubscriptions(client, self.tenants, self.schedule)
+        self.timers = MongoTimers(client, self.schedule, self.tenants, self.name, LEASE)
+        self.outbox = MongoOutbox(self.tenants, self.name, Kept(60, 100))
+        self.periods = Periods(self.timers, self.store, self, self.name, self._tick)
+        return self
+
+    def _tick(self) -> int:
+        """The time of the world, but each moment once."""
+        self._last = max(self.world.now, self._last + 1)
+        return self._last
+
+    async def at_epoch(self, tenant: str, epoch: int) -> None: ...
+
+    def due(self, tenant: str, change: Change) -> list[Due]:
+        return []
+
+    def throttled(self, tenant: str, subscription: str, last: int) -> None: ...
+
+    def committed(self, entries: Sequence[Entry]) -> None:
+        """Notes what is due, and takes it for told."""
+        self.told += entries
+
+    async def deliver(self) -> None:
+        """All that it was told leaves the outbox."""
+        outbox = (await self.tenants.obtain("")).outbox
+        await outbox.delete_many({"by": self.name})
+
+
+class World:
+    """Three processes and their clock."""
+
+    def __init__(self) -> None:
+        self.prefix = f"t{secrets.token_hex(4)}"
+        self.now = START
+        self.processes: list[Process] = []
+
+    async def at(self, seconds: float) -> int:
+        """All look at this time, at once; how many firings that makes, which are delivered."""
+        self.now = START + round(seconds * SECOND)
+        before = sum(len(one.told) for one in self.processes)
+        await asyncio.gather(*(one.periods.round() for one in self.processes))
+        for one in self.processes:
+            await one.deliver()
+        return sum(len(one.told) for one in self.processes) - before
+
+    async def subscribe(self, name: str, **members: Json) -> None:
+        """A periodic subscription, made now."""
+        now = instant.of_micros(self.now)
+        await self.processes[0].store.create("", read(periodic(**members), CORE, f"urn:s:{name}", now))
+
+    async def change(self, name: str, **members: Json) -> None:
+        """An update of it."""
+        now = instant.of_micros(self.now)
+        await self.processes[1].store.replace(
+            "", f"urn:s:{name}", lambda old: updated(old, members, CORE, now)
+        )
+
+
+@pytest.fixture
+async def world(mongo_uri: str) -> AsyncIterator[World]:
+    world = World()
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            world.processes.append(await Process(world, stack).open(mongo_uri))
+        yield world
+
+
+async def test_one_firing_in_each_interval_whoever_is_there(world: World) -> None:
+    await world.subscribe("a", timeInterval=10)
+    assert [await world.at(second) for second in (9.999, 10, 10.001, 19.9, 20, 31, 39, 40)] == [
+        0, 1, 0, 0, 1, 1, 0, 1,
+    ]  # fmt: skip
+    entries = [entry for process in world.processes for entry in process.told]
+    assert all(entry.is_report and entry.due == {"urn:s:a"} for entry in entries)
+
+
+async def test_how_long_it_says_to_wait(world: World) -> None:
+    await world.subscribe("a", timeInterval=3)
+    assert await world.processes[2].periods.round() == pytest.approx(3, abs=0.001)
+    world.now += SECOND * 5 // 2
+    assert await world.processes[2].periods.round() == pytest.approx(0.5, abs=0.001)
+    await world.subscribe("b", timeInterval=3600)
+    await world.change("a", isActive=False)
+    assert await world.processes[2].periods.round() == 5, "others may set timers, so it looks again"
+
+
+async def test_what_was_missed_is_told_once_at_once(world: World) -> None:
+    """Nobody was there for five intervals."""
+    await world.subscribe("a", timeInterval=10)
+    assert [await world.at(second) for second in (57, 59, 60)] == [1, 0, 1]
+
+
+async def test_a_process_that_dies_after_its_claim(world: World) -> None:
+    """It is somebody else's turn when the claim runs out, or as soon as it is known to be dead."""
+    await world.subscribe("a", timeInterval=10)
+    world.now = START + 10 * SECOND
+    assert await world.processes[0].timers.claim(world.now) is not None
+    assert await world.at(10.1) == 0, "it may still live"
+    assert await world.at(20) == 1
+    assert await world.processes[0].timers.claim(START + 30 * SECOND) is not None
+    await give_back(world.processes[1].schedule.timers, world.processes[0].name)
+    assert await world.at(30) == 1
+
+
+async def test_a_claim_that_was_lost_fires_nothing(world: World) -> None:
+    await world.subscribe("a", timeInterval=10)
+    slow = world.processes[0]
+    claimed = await slow.timers.claim(START + 10 * SECOND)
+    assert claimed is not None
+    assert await world.at(25) == 1
+    assert not await slow.timers.fire(claimed, START + 20 * SECOND, Entry("x", "", 1, {"id": "e"}, {"s"}))
+    await slow.timers.drop(claimed)
+    assert await world.at(30) == 1, "and it changed nothing"
+
+
+async def test_as_long_as_the_last_one_is_not_told_there_is_no_other(world: World) -> None:
+    """A receiver that comes back after an hour is told of the present once, not of an hour."""
+    await world.subscribe("a", timeInterval=10)
+    world.now = START + 10 * SECOND
+    first = world.processes[0]
+    await first.periods.round()
+    world.now = START + 20 * SECOND
+    await first.periods.round()
+    assert len(first.told) == 1
+    [entry] = await first.outbox.mine("", "", (), 10)
+    assert (entry.is_report, entry.due, entry.entity["id"]) == (True, {"urn:s:a"}, "urn:s:a")
+    await first.deliver()
+    assert await world.at(30) == 1
+
+
+async def test_pauses_changes_and_ends(world: World) -> None:
+    await world.subscribe("a", timeInterval=10)
+    assert await world.at(10) == 1
+    await world.change("a", isActive=False)
+    assert await world.at(20) == 0
+    world.now = START + 25 * SECOND
+    await world.change("a", isActive=True)
+    assert [await world.at(second) for second in (30, 34.9, 35)] == [0, 0, 1]
+    await world.change("a", description="this moves nothing")
+    assert await world.at(45) == 1
+    await world.change("a", timeInterval=2)
+    assert [await world.at(second) for second in (46, 47, 49)] == [0, 1, 1]
+    await world.change("a", expiresAt=instant.of_micros(START + 52 * SECOND) + "Z")
+    assert [await world.at(second) for second in (51, 53, 99)] == [1, 0, 0]
+    world.now = START + 100 * SECOND
+    await world.change("a", expiresAt=instant.of_micros(START + 900 * SECOND) + "Z")
+    assert await world.at(102) == 1
+    await world.processes[2].store.delete("", "urn:s:a")
+    assert await world.at(200) == 0
+    assert await world.processes[0].schedule.timers.count_documents({}) == 0
+
+
+async def test_many_are_shared_out(world: World) -> None:
+    for n in range(30):
+        await world.subscribe(str(n), timeInterval=10)
+    assert await world.at(10) == 30
+    assert sum(bool(one.told) for one in world.processes) > 1, "one did it all"
+    assert await world.at(10) == 0
