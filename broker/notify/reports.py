@@ -39,11 +39,14 @@ class Reports:
 
     async def _all(self, tenant: str, query: Query) -> AsyncIterator[Entity]:
         """All that a query selects, page by page."""
-        after: str | None = None
+        page = await self._entities.find(tenant, replace(query, limit=_PAGE))
+        seen = 0
         while True:
-            page = await self._entities.find(tenant, replace(query, limit=_PAGE, after=after))
-            for entity in page:
+            for entity in page.items:
                 yield entity
-            if len(page) < _PAGE:
+            if not page.more:
                 return
-            after = page[-1]["id"]
+            seen += len(page.items)
+            offset = 0 if page.after else seen
+            following = replace(query, limit=_PAGE, after=page.after, offset=offset)
+            page = await self._entities.find(tenant, following)
