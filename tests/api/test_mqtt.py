@@ -60,6 +60,13 @@ async def test_a_dead_server_delays_nobody_else(api: Api, receiver: Receiver, tm
     """It gets what was due, in order, once it is there; others get theirs at once."""
     await api.make(room(heat=1))
     port = free_port()
+    lines = ["persistence true", f"persistence_location {tmp_path}/"]
+
+    def late() -> aiomqtt.Client:
+        return aiomqtt.Client("127.0.0.1", port, identifier="late", clean_session=False)
+
+    async with mosquitto(tmp_path, port, *lines), late() as client:
+        await client.subscribe("#", qos=1)  # the server keeps what comes for it
     endpoint = {"notifierInfo": [{"key": "MQTT-QoS", "value": "1"}]}
     made = await api("POST", SUBSCRIPTIONS, subscription(f"mqtt://127.0.0.1:{port}/t", endpoint=endpoint))
     await subscribe(api, receiver)
@@ -68,16 +75,10 @@ async def test_a_dead_server_delays_nobody_else(api: Api, receiver: Receiver, tm
     assert [one.entity["heat"]["value"] for one in await receiver.wait(3)] == [0, 1, 2]
     shown = await api.get(made.headers["Location"])
     assert shown["notification"]["status"] == "failed"
-    # Its subscriber has to be there before the broker finds it: its session waits for it.
-    late = aiomqtt.Client("127.0.0.1", port, identifier="late", clean_session=False)
-    lines = ["persistence true", f"persistence_location {tmp_path}/"]
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    async with mosquitto(tmp_path, port, *lines), late:
-        await late.subscribe("#", qos=1)
+    async with mosquitto(tmp_path, port, *lines), late() as client:
         found = []
         while 2 not in found:
-            _, _, body = await heard(late)
+            _, _, body = await heard(client)
             found.append(body["data"][0]["heat"]["value"])
     assert found == sorted(found)
 
