@@ -68,7 +68,18 @@ def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str
 
 def _normalized(instances: list[Instance], context: Context, view: TemporalView) -> Json:
     """4.5.7, 4.5.8: an array of the instances, of a single one, too."""
-    return [_instance(one, context, view) for one in instances]
+    if view.sys_attrs or view.languages or view.format != "normalized":
+        return [_instance(one, context, view) for one in instances]
+    return [
+        {**one, "observedAt": one["observedAt"] + "Z"}
+        if "observedAt" in one and _PLAIN.issuperset(one)
+        else _instance(one, context, view)
+        for one in instances
+    ]
+
+
+# What instances that were observed mostly consist of: they are shown as they are, but for the time.
+_PLAIN = frozenset({"type", "value", "object", "unitCode", "datasetId", "instanceId", "observedAt"})
 
 
 def _instance(one: Instance, context: Context, view: TemporalView) -> Json:
