@@ -8,6 +8,7 @@ from broker.core.entity.downgrade import Version
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.jsonld.context import Context
 from broker.core.lang import natural
+from broker.core.lang.terms import Target
 from broker.core.query import Query
 from broker.core.temporal import SCOPE, TemporalQuery
 from broker.core.temporal.aggregation import Aggregation, parse_methods
@@ -28,7 +29,8 @@ _SHOWN = {
     "aggrPeriodDuration",
 }
 ASPECTS = frozenset({*_WINDOW, "lastN", *_SHOWN})
-SELECTION = frozenset({"type", "id", "idPattern", "q", "attrs"})
+SELECTION = p.SELECTION | p.ORDER
+_ID = Target((), member="id")
 _FORMATS = ("temporalValues", "aggregatedValues", "concise", "normalized")
 
 
@@ -45,7 +47,10 @@ class Aspects:
     scope: bool = False
 
     def query(self, entities: Query) -> TemporalQuery:
-        """The query of these entities."""
+        """The query of these entities; BadRequestData if it orders them by anything but id (5.7.4.4)."""
+        terms = entities.order.terms if entities.order else ()
+        if any((one.target, one.distance) != (_ID, False) for one in terms):
+            raise BadRequestData("orderBy: expected id, which is all that evolutions can be ordered by")
         attrs = (*entities.attrs, SCOPE) if self.scope else entities.attrs
         return replace(self.wanted, entities=replace(entities, attrs=attrs))
 

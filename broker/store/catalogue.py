@@ -46,6 +46,12 @@ def candidates(query: TemporalQuery) -> Document:
     return {"$and": [by_entity, {"$or": had}]}
 
 
+def direction(query: TemporalQuery) -> int:
+    """1 if entities come in the order of their ids, -1 if the other way round."""
+    order = query.entities.order
+    return -1 if order is not None and order.terms[0].descending else 1
+
+
 def evolution(document: Document) -> Evolution:
     """The evolution of an entity in the catalogue, without any instances yet."""
     return Evolution(

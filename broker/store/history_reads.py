@@ -18,7 +18,7 @@ from broker.core.temporal import Evolution, TemporalQuery
 from broker.core.temporal.page import fit
 from broker.store import codec, windows
 from broker.store.aggregates import aggregate, parts
-from broker.store.catalogue import Candidate, candidate, candidates, evolution
+from broker.store.catalogue import Candidate, candidate, candidates, direction, evolution
 from broker.store.errors import reported
 from broker.store.history import PLACES, SCOPE, instance_id
 from broker.store.judging import Judge, Reading
@@ -110,7 +110,10 @@ class _Reading:
     async def matching(self, together: int) -> AsyncGenerator[Candidate, None]:
         """The entities that the query selects, in the order of their ids."""
         cursor = self.tenant.evolutions.find(
-            candidates(self._query), sort=[("_id", 1)], batch_size=together, max_time_ms=self.left_ms()
+            candidates(self._query),
+            sort=[("_id", direction(self._query))],
+            batch_size=together,
+            max_time_ms=self.left_ms(),
         )
         async with cursor:
             while documents := await cursor.to_list(together):

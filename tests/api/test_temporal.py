@@ -173,6 +173,12 @@ async def test_what_is_not_there_is_not_found(http: Http, tenant: Tenant) -> Non
         ("BadRequestData", "/urn:v:1", {"timeproperty": "expiresAt"}),
         ("BadRequestData", "/urn:v:1", {"lastN": "0"}),
         ("BadRequestData", "", {"type": "Vehicle"}),
+        ("BadRequestData", "", {"type": "Vehicle", "timerel": "after", "timeAt": at(1), "orderBy": "speed"}),
+        (
+            "BadRequestData",
+            "",
+            {"type": "Vehicle", "timerel": "after", "timeAt": at(1), "orderBy": "id,type"},
+        ),
         ("BadRequestData", "", {"timerel": "after", "timeAt": at(1)}),
         ("BadRequestData", "", {"timerel": "after", "timeAt": at(1), "id": "urn:v:1"}),
         ("BadRequestData", "", {"timerel": "after", "timeAt": at(1), "attrs": "createdAt"}),
@@ -418,3 +424,13 @@ async def test_instances_may_be_concise(http: Http, tenant: Tenant) -> None:
     body, _ = await get(http, tenant, "/urn:v:1", format="concise")
     assert body["speed"][0].keys() == {"value", "observedAt", "instanceId"}
     assert body["name"][0].keys() == {"languageMap", "observedAt", "instanceId"}
+
+
+@pytest.mark.clause("5.7.4.4")
+async def test_entities_are_ordered_by_id(http: Http, tenant: Tenant) -> None:
+    for n in (2, 1, 3):
+        await measure(http, tenant, f"urn:v:{n}", [1])
+    window: dict[str, Any] = {"type": "Vehicle", "timerel": "after", "timeAt": at(0), "limit": 2}
+    for order, expected in (("id", ["urn:v:1", "urn:v:2"]), ("id;desc", ["urn:v:3", "urn:v:2"])):
+        body, _ = await get(http, tenant, "", orderBy=order, **window)
+        assert [one["id"] for one in body] == expected

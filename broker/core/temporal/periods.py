@@ -9,6 +9,7 @@ import re
 from calendar import monthrange
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from broker.core import instant
 from broker.core.errors import BadRequestData, TooManyResults
@@ -72,6 +73,7 @@ def too_many(most: int) -> TooManyResults:
     )
 
 
+@lru_cache(20_000)  # each method of each attribute says them again
 def show(micros: int) -> str:
     """The beginning or end of a period as clients see it, without a fraction that is zero."""
     return instant.show(instant.floor(instant.of_micros(min(micros, END_OF_TIME))))
