@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from broker.core import instant
+from broker.core import Entity, instant
 from broker.core.change import (
     ATTRIBUTE_CREATED,
     ATTRIBUTE_DELETED,
