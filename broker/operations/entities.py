@@ -76,14 +76,15 @@ async def merge_entity(broker: Broker, tenant: str, entity_id: str, rule: Rule, 
 async def purge_entities(broker: Broker, tenant: str, query: Query, goes: Goes = None) -> None:
     """5.6.21 Purge Entities: those selected are deleted, or the attributes of which `goes` holds."""
     page = replace(query, limit=_PAGE, offset=0)
-    found = Page[Entity]((), more=True)
-    while found.more:
+    while True:
         found = await broker.entities.find(tenant, page)
         ids = [entity["id"] for entity in found.items]
         rules = [(one, update.delete(one) if goes is None else update.purge_attrs(one, goes)) for one in ids]
         for outcome in await broker.entities.change_many(tenant, rules):
             if isinstance(outcome, Exception) and not isinstance(outcome, ResourceNotFound):
                 raise outcome
+        if not found.more:
+            return
         page = replace(page, after=found.after)
 
 

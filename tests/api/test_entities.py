@@ -269,3 +269,15 @@ async def test_json_ld_holds_its_context_and_json_links_to_it(api: Api) -> None:
     plain = await api("GET", "entities/urn:x:1")
     assert "@context" not in plain.doc
     assert 'rel="http://www.w3.org/ns/json-ld#context"' in plain.headers["Link"]
+
+
+@pytest.mark.clause("5.6.21")
+async def test_a_purge_goes_through_all_pages(api: Api) -> None:
+    for start in (0, 600):
+        many = [{"id": f"urn:x:{n}", "type": "T", "a": 1, "b": 2} for n in range(start, start + 600)]
+        assert (await api("POST", "entityOperations/create", many)).status == 201
+    assert (await api("DELETE", "entities?type=T&drop=a")).status == 204
+    answer = await api("GET", "entities?type=T&q=a&count=true&limit=0")
+    assert answer.headers["NGSILD-Results-Count"] == "0"
+    assert (await api("DELETE", "entities?type=T")).status == 204
+    assert (await api("GET", "entities?type=T")).doc == []

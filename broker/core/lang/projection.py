@@ -78,7 +78,7 @@ def parse(what: str, text: str, name: Callable[[str], str]) -> Projection:
 
 def _term(scanner: Scanner, name: Callable[[str], str], depth: int) -> Projection:
     if depth > _DEEPEST:
-        raise TooComplexQuery(f"projection: expected at most {_DEEPEST} braces inside each other")
+        scanner.fail(f"at most {_DEEPEST} braces inside each other")
     members: set[str] = set()
     attrs: dict[str, Projection | None] = {}
     while True:
