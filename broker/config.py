@@ -192,6 +192,12 @@ class Settings(BaseSettings):
         default=(400, 405, 410, 413, 414, 415, 422),
         description="Statuses of receivers, separated by commas, after which nothing is tried again.",
     )
+    outbox_limit: int = Field(
+        default=1_000_000,
+        ge=1,
+        le=10**9,
+        description="Changes of a tenant that may wait to be told; what would be one more is answered 503.",
+    )
     undelivered_age: float = Field(
         default=7 * 86_400.0,
         gt=0,

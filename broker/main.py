@@ -29,6 +29,7 @@ from broker.core.errors import NgsiLdError
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.temporal.recording import Recording
 from broker.logs import setup_logs
+from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
 from broker.notify.http import HttpSender
 from broker.notify.index import Index
@@ -59,6 +60,7 @@ from broker.store.undelivered import Kept, MongoUndelivered
 from broker.store.writer import Writer
 
 log = logging.getLogger(__name__)
+_COUNT = 0.5  # seconds between looks for whether the outbox is to be counted
 _SWEEP = 1.0  # seconds between looks for what has expired
 _FLUSH = 1.0  # seconds for which hits of @contexts are only counted here
 _INDEXES = 10.0  # seconds between looks for tenants without the declared indexes
@@ -138,7 +140,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
         return Reports(subscriptions, entities).of(tenant, subscription_id)
 
     messages = Messages(contexts, links, report)
-    notifier = _notifier(settings, tenants, subscriptions, messages)
+    notifier = _notifier(settings, tenants, subscriptions, messages, stack)
     stack.push_async_callback(notifier.close)
     clock = ticking()
     periods = Periods(timers, subscriptions, notifier, settings.process_id, partial(clock, 0))
@@ -256,11 +258,17 @@ def _contexts(settings: Settings, store: MongoContexts, hits: Hits, stack: Async
 
 
 def _notifier(
-    settings: Settings, tenants: Tenants, subscriptions: MongoSubscriptions, messages: Messages
+    settings: Settings,
+    tenants: Tenants,
+    subscriptions: MongoSubscriptions,
+    messages: Messages,
+    stack: AsyncExitStack,
 ) -> Notifier:
     indexes: dict[str, Index] = {}
     kept = Kept(settings.undelivered_age, settings.undelivered_limit)
     outbox = MongoOutbox(tenants, settings.process_id, kept)
+    backlog = Backlog(outbox, settings.outbox_limit)
+    _repeat(backlog.count, _COUNT, stack)
     retry = Retry(
         settings.notification_retry_first, settings.notification_retry_cap, settings.notification_max_age
     )
@@ -276,9 +284,16 @@ def _notifier(
     http, mqtt = HttpSender(tls, settings.notification_refusals or ()), MqttSender(tls)
     senders: dict[str, Sender] = {"http": http, "https": http, "mqtt": mqtt, "mqtts": mqtt}
     deliverer = Deliverer(
-        indexes, outbox, messages, senders, lane, timeout=settings.notification_timeout, now=time.time
+        indexes,
+        outbox,
+        backlog,
+        messages,
+        senders,
+        lane,
+        timeout=settings.notification_timeout,
+        now=time.time,
     )
-    return Notifier(indexes, subscriptions, outbox, deliverer)
+    return Notifier(indexes, subscriptions, outbox, deliverer, backlog)
 
 
 def _recording(settings: Settings) -> Recording:

@@ -94,7 +94,7 @@ class ChangeSink(Protocol):
         """Returns when the subscriptions known are those of this epoch of the tenant, or newer."""
 
     def due(self, tenant: str, change: Change) -> list[Due]:
-        """The subscriptions that the change triggers (5.8.6)."""
+        """The subscriptions that the change triggers (5.8.6); Unavailable if there is no room for more."""
 
     def throttled(self, tenant: str, subscription: str, last: int) -> None:
         """Tells when (µs) a throttled subscription was last due, whoever found it so."""
@@ -267,6 +267,9 @@ class Outbox(Protocol):
 
     async def settle(self, tenant: str, settled: Settled) -> None:
         """Writes down what was told, and the tallies."""
+
+    async def count(self, tenant: str) -> int:
+        """How many entries there are, of all processes."""
 
     async def forget(self, tenant: str, subscription: str) -> None:
         """Removes what is due to a subscription that is gone from this process's entries."""

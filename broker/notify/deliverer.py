@@ -10,6 +10,7 @@ from typing import Any
 from broker.core import instant
 from broker.core.errors import Unavailable
 from broker.core.notification import Subscriber
+from broker.notify.backlog import Backlog
 from broker.notify.holds import Holds, part
 from broker.notify.index import Index
 from broker.notify.lane import Delivery, Lane
@@ -35,6 +36,7 @@ class Deliverer:
         self,
         indexes: dict[str, Index],
         outbox: Outbox,
+        backlog: Backlog,
         messages: Messages,
         senders: Mapping[str, Sender],
         new_lane: Callable[..., Lane],
@@ -51,7 +53,7 @@ class Deliverer:
         self._now = now
         self.holds = Holds(outbox, self.offer)
         self.refresh: Callable[[str], Awaitable[None]]  # learns what changed about a tenant's subscriptions
-        self._settler = Settler(outbox)
+        self._settler = Settler(outbox, backlog)
         self._lanes: dict[Place, Lane] = {}
         self._sending: dict[tuple[str, str], set[asyncio.Task[Any]]] = {}  # by tenant and subscription
         self._tasks: set[asyncio.Task[None]] = set()

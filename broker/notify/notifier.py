@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from broker.core import instant
 from broker.core.change import Change
+from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
 from broker.ports import Due, Entry, Outbox, SubscriptionChanges, SubscriptionStore
@@ -21,11 +22,13 @@ class Notifier:
         subscriptions: SubscriptionStore,
         outbox: Outbox,
         deliverer: Deliverer,
+        backlog: Backlog,
     ) -> None:
         self._indexes = indexes
         self._store = subscriptions
         self._outbox = outbox
         self._deliverer = deliverer
+        self._backlog = backlog
         self._loading: dict[str, asyncio.Lock] = {}
         self._holds = deliverer.holds
         self._has_inherited = False
@@ -55,7 +58,10 @@ class Notifier:
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """See `ports.ChangeSink.due`."""
-        return self._indexes[tenant].due(change, instant.micros(change.now))
+        dues = self._indexes[tenant].due(change, instant.micros(change.now))
+        if dues:
+            self._backlog.admit(tenant)
+        return dues
 
     def throttled(self, tenant: str, subscription: str, last: int) -> None:
         """See `ports.ChangeSink.throttled`."""
@@ -64,6 +70,7 @@ class Notifier:
     def committed(self, entries: Sequence[Entry]) -> None:
         """See `ports.ChangeSink.committed`."""
         for entry in entries:
+            self._backlog.added(entry.tenant)
             self._holds.take(entry)
 
     async def adopt(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from broker.core.errors import Unavailable
+from broker.notify.backlog import Backlog
 from broker.ports import Entry, Outbox, Settled, Tally
 
 log = logging.getLogger(__name__)
@@ -20,8 +21,9 @@ class Settler:
     refuses is tried again a few times and then forgotten, rather than in the way of all others.
     """
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, backlog: Backlog) -> None:
         self._outbox = outbox
+        self._backlog = backlog
         self._open: dict[str, Settled] = {}
         self._writing: asyncio.Task[None] | None = None
 
@@ -36,6 +38,7 @@ class Settler:
         else:
             settled.told.pop(entry.id, None)
             settled.finished.append(entry.id)
+            self._backlog.removed(entry.tenant)
 
     def attempt(self, tenant: str, subscription: str, now: str, *, failed: bool) -> None:
         """Counts an attempt to notify (5.2.14.2)."""

@@ -48,6 +48,12 @@ class MongoOutbox:
                 await keep(handle.undelivered, settled.given_up, self._kept)
             await _settle(handle, settled)
 
+    async def count(self, tenant: str) -> int:
+        """See `ports.Outbox.count`."""
+        outbox = (await self._tenants.obtain(tenant)).outbox
+        with reported():
+            return await outbox.count_documents({}, hint="_id_")
+
     async def forget(self, tenant: str, subscription: str) -> None:
         """See `ports.Outbox.forget`."""
         outbox = (await self._tenants.obtain(tenant)).outbox

@@ -25,6 +25,7 @@ class Receiver:
         self.values: dict[str, dict[str, list[int]]] = {}
         self.port = free_port()
         self.times: list[float] = []
+        self.is_down = False
 
     @property
     def uri(self) -> str:
@@ -37,7 +38,7 @@ class Receiver:
         of = self.values.setdefault(body["subscriptionId"], {})
         if request.path == "/hang":
             await asyncio.sleep(60)
-        if request.path == "/500":
+        if request.path == "/500" or self.is_down:
             return web.Response(status=500)
         self.times.append(time.monotonic())
         for entity in body["data"]:

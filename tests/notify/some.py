@@ -71,6 +71,11 @@ class Outbox:
                 if not self.entries[one].due:
                     del self.entries[one]
 
+    async def count(self, tenant: str) -> int:
+        """How many there are."""
+        await self._pause()
+        return len(self.entries)
+
     async def forget(self, tenant: str, subscription: str) -> None:
         """Removes what is due to a subscription."""
         await self._pause()

@@ -13,6 +13,7 @@ import pytest
 from broker.core.errors import Unavailable
 from broker.core.subscription import Subscription
 from broker.notify import holds
+from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
 from broker.notify.lane import Lane, Retry, Room
@@ -67,16 +68,18 @@ class Process:
             now=lambda: 0.0,
         )  # fmt: skip
         contexts = cast(Any, SimpleNamespace(resolve=resolve, core=CORE))
+        backlog = Backlog(self.outbox, 10_000)
         self.deliverer = Deliverer(
             self.indexes,
             self.outbox,
+            backlog,
             Messages(contexts, no_links, cast(Any, None)),
             {"http": self.sender},
             lane,
             timeout=1,
             now=lambda: 0.0,
         )
-        self.notifier = Notifier(self.indexes, self.store, self.outbox, self.deliverer)
+        self.notifier = Notifier(self.indexes, self.store, self.outbox, self.deliverer, backlog)
 
     async def ready(self) -> "Process":
         """Knows the subscriptions."""

@@ -6,13 +6,14 @@ import pytest
 
 from broker.core.errors import Unavailable
 from broker.notify import settler as module
+from broker.notify.backlog import Backlog
 from broker.notify.settler import Settler
 from tests.notify.some import Outbox, entry, until
 
 
 async def test_what_comes_together_is_written_together() -> None:
     outbox = Outbox()
-    settler = Settler(outbox)
+    settler = Settler(outbox, Backlog(outbox, 1000))
     for stamp in range(10):
         settler.told(outbox.add(entry(stamp)), "urn:s:a")
         settler.attempt("", "urn:s:a", f"t{stamp}", failed=stamp == 3)
@@ -26,7 +27,7 @@ async def test_what_comes_together_is_written_together() -> None:
 
 async def test_an_entry_is_finished_when_all_are_told() -> None:
     outbox = Outbox()
-    settler = Settler(outbox)
+    settler = Settler(outbox, Backlog(outbox, 1000))
     two = outbox.add(entry(1, due=("a", "b")))
     settler.told(two, "urn:s:a")
     await settler.close()
@@ -38,7 +39,7 @@ async def test_an_entry_is_finished_when_all_are_told() -> None:
 
 async def test_both_told_in_one_batch_is_one_removal() -> None:
     outbox = Outbox()
-    settler = Settler(outbox)
+    settler = Settler(outbox, Backlog(outbox, 1000))
     two = outbox.add(entry(1, due=("a", "b")))
     settler.told(two, "urn:s:a")
     settler.told(two, "urn:s:b", given_up="too old")
@@ -53,7 +54,7 @@ async def test_while_the_database_is_away_nothing_is_forgotten(monkeypatch: pyte
     monkeypatch.setattr(module, "_PAUSE", 0.001)
     outbox = Outbox()
     outbox.error = Unavailable("away")
-    settler = Settler(outbox)
+    settler = Settler(outbox, Backlog(outbox, 1000))
     for stamp in range(3):
         settler.told(outbox.add(entry(stamp)), "urn:s:a")
         await asyncio.sleep(0.005)
@@ -70,7 +71,7 @@ async def test_what_the_database_refuses_is_not_in_the_way_of_the_rest(
     monkeypatch.setattr(module, "_PAUSE", 0.001)
     outbox = Outbox()
     outbox.error = ValueError("no")
-    settler = Settler(outbox)
+    settler = Settler(outbox, Backlog(outbox, 1000))
     settler.told(outbox.add(entry(1)), "urn:s:a")
     await until(lambda: settler._writing is None)
     assert "refuses" in caplog.text
@@ -84,7 +85,7 @@ async def test_a_stop_does_not_wait_for_a_database_that_is_away(monkeypatch: pyt
     monkeypatch.setattr(module, "_LAST", 0.01)
     outbox = Outbox()
     outbox.error = Unavailable("away")
-    settler = Settler(outbox)
+    settler = Settler(outbox, Backlog(outbox, 1000))
     settler.told(outbox.add(entry(1)), "urn:s:a")
     async with asyncio.timeout(1):
         await settler.close()
