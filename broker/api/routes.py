@@ -103,6 +103,7 @@ ROUTES = (
     Resource(f"{_API}/types/{{type}}", {"GET": types.retrieve_type}),
     Resource(f"{_API}/attributes", {"GET": types.retrieve_attributes}),
     Resource(f"{_API}/attributes/{{attrId}}", {"GET": types.retrieve_attribute}),
+    Resource(f"{_API}/temporal/entityOperations/query", {"POST": temporal.query_temporal_batch}),
     Resource(f"{_API}/temporal/entities", {"GET": temporal.query_temporal, "POST": history.upsert_temporal}),
     Resource(
         f"{_API}/temporal/entities/{{entityId}}",

@@ -15,8 +15,10 @@ from broker.core import Json
 from broker.core.errors import ResourceNotFound
 from broker.core.jsonld.context import Context
 from broker.core.query import Query
+from broker.core.selector import Selector, selector
 from broker.core.temporal import Evolution
 from broker.core.temporal.page import Part
+from broker.core.temporal.query_body import temporal_query_body
 from broker.core.temporal.view import TemporalView, view
 from broker.operations import temporal as operations
 
@@ -24,10 +26,26 @@ from broker.operations import temporal as operations
 async def query_temporal(call: Call) -> web.Response:
     """6.18.3.2 GET /temporal/entities."""
     p.allow(call.params, SELECTION, p.PAGE, ASPECTS)
+    return await _queried(call, await call.context(), call.params)
+
+
+async def query_temporal_batch(call: Call) -> web.Response:
+    """6.24.3.1 POST /temporal/entityOperations/query: a query in the body; page and format are in the URL."""
+    p.allow(call.params, p.PAGE, ("options", "format"))
+    doc, context = await call.body()
+    body, params = temporal_query_body(doc)
+    entities = body.entities or ()
+    selectors = tuple(selector(one, context.expand) for one in entities) if len(entities) > 1 else ()
+    return await _queried(call, context, params | call.params, selectors)
+
+
+async def _queried(
+    call: Call, context: Context, params: p.Params, selectors: tuple[Selector, ...] = ()
+) -> web.Response:
+    """The answer to a query (5.7.4)."""
     _ = call.accept
-    context = await call.context()
-    aspects = read_aspects(call.params, context, call.older, required=True)
-    entities = p.read_query(aspects.params, context, call.broker.limits)
+    aspects = read_aspects(params, context, call.older, required=True)
+    entities = p.read_query(aspects.params, context, call.broker.limits, selectors)
     query = aspects.query(entities)
     found, part, count, more = await operations.query_temporal(call.broker, call.tenant, query)
     pages = page_links(call, entities.limit, entities.offset, more)

@@ -434,3 +434,64 @@ async def test_entities_are_ordered_by_id(http: Http, tenant: Tenant) -> None:
     for order, expected in (("id", ["urn:v:1", "urn:v:2"]), ("id;desc", ["urn:v:3", "urn:v:2"])):
         body, _ = await get(http, tenant, "", orderBy=order, **window)
         assert [one["id"] for one in body] == expected
+QUERY = "/ngsi-ld/v1/temporal/entityOperations/query"
+
+
+async def ask(http: Http, tenant: Tenant, status: int = 200, *, url: str = "", **members: Any) -> Any:
+    """The body of the answer to a query that was posted."""
+    doc = {"type": "Query", "temporalQ": {"timerel": "after", "timeAt": at(0)}, **members}
+    async with http.post(QUERY + url, json=doc, headers=tenant) as answer:
+        body = await answer.json()
+        assert answer.status == status, body
+        return body
+
+
+@pytest.mark.clause("6.24.3.1")
+async def test_a_query_may_be_posted(http: Http, tenant: Tenant) -> None:
+    await measure(http, tenant, "urn:v:1", [1, 2, 3])
+    await send(http, tenant, "POST", ENTITIES, {"id": "urn:b:1", "type": "Bus", "speed": speed(5)})
+    vehicles = [{"type": "Vehicle"}]
+    window = {"timerel": "between", "timeAt": at(2), "endTimeAt": at(9), "lastN": 1}
+    [found] = await ask(http, tenant, entities=vehicles, temporalQ=window)
+    assert values(found["speed"]) == [30]
+    both = [{"type": "Vehicle", "idPattern": "^urn:v"}, {"type": "Bus", "id": "urn:b:1"}]
+    found = await ask(http, tenant, entities=both, pick=["id"], ordering={"orderBy": ["id;desc"]})
+    assert found == [{"id": "urn:v:1"}, {"id": "urn:b:1"}]
+    assert len(await ask(http, tenant, entities=both, url="?limit=1")) == 1
+    [found] = await ask(http, tenant, entities=vehicles, url="?format=temporalValues", q="speed>25")
+    assert len(found["speed"]["values"]) == 3
+    for how in ({"aggrParams": {"aggrMethods": ["sum"]}},
+                {"temporalQ": {"timerel": "after", "timeAt": at(0), "aggrMethods": "sum"}}):  # fmt: skip
+        [found] = await ask(http, tenant, entities=vehicles, **how)
+        assert found["speed"]["sum"][0][0] == 60
+
+
+@pytest.mark.clause("5.2.21")
+@pytest.mark.parametrize(
+    ("members", "named"),
+    [
+        ({"temporalQ": {"timerel": "during", "timeAt": at(1)}}, "timerel"),
+        ({"temporalQ": {"timerel": "between", "timeAt": at(1)}}, "endTimeAt"),
+        ({"temporalQ": {"timerel": "after", "timeAt": at(1), "lastN": 2.5}}, "lastN"),
+        ({"temporalQ": {"timerel": "after", "timeAt": at(1), "lastN": 0}}, "lastN"),
+        ({"temporalQ": {"timerel": "after", "timeAt": at(1), "strange": 0}}, "strange"),
+        ({"temporalQ": []}, "temporalQ"),
+        ({"aggrParams": {"aggrMethods": ["bogus"]}}, "aggrMethods"),
+        ({"aggrParams": {"aggrMethods": ["avg"], "aggrPeriodDuration": "bogus"}}, "aggrPeriodDuration"),
+        ({"join": "inline"}, "join"),
+        ({"type": "Nothing"}, "type"),
+    ],
+)
+async def test_what_is_wrong_with_a_posted_query_is_said(
+    http: Http, tenant: Tenant, members: dict[str, Any], named: str
+) -> None:
+    problem = await ask(http, tenant, 400, entities=[{"type": "Vehicle"}], **members)
+    assert problem["type"].endswith("/BadRequestData")
+    assert named in problem["detail"]
+
+
+async def test_a_posted_query_needs_a_temporal_one(http: Http, tenant: Tenant) -> None:
+    doc = {"type": "Query", "entities": [{"type": "Vehicle"}]}
+    async with http.post(QUERY, json=doc, headers=tenant) as answer:
+        assert answer.status == 400
+        assert "timerel" in (await answer.json())["detail"]
