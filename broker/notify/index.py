@@ -8,6 +8,7 @@ from broker.core.change import Change, events
 from broker.core.notification import Subscriber, subscriber
 from broker.core.subscription import Subscription, selected_types
 from broker.core.trigger import Trigger, trigger
+from broker.notify.bucket import Bucket
 from broker.ports import Due, SubscriptionChanges
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Index:
         self.subscribers: dict[str, Subscriber] = {}
         self._last: dict[str, int] = {}
         self._keys: dict[str, set[Key]] = {}
-        self._triggers: dict[Key, dict[str, Trigger]] = {}
+        self._triggers: dict[Key, Bucket] = {}
 
     def update(self, changes: SubscriptionChanges) -> dict[str, Subscriber]:
         """Takes in what changed; gives the subscribers that it knew, as they were."""
@@ -68,8 +69,9 @@ class Index:
         keys += [(kind, iri) for kind in (*entity["type"], None) for iri in (*touched, None)]
         found: dict[str, Trigger] = {}
         for key in keys:
-            if key in self._triggers:
-                found |= self._triggers[key]
+            if (bucket := self._triggers.get(key)) is not None:
+                for triggers in bucket.candidates(entity):
+                    found |= triggers
         return found
 
     def _add(self, subscription: Subscription) -> None:
@@ -80,14 +82,14 @@ class Index:
             return
         keys = self._keys[subscription.id] = set(_keys(subscription))  # selectors may share some
         for key in keys:
-            self._triggers.setdefault(key, {})[subscription.id] = compiled
+            self._triggers.setdefault(key, Bucket()).add(compiled)
 
     def _drop(self, subscription_id: str) -> None:
         self.subscribers.pop(subscription_id, None)
         self._last.pop(subscription_id, None)
         for key in self._keys.pop(subscription_id, ()):
             bucket = self._triggers[key]
-            bucket.pop(subscription_id, None)
+            bucket.remove(subscription_id)
             if not bucket:
                 del self._triggers[key]
 

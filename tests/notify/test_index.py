@@ -1,6 +1,7 @@
 """The index of subscriptions: it finds what a change is due to, and looks at little else."""
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,36 @@ from broker.core import Entity, Json
 from broker.core.change import Change, events
 from broker.core.subscription import Subscription
 from broker.core.trigger import EVENTS, trigger
+from broker.notify import bucket
 from broker.notify.index import Index
 from broker.ports import SubscriptionChanges
 from tests.core.documents import CORE, LATER, NOW, few
 from tests.notify.some import subscription
+
+
+def selective(n: int) -> list[Subscription]:
+    """Subscriptions to one type, each of which wants something else."""
+    of_type = [{"type": "T"}]
+    return [
+        subscription(f"e{n}", entities=of_type, q=f"n=={n}"),
+        subscription(f"t{n}", entities=of_type, q=f'heat=="room {n}"'),
+        subscription(f"r{n}", entities=of_type, q=f"n>{n};n<{n + 2}"),
+        subscription(f"p{n}", entities=[{"type": "T", "idPattern": f"^urn:x:room-{n:05}$"}]),
+        subscription(f"a{n}", entities=[{"type": "*", "idPattern": f"room-{n:05}.*"}]),
+    ]
+
+
+def test_of_ten_thousand_to_one_type_only_those_that_could_fire_are_looked_at() -> None:
+    index = index_of(*(one for n in range(2000) for one in selective(n)))
+    change = creation(state("room-00500", n=500, heat="room 500"))
+    candidates = index._candidates(change.entity, events(change).attrs)
+    assert len(candidates) < 25, "the few of each bucket, and those"
+    assert due(index, change) == ["a500", "e500", "p500", "r499", "t500"]
+    index.update(SubscriptionChanges(2, (), [f"urn:s:{kind}500" for kind in "etpa"]))
+    assert due(index, change) == ["r499"]
+    index.update(SubscriptionChanges(3, (), [f"urn:s:{kind}{n}" for kind in "etpar" for n in range(2000)]))
+    assert not index._triggers
+
 
 ATTRS = ("n", "heat", "https://ex.org/a.b")
 TYPES = ("T", "U", "https://ex.org/V")
@@ -123,12 +150,20 @@ def test_ten_thousand_that_do_not_match_are_not_looked_at() -> None:
     assert list(index._candidates(change.entity, events(change).attrs)) == ["urn:s:a"]
 
 
+QUERIES = [
+    "n==1", "heat", "n>0|heat>0", "n==1,2", "n==1..2", "n>0;n<2", "n>=1;n<=1", "n<0", 'n=="a"',
+    'n=="a","b"', "n==true", "n!=1", "!heat", 'n=="a";heat>0', "n.heat==1", "n[x]==1", 'n~="a"',
+    "n>1;heat==2", "n==2026-07-01",
+]  # fmt: skip
+values = st.integers(-1, 3) | st.sampled_from(["a", "b", True, 0.5, "2026-07-01", {"x": 1}])
 ids = st.sampled_from(["urn:x:1", "urn:x:2", "urn:y:3"])
 selectors = st.fixed_dictionaries(
     {"type": st.sampled_from([*TYPES, "*", "T|U", "(T;U)", "T,https://ex.org/V"])},
     optional={
         "id": ids | st.lists(ids, min_size=1, max_size=2),
-        "idPattern": st.sampled_from(["x", "1$", "^urn:y", "nothing"]),
+        "idPattern": st.sampled_from(
+            ["x", "1$", "^urn:y", "nothing", ":[12]$", "x?:1", "urn:(x|y)", "^urn:x:1$"]
+        ),
     },
 )
 members = st.fixed_dictionaries(
@@ -136,7 +171,7 @@ members = st.fixed_dictionaries(
     optional={
         "entities": st.lists(selectors, min_size=1, max_size=3),
         "watchedAttributes": st.lists(st.sampled_from(ATTRS), min_size=1, max_size=2, unique=True),
-        "q": st.sampled_from(["n==1", "heat", "n>0|heat>0"]),
+        "q": st.sampled_from(QUERIES),
         "notificationTrigger": st.lists(st.sampled_from(sorted(EVENTS)), min_size=1, max_size=2),
         "isActive": st.booleans(),
     },
@@ -145,7 +180,7 @@ entities = st.builds(
     lambda name, types, values: {**state("", tuple(types), **values), "id": name},
     ids,
     st.lists(st.sampled_from(TYPES), min_size=1, max_size=2, unique=True),
-    st.dictionaries(st.sampled_from(ATTRS), st.integers(0, 1)),
+    st.dictionaries(st.sampled_from(ATTRS), values | st.lists(values, max_size=2)),
 )
 
 
@@ -157,18 +192,31 @@ def _changed(before: Entity | None, after: Entity | None) -> Change:
     return Change(entity["id"], before, after, LATER)
 
 
+@pytest.mark.parametrize("at_once", [0, 16])
 @few
 @given(
-    st.lists(st.lists(members, max_size=8), min_size=1, max_size=3),
-    st.lists(st.tuples(st.none() | entities, st.none() | entities).filter(any), min_size=1, max_size=5),
-    st.data(),
+    rounds=st.lists(st.lists(members, max_size=8), min_size=1, max_size=3),
+    states=st.lists(
+        st.tuples(st.none() | entities, st.none() | entities).filter(any), min_size=1, max_size=5
+    ),
+    data=st.data(),
 )
 def test_it_finds_exactly_those_that_fire(
     rounds: list[list[dict[str, Any]]],
     states: list[tuple[Entity | None, Entity | None]],
     data: st.DataObject,
+    at_once: int,
 ) -> None:
     """Whatever is put in, changed and taken out: `due` is what asking every trigger would give."""
+    with patch.object(bucket, "_FEW", at_once), patch.object(bucket, "_CROWD", data.draw(st.integers(0, 2))):
+        _compare(rounds, states, data)
+
+
+def _compare(
+    rounds: list[list[dict[str, Any]]],
+    states: list[tuple[Entity | None, Entity | None]],
+    data: st.DataObject,
+) -> None:
     index, known = Index(), dict[str, Subscription]()
     for epoch, round_ in enumerate(rounds):
         changed = [subscription(str(n), **one) for n, one in enumerate(round_)]
