@@ -3,11 +3,14 @@
 import asyncio
 import ssl
 from collections.abc import Collection
+from functools import lru_cache
 
 import aiohttp
+from yarl import URL
 
 from broker.ports import DeliveryFailed, Message
 
+_url = lru_cache(10_000)(URL)
 _ANSWER = 65_536  # bytes of a receiver's answer that are read, so that its connection can be used again
 
 
@@ -20,7 +23,13 @@ class HttpSender:
     def __init__(self, tls: ssl.SSLContext, refusals: Collection[int]) -> None:
         self._refusals = refusals
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=tls)
-        self._session = aiohttp.ClientSession(connector=connector, skip_auto_headers=("Accept-Encoding",))
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(),  # `send` has its own
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding"),
+        )
 
     async def send(self, message: Message, seconds: float) -> None:
         """See `ports.Sender.send`."""
@@ -28,10 +37,11 @@ class HttpSender:
             async with (
                 asyncio.timeout(seconds),
                 self._session.post(
-                    message.uri, data=message.body, headers=message.headers, allow_redirects=False
+                    _url(message.uri), data=message.body, headers=message.headers, allow_redirects=False
                 ) as answer,
             ):
-                await answer.content.read(_ANSWER)
+                if not answer.content.at_eof():
+                    await answer.content.read(_ANSWER)
         except TimeoutError as error:
             raise DeliveryFailed(f"no answer within {seconds:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:

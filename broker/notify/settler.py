@@ -11,6 +11,8 @@ log = logging.getLogger(__name__)
 _PAUSE = 1.0  # seconds before a write is tried again
 _TRIES = 5
 _SHORT = 0.2  # seconds that who asks for the tallies waits for them at most
+_GATHER = 0.02  # seconds between two writes of what was told: most entries are then told to all
+_TALLY = 0.25  # seconds between two writes of the tallies
 _LAST = 5.0  # seconds that the last write may take when the broker stops
 
 
@@ -18,13 +20,17 @@ class Settler:
     """Collects the ends of deliveries for each tenant, and writes them to the outbox in batches.
 
     What is lost here by a crash is told again: at least once, never less. So a batch that the database
-    refuses is tried again a few times and then forgotten, rather than in the way of all others.
+    refuses is tried again a few times and then forgotten, rather than in the way of all others. What comes
+    alone is written at once; where much comes, each write waits a little for more. Tallies wait longer.
     """
 
     def __init__(self, outbox: Outbox, backlog: Backlog) -> None:
         self._outbox = outbox
         self._backlog = backlog
         self._open: dict[str, Settled] = {}
+        self._tallies: dict[str, dict[str, Tally]] = {}
+        self._tallied = 0.0
+        self._hurry = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
 
     def told(self, entry: Entry, subscription: str, *, given_up: str | None = None) -> None:
@@ -42,7 +48,8 @@ class Settler:
 
     def attempt(self, tenant: str, subscription: str, now: str, *, failed: bool) -> None:
         """Counts an attempt to notify (5.2.14.2)."""
-        tally = self._of(tenant).tallies.setdefault(subscription, Tally())
+        self._begin()
+        tally = self._tallies.setdefault(tenant, {}).setdefault(subscription, Tally())
         tally.sent += 1
         tally.last_notification = now
         if failed:
@@ -54,26 +61,53 @@ class Settler:
     async def written(self) -> None:
         """Returns when what is known by now is written down; does not wait for long."""
         if self._writing is not None:
+            self._hurry.set()
             await asyncio.wait((self._writing,), timeout=_SHORT)
 
     async def close(self) -> None:
         """Writes what is left, if the database takes it soon."""
         if (writing := self._writing) is not None:
+            self._hurry.set()
             await asyncio.wait((writing,), timeout=_LAST)
             writing.cancel()
 
     def _of(self, tenant: str) -> Settled:
+        self._begin()
+        return self._open.setdefault(tenant, Settled())
+
+    def _begin(self) -> None:
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
-        return self._open.setdefault(tenant, Settled())
 
     async def _write(self) -> None:
         await asyncio.sleep(0)  # all that this turn of the loop brings goes along
-        while self._open:
-            batch, self._open = self._open, {}
-            for tenant, settled in batch.items():
+        while self._open or self._tallies:
+            for tenant, settled in self._batch().items():
                 await self._settle(tenant, settled)
+            if self._open:
+                await self._wait(_GATHER)
+            elif self._tallies:
+                await self._wait(self._tallied + _TALLY - asyncio.get_running_loop().time())
         self._writing = None
+
+    def _batch(self) -> dict[str, Settled]:
+        """What is to be written now: all that was told, and the tallies if it is time for them."""
+        batch, self._open = self._open, {}
+        now = asyncio.get_running_loop().time()
+        if self._hurry.is_set() or now >= self._tallied + _TALLY:
+            for tenant, tallies in self._tallies.items():
+                batch.setdefault(tenant, Settled()).tallies = tallies
+            self._tallies, self._tallied = {}, now
+            self._hurry.clear()
+        return batch
+
+    async def _wait(self, seconds: float) -> None:
+        """Lets more come, unless somebody is in a hurry."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
 
     async def _settle(self, tenant: str, settled: Settled) -> None:
         refusals = 0

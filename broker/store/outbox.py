@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pymongo import DeleteMany, DeleteOne, UpdateOne
+from pymongo import DeleteMany, UpdateOne
 
 from broker.ports import Entry, Settled, Tally
 from broker.store.entries import restored
@@ -78,7 +78,7 @@ async def forget(outbox: Collection, subscription: str, among: Document) -> None
 
 
 async def _settle(handle: Tenant, settled: Settled) -> None:
-    operations: list[Any] = [DeleteOne({"_id": one}) for one in settled.finished]
+    operations: list[Any] = [DeleteMany({"_id": {"$in": settled.finished}})] if settled.finished else []
     if settled.told:
         operations += [
             UpdateOne({"_id": one}, {"$pull": {"due": {"$in": who}}}) for one, who in settled.told.items()
