@@ -10,6 +10,7 @@ and the collection `moved` tells where it is now.
 """
 
 import re
+import struct
 from typing import Any
 
 from broker.core import Entity, Instance, instant
@@ -20,7 +21,7 @@ Document = dict[str, Any]
 PLACES = 1024  # more instances of one attribute in one write than this seem to be written a microsecond later
 SCOPE = "scope"  # the name under which an entity's scopes are recorded (4.18)
 _INSTANCE_ID = "urn:ngsi-ld:instance:"
-_64_BITS = 2**64 - 1
+_PAIR = struct.Struct(">qQ")  # twice as fast as a format of both
 _ID_FORM = re.compile(_INSTANCE_ID + "([0-9a-f]{16})([0-9a-f]{16})")
 
 
@@ -41,7 +42,7 @@ def records(
 
 def instance_id(time: int, sequence: int) -> str:
     """The instanceId of what `_id` has for `t` and `s`: with the entity and the attribute, it is the key."""
-    return f"{_INSTANCE_ID}{time & _64_BITS:016x}{sequence:016x}"
+    return _INSTANCE_ID + _PAIR.pack(time, sequence).hex()
 
 
 def place(instance_id: str) -> tuple[int, int] | None:
