@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from broker.core import Attributes, Entity, Json
 from broker.core.change import ATTRIBUTE_DELETED
+from broker.core.entity.downgrade import conformant
 from broker.core.entity.geojson import feature
 from broker.core.entity.links import Inlined, Join
 from broker.core.entity.view import View, view
@@ -85,6 +86,7 @@ def _view(subscription: Subscription) -> View:
         omit,
         natural.parse(body.lang) if body.lang is not None else (),
         frozenset(body.dataset_id) if body.dataset_id is not None else None,
+        version=conformant(body.ngsild_conformance) if body.ngsild_conformance is not None else None,
     )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from pydantic import AfterValidator, Field, model_validator
 
 from broker.core import Json, instant, mqtt
+from broker.core.entity.downgrade import conformant
 from broker.core.entity.parse import attribute_name
 from broker.core.errors import BadRequestData, OperationNotSupported
 from broker.core.jsonld.context import Context
@@ -42,6 +43,7 @@ EndpointUri = Annotated[
         "an http or https URL, or mqtt[s]://[user][:password]@host[:port]/topic",
     ),
 ]
+Version = Annotated[str, checked(lambda t: conformant(t) is not None, "a version such as 1.8")]
 HeaderText = Annotated[
     str, checked(lambda t: "\r" not in t and "\n" not in t and "\x00" not in t, "one line of text")
 ]
@@ -127,6 +129,7 @@ class SubscriptionBody(Member):
     csf: Text | None = None
     lang: str | None = None
     dataset_id: Annotated[list[Dataset], Field(min_length=1)] | None = None
+    ngsild_conformance: Version | None = None
     local_only: bool | None = None
     split_entities: bool | None = None
 
@@ -143,7 +146,7 @@ class SubscriptionBody(Member):
 
 # Parts of the specification that are not here yet: refused, rather than ignored.
 _LATER = {
-    "": {"geoQ", "scopeQ", "temporalQ", "expandValues", "jsonKeys", "ngsildConformance"},
+    "": {"geoQ", "scopeQ", "temporalQ", "expandValues", "jsonKeys"},
     "notification": set[str](),
     "notification.endpoint": set[str](),
 }  # fmt: skip

@@ -138,3 +138,15 @@ def test_geojson() -> None:
     linked = told(endpoint={**endpoint, "receiverInfo": [{"key": "Prefer", "value": "body=json"}]})
     assert "@context" not in linked.body["data"]
     assert linked.link is not None
+
+
+@pytest.mark.clause("4.3.6.8")
+def test_an_older_version_of_the_specification() -> None:
+    doc: Json = {"type": "Subscription", "entities": [{"type": "T"}], "notification": {"endpoint": ENDPOINT}}
+    to = subscriber(read({**doc, "ngsildConformance": "1.3"}, CORE, "urn:s:1", NOW))
+    entity = {**created(heat={"languageMap": {"en": "warm"}}), "scope": ["/a"]}
+    shown = notification(to, Content([entity]), CORE, "urn:n:1", LATER).body["data"]
+    assert shown == [{"id": "urn:x:1", "type": "T", "heat": {"type": "Property", "value": {"en": "warm"}}}]
+
+
+ENDPOINT = {"uri": "http://x/"}
