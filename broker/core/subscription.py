@@ -75,10 +75,10 @@ class Endpoint(Member):
 
     uri: EndpointUri
     accept: Literal["application/json", "application/ld+json", "application/geo+json"] | None = None
-    timeout: Annotated[float, Field(gt=0)] | None = None
+    timeout: Annotated[int | float, Field(gt=0, allow_inf_nan=False)] | None = None
     receiver_info: list[KeyValuePair] | None = None
     notifier_info: list[KeyValuePair] | None = None
-    cooldown: Annotated[float, Field(gt=0)] | None = None
+    cooldown: Annotated[int | float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _can_be_notified(self) -> "Endpoint":
@@ -119,10 +119,10 @@ class SubscriptionBody(Member):
     entities: Annotated[list[EntitySelector], Field(min_length=1)] | None = None
     watched_attributes: Annotated[list[Name], Field(min_length=1)] | None = None
     notification_trigger: Annotated[list[Event], Field(min_length=1)] | None = None
-    time_interval: Annotated[float, Field(gt=0)] | None = None
+    time_interval: Annotated[int | float, Field(gt=0, allow_inf_nan=False)] | None = None
     q: Text | None = None
     notification: NotificationParams
-    throttling: Annotated[float, Field(gt=0)] | None = None
+    throttling: Annotated[int | float, Field(gt=0, allow_inf_nan=False)] | None = None
     expires_at: Instant | None = None
     is_active: bool | None = None
     jsonld_context: Uri | None = None

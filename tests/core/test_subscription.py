@@ -1,6 +1,7 @@
 """Subscriptions: what clients send, validated, expanded, updated and shown."""
 
 import copy
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -290,3 +291,9 @@ def test_projections_are_kept_by_their_iris_and_shown_in_the_names_of_the_reader
     assert shown_body(one, EX.compact)["notification"] == params
     assert shown_body(one, CORE.compact)["notification"]["pick"] == ["id", HEAT + "{cold,type}"]
     assert shown_body(updated(one, {"description": "x"}, CORE, LATER), EX.compact)["notification"] == params
+
+
+@pytest.mark.parametrize("value", [5, 0.5])
+def test_numbers_come_back_as_they_were_sent(value: float) -> None:
+    for name in ("throttling", "timeInterval"):
+        assert json.dumps(shown_body(of(**{name: value}), EX.compact)[name]) == json.dumps(value)
