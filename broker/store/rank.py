@@ -16,6 +16,7 @@ _RADIUS = 6_371_008.8  # metres
 _REMOVED = "$$REMOVE"
 _RANK = {name: rank for rank, name in enumerate(TYPES)}
 _INSTANTS = frozenset({"createdAt", "modifiedAt", "observedAt", "expiresAt"})
+_MOMENTS = ("time", "date", "dateTime")
 _VALUES = ("value", "object", "languageMap", "vocab", "json", "valueList", "objectList")
 
 
@@ -47,8 +48,9 @@ def _of_instance(
     """The expression `inner` of the instance at a path: the default one of each name, else the first."""
     instances = f"{above}attrs.{key(path[0])}"
     is_default = {"$eq": [{"$type": "$$any.datasetId"}, "missing"]}
-    defaults = {"$filter": {"input": {"$ifNull": [instances, []]}, "as": "any", "cond": is_default}}
-    chosen = {"$ifNull": [{"$first": defaults}, {"$first": instances}]}
+    defaults = {"$filter": {"input": instances, "as": "any", "cond": is_default}}
+    rarely = {"$ifNull": [{"$first": defaults}, "$$any"]}  # nearly always the first is the default one
+    chosen = _let("any", {"$arrayElemAt": [instances, 0]}, _if(is_default, "$$any", rarely))
     name = f"i{depth}"
     below = _of_instance(path[1:], f"$${name}.", depth + 1, inner) if path[1:] else inner(f"$${name}")
     return _let(name, chosen, below)
@@ -83,22 +85,22 @@ def _instant_key(value: Expression) -> Expression:
 
 def _typed(value: Expression, shift: int) -> Expression:
     """The key of a value by its type; all ranks are higher by `shift`."""
-    moments = [
-        ({"$regexMatch": {"input": "$$text", "regex": f"^(?:{FORMS[kind]})\\z"}}, kind, _plain("$$text"))
-        for kind in ("time", "date", "dateTime")
-    ]
     kinds = [("string", "string"), ("object", "object"), ("array", "array"), ("bool", "boolean")]
     cases = [
         ({"$isNumber": "$$value"}, "number", "$$value"),
-        *moments,
+        (_of_form("$$value", "^(?![0-9]{2})"), "string", "$$value"),  # most texts: no moment for sure
+        *((_of_form("$$text", f"^(?:{FORMS[kind]})\\z"), kind, _plain("$$text")) for kind in _MOMENTS),
         *((_is("$$value", bson), kind, "$$value") for bson, kind in kinds),
         (_is("$$value", "null"), "null", _REMOVED),
     ]
     branches = [{"case": case, "then": _key(kind, shift, shown)} for case, kind, shown in cases]
     switch = {"$switch": {"branches": branches, "default": _key("absent", shift)}}
     text = _if(_is("$$value", "object"), "$$value.@value", "$$value")  # a JSON-LD typed value
-    strings = _let("any", text, _if(_is("$$any", "string"), "$$any", None))
-    return _let("value", value, _let("text", strings, switch))
+    return _let("value", value, _let("text", text, switch))
+
+
+def _of_form(text: Expression, form: str) -> Expression:
+    return {"$and": [_is(text, "string"), {"$regexMatch": {"input": text, "regex": form}}]}
 
 
 def _key(kind: str, shift: int, value: Expression = _REMOVED) -> Expression:
