@@ -434,6 +434,8 @@ async def test_entities_are_ordered_by_id(http: Http, tenant: Tenant) -> None:
     for order, expected in (("id", ["urn:v:1", "urn:v:2"]), ("id;desc", ["urn:v:3", "urn:v:2"])):
         body, _ = await get(http, tenant, "", orderBy=order, **window)
         assert [one["id"] for one in body] == expected
+
+
 QUERY = "/ngsi-ld/v1/temporal/entityOperations/query"
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from broker.core import Json
 from broker.core.entity import geometry
 from broker.core.entity.kinds import GEOMETRIES
-from broker.core.errors import BadRequestData, TooComplexQuery
+from broker.core.errors import BadRequestData, OperationNotSupported, TooComplexQuery
 from broker.core.lang.collation import Collation
 from broker.core.lang.scanner import Scanner
 from broker.core.lang.terms import MEMBERS, Target
@@ -79,6 +79,8 @@ def reference(kind: str, coordinates: str) -> Json:
     except ValueError as error:
         raise BadRequestData("orderFrom: expected coordinates as a JSON array") from error
     geometry.check(found, "orderFrom")
+    if kind != "Point":
+        raise OperationNotSupported("orderGeometry: distances are measured from a Point only, so far")
     return found
 
 
