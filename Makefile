@@ -7,10 +7,11 @@
 #   make test-all    both
 #   make check       lint, format, types, and the rule of doors
 #   make bench       measure this machine's broker
+#   make bench-history   how reads of the past do as it grows
 #   make demo        a city of example data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all check bench demo
+.PHONY: help run test test-slow test-all check bench bench-history demo
 
 VENV   := .venv
 IN     := $(VENV)/bin/python -m
@@ -53,6 +54,9 @@ check: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	@exec $(IN) tests.bench $(ARGS)
+
+bench-history: $(VENV)/dev.stamp
+	@exec $(IN) tests.bench.history $(ARGS)
 
 demo: $(VENV)/run.stamp
 	@exec $(IN) seeds.demo $(ARGS)

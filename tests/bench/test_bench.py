@@ -144,3 +144,11 @@ def test_the_whole_bench_runs(tmp_path: Path) -> None:
     assert [row["errors"] for row in report["scenarios"]] == [0] * len(report["scenarios"])
     assert {scenario.name for scenario in SCENARIOS} <= {row["name"] for row in report["scenarios"]}
     assert all(window["received"] >= window["due"] > 0 for window in report["notifications"]["crowded"])
+
+
+@pytest.mark.slow
+def test_the_bench_of_the_past_runs() -> None:
+    command = [sys.executable, "-m", "tests.bench.history", "--seconds", "0.2", "--instances", "5000"]
+    done = subprocess.run([*command, "--points", "120"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(name in done.stdout for name in ("last 100, of 5,000", "a day (1440), of 5,000", "5 x 120"))
