@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from broker.core import Entity, Instance, Json
 from broker.core.entity.downgrade import Compacted, Older, Version, downgraded
@@ -32,6 +32,11 @@ class View:
     version: Version | None = None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether every instance of every attribute is shown, as it is."""
+        return self.pick is None and self.omit is None and self.datasets is None and self.version is None
+
+    @property
     def needed(self) -> tuple[str, ...]:
         """The attributes, or the scope, of which one must be there for anything to be shown."""
         if self.pick is None or self.pick.members - {"scope"}:
@@ -40,12 +45,9 @@ class View:
         return tuple(name for name in named if self.omit is None or not self.omit.is_whole(name))
 
 
-class _How(NamedTuple):
-    """How instances are shown. `born`: when the entity was created, if system attributes are to be shown."""
-
-    context: Context
-    born: str | None = None
-    languages: natural.Ranges = ()
+# How instances are shown: in whose names; when the entity was created, if system attributes are to be shown;
+# in which languages. A plain tuple, for there is one for every entity.
+_How = tuple[Context, str | None, natural.Ranges]
 
 
 def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
@@ -69,8 +71,9 @@ def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
     if view.pick is not None or view.omit is not None:
         shown = {name: value for name, value in shown.items() if is_shown(name, view.pick, view.omit)}
     show = _FORMATS[view.format]
-    how = _How(context, entity["createdAt"] if view.sys_attrs else None, view.languages)
-    for iri, instances in attributes(entity, view, context.compacted):
+    how = (context, entity["createdAt"] if view.sys_attrs else None, view.languages)
+    attrs = entity["attrs"].items() if view.is_whole else attributes(entity, view, context.compacted)
+    for iri, instances in attrs:
         shown[compact(iri)] = show(instances, how)
     return shown
 
@@ -116,7 +119,7 @@ def attribute(
 
     `born` is when the entity was created, if system attributes are to be shown.
     """
-    return _FORMATS[format](instances, _How(context, born, languages))
+    return _FORMATS[format](instances, (context, born, languages))
 
 
 def _normalized(instances: list[Instance], how: _How) -> Json:
@@ -131,13 +134,10 @@ def _concise(instances: list[Instance], how: _How) -> Json:
 
 
 def _simplified(instances: list[Instance], how: _How) -> Json:
+    context, _, languages = how
     if len(instances) == 1 and "datasetId" not in instances[0]:
-        return value(instances[0], how.context, how.languages)
-    return {
-        "dataset": {
-            one.get("datasetId", "@none"): value(one, how.context, how.languages) for one in instances
-        }
-    }
+        return value(instances[0], context, languages)
+    return {"dataset": {one.get("datasetId", "@none"): value(one, context, languages) for one in instances}}
 
 
 _Show = Callable[[list[Instance], _How], Any]
