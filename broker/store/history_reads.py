@@ -13,6 +13,7 @@ from time import monotonic, time_ns
 from typing import Any
 
 from broker.core import Instance, instant
+from broker.core.entity.expiry import without_expired
 from broker.core.errors import TooComplexQuery
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.core.temporal.page import fit
@@ -76,7 +77,8 @@ class _Reading:
     def __init__(self, tenant: Tenant, query: TemporalQuery, page: int, deadline: float) -> None:
         self.tenant = tenant
         self._query = query
-        self._selection: Selection = windows.selection(query, instant.of_micros(time_ns() // 1000))
+        self._now = instant.of_micros(time_ns() // 1000)
+        self._selection: Selection = windows.selection(query, self._now)
         self._page = page
         self._deadline = deadline
         reads = Reading(self._run, self._stream, self._as_judged, self._modified)
@@ -164,7 +166,7 @@ class _Reading:
         for many in parts(wanted.items(), _TOGETHER):
             for row in await self._run(windows.read(many, limit), limit * len(many)):
                 key = row["_id"]
-                rows.setdefault((key["e"], key["a"]), []).append(_instance(row, self._query.is_stamped))
+                rows.setdefault((key["e"], key["a"]), []).append(self._instance(row))
         return rows
 
     async def _run(self, pipeline: Pipeline, most: int) -> list[Document]:
@@ -178,8 +180,11 @@ class _Reading:
             async for row in cursor:
                 yield row
 
+    def _instance(self, row: Document) -> Instance:
+        return without_expired(_instance(row, self._query.is_stamped), self._now)
+
     def _as_judged(self, row: Document) -> Instance:
-        return _instance(row, is_stamped=True)
+        return without_expired(_instance(row, is_stamped=True), self._now)
 
     async def _modified(self, ids: Iterable[str]) -> dict[str, str]:
         """When each entity that still is there was last modified, which only the entity itself says."""

@@ -48,12 +48,13 @@ def _alive(attrs: Attributes, now: str) -> Attributes:
 
 
 def _left(instances: list[Instance], now: str) -> list[Instance]:
-    left = [_inner(one, now) for one in instances if not is_over(one, now)]
+    left = [without_expired(one, now) for one in instances if not is_over(one, now)]
     same = len(left) == len(instances) and all(a is b for a, b in zip(left, instances, strict=True))
     return instances if same else left
 
 
-def _inner(instance: Instance, now: str) -> Instance:
+def without_expired(instance: Instance, now: str) -> Instance:
+    """An instance without the sub-attributes that have expired at this instant: itself if none has."""
     if "attrs" not in instance:
         return instance
     attrs = _alive(instance["attrs"], now)
