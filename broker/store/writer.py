@@ -68,6 +68,8 @@ class Writer:
 
     async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> list[Any]:
         """See `ports.EntityStore.change_many`. A long batch goes in piece by piece: others get in between."""
+        if not changes:
+            return []
         answer = self._add(tenant, changes[: self._most])
         rest = [changes[n : n + self._most] for n in range(self._most, len(changes), self._most)]
         answers = [answer]

@@ -252,6 +252,12 @@ async def test_too_many_that_wait_are_refused(start: Start) -> None:
     assert await one.change(*create("later")) is None
 
 
+async def test_nothing_to_write_is_done_at_once(start: Start) -> None:
+    one = await start()
+    async with asyncio.timeout(1):
+        assert await one.together() == []
+
+
 async def test_a_long_batch_goes_in_piece_by_piece_in_order(start: Start) -> None:
     one = await start(group=4, limit=20)
     changes = [create("a"), *(count("a") for _ in range(60)), *(create(f"b{n}") for n in range(60))]
