@@ -60,12 +60,16 @@ Event = Literal[
     "attributeDeleted",
 ]
 
+_FRAMING = frozenset({"host", "connection", "content-length", "transfer-encoding", "upgrade", "trailer"})
+
 
 class KeyValuePair(Member):
     """5.2.22: a header to send along."""
 
     key: Annotated[
-        str, checked(lambda t: re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", t) is not None, "a header name")
+        str,
+        checked(lambda t: re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", t) is not None, "a header name"),
+        checked(lambda t: t.lower() not in _FRAMING, f"a header other than {', '.join(sorted(_FRAMING))}"),
     ]
     value: HeaderText
 

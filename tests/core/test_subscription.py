@@ -105,6 +105,7 @@ def test_names_of_types_and_queries_are_remembered_by_their_iris() -> None:
         {"notification": {"endpoint": {**ENDPOINT, "receiverInfo": [{"key": "a b", "value": "x"}]}}},
         {"notification": {"endpoint": {**ENDPOINT, "receiverInfo": [{"key": "a", "value": "x\r\nb: c"}]}}},
         {"notification": {"endpoint": {**ENDPOINT, "receiverInfo": [{"key": "a", "value": 5}]}}},
+        {"notification": {"endpoint": {**ENDPOINT, "receiverInfo": [{"key": "Host", "value": "a"}]}}},
         {"notification": {"endpoint": ENDPOINT, "attributes": []}},
         {"notification": {"endpoint": ENDPOINT, "format": "xml"}},
         {"notification": {"endpoint": ENDPOINT, "format": "keyValues", "showChanges": True}},
