@@ -64,18 +64,18 @@ class Place:
 
 
 @asynccontextmanager
-async def place() -> AsyncIterator[Place]:
-    """An empty database and a broker over it."""
+async def place(*settings: str) -> AsyncIterator[Place]:
+    """An empty database and a broker over it, with these settings of its command line."""
     with tempfile.TemporaryDirectory() as folder:
         mongo = EmbeddedMongo(Path(folder) / "data")
         port, log = free_port(), Path(folder) / "broker.log"
         uri = await mongo.start()
         serve = (sys.executable, "-m", "broker", "serve", "--host", LOOPBACK, "--port", str(port))
-        settings = ("--mongo-uri", uri, "--database", "bench", "--temporal-page", str(PAGE))
+        base = ("--mongo-uri", uri, "--database", "bench", "--temporal-page", str(PAGE))
         try:
             async with (
                 AsyncMongoClient[dict[str, Any]](uri) as client,
-                serving((*serve, *settings), port, "/health/ready", log) as pid,
+                serving((*serve, *base, *settings), port, "/health/ready", log) as pid,
             ):
                 yield Place(await Tenants(client, "bench").obtain(""), port, Family(pid), Family(os.getpid()))
         finally:

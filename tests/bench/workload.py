@@ -19,8 +19,8 @@ _ENTITY = (
     b'"name":{"type":"Property","value":"Station at the upper bridge"},'
     b'"operator":{"type":"Property","value":"Regional water authority"},'
     b'"description":{"type":"Property","value":"Left bank, 40 m below the weir; reports every minute"},'
-    b'"refDevice":{"type":"Relationship","object":"urn:ngsi-ld:Device:eridanus-0001"},'
-    b'"location":{"type":"GeoProperty","value":{"type":"Point","coordinates":[12.3386,44.9553]}},'
+    b'"refDevice":{"type":"Relationship","object":"%b"},'
+    b'"location":{"type":"GeoProperty","value":{"type":"Point","coordinates":[12.%04d,44.%04d]}},'
 )
 _MEASURES = (
     b'"humidity":['
@@ -56,10 +56,18 @@ def type_of(number: int, family: str = "Station") -> str:
     return f"{family}{number % TYPES}"
 
 
+def device(number: int) -> str:
+    """The device that an entity refers to: one for each hundred."""
+    return f"urn:ngsi-ld:Device:{number // 100:08d}"
+
+
 def entity(number: int, family: str = "Station", value: float | None = None) -> bytes:
     """A whole entity, measured just now; `value` is that of the measured Property."""
     ids = entity_id(number, family).encode(), type_of(number, family).encode()
-    return _ENTITY % ids + _measures(measured() if value is None else value)
+    place = 2000 + number * 7919 % 3000, 8000 + number * 6271 % 1999  # over a city of 24 by 22 km
+    return _ENTITY % (*ids, device(number).encode(), *place) + _measures(
+        measured() if value is None else value
+    )
 
 
 def update(value: float) -> bytes:
