@@ -7,11 +7,12 @@
 #   make test-all    both
 #   make check       lint, format, types, and the rule of doors
 #   make bench       measure this machine's broker
+#   make bench-growth    how queries do as the entities grow
 #   make bench-history   how reads of the past do as it grows
 #   make demo        a city of example data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all check bench bench-history demo
+.PHONY: help run test test-slow test-all check bench bench-growth bench-history demo
 
 VENV   := .venv
 IN     := $(VENV)/bin/python -m
@@ -54,6 +55,9 @@ check: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	@exec $(IN) tests.bench $(ARGS)
+
+bench-growth: $(VENV)/dev.stamp
+	@exec $(IN) tests.bench.growth $(ARGS)
 
 bench-history: $(VENV)/dev.stamp
 	@exec $(IN) tests.bench.history $(ARGS)

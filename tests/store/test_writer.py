@@ -214,17 +214,10 @@ async def test_a_locked_entity_delays_only_itself(start: Start) -> None:
         await session.start_transaction()
         await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
         stuck = asyncio.create_task(one.change(*count("locked")))
-        slowest = 0.0
-        end = time.monotonic() + 1.0
-        rounds = 0
-        while time.monotonic() < end:
-            began = time.monotonic()
-            await asyncio.gather(*(one.change(*count(name)) for name in names))
-            slowest = max(slowest, time.monotonic() - began)
-            rounds += 1
+        async with asyncio.timeout(10):  # far less than a write is tried for
+            for _ in range(5):
+                await asyncio.gather(*(one.change(*count(name)) for name in names))
         assert not stuck.done()
-        assert slowest < 1.0
-        assert rounds > 3
         await session.abort_transaction()
     async with asyncio.timeout(1):
         assert await stuck == 1
