@@ -5,6 +5,8 @@
 #   make test        the fast tests; ARGS="-k queries -x" goes on to pytest
 #   make test-slow   the tests that take seconds each: processes killed, long loads
 #   make test-all    both
+#   make proof       the proof of delivery at length: a minute of load while processes are killed;
+#                    PROOF="seconds subscriptions writes/s workers" for another size
 #   make check       lint, format, types, and the rule of doors
 #   make bench       measure this machine's broker
 #   make bench-growth    how queries do as the entities grow
@@ -12,7 +14,7 @@
 #   make demo        a city of example data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all check bench bench-growth bench-history demo
+.PHONY: help run test test-slow test-all proof check bench bench-growth bench-history demo
 
 VENV   := .venv
 IN     := $(VENV)/bin/python -m
@@ -46,6 +48,9 @@ test-slow: $(VENV)/dev.stamp
 
 test-all: $(VENV)/dev.stamp
 	@$(IN) pytest $(ARGS)
+
+proof: $(VENV)/dev.stamp
+	@PROOF="$${PROOF:-60 10000 500 4}" $(IN) pytest -s tests/faults/test_delivery.py $(ARGS)
 
 check: $(VENV)/dev.stamp
 	@$(VENV)/bin/ruff check

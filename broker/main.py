@@ -236,10 +236,10 @@ async def _forever(work: Callable[[], Awaitable[None]], seconds: float) -> None:
             await work()
         except NgsiLdError as error:
             log.warning("work in the background has to wait", extra={"reason": error.detail})
-            pause = max(seconds, _PATIENCE)
+            pause = _PATIENCE
         except Exception:  # whatever it is, the next round may do better, and none must end them all
             log.exception("work in the background failed")
-            pause = max(seconds, _PATIENCE)
+            pause = _PATIENCE
         await asyncio.sleep(pause)
 
 

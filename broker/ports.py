@@ -79,8 +79,12 @@ class Tally:
 
 @dataclass(slots=True)
 class Settled:
-    """Deliveries that are over, for one write to the outbox: entry id → subscriptions, and the tallies."""
+    """Deliveries that are over, for one write to the outbox: entry id → subscriptions, and the tallies.
 
+    `names` are all of them, by entry id and subscription.
+    """
+
+    names: list[tuple[str, str]] = field(default_factory=list)
     told: dict[str, list[str]] = field(default_factory=dict)
     finished: list[str] = field(default_factory=list)
     tallies: dict[str, Tally] = field(default_factory=dict)

@@ -220,24 +220,32 @@ class Deliverer:
 
         What has to wait for another process is passed over: it is held, and will be offered.
         """
-        tenant, uri = place
-        subscribers = self._indexes[tenant].subscribers
-        entries = await self._outbox.mine(tenant, start, sorted(subscriptions), limit)
-        due = [(entry, one) for entry in entries for one in sorted(entry.due & subscriptions)]
-        for entry, one in due:
-            if one not in subscribers or subscribers[one].uri != uri:  # since it was asked for
-                self.offer(entry, one)
-        deliveries = [
-            Delivery(*one) for one in due if one[1] in subscribers and subscribers[one[1]].uri == uri
-        ]
-        parts = [part(one.entry, one.subscription) for one in deliveries]
-        blocked = await self._outbox.blocked(tenant, parts) if parts else set()
+        with self._settler.watched() as told:
+            entries = await self._outbox.mine(place[0], start, sorted(subscriptions), limit)
+            deliveries = self._still_here(place, entries, subscriptions)
+            parts = [part(one.entry, one.subscription) for one in deliveries]
+            blocked = await self._outbox.blocked(place[0], parts) if parts else set()
         free = [
             one
             for one, its in zip(deliveries, parts, strict=True)
-            if its.id not in blocked and not self.holds.has(one.entry, one.subscription)
+            if its.id not in blocked
+            and one.name not in told
+            and not self.holds.has(one.entry, one.subscription)
         ]
         return free, entries[-1].id + "\0" if len(entries) == limit else None
+
+    def _still_here(self, place: Place, entries: list[Entry], subscriptions: Set[str]) -> list[Delivery]:
+        """The deliveries of entries to subscriptions that still belong here; the others are sent on."""
+        tenant, uri = place
+        subscribers = self._indexes[tenant].subscribers
+        found = []
+        for entry in entries:
+            for one in sorted(entry.due & subscriptions):
+                if one in subscribers and subscribers[one].uri == uri:
+                    found.append(Delivery(entry, one))
+                else:
+                    self.offer(entry, one)
+        return found
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

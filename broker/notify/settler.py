@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from broker.core.errors import Unavailable
 from broker.notify.backlog import Backlog
@@ -14,6 +16,9 @@ _SHORT = 0.2  # seconds that who asks for the tallies waits for them at most
 _GATHER = 0.02  # seconds between two writes of what was told: most entries are then told to all
 _TALLY = 0.25  # seconds between two writes of the tallies
 _LAST = 5.0  # seconds that the last write may take when the broker stops
+
+
+Name = tuple[str, str]
 
 
 class Settler:
@@ -31,11 +36,30 @@ class Settler:
         self._tallies: dict[str, dict[str, Tally]] = {}
         self._tallied = 0.0
         self._hurry = asyncio.Event()
+        self._unwritten: set[Name] = set()
+        self._watchers: list[set[Name]] = []
         self._writing: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def watched(self) -> Iterator[set[Name]]:
+        """While the outbox is read: what was told, or is meanwhile, and may not be written down yet.
+
+        It may still be in what is read, by entry id and subscription.
+        """
+        told = set(self._unwritten)
+        self._watchers.append(told)
+        try:
+            yield told
+        finally:
+            self._watchers = [one for one in self._watchers if one is not told]
 
     def told(self, entry: Entry, subscription: str, *, given_up: str | None = None) -> None:
         """This subscription needs to be told of this entry no more."""
         settled = self._of(entry.tenant)
+        name = entry.id, subscription
+        for one in (self._unwritten, *self._watchers):
+            one.add(name)
+        settled.names.append(name)
         entry.due.discard(subscription)
         if given_up is not None:
             settled.given_up.append((entry, subscription, given_up))
@@ -84,6 +108,7 @@ class Settler:
         while self._open or self._tallies:
             for tenant, settled in self._batch().items():
                 await self._settle(tenant, settled)
+                self._unwritten.difference_update(settled.names)
             if self._open:
                 await self._wait(_GATHER)
             elif self._tallies:

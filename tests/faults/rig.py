@@ -51,9 +51,9 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def receiving(receiver: Receiver | None = None) -> AsyncIterator[Receiver]:
     """A receiver on loopback."""
-    receiver = Receiver()
+    receiver = receiver or Receiver()
     runner = web.ServerRunner(web.Server(receiver.take), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", receiver.port, backlog=1024).start()

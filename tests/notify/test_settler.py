@@ -89,3 +89,45 @@ async def test_a_stop_does_not_wait_for_a_database_that_is_away(monkeypatch: pyt
     settler.told(outbox.add(entry(1)), "urn:s:a")
     async with asyncio.timeout(1):
         await settler.close()
+
+
+async def test_tallies_are_written_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small batches of what was told; the counts go along with few of them, and none is forgotten."""
+    monkeypatch.setattr(module, "_GATHER", 0.001)
+    monkeypatch.setattr(module, "_TALLY", 0.1)
+    outbox = Outbox()
+    settler = Settler(outbox, Backlog(outbox, 1000))
+    for stamp in range(50):
+        settler.told(outbox.add(entry(stamp)), "urn:s:a")
+        settler.attempt("", "urn:s:a", f"t{stamp}", failed=False)
+        await asyncio.sleep(0.003)
+    await until(lambda: settler._writing is None)
+    assert outbox.entries == {}
+    counted = [one.tallies["urn:s:a"].sent for one in outbox.settled if one.tallies]
+    assert sum(counted) == 50
+    assert len(counted) < len(outbox.settled)
+
+
+async def test_who_asks_for_the_tallies_gets_them_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TALLY", 60)
+    outbox = Outbox()
+    settler = Settler(outbox, Backlog(outbox, 1000))
+    for n in range(2):
+        settler.attempt("", "urn:s:a", "t", failed=False)
+        await settler.written()
+        assert sum(one.tallies["urn:s:a"].sent for one in outbox.settled if one.tallies) == n + 1
+
+
+async def test_what_was_told_is_known_to_who_reads_the_outbox_meanwhile() -> None:
+    outbox = Outbox()
+    settler = Settler(outbox, Backlog(outbox, 1000))
+    first, second, third = (outbox.add(entry(stamp)) for stamp in (1, 2, 3))
+    settler.told(first, "urn:s:a")
+    with settler.watched() as told:
+        settler.told(second, "urn:s:a")
+        await until(lambda: settler._writing is None)
+    settler.told(third, "urn:s:a")
+    assert told == {(first.id, "urn:s:a"), (second.id, "urn:s:a")}
+    await until(lambda: settler._writing is None)
+    with settler.watched() as told:
+        assert told == set(), "what is written down cannot be read any more"
