@@ -32,6 +32,7 @@ LogLevel = Annotated[
 Statuses = Annotated[
     tuple[Annotated[int, Field(ge=300, le=599)], ...] | None, NoDecode, BeforeValidator(_split)
 ]
+Span = Annotated[float, Field(ge=0, le=3_153_600_000)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -130,6 +131,12 @@ class Settings(BaseSettings):
     unrecorded_types: Names = Field(
         default=(), description="Entity types without a history, by commas: IRIs, or plain names."
     )
+
+    pack_after: Span | None = Field(
+        default=86_400.0,
+        description="Age at which history is packed, and takes a fifth of the space; none for never.",
+    )
+    pack_interval: Seconds = Field(default=60.0, description="Pause between two looks for history to pack.")
 
     queue_limit: int = Field(
         default=20_000,

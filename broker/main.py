@@ -51,6 +51,7 @@ from broker.store.entities import MongoEntities
 from broker.store.history_reads import MongoTemporal
 from broker.store.indexes import Declared, Indexes
 from broker.store.outbox import MongoOutbox
+from broker.store.packer import Packer, Packing
 from broker.store.processes import Processes
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.sweeper import Sweeper
@@ -155,14 +156,18 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
     stack.push_async_callback(writer.close)
     # Entered before the first commit: whoever finds this process dead ends these sessions.
+    tasks = database.client[settings.database]["tasks"]
+    packing = Packing(settings.pack_after or 0.0, lease=settings.process_lease)
+    packer = Packer(tasks, tenants, settings.process_id, packing)
     sessions = [*writer.open(database.client, settings.groups_in_flight), subscriptions.open(), timers.open()]
+    sessions.append(packer.open(database.client))
     await processes.enter(sessions)
     await tenants.obtain("")
     changes = ContextChanges(database.client, settings.database, settings.process_id, settings.process_lease)
     await changes.open()
     storage = Storage(contexts, store, hits, partial(changes.tell, contexts.forget), time.time)
     await storage.open()
-    sweeper = Sweeper(database.client[settings.database]["tasks"], tenants, writer, settings.process_id)
+    sweeper = Sweeper(tasks, tenants, writer, settings.process_id)
 
     async def inherit() -> bool:
         found = await processes.inherit(tenants)
@@ -175,6 +180,8 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     _repeat(partial(changes.follow, contexts.forget), _RETRY, stack)
     _repeat(hits.flush, _FLUSH, stack)
     _repeat(sweeper.sweep_all, _SWEEP, stack)
+    if settings.pack_after is not None:
+        _repeat(packer.pack_all, settings.pack_interval, stack)
     declared = [_declared(one, contexts.core.expand) for one in settings.indexes or ()]
     if settings.indexes is not None:
         _repeat(Indexes(tenants, declared).make, _INDEXES, stack)

@@ -26,11 +26,15 @@ class Candidate:
         """The series of the attribute of this key; None if it never had one."""
         return (self.id, key) if key in _keys(self.document) else None
 
+    def selection(self, base: Selection, key: str) -> Selection:
+        """A selection for one of the attributes, which may be packed."""
+        return _selection(self.document, base, key)
+
 
 def candidate(document: Document, query: TemporalQuery, selection: Selection) -> Candidate:
     """An entity of the catalogue, with the series that a query wants of it."""
     keys = (key for key in _keys(document) if query.is_judged(codec.name(key)))
-    return Candidate(document, {(document["_id"], key): selection for key in keys})
+    return Candidate(document, {(document["_id"], key): _selection(document, selection, key) for key in keys})
 
 
 def candidates(query: TemporalQuery) -> Document:
@@ -58,6 +62,10 @@ def evolution(document: Document) -> Evolution:
         document["_id"], document.get("type", []), document.get("createdAt", ""), {},
         modified_at=document.get("modifiedAt"), deleted_at=document.get("deletedAt"),
     )  # fmt: skip
+
+
+def _selection(document: Document, base: Selection, key: str) -> Selection:
+    return replace(base, packed=True) if key in document.get("packed", ()) else base
 
 
 def _keys(document: Document) -> Iterator[str]:

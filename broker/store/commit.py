@@ -12,9 +12,10 @@ from broker.core.temporal.recording import Recording
 from broker.ports import ChangeSink, Clock, Due, Entry
 from broker.store import commands, revisions
 from broker.store.entries import stored
+from broker.store.past import Past
+from broker.store.past import read as read_past
 from broker.store.plan import Plan, Stored, read, work_out
 from broker.store.queue import Write
-from broker.store.revisions import Past
 from broker.store.tenants import EPOCH, Tenant
 
 _DUPLICATE_KEY = 11000
@@ -77,7 +78,7 @@ class Committer:
         epoch, found = read(await commands.find(tenant.entities, {"_id": {"$in": [EPOCH, *ids]}}, session))
         await self._sink.at_epoch(tenant.name, epoch)
         revising = [write for write in writes if write.is_revision]
-        past = await revisions.read(tenant, revising) if revising else {}
+        past = await read_past(tenant, revising) if revising else {}
         plan = self._worked_out(writes, found, past)
         if any(due.throttling for _, due in plan.dues):
             await self._throttle(session, tenant, plan)
@@ -94,6 +95,10 @@ class Committer:
         await commands.update_each(tenant.evolutions, plan.taken, session)
         await commands.delete(tenant.evolutions, plan.forgotten, session)
         await commands.update(tenant.evolutions, plan.evolutions, session)
+        await commands.delete_each(tenant.packed, plan.opened, session)
+        await commands.delete_all(tenant.packed, plan.dropped, session)
+        await commands.insert(tenant.packed, plan.repacked, session)
+        await commands.insert(tenant.history, plan.spilled, session)
         await commands.delete_each(tenant.history, plan.taken_out, session)
         await commands.delete_all(tenant.history, plan.erased, session)
         await commands.update_each(tenant.history, plan.rewritten, session)

@@ -13,6 +13,8 @@ import re
 import struct
 from typing import Any
 
+from bson import MaxKey
+
 from broker.core import Entity, Instance, instant
 from broker.core.change import Change
 from broker.store import codec
@@ -56,6 +58,11 @@ def place(instance_id: str) -> tuple[int, int] | None:
 def of_entity(entity_id: str) -> Document:
     """The keys of all history of an entity."""
     return {"$gte": {"e": entity_id}, "$lt": {"e": entity_id + "\x00"}}
+
+
+def at_most(entity_id: str, key: str, time: int) -> Document:
+    """The keys of the history of an attribute up to a time."""
+    return {"$gte": {"e": entity_id, "a": key}, "$lt": {"e": entity_id, "a": key, "t": time, "s": MaxKey()}}
 
 
 def of_attribute(entity_id: str, key: str) -> Document:

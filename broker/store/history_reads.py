@@ -7,8 +7,8 @@ the order of their ids, and those without an instance are left out: a page costs
 candidate before its end, a count one for each candidate.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from time import monotonic, time_ns
 from typing import Any
 
@@ -20,6 +20,7 @@ from broker.core.temporal.page import fit
 from broker.store import codec, windows
 from broker.store.aggregates import aggregate, parts
 from broker.store.catalogue import Candidate, candidate, candidates, direction, evolution
+from broker.store.client import Session
 from broker.store.errors import reported
 from broker.store.history import PLACES, SCOPE, instance_id
 from broker.store.judging import Judge, Reading
@@ -43,8 +44,7 @@ class MongoTemporal:
 
     async def evolution(self, tenant: str, entity_id: str, query: TemporalQuery) -> Evolution | None:
         """One entity's evolution; None if there never was one, or nothing of it that the query asks for."""
-        with reported():
-            reading = await self._reading(tenant, query)
+        async with self._reading(tenant, query) as reading:
             document = await reading.document(entity_id)
             if document is None:
                 return None
@@ -57,30 +57,36 @@ class MongoTemporal:
 
     async def evolutions(self, tenant: str, query: TemporalQuery) -> list[Evolution]:
         """One page of the evolutions that have an instance in the window, in the order of their ids."""
-        with reported():
-            reading = await self._reading(tenant, query)
+        async with self._reading(tenant, query) as reading:
             return await reading.evolutions(await reading.page())
 
     async def count(self, tenant: str, query: TemporalQuery) -> int:
         """How many evolutions have an instance in the window."""
-        with reported():
-            reading = await self._reading(tenant, query)
+        async with self._reading(tenant, query) as reading:
             return sum([1 async for _ in reading.matching(_TOGETHER)])
 
-    async def _reading(self, tenant: str, query: TemporalQuery) -> "_Reading":
-        return _Reading(await self._tenants.get(tenant), query, self._page, monotonic() + self._timeout)
+    @asynccontextmanager
+    async def _reading(self, tenant: str, query: TemporalQuery) -> AsyncIterator["_Reading"]:
+        """All that an answer is made of is read as of one moment."""
+        with reported():
+            handle = await self._tenants.get(tenant)
+            async with handle.history.database.client.start_session(snapshot=True) as session:
+                yield _Reading(handle, query, self._page, monotonic() + self._timeout, session)
 
 
 class _Reading:
     """One answer in the making, which has to be done by a deadline."""
 
-    def __init__(self, tenant: Tenant, query: TemporalQuery, page: int, deadline: float) -> None:
+    def __init__(
+        self, tenant: Tenant, query: TemporalQuery, page: int, deadline: float, session: Session
+    ) -> None:
         self.tenant = tenant
         self._query = query
         self._now = instant.of_micros(time_ns() // 1000)
         self._selection: Selection = windows.selection(query, self._now)
         self._page = page
         self._deadline = deadline
+        self._session = session
         reads = Reading(self._run, self._stream, self._as_judged, self._modified)
         self.judge = Judge(reads, query, self._selection)
 
@@ -93,7 +99,9 @@ class _Reading:
 
     async def document(self, entity_id: str) -> Document | None:
         """The catalogue's document of an entity."""
-        return await self.tenant.evolutions.find_one({"_id": entity_id}, max_time_ms=self.left_ms())
+        return await self.tenant.evolutions.find_one(
+            {"_id": entity_id}, max_time_ms=self.left_ms(), session=self._session
+        )
 
     async def page(self) -> list[Candidate]:
         """The entities in the answer's page."""
@@ -116,6 +124,7 @@ class _Reading:
             sort=[("_id", direction(self._query))],
             batch_size=together,
             max_time_ms=self.left_ms(),
+            session=self._session,
         )
         async with cursor:
             while documents := await cursor.to_list(together):
@@ -171,12 +180,16 @@ class _Reading:
 
     async def _run(self, pipeline: Pipeline, most: int) -> list[Document]:
         """The result of a pipeline over the history, at most so many documents, in one round trip."""
-        cursor = await self.tenant.history.aggregate(pipeline, maxTimeMS=self.left_ms(), batchSize=most + 1)
+        cursor = await self.tenant.history.aggregate(
+            pipeline, session=self._session, maxTimeMS=self.left_ms(), batchSize=most + 1
+        )
         return await cursor.to_list()
 
     async def _stream(self, pipeline: Pipeline) -> AsyncGenerator[Document, None]:
         """The result of a pipeline over the history, little by little."""
-        async with await self.tenant.history.aggregate(pipeline, maxTimeMS=self.left_ms()) as cursor:
+        async with await self.tenant.history.aggregate(
+            pipeline, session=self._session, maxTimeMS=self.left_ms()
+        ) as cursor:
             async for row in cursor:
                 yield row
 
@@ -189,7 +202,9 @@ class _Reading:
     async def _modified(self, ids: Iterable[str]) -> dict[str, str]:
         """When each entity that still is there was last modified, which only the entity itself says."""
         those = {"_id": {"$in": list(ids)}}
-        cursor = self.tenant.entities.find(those, {"modifiedAt": 1}, max_time_ms=self.left_ms())
+        cursor = self.tenant.entities.find(
+            those, {"modifiedAt": 1}, max_time_ms=self.left_ms(), session=self._session
+        )
         return {entity["_id"]: entity["modifiedAt"] async for entity in cursor}
 
 

@@ -77,15 +77,20 @@ class Judge:
         if not term.target.path:
             entities = await self._entities(many, term)
             return {n for n, entity in enumerate(entities) if matches(term, entity)}
-        series = [one.series(codec.key(term.target.path[0])) for one in many]
+        key = codec.key(term.target.path[0])
+        known = [
+            (n, (one.id, key), one.selection(self._selection, key))
+            for n, one in enumerate(many)
+            if one.series(key)
+        ]
         if term.target.member in _TIMES:  # they are not among the members of stored instances
-            return {n for n, one in enumerate(series) if one and await self._meets(one, term)}
-        asking = replace(self._selection, term=term)
-        return await self._answers([[(one, asking)] if one else [] for one in series])
+            return {n for n, one, base in known if await self._meets(one, base, term)}
+        found = await self._answers([[(one, replace(base, term=term))] for _, one, base in known])
+        return {known[n][0] for n in found}
 
-    async def _meets(self, series: Series, term: Exists | Term) -> bool:
+    async def _meets(self, series: Series, selection: Selection, term: Exists | Term) -> bool:
         """Whether any instance in the window meets a term: reads them until one does."""
-        rows = self._reading.stream(self._selection.stages(series))
+        rows = self._reading.stream(selection.stages(series))
         async with aclosing(rows):
             async for row in rows:
                 if meets(term, self._reading.instance(row)):

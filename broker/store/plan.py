@@ -39,9 +39,10 @@ class Plan:
     """What one commit writes, and what to answer to each write once it is through.
 
     `inserts`, `updates` and `deletes` are of entities; updates are {q: filter, u: update, upsert}.
-    Revisions take evolutions with the updates in `taken`, and instances with those in `rewritten` and by
-    the keys in `taken_out`; all of these have to find what they are for. What is in `forgotten`, and by
-    filters in `erased` and `strayed`, goes before anything else is written.
+    Revisions take evolutions with the updates in `taken`, buckets by the keys in `opened`, of which `spilled`
+    and `repacked` are left, and instances with those in `rewritten` and by the keys in `taken_out`; all of
+    these have to find what they are for. What is in `forgotten`, and by filters in `erased` (history),
+    `dropped` (buckets) and `strayed`, goes before anything else is written.
     """
 
     inserts: list[Document] = field(default_factory=list)
@@ -50,6 +51,10 @@ class Plan:
     taken: list[Document] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     evolutions: list[Document] = field(default_factory=list)
+    opened: list[Document] = field(default_factory=list)
+    spilled: list[Document] = field(default_factory=list)
+    repacked: list[Document] = field(default_factory=list)
+    dropped: list[Document] = field(default_factory=list)
     erased: list[Document] = field(default_factory=list)
     taken_out: list[Document] = field(default_factory=list)
     rewritten: list[Document] = field(default_factory=list)
@@ -65,8 +70,8 @@ class Plan:
         self.history = [one for one in self.history if one["_id"]["e"] != entity_id]
         self.evolutions = [one for one in self.evolutions if one["q"]["_id"] != entity_id]
         self.forgotten.append(entity_id)
-        self.erased.append({"_id": of_entity(entity_id)})
-        self.strayed.append({"_id": of_entity(entity_id)})
+        for filters in (self.erased, self.dropped, self.strayed):
+            filters.append({"_id": of_entity(entity_id)})
 
 
 def read(documents: list[Document]) -> tuple[int, dict[str, Stored]]:

@@ -1,16 +1,16 @@
 """Revisions of the past, worked out for the transaction of their group (clauses 5.6.11 to 5.6.16).
 
-What the revisions of a group are about is read together, just before: the catalogue's documents, and of the
-history only the keys that they name. Each revision takes its evolution by the `rev` of the document in the
-catalogue: if that is another by then, or an instance is not where it was, the group conflicts and is tried
-again. A revision is alone with its entity in a group (`queue`).
+What they have to know was read just before (`past`). Each revision takes its evolution by the `rev` of the
+document in the catalogue: if that is another by then, or an instance is not where it was, the group conflicts
+and is tried again. A revision is alone with its entity in a group (`queue`).
+
+What is packed is opened to be changed: its bucket goes, and its instances are single again until the packer
+comes by.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-from bson import MaxKey
 
 from broker.core import Instance, instant
 from broker.core.change import tombstone
@@ -25,82 +25,14 @@ from broker.core.temporal.revision import (
     recorded,
 )
 from broker.ports import Clock
-from broker.store import codec, commands
+from broker.store import codec
+from broker.store.buckets import pack, unpack
 from broker.store.history import PLACES, SCOPE, body, of_attribute, place, record, time_of
+from broker.store.past import Past, chosen
 from broker.store.plan import Plan, Stored
 from broker.store.queue import Write
-from broker.store.tenants import Tenant
-from broker.store.windows import union
 
 Document = dict[str, Any]
-_TOGETHER = 100  # ranges of the history that are read in one round trip
-_ALL = 1_000_000  # documents in the first answer: as many as there are
-_RECENT = 1000  # instances among which the last one of each datasetId is looked for
-
-
-@dataclass(slots=True)
-class Past:
-    """What there is of an evolution: its document in the catalogue, and the instances a revision is about."""
-
-    head: Document | None = None
-    found: list[Document] = field(default_factory=list)
-
-
-async def read(tenant: Tenant, writes: Sequence[Write]) -> dict[str, Past]:
-    """What the revisions have to know, by entity."""
-    pasts = {write.entity_id: Past() for write in writes}
-    for head in await commands.find(tenant.evolutions, {"_id": {"$in": list(pasts)}}):
-        pasts[head["_id"]].head = head
-    known = [write for write in writes if pasts[write.entity_id].head is not None]
-    moved = await _moved(tenant, known)
-    ranges = [one for write in known for one in _ranges(write, moved)]
-    for start in range(0, len(ranges), _TOGETHER):
-        together = union(ranges[start : start + _TOGETHER])
-        for document in await (await tenant.history.aggregate(together, batchSize=_ALL)).to_list():
-            pasts[document["_id"]["e"]].found.append(document)
-    return pasts
-
-
-async def _moved(tenant: Tenant, writes: Sequence[Write]) -> dict[str, int]:
-    """Where instances are now that were moved in time: `t` by the entity of the revision."""
-    keys = [_key(write.entity_id, write.rule) for write in writes]
-    wanted = [key for key in keys if key is not None]
-    found = await commands.find(tenant.moved, {"_id": {"$in": wanted}}) if wanted else []
-    return {one["_id"]["e"]: one["t"] for one in found}
-
-
-def _key(entity_id: str, revision: Any) -> Document | None:
-    """The key that an instanceId is made of."""
-    if not isinstance(revision, InstanceChange) or (found := place(revision.instance_id)) is None:
-        return None
-    return {"e": entity_id, "a": codec.key(revision.iri), "t": found[0], "s": found[1]}
-
-
-def _ranges(write: Write, moved: dict[str, int]) -> Iterator[list[Document]]:
-    """The pipelines that find the instances a revision is about."""
-    entity_id, revision = write.entity_id, write.rule
-    if isinstance(revision, Addition):
-        shown = {"$project": {"i.datasetId": 1}}
-        times = {(codec.key(iri), time_of(one, 0)) for iri, one in revision.dated("") if "observedAt" in one}
-        for key, time in sorted(times):
-            at = {"e": entity_id, "a": key, "t": time}
-            yield [{"$match": {"_id": {"$gte": at, "$lt": {**at, "s": MaxKey()}}}}, shown]
-    elif isinstance(revision, InstanceChange):
-        if (first := _key(entity_id, revision)) is not None:
-            yield [{"$match": {"_id": {**first, "t": moved.get(entity_id, first["t"])}}}]
-    elif isinstance(revision, AttributeDeletion):
-        yield [{"$match": _chosen(entity_id, revision)}, {"$limit": 1}, {"$project": {"_id": 1}}]
-    elif isinstance(revision, Burial):
-        most = _RECENT if revision.delete_all else 1
-        shown = {"$project": {"i.type": 1, "i.datasetId": 1, "i.deletedAt": 1}}
-        yield [{"$match": _chosen(entity_id, revision)}, {"$sort": {"_id": -1}}, {"$limit": most}, shown]
-
-
-def _chosen(entity_id: str, revision: AttributeDeletion | Burial) -> Document:
-    chosen: Document = {"_id": of_attribute(entity_id, codec.key(revision.iri))}
-    if not revision.delete_all:
-        chosen["i.datasetId"] = revision.dataset or {"$exists": False}
-    return chosen
 
 
 def work_out(write: Write, past: Past, stored: Stored | None, plan: Plan, clock: Clock) -> Any:
@@ -132,11 +64,8 @@ class _Work:
             return self._add(revision)
         if isinstance(revision, Removal):
             return self._remove()
-        if not self.past.found:
-            raise ResourceNotFound(f"{self.id} has no such instance of the attribute {revision.iri}")
-        self._take({"modifiedAt": self._now})
         if isinstance(revision, AttributeDeletion):
-            return self.plan.erased.append(_chosen(self.id, revision))
+            return self._delete_attribute(revision)
         return self._change_instance(revision)
 
     @property
@@ -145,7 +74,8 @@ class _Work:
 
     def _add(self, addition: Addition) -> bool:
         head, now = self.past.head or {}, self._now
-        known = {_identity(one["_id"]["a"], one["_id"]["t"], one["i"]): one["_id"] for one in self.past.found}
+        there = sorted(self.past.found + self._opened(), key=lambda one: int(one["_id"]["s"]))
+        known = {_identity(one["_id"]["a"], one["_id"]["t"], one["i"]): one["_id"] for one in there}
         keys = [codec.key(iri) for iri in addition.attrs]
         for document in self._records(addition, now):
             at = document["_id"]
@@ -162,14 +92,21 @@ class _Work:
         self._take(facts, keys)
         return not head
 
-    def _take(self, facts: Document, keys: Sequence[str] = ()) -> None:
-        """Takes the evolution, with what is new in the catalogue."""
+    def _take(self, facts: Document, keys: Sequence[str] = (), *, unpacked: bool = False) -> None:
+        """Takes the evolution, with what is new in the catalogue; `unpacked`: if nothing was packed since."""
         update: Document = {"$set": {**facts, "rev": self.stamp}}
         if keys:
             update["$addToSet"] = {"attrs": {"$each": keys}}
-        rev = None if self.past.head is None else self.past.head.get("rev")
-        taken = {"q": {"_id": self.id, "rev": rev}, "u": update, "upsert": self.past.head is None}
-        self.plan.taken.append(taken)
+        if (head := self.past.head) is None:
+            as_read: Document = {
+                "_id": self.id,
+                "type": {"$exists": False},
+            }  # as every one has: it is not there yet
+        else:
+            as_read = {"_id": self.id, "rev": head.get("rev")} | (
+                {"steps": head.get("steps")} if unpacked else {}
+            )
+        self.plan.taken.append({"q": as_read, "u": update, "upsert": head is None})
 
     def _records(self, addition: Addition, now: str) -> Iterator[Document]:
         """The documents of what is added; of two for one time and datasetId, the later one."""
@@ -198,7 +135,33 @@ class _Work:
         if self.stored is not None:
             self.plan.updates.append({"q": {"_id": self.id}, "u": {"$set": {"unlisted": True}}})
 
+    def _opened(self) -> list[Document]:
+        """Opens the buckets: what is in them is single again, until it is packed the next time."""
+        documents = [one for bucket in self.past.buckets for one in unpack(bucket)]
+        self.plan.opened += [bucket["_id"] for bucket in self.past.buckets]
+        self.plan.spilled += documents
+        return documents
+
+    def _delete_attribute(self, deletion: AttributeDeletion) -> None:
+        if not self.past.found and not self.past.buckets:
+            raise _unknown(self.id, deletion.iri)
+        self._take({"modifiedAt": self._now}, unpacked=not deletion.delete_all)
+        self.plan.erased.append(chosen(self.id, deletion))
+        if deletion.delete_all:
+            self.plan.dropped.append({"_id": of_attribute(self.id, codec.key(deletion.iri))})
+        else:  # what else the buckets hold is packed again at once: it is as old as it was
+            self.plan.opened += [bucket["_id"] for bucket in self.past.buckets]
+            for bucket in self.past.buckets:
+                left = [one for one in unpack(bucket) if one["i"].get("datasetId") != deletion.dataset]
+                self.plan.repacked += pack(left) if left else ()
+
     def _change_instance(self, change: InstanceChange) -> None:
+        wanted = place(change.instance_id)
+        if not self.past.found and self.past.buckets:
+            self.past.found = [one for one in self._opened() if _first_place(one) == wanted]
+        if not self.past.found:
+            raise _unknown(self.id, change.iri)
+        self._take({"modifiedAt": self._now})
         [old] = self.past.found
         key = old["_id"]
         if change.instance is None:
@@ -224,9 +187,13 @@ class _Work:
         if self.stored is not None or self.past.head is None:
             return False
         last: dict[str | None, Instance] = {}
-        for one in self.past.found:
+        packed = [one for bucket in self.past.buckets for one in unpack(bucket)]
+        for one in sorted(self.past.found + packed, key=lambda one: _order(one["_id"]), reverse=True):
             last.setdefault(one["i"].get("datasetId"), one["i"])
-        dead = [tombstone(one, self._now) for one in last.values() if "deletedAt" not in one]
+        chosen = (
+            last.values() if burial.delete_all else [last[burial.dataset]] if burial.dataset in last else []
+        )
+        dead = [tombstone(one, self._now) for one in chosen if "deletedAt" not in one]
         if burial.iri == NGSI_LD + SCOPE:
             dead = [{"type": "Property", "value": [], "deletedAt": self._now} for _ in dead]
         if dead:
@@ -234,6 +201,19 @@ class _Work:
         key = codec.key(burial.iri)
         self.plan.history += [record(self.id, key, one, self.stamp, n) for n, one in enumerate(dead)]
         return bool(dead)
+
+
+def _unknown(entity_id: str, iri: str) -> ResourceNotFound:
+    return ResourceNotFound(f"{entity_id} has no such instance of the attribute {iri}")
+
+
+def _first_place(document: Document) -> tuple[int, int]:
+    """What the instanceId of a document is made of."""
+    return document.get("o", document["_id"]["t"]), document["_id"]["s"]
+
+
+def _order(key: Document) -> tuple[int, int]:
+    return key["t"], key["s"]
 
 
 def _identity(key: str, time: int, instance: Instance) -> tuple[str, int, str | None]:

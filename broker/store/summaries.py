@@ -16,6 +16,7 @@ from typing import Any
 
 from broker.core.lang.moments import FORMS
 from broker.core.temporal.aggregation import Class
+from broker.store.buckets import HOUR
 from broker.store.history import PLACES
 from broker.store.windows import Document, Pipeline, Selection, Series
 
@@ -82,6 +83,14 @@ _SUMS: dict[str, Document] = {
     "min": {"lo": {"$min": _ORDERED}},
     "max": {"hi": {"$max": _ORDERED}},
 }
+_SUMS_OF_HOURS: dict[str, Document] = {
+    "sum": {"s": {"$sum": "$s"}},
+    "avg": {"s": {"$sum": "$s"}},
+    "sumsq": {"q": {"$sum": "$q"}},
+    "min": {"lo": {"$min": "$lo"}},
+    "max": {"hi": {"$max": "$hi"}},
+}
+_SUMMED = {*_SUMS_OF_HOURS, "totalCount"}
 _ANY_VALUE: Expression = "$i.json"
 for _member in ("vocab", "languageMap", "objectList", "object", "valueList", "value"):
     _ANY_VALUE = {"$ifNull": [f"$i.{_member}", _ANY_VALUE]}
@@ -113,12 +122,31 @@ def summarize(task: Task, methods: Collection[str], most: int) -> Iterator[Pipel
     sums = {name: one for method in methods for name, one in _SUMS.get(method, {}).items()}
     last = {"$max": _time(task.selection)}
     for one in task.slices:
-        found = task.selection.within(one.low, one.high).stages(task.series)
+        selection = task.selection.within(one.low, one.high)
+        is_summed = _is_summed(selection, one, methods)
+        found = selection.stages(task.series, summed=is_summed)
         key = {"s": {"$literal": task.number}, "p": _start(task.selection, one), "d": "$i.datasetId"}
         grouped = {"_id": {**key, "c": _CLASS}, "n": {"$sum": 1}, "t": last, **sums}
-        yield [*found, {"$group": grouped}, {"$limit": most}]
+        hours = selection.hours(task.series, _of_hours(task, one, methods)) if is_summed else []
+        yield [*found, {"$group": grouped}, *hours, {"$limit": most}]
         if "distinctCount" in methods:
             yield [*found, *_distinct(key), {"$limit": most}]
+
+
+def _is_summed(selection: Selection, one: Slice, methods: Collection[str]) -> bool:
+    """Whether the hours that buckets have summed up will do: they fall into the periods as a whole.
+
+    Deviations and distinct values of parts don't add up in MongoDB, and so take the instances themselves.
+    """
+    times = [time for time in (selection.low, selection.high, one.low, one.length) if time is not None]
+    return selection.is_plain and not any(time % HOUR for time in times) and _SUMMED.issuperset(methods)
+
+
+def _of_hours(task: Task, one: Slice, methods: Collection[str]) -> Pipeline:
+    """The stages that make of the summaries of hours those of periods."""
+    sums = {name: one for method in methods for name, one in _SUMS_OF_HOURS.get(method, {}).items()}
+    key = {"s": {"$literal": task.number}, "p": _start_of("$p", one), "d": "$d", "c": Class.NUMBER}
+    return [{"$group": {"_id": key, "n": {"$sum": "$n"}, "t": {"$max": "$t"}, **sums}}]
 
 
 def _distinct(key: Document) -> Pipeline:
@@ -134,9 +162,13 @@ def _time(selection: Selection) -> Expression:
 
 
 def _start(selection: Selection, one: Slice) -> Expression:
+    return _start_of("$_id.s", one, PLACES) if selection.by_write else _start_of("$_id.t", one)
+
+
+def _start_of(field: str, one: Slice, unit: int = 1) -> Expression:
+    """The start of the period that a time falls into, which is counted in parts of a microsecond."""
     if one.length is None:
         return {"$literal": one.low}
-    field, unit = ("$_id.s", PLACES) if selection.by_write else ("$_id.t", 1)
     passed = {"$mod": [{"$subtract": [field, one.low * unit]}, one.length * unit]}
     start = {"$subtract": [field, passed]}
     return start if unit == 1 else {"$divide": [start, unit]}
@@ -145,9 +177,9 @@ def _start(selection: Selection, one: Slice) -> Expression:
 def extent(selection: Selection, series: Series, last_n: int | None) -> Iterator[Pipeline]:
     """{_id} of the first instance of a series (or of its last so many), and {_id} of the last one."""
     first, last = selection.both_ways
-    beginning: Pipeline = [{"$sort": first.order}, {"$limit": 1}]
+    beginning = first.first(series, 1)
     if last_n is not None:
         ended = {"$group": {"_id": None, "end": {"$last": "$_id"}}}
-        beginning = [{"$sort": last.order}, {"$limit": last_n}, ended, {"$replaceWith": {"_id": "$end"}}]
-    for stages in (beginning, [{"$sort": last.order}, {"$limit": 1}]):
-        yield [*selection.stages(series), *stages, {"$project": {"_id": 1}}]
+        beginning = [*last.first(series, last_n), ended, {"$replaceWith": {"_id": "$end"}}]
+    for stages in (beginning, last.first(series, 1)):
+        yield [*stages, {"$project": {"_id": 1}}]

@@ -2,13 +2,12 @@
 
 import time
 
-from pymongo.errors import DuplicateKeyError
-
 from broker.core import Entity, instant
 from broker.core.entity.update import Outcome
 from broker.store import commands
 from broker.store.errors import reported
 from broker.store.history import of_entity
+from broker.store.lease import Lease
 from broker.store.tenants import Collection, Tenant, Tenants
 from broker.store.writer import Writer
 
@@ -20,15 +19,14 @@ class Sweeper:
     """Tidies up after expiry. Nobody relies on it: whoever reads takes what has expired for gone."""
 
     def __init__(self, tasks: Collection, tenants: Tenants, writer: Writer, process: str) -> None:
-        self._tasks = tasks
         self._tenants = tenants
         self._writer = writer
-        self._process = process
+        self._lease = Lease(tasks, "sweep", process, _LEASE)
 
     async def sweep_all(self) -> None:
         """Sweeps every tenant, if this process is the one that does."""
         with reported():
-            if not await self._is_mine():
+            if not await self._lease.is_held():
                 return
             names = await self._tenants.names()
         for name in names:
@@ -62,16 +60,6 @@ class Sweeper:
             is_due = await commands.find(tenant.entities, {"due": {"$lte": now}}, limit=1)
         if is_due:
             await self.sweep(tenant.name)
-
-    async def _is_mine(self) -> bool:
-        now = time.time()
-        free = {"_id": "sweep", "$or": [{"by": self._process}, {"until": {"$lt": now}}]}
-        mine = {"$set": {"by": self._process, "until": now + _LEASE}}
-        try:
-            await self._tasks.update_one(free, mine, upsert=True)
-        except DuplicateKeyError:  # there is one, and it is another process's
-            return False
-        return True
 
 
 def _tidied(before: Entity | None, now: str) -> Outcome:

@@ -22,6 +22,9 @@ DEFAULT = ""
 _EXISTS = 48  # MongoDB's NamespaceExists
 EPOCH = "epoch"  # the id of the document beside the entities that subscription changes bump
 _PLAIN = re.compile(r"[a-z0-9_\-]{1,30}")
+_CLUSTERED = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}}
+_DENSE = {"storageEngine": {"wiredTiger": {"configString": "block_compressor=zstd"}}}
+_OPTIONS: dict[str, dict[str, Any]] = {"history": _CLUSTERED, "packed": {**_CLUSTERED, **_DENSE}}
 _INDEXES = {
     "entities": [
         IndexModel([("type", ASCENDING), ("_id", ASCENDING)]),
@@ -40,7 +43,8 @@ _INDEXES = {
 class Tenant:
     """The collections of one tenant.
 
-    `evolutions` lists whose history there is and of which attributes; `moved` where instances are now whose
+    `evolutions` lists whose history there is and of which attributes; `packed` the older part
+    of it (see `buckets`); `moved` where instances are now whose
     time was changed; `subscription_log`
     names the subscription that each epoch changed; `throttles` holds when a throttled
     subscription was last due; `tallies` what became of each subscription's notifications; `undelivered`
@@ -51,6 +55,7 @@ class Tenant:
     entities: Collection
     evolutions: Collection
     history: Collection
+    packed: Collection
     moved: Collection
     outbox: Collection
     subscriptions: Collection
@@ -107,6 +112,7 @@ class Tenants:
             entities=database["entities"],
             evolutions=database["evolutions"],
             history=database["history"],
+            packed=database["packed"],
             moved=database["moved"],
             outbox=database["outbox"],  # durable: an entry that came back would hold up others for ever
             subscriptions=database["subscriptions"],
@@ -141,11 +147,8 @@ async def _create_collections(database: Database) -> None:
 
 
 async def _create(database: Database, name: str) -> None:
-    clustered: dict[str, Any] = (
-        {"clusteredIndex": {"key": {"_id": 1}, "unique": True}} if name == "history" else {}
-    )
     try:
-        await database.create_collection(name, check_exists=False, **clustered)
+        await database.create_collection(name, check_exists=False, **_OPTIONS.get(name, {}))
     except OperationFailure as error:
         if error.code != _EXISTS:  # else another process was first: just what was wanted
             raise

@@ -6,9 +6,14 @@ are read together: a pipeline for each, with its own limit, joined by $unionWith
 (What one would rather write, a $lookup by a range of keys, reads the whole collection each time.)
 
 createdAt and modifiedAt are in `s`, not in the order of the keys: a span by them reads all of the attribute.
+
+What is packed (`buckets`) is read beside the rest, in the same pipeline, and unpacked there: the last bucket
+that begins before the span, which may reach into it, and those that begin in it. `Selection.stages` and
+`Selection.first` are the only ones who know. They have to be read as of one moment (a snapshot), for what is
+packed meanwhile would be missed or seen twice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +22,7 @@ from bson import MaxKey
 from broker.core.lang.terms import Exists, Term
 from broker.core.temporal import TemporalQuery
 from broker.core.temporal.window import BY_WRITE
+from broker.store.buckets import unpacking
 from broker.store.filters import condition
 from broker.store.history import PLACES
 
@@ -24,6 +30,9 @@ Document = dict[str, Any]
 Pipeline = list[Document]
 Series = tuple[str, str]  # an entity's id and the stored key of one of its attributes
 
+_NOT_THERE = {"$exists": False}
+_SUMMED = {"h": {"$exists": True}}
+_PLAIN = {"i.expiresAt", "i.deletedAt", "i.observedAt", "i.datasetId"}
 _LEAST, _MOST = -(2**63), 2**63 - 1
 # An instance that was changed since takes the time of that for the time of its write, and keeps that in `f`.
 _IS_CHANGED = {"$gt": ["$m", None]}
@@ -44,6 +53,7 @@ class Selection:
     Times (µs) are in the order of the keys, or `by_write`; `direction` is 1 for the oldest first, or -1.
     `by_change`: the time of the last change counts as that of the write.
     `term` is asked of each instance.
+    `packed`: some of it may be in buckets.
     """
 
     low: int | None
@@ -53,6 +63,7 @@ class Selection:
     by_write: bool = False
     by_change: bool = False
     term: Exists | Term | None = None
+    packed: bool = False
 
     @property
     def order(self) -> Document:
@@ -76,13 +87,68 @@ class Selection:
         highs = [one for one in (self.high, high) if one is not None]
         return replace(self, low=max(lows, default=None), high=min(highs, default=None))
 
-    def stages(self, series: Series) -> Pipeline:
-        """The stages that select the instances of a series, in any order."""
+    @property
+    def is_plain(self) -> bool:
+        """Whether all that is observed in the span is selected, or all of some datasetIds."""
+        is_bare = self.term is None and not self.by_write
+        return is_bare and self.condition.keys() <= _PLAIN and self.condition.get("i.deletedAt") == _NOT_THERE
+
+    def stages(self, series: Series, *, summed: bool = False) -> Pipeline:
+        """The stages that select the instances of a series, in any order.
+
+        `summed`: without those in buckets that have summed up their hours, which `hours` gives.
+        """
+        return [*self._single(series), *_beside(self._unpacked(series, summed))]
+
+    def hours(self, series: Series, stages: Pipeline) -> Pipeline:
+        """The stages that add what others make of the summaries of hours, for a selection that `is_plain`."""
+        bounds = {"$gte": self.low, "$lt": self.high}
+        chosen: Document = {"p": {name: time for name, time in bounds.items() if time is not None}}
+        if "i.datasetId" in self.condition:
+            chosen["d"] = self.condition["i.datasetId"]
+        chosen = {name: one for name, one in chosen.items() if one}
+        each: Pipeline = [{"$match": _SUMMED}, {"$unwind": "$h"}, {"$replaceWith": "$h"}, {"$match": chosen}]
+        found = [[*buckets, {"$project": {"h": 1}}, *each] for buckets in self._buckets(series)]
+        if not self.packed or not found:
+            return []
+        first, *others = found
+        return _beside([[*first, *_beside(others), *stages]])
+
+    def first(self, series: Series, limit: int) -> Pipeline:
+        """The stages that yield the first instances, in order, of those that are selected of a series."""
+        order: Pipeline = [{"$sort": self.order}, {"$limit": limit}]
+        if self.by_write or not self.packed:
+            return [*self.stages(series), *order]
+        parts = ([*one, {"$limit": limit}] for one in self._unpacked(series))
+        return [*self._single(series), *order, *_beside(parts), *order]
+
+    def _single(self, series: Series) -> Pipeline:
         found: Pipeline = [{"$match": {"_id": self._keys(series)}}, *_AS_CHANGED] if self.by_change else []
-        found.append({"$match": self._match(series)})
-        if self.term is not None:  # conditions are on entities: each instance is made one for a moment
-            found += [{"$set": {"attrs": {series[1]: ["$i"]}}}, {"$match": condition(self.term)}]
-        return found
+        return [*found, {"$match": self._match(series)}, *self._asked(series)]
+
+    def _unpacked(self, series: Series, summed: bool = False) -> Iterator[Pipeline]:
+        """The same of what is packed: pipelines over the buckets, whose results are in order."""
+        left_out: Pipeline = [{"$match": {"h": _NOT_THERE}}] if summed else []
+        changed = _AS_CHANGED if self.by_change else []
+        for buckets in self._buckets(series) if self.packed else ():
+            found = [*buckets, *left_out, *unpacking(backwards=self.direction < 0), *changed]
+            yield [*found, {"$match": self._match(series)}, *self._asked(series)]
+
+    def _buckets(self, series: Series) -> Iterator[Pipeline]:
+        inside: Pipeline = [{"$match": {"_id": self._keys(series)}}, {"$sort": {"_id": self.direction}}]
+        if self.low is None or self.by_write:
+            yield inside
+            return
+        before = {"_id": {"$gte": {"e": series[0], "a": series[1]}, "$lt": self._keys(series)["$gte"]}}
+        last: Pipeline = [{"$match": before}, {"$sort": {"_id": -1}}, {"$limit": 1}]
+        reaching = [*last, {"$match": {"u": {"$gte": self.low}}}]
+        yield from (reaching, inside) if self.direction > 0 else (inside, reaching)
+
+    def _asked(self, series: Series) -> Pipeline:
+        """Conditions are on entities: each instance is made one for a moment."""
+        if self.term is None:
+            return []
+        return [{"$set": {"attrs": {series[1]: ["$i"]}}}, {"$match": condition(self.term)}]
 
     def _match(self, series: Series) -> Document:
         if self.by_change:
@@ -124,9 +190,7 @@ def selection(query: TemporalQuery, now: str) -> Selection:
 
 def read(many: Iterable[Selected], limit: int) -> Pipeline:
     """The first `limit` documents of each series, one series after the other."""
-    return union(
-        [*selection.stages(one), {"$sort": selection.order}, {"$limit": limit}] for one, selection in many
-    )
+    return union(selection.first(one, limit) for one, selection in many)
 
 
 def probe(questions: Iterable[Iterable[Selected]]) -> Pipeline:
@@ -146,6 +210,11 @@ def union(pipelines: Iterable[Pipeline]) -> Pipeline:
     """One pipeline of several: the result of each, one after the other."""
     first, *others = pipelines
     return [*first, *({"$unionWith": {"coll": "history", "pipeline": one}} for one in others)]
+
+
+def _beside(pipelines: Iterable[Pipeline]) -> Pipeline:
+    """The stages that add what pipelines over the buckets yield."""
+    return [{"$unionWith": {"coll": "packed", "pipeline": one}} for one in pipelines]
 
 
 def _written(low: int | None, high: int | None) -> Document:

@@ -5,14 +5,18 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 import psutil
 from aiohttp import web
+from pymongo import AsyncMongoClient
 
+from broker.store.replica_set import Credentials, uri
+from broker.store.server import connect
 from tests.conftest import free_port
 
 API = "/ngsi-ld/v1"
@@ -222,6 +226,13 @@ def family(pid: int) -> list[psutil.Process]:
 def workers(pid: int) -> list[psutil.Process]:
     """The workers of a broker: its other children."""
     return [child for child in psutil.Process(pid).children() if child.name() != "mongod"]
+
+
+def database_of(data_dir: Path) -> AbstractAsyncContextManager[AsyncMongoClient[dict[str, Any]]]:
+    """The MongoDB that a broker has started for itself."""
+    folder = data_dir / "mongodb"
+    port, password = int((folder / "port").read_text()), (folder / "password").read_text()
+    return connect(uri(port, Credentials("eridanus", password)))
 
 
 def mongod(pid: int) -> psutil.Process:

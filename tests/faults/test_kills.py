@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from broker.store.replica_set import Credentials, uri
-from broker.store.server import connect
 from tests.conftest import free_port, running
 from tests.faults.rig import (
     Client,
     Load,
     all_arrive,
+    database_of,
     family,
     kill,
     mongod,
@@ -77,11 +76,7 @@ async def test_mongod_is_killed(tmp_path: Path) -> None:
 
 async def _leases(data_dir: Path) -> int:
     """How many processes have a lease that lasts."""
-    folder = data_dir / "mongodb"
-    address = uri(
-        int((folder / "port").read_text()), Credentials("eridanus", (folder / "password").read_text())
-    )
-    async with connect(address) as mongo:
+    async with database_of(data_dir) as mongo:
         return await mongo["eridanus"]["processes"].count_documents({"until": {"$gt": time.time()}})
 
 

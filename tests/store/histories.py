@@ -13,7 +13,8 @@ from broker.core.query import Query
 from broker.core.temporal import SCOPE, TemporalQuery, Window
 from broker.store import codec, history
 from broker.store.history_reads import MongoTemporal
-from broker.store.tenants import Tenant
+from broker.store.packer import Packer, Packing
+from broker.store.tenants import Tenant, Tenants
 
 BASE = instant.micros("2026-07-01T12:00:00")
 NAMES = (DEFAULT_VOCAB + "speed", "https://ex.org/fuel.level", NGSI_LD + "name", SCOPE)
@@ -103,15 +104,38 @@ class Store:
 
     tenant: Tenant
     temporal: MongoTemporal
+    tenants: Tenants
 
-    async def write(self, model: Model) -> None:
-        """Puts a model into the database, by the code that records every write."""
-        documents: list[dict[str, Any]] = []
-        for one in model.written:
-            documents += _records(one)
+    async def write(self, model: Model, r: Random | None = None) -> None:
+        """Puts a model into the database, by the code that records every write.
+
+        With `r` in any order, and by chance some of it is packed, before others come that may be older.
+        """
+        documents = [document for one in model.written for document in _records(one)]
+        await self.tenant.evolutions.insert_many([_catalogued(model, entity) for entity in model.entities])
+        if r is None:
+            await self._insert(documents)
+            return
+        r.shuffle(documents)
+        first, second = sorted(r.randint(0, len(documents)) for _ in range(2))
+        for part in (documents[:first], documents[first:second], documents[second:]):
+            await self._insert(part)
+            await self._pack_some(model, r)
+
+    async def _insert(self, documents: list[dict[str, Any]]) -> None:
         if documents:
             await self.tenant.history.insert_many(documents)
-        await self.tenant.evolutions.insert_many([_catalogued(model, entity) for entity in model.entities])
+
+    async def _pack_some(self, model: Model, r: Random) -> None:
+        packing = Packing(0, least=1, size=r.randint(1, 4))
+        tenant, database = self.tenant, self.tenant.history.database
+        packer = Packer(database["tasks"], self.tenants, "p" * 16, packing)
+        before = r.choice((BASE, BASE + r.randint(0, 60) * 1000, BASE + r.randint(0, 60) * 1_000_000, 2**60))
+        async with database.client.start_session() as session:
+            for entity, names in model.entities.items():
+                for name in names:
+                    if r.random() < 0.7:
+                        await packer.step(tenant, session, (entity, codec.key(name)), before)
 
 
 def _records(one: Written) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ Results = dict[tuple[bool, str | None], dict[str, list[tuple[Json, int]]]]
 async def store(mongo_uri: str) -> AsyncIterator[Store]:
     async with AsyncMongoClient[dict[str, Any]](mongo_uri, serverMonitoringMode="poll") as client:
         tenants = Tenants(client, "aggregates")
-        yield Store(await tenants.obtain(""), MongoTemporal(tenants, page=4, timeout=30))
+        yield Store(await tenants.obtain(""), MongoTemporal(tenants, page=4, timeout=30), tenants)
 
 
 @settings(max_examples=40, deadline=None)
@@ -41,7 +41,7 @@ async def store(mongo_uri: str) -> AsyncIterator[Store]:
 async def test_aggregates_are_what_the_model_says(store: Store, seed: int) -> None:
     r = Random(seed)
     model = _some_values(r)
-    await store.write(model)
+    await store.write(model, r)
     [entity] = model.entities
     for _ in range(12):
         query = _some_query(r)

@@ -40,7 +40,7 @@ async def store(mongo_uri: str) -> AsyncIterator[Store]:
     # Without a stream of heartbeats: the driver leaks the socket of one that is cut off while it begins.
     async with AsyncMongoClient[dict[str, Any]](mongo_uri, serverMonitoringMode="poll") as client:
         tenants = Tenants(client, "history")
-        yield Store(await tenants.obtain(""), MongoTemporal(tenants, page=PAGE, timeout=30))
+        yield Store(await tenants.obtain(""), MongoTemporal(tenants, page=PAGE, timeout=30), tenants)
 
 
 def _values(evolution: Evolution) -> dict[str, list[Json]]:
@@ -57,7 +57,7 @@ def _values(evolution: Evolution) -> dict[str, list[Json]]:
 async def test_an_evolution_is_what_the_model_says(store: Store, seed: int) -> None:
     r = Random(seed)
     model = some_model(r)
-    await store.write(model)
+    await store.write(model, r)
     for _ in range(20):
         entity, query = r.choice(list(model.entities)), some_query(r, model)
         found = await store.temporal.evolution("", entity, query)
@@ -77,7 +77,7 @@ async def test_an_evolution_is_what_the_model_says(store: Store, seed: int) -> N
 async def test_a_query_finds_the_entities_that_the_model_does(store: Store, seed: int) -> None:
     r = Random(seed)
     model = some_model(r)
-    await store.write(model)
+    await store.write(model, r)
     for _ in range(10):
         query = some_query(r, model)
         matching = model.matching(query)

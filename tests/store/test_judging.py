@@ -31,7 +31,7 @@ TERMS = (
 async def store(mongo_uri: str) -> AsyncIterator[Store]:
     async with AsyncMongoClient[dict[str, Any]](mongo_uri, serverMonitoringMode="poll") as client:
         tenants = Tenants(client, "judging")
-        yield Store(await tenants.obtain(""), MongoTemporal(tenants, page=100, timeout=30))
+        yield Store(await tenants.obtain(""), MongoTemporal(tenants, page=100, timeout=30), tenants)
 
 
 @settings(max_examples=40, deadline=None)
@@ -40,7 +40,7 @@ async def store(mongo_uri: str) -> AsyncIterator[Store]:
 async def test_a_query_is_judged_on_the_instances_in_the_window(store: Store, seed: int) -> None:
     r = Random(seed)
     model = _some_history(r)
-    await store.write(model)
+    await store.write(model, r)
     for _ in range(8):
         query = _some_query(r, model)
         found = await store.temporal.evolutions("", query)
