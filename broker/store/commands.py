@@ -69,11 +69,10 @@ async def delete(collection: Collection, ids: Sequence[str], session: AsyncClien
         await delete_all(collection, [{"_id": {"$in": ids}}], session)
 
 
-async def delete_all(
-    collection: Collection, filters: Sequence[Document], session: AsyncClientSession
-) -> None:
-    """Deletes all that any of the filters selects."""
-    await _run(collection, "delete", "deletes", [{"q": one, "limit": 0} for one in filters], session)
+async def delete_all(collection: Collection, filters: Sequence[Document], session: AsyncClientSession) -> int:
+    """Deletes all that any of the filters selects; how many that were."""
+    deletes = [{"q": one, "limit": 0} for one in filters]
+    return await _run(collection, "delete", "deletes", deletes, session)
 
 
 async def update_each(

@@ -8,11 +8,12 @@ from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure
 from broker.core.errors import BadRequestData, TooComplexQuery, Unavailable
 
 _BAD_PATTERN = 51091
+_TOO_OLD = 239  # what was read as of one moment took so long that the server has forgotten that moment
 
 
 def meaning(error: PyMongoError) -> Exception:
     """The error to raise instead of the driver's; the driver's own where it is nobody's but ours."""
-    if isinstance(error, ExecutionTimeout):
+    if isinstance(error, ExecutionTimeout) or getattr(error, "code", None) == _TOO_OLD:
         return TooComplexQuery("the query took longer than this broker allows; select fewer entities")
     if isinstance(error, ConnectionFailure):
         return Unavailable("the database is away; try again shortly")

@@ -66,7 +66,7 @@ def mongod_command(
 def _parameters(transaction_lifetime: int | None) -> Iterator[str]:
     parameters = {
         "diagnosticDataCollectionEnabled": "false",  # saves a write every second
-        "minSnapshotHistoryWindowInSeconds": "10",  # nobody reads the past through snapshots
+        "minSnapshotHistoryWindowInSeconds": "20",  # longer than any one answer is read (`query_timeout`)
         "shutdownTimeoutMillisForSignaledShutdown": "100",  # no other member to hand over to
     }
     if transaction_lifetime is not None:

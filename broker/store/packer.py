@@ -36,6 +36,7 @@ _WIDE = 8  # buckets that one step takes in
 _TOGETHER = 100  # series that are looked at in one round trip
 _ENTITIES = 100  # of the catalogue, read at once
 _CROWD = 2000  # instances of one moment that are too many for a bucket
+_WANTED = {"i.expiresAt": {"$exists": False}}  # what expires is left for the sweeper
 _REST = 4  # times as long as a step took, the packer rests after it
 
 
@@ -136,14 +137,14 @@ class Packer:
 
     async def _singles(self, tenant: Tenant, session: Session, series: Series, before: int) -> list[Document]:
         """The oldest single instances that may be packed; all of a moment or none."""
-        wanted = {"_id": _older(series, before), "i.expiresAt": {"$exists": False}}
+        wanted = {"_id": _older(series, before), **_WANTED}
         found = await commands.find(tenant.history, wanted, session, sort={"_id": 1}, limit=_STEP + 1)
         if len(found) > _STEP:
             last = found[-1]["_id"]["t"]
             whole = [one for one in found if one["_id"]["t"] < last]
             if not whole:
                 found = await commands.find(
-                    tenant.history, {**wanted, "_id": _moment(series, last)}, session, limit=_CROWD
+                    tenant.history, {**_WANTED, "_id": _moment(series, last)}, session, limit=_CROWD
                 )
                 whole = found if len(found) < _CROWD else []
             return whole
@@ -160,7 +161,9 @@ class Packer:
         """Puts instances, and buckets that they fall into, into buckets."""
         known = [one for bucket in buckets for one in unpack(bucket)]
         documents = sorted(singles + known, key=lambda one: (one["_id"]["t"], one["_id"]["s"]))
-        await commands.delete_each(tenant.history, [one["_id"] for one in singles], session)
+        those = {**_WANTED, "_id": {"$gte": singles[0]["_id"], "$lte": singles[-1]["_id"]}}
+        if await commands.delete_all(tenant.history, [those], session) != len(singles):
+            raise commands.Missed
         await commands.delete_each(tenant.packed, [one["_id"] for one in buckets], session)
         await commands.insert(tenant.packed, list(pack(documents, self._packing.size)), session)
         counted = {"$inc": {"steps": 1}, "$addToSet": {"packed": series[1]}}
