@@ -15,7 +15,7 @@ from broker.core import Entity, Json
 from broker.core.entity import parse
 from broker.core.entity.links import Join
 from broker.core.entity.merge import merge
-from broker.core.entity.values import Reading, moment
+from broker.core.entity.values import Reading, is_language, moment
 from broker.core.errors import BadRequestData, ResourceNotFound
 from broker.core.jsonld.context import Context
 from broker.core.query import Query
@@ -183,6 +183,8 @@ async def purge_entities(call: Call) -> web.Response:
 def _merging(call: Call, context: Context) -> Reading:
     """5.6.17: how a fragment is to be read that is merged."""
     chosen = p.read_format(call.params)
+    if "lang" in call.params and not is_language(call.params["lang"]):
+        raise BadRequestData("lang: expected a language tag such as en or pt-BR")
     return Reading(
         context, nulls=True, deep=True, simplified=chosen == "simplified", language=call.params.get("lang")
     )

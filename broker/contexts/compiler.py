@@ -73,4 +73,5 @@ def _refuse_scoped(source: Json) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0].split(";")[0][:200] if str(error) else type(error).__name__
+    said = str(error.args[0] if error.args else "")  # PyLD adds its innards to what it says
+    return said.partition("\n")[0][:200] or type(error).__name__

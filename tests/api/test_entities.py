@@ -281,3 +281,12 @@ async def test_a_purge_goes_through_all_pages(api: Api) -> None:
     assert answer.headers["NGSILD-Results-Count"] == "0"
     assert (await api("DELETE", "entities?type=T")).status == 204
     assert (await api("GET", "entities?type=T")).doc == []
+
+
+@pytest.mark.clause("5.6.17")
+async def test_a_merge_says_which_parameter_is_wrong(kept: Kept) -> None:
+    for parameter in ("lang=!!", "lang=", "observedAt=now", "format=x"):
+        answer = await kept("PATCH", f"entities/urn:x:1?{parameter}", {"heat": 2})
+        assert answer.status == 400
+        assert answer.doc["detail"].startswith(parameter.partition("=")[0] + ":")
+    assert await kept.is_unchanged()

@@ -31,7 +31,7 @@ _TYPE = frozenset({"type", "@type"})
 _ID = frozenset({"id", "@id"})
 _ENTITY_MEMBERS = _TYPE | _ID | {"scope", "@context", "expiresAt"} | (SYSTEM - {"instanceId"})
 _NOT_ATTRIBUTES = NON_REIFIED | RESERVED | {"instanceId"}
-_NOT_NAMES = NON_REIFIED | {"instanceId", "unitCode", "objectType", "valueType"}
+_NOT_NAMES = NON_REIFIED | {"id", "instanceId", "unitCode", "objectType", "valueType"}
 _DELETABLE = frozenset({"observedAt", "expiresAt", "unitCode", "objectType", "valueType"})
 _PROOF = "ngsildproof"  # C.11: the one Property that may have sealed members
 _INSTANCES = 1000  # instances that one attribute may have
@@ -60,8 +60,11 @@ def entity(doc: Json, context: Context) -> Entity:
 
 def entity_id(doc: Json) -> str:
     """The id of an entity in a body."""
-    found = doc.get("id", doc.get("@id")) if isinstance(doc, dict) else None
-    return uri(found, "id")
+    if not isinstance(doc, dict):
+        raise BadRequestData("entity: expected a JSON object")
+    if "id" in doc and "@id" in doc:
+        raise BadRequestData("@id: not allowed beside id, which is the same")
+    return uri(doc.get("id", doc.get("@id")), "id")
 
 
 def fragment(doc: Json, reading: Reading) -> Fragment:
@@ -79,15 +82,15 @@ def fragment(doc: Json, reading: Reading) -> Fragment:
     return Fragment(attrs, _types(doc, reading.context), _members(doc, reading))
 
 
-def attribute_name(name: str, context: Context) -> str:
-    """The IRI of an attribute's name (4.6.2)."""
+def attribute_name(name: str, context: Context, path: str | None = None) -> str:
+    """The IRI of an attribute's name (4.6.2); `path`: where it stands, if that is inside another one."""
     if name in _NOT_NAMES:
-        raise BadRequestData(f"{name}: a core term cannot name an attribute")
+        raise BadRequestData(f"{path or name}: a core term cannot name an attribute")
     if not is_name(name):
-        raise BadRequestData(f"{name!r}: expected a name of letters, digits and _, or an IRI")
+        raise BadRequestData(f"{path or name!r}: expected a name of letters, digits and _, or an IRI")
     iri = context.expand(name)
     if "\x00" in iri:
-        raise BadRequestData(f"{name!r}: expected a name without NUL characters")
+        raise BadRequestData(f"{path or name!r}: expected a name without NUL characters")
     return iri
 
 
@@ -189,7 +192,7 @@ def _member(found: Instance, kind: Kind | None, name: str, raw: Json, path: str,
     if name in _NOT_ATTRIBUTES:
         found |= _plain(kind, name, raw, where, reading)
     else:
-        iri = attribute_name(name, reading.context)
+        iri = attribute_name(name, reading.context, where)
         found.setdefault("attrs", {})[iri] = attribute(where, raw, reading.inner)
 
 
@@ -220,6 +223,8 @@ def _types(doc: dict[str, Json], context: Context) -> list[str]:
     raw = doc.get("type", doc.get("@type"))
     if raw is None:
         return []
+    if "type" in doc and "@type" in doc:
+        raise BadRequestData("@type: not allowed beside type, which is the same")
     names = raw if isinstance(raw, list) else [raw]
     if not names or not all(map(_is_type, names)):
         raise BadRequestData("type: expected a type name, or an array of at least one")

@@ -102,19 +102,27 @@ def vocabulary(raw: Json, path: str, reading: Reading) -> Json:
 
 
 def _any(raw: Json, path: str, reading: Reading) -> Json:
-    if isinstance(raw, dict | list) and _holds_null(raw, deep=reading.deep):
-        raise BadRequestData(f"{path}: an NGSI-LD Null may not stand inside a value")
+    if isinstance(raw, dict | list) and (inside := _null(raw, deep=reading.deep)) is not None:
+        raise BadRequestData(f"{path}{inside}: an NGSI-LD Null may not stand inside a value")
     return raw
 
 
-def _holds_null(raw: Json, *, deep: bool) -> bool:
-    """Whether a member of an object in this value is an NGSI-LD Null (5.5.4).
+def _null(raw: Json, *, deep: bool) -> str | None:
+    """The path of a member of an object in this value that is an NGSI-LD Null (5.5.4); None if none is.
 
     `deep`: but for those that a merge deletes by. It goes into no array, and would store the ones there.
     """
     if isinstance(raw, dict):
-        return any((one == NULL and not deep) or _holds_null(one, deep=deep) for one in raw.values())
-    return isinstance(raw, list) and any(_holds_null(one, deep=False) for one in raw)
+        for name, one in raw.items():
+            if one == NULL and not deep:
+                return f".{name}"
+            if isinstance(one, dict | list) and (inside := _null(one, deep=deep)) is not None:
+                return f".{name}{inside}"
+    elif isinstance(raw, list):
+        for number, one in enumerate(raw):
+            if isinstance(one, dict | list) and (inside := _null(one, deep=False)) is not None:
+                return f"[{number}]{inside}"
+    return None
 
 
 def _geometry(raw: Json, path: str, _: Reading) -> Json:
@@ -128,17 +136,24 @@ def _geometry(raw: Json, path: str, _: Reading) -> Json:
 
 
 def _object(raw: Json, path: str, _: Reading) -> Json:
-    if isinstance(raw, list) and raw and all(map(is_uri, raw)):
-        return raw
-    return uri(raw, path)
+    if not isinstance(raw, list):
+        return uri(raw, path)
+    if not raw:
+        raise BadRequestData(f"{path}: expected a URI, or an array of at least one")
+    return [uri(one, f"{path}[{number}]") for number, one in enumerate(raw)]
+
+
+def is_language(tag: str) -> bool:
+    """Whether this may be a key of a languageMap (RFC 5646, or the default)."""
+    return _LANGUAGE.fullmatch(tag) is not None
 
 
 def _language_map(raw: Json, path: str, reading: Reading) -> Json:
     if not isinstance(raw, dict):
         raise BadRequestData(f"{path}: expected an object of language tags and texts")
     for tag, words in raw.items():
-        if not _LANGUAGE.fullmatch(tag):
-            raise BadRequestData(f"{path}: expected language tags such as en or pt-BR, and {tag!r} is none")
+        if not is_language(tag):
+            raise BadRequestData(f"{path}.{tag}: expected a language tag such as en or pt-BR")
         if not _is_words(words) or (words == NULL and not reading.deep):
             raise BadRequestData(f"{path}.{tag}: expected a string or an array of strings")
     return raw
@@ -161,7 +176,10 @@ def _list(raw: Json, path: str, _: Reading) -> Json:
 def _objects(raw: Json, path: str, _: Reading) -> Json:
     """Targets in order, each a URI; `{"object": uri}` is the same (4.5.22)."""
     many = raw if isinstance(raw, list) else [raw]
-    return [uri(one.get("object") if isinstance(one, dict) else one, path) for one in many]
+    return [
+        uri(one.get("object") if isinstance(one, dict) else one, f"{path}[{number}]")
+        for number, one in enumerate(many)
+    ]
 
 
 _READ: dict[str, Callable[[Json, str, Reading], Json]] = {

@@ -340,3 +340,26 @@ def test_reading_does_not_touch_the_document(doc: dict[str, Json]) -> None:
     before = copy.deepcopy(doc)
     parse.entity(doc, EX)
     assert doc == before
+
+
+@pytest.mark.clause("5.5.4")
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        ({"a": {"value": 1, "b c": 1}}, "'a.b c': expected a name"),
+        ({"a": {"value": 1, "b": {"value": 1, "c-d": 1}}}, "'a.b.c-d': expected a name"),
+        ({"a": {"value": 1, "id": 1}}, "a.id: a core term cannot name an attribute"),
+        ({"a": {"value": {"b": [1, {"c": NULL}]}}}, "a.value.b[1].c: an NGSI-LD Null"),
+        ({"a": {"object": ["urn:x:1", "x"]}}, "a.object[1]: expected a URI"),
+        ({"a": {"object": []}}, "a.object: expected a URI, or an array of at least one"),
+        ({"a": {"objectList": [{"object": "urn:x:1"}, {"object": 5}]}}, "a.objectList[1]: expected a URI"),
+        ({"a": {"languageMap": {"en": "x", "no!": "y"}}}, "a.languageMap.no!: expected a language tag"),
+        ({"a": {"languageMap": {"en": 1}}}, "a.languageMap.en: expected a string"),
+        ({"@type": "U"}, "@type: not allowed beside type"),
+        ({"@id": "urn:x:1"}, "@id: not allowed beside id"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_path(member: dict[str, Json], said: str) -> None:
+    with pytest.raises(BadRequestData) as refused:
+        entity(**member)
+    assert refused.value.detail.startswith(said)
