@@ -197,6 +197,9 @@ class SubscriptionStore(Protocol):
 
     async def delete(self, tenant: str, subscription_id: str) -> None: ...
 
+    async def last_due(self, tenant: str, subscription_id: str) -> int | None:
+        """When (µs) a throttled subscription was last due."""
+
     async def current_epoch(self, tenant: str) -> int:
         """The tenant's epoch: how often its subscriptions have changed."""
 

@@ -120,6 +120,7 @@ ROUTES = (
     Resource(
         f"{_OWN}/deliveries", {"GET": deliveries.query_deliveries, "DELETE": deliveries.delete_deliveries}
     ),
+    Resource(f"{_OWN}/explain", {"GET": deliveries.explain_subscription}),
     Resource(f"{_OWN}/deliveries/replay", {"POST": deliveries.replay_deliveries}),
     Resource(f"{_OWN}/deliveries/{{deliveryId}}", {"DELETE": deliveries.delete_deliveries}),
     Resource(f"{_OWN}/deliveries/{{deliveryId}}/replay", {"POST": deliveries.replay_deliveries}),

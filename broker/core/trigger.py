@@ -52,9 +52,17 @@ class Trigger:
 
     def fires(self, change: Change, events: Events) -> bool:
         """Whether a change is due to the subscriber, by what happened in it."""
-        if not self._is_triggered(events) or (self.expires is not None and self.expires <= change.now):
-            return False
-        return self.stopped_by(change.entity) is None
+        return self.unmet(change, events) is None
+
+    def unmet(self, change: Change, events: Events) -> str | None:
+        """The first member of the subscription that a change does not meet; None if it is due."""
+        if not self.mask & events.all:
+            return "notificationTrigger"
+        if self.watched and not self._is_watched(events):
+            return "watchedAttributes"
+        if self.expires is not None and self.expires <= change.now:
+            return "expiresAt"
+        return self.stopped_by(change.entity)
 
     def stopped_by(self, entity: Entity) -> str | None:
         """The member of the subscription that the entity does not meet, whatever happened to it; or None."""
@@ -64,10 +72,8 @@ class Trigger:
             return "q"
         return None
 
-    def _is_triggered(self, events: Events) -> bool:
-        """What it waits for happened, to a watched attribute; without those all are watched (5.8.1)."""
-        if not self.mask & events.all or not self.watched:
-            return bool(self.mask & events.all)
+    def _is_watched(self, events: Events) -> bool:
+        """What it waits for happened to a watched attribute; without those all are watched (5.8.1)."""
         attrs, is_whole = events.attrs, self.mask & events.entity
         return any(one in attrs and (is_whole or self.mask & attrs[one]) for one in self.watched)
 

@@ -1,6 +1,7 @@
-"""Notifications that were given up (an extension: the specification has none of it)."""
+"""What became of notifications, or would (an extension: the specification has none of it)."""
 
 from broker.core.errors import ResourceNotFound
+from broker.core.explain import stopped_by
 from broker.operations.subscriptions import retrieve_subscription
 from broker.ports import Broker, Failure
 
@@ -25,6 +26,18 @@ async def delete_deliveries(broker: Broker, tenant: str, subscription_id: str, f
     """Forgets one of them, or all; how many that were. ResourceNotFound if there is no such one."""
     await retrieve_subscription(broker, tenant, subscription_id)
     return _found(await broker.undelivered.delete(tenant, subscription_id, failure_id), failure_id)
+
+
+async def explain_subscription(
+    broker: Broker, tenant: str, subscription_id: str, entity_id: str, now: str
+) -> str | None:
+    """The member of a subscription that stops a notification of an entity; None if it would be told of it."""
+    subscription, _ = await retrieve_subscription(broker, tenant, subscription_id)
+    entity = await broker.entities.get(tenant, entity_id)
+    if entity is None:
+        raise ResourceNotFound(f"there is no entity {entity_id}")
+    last = await broker.subscriptions.last_due(tenant, subscription_id)
+    return stopped_by(subscription, entity, last, now)
 
 
 def _found(count: int, failure_id: str | None) -> int:

@@ -112,6 +112,13 @@ class MongoSubscriptions:
         with reported():
             return await handle.subscriptions.count_documents({})
 
+    async def last_due(self, tenant: str, subscription_id: str) -> int | None:
+        """See `ports.SubscriptionStore.last_due`."""
+        handle = await self._tenants.get(tenant)
+        with reported():
+            found = await handle.throttles.find_one({"_id": subscription_id})
+        return found["at"] if found else None
+
     async def current_epoch(self, tenant: str) -> int:
         """See `ports.SubscriptionStore.current_epoch`."""
         handle = await self._tenants.obtain(tenant)

@@ -133,3 +133,20 @@ async def activate(api: Api, path: str, is_active: Json) -> None:
     """Pauses or wakes a subscription."""
     answer = await api("PATCH", path, {"isActive": is_active})
     assert answer.status == 204, answer.body
+
+
+async def test_why_nothing_comes(api: Api, receiver: Receiver) -> None:
+    await api.make(room(heat=1))
+    path = await subscribe(api, receiver, q="heat>5", throttling=60)
+    ask = f"/eridanus/v1/{path}/explain?entity=urn:x:1"
+    about = {"subscriptionId": path.partition("/")[2], "entityId": "urn:x:1"}
+    assert await api.get(ask) == {**about, "fires": False, "stoppedBy": "q"}
+    await patch(api, heat=6)
+    await receiver.wait(1)
+    assert await api.get(ask) == {**about, "fires": False, "stoppedBy": "throttling"}
+    assert (await api("PATCH", path, {"throttling": None})).status == 204
+    assert await api.get(ask) == {**about, "fires": True}
+    await activate(api, path, False)
+    assert await api.get(ask) == {**about, "fires": False, "stoppedBy": "isActive"}
+    assert (await api("GET", ask + "23")).is_problem(404, "ResourceNotFound")
+    assert (await api("GET", ask.partition("?")[0])).is_problem(400, "BadRequestData")

@@ -123,6 +123,8 @@ class Subscriptions:
         await asyncio.sleep(0)
         return SubscriptionChanges(self.epoch, list(self.known), whole=True)
 
+    async def last_due(self, tenant: str, subscription_id: str) -> int | None: ...
+
     async def current_epoch(self, tenant: str) -> int:
         """As it is now."""
         await asyncio.sleep(0)
