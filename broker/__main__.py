@@ -1,4 +1,4 @@
-"""The command line: `serve` and `version`."""
+"""The command line: `serve`, `export` and `version`."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -57,6 +57,27 @@ def serve(**flags: Any) -> None:
     from broker.supervisor import supervise
 
     raise typer.Exit(asyncio.run(supervise(settings)))
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="The file to write, .ndjson or .parquet.", show_default=False)],
+    tenant: Annotated[str, typer.Option(help="Whose history; the default tenant's, unless named.")] = "",
+    type: Annotated[str | None, typer.Option(help="Entities of these types only, as in a query.")] = None,
+    id: Annotated[list[str] | None, typer.Option(help="This entity only; may be given again.")] = None,
+    attr: Annotated[list[str] | None, typer.Option(help="This attribute only; may be given again.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this time on, as in 2026-07-01T00:00:00Z.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+) -> None:
+    """Write history to a file, while the broker runs or while it does not.
+
+    Names are plain ones or IRIs. Which broker's history it is say the variables of [bold]serve[/bold]:
+    BROKER_DATA_DIR, or BROKER_MONGO_URI and BROKER_DATABASE.
+    """
+    from broker.export.command import run
+
+    settings = _settings({})
+    raise typer.Exit(run(settings, file, tenant, type, id or [], attr or [], since, until))
 
 
 def _settings(flags: dict[str, Any]) -> Settings:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from broker.core.errors import NgsiLdError
 from broker.core.lang import collation
+from broker.core.temporal.retention import parse as parse_retention
 
 PREFIX = "BROKER_"
 NONE = "none"  # how a variable or a flag says that an optional setting is off
@@ -138,6 +139,12 @@ class Settings(BaseSettings):
     )
     pack_interval: Seconds = Field(default=60.0, description="Pause between two looks for history to pack.")
 
+    retention: Names = Field(
+        default=(),
+        description="For how long history is kept, by commas: attribute@type=duration, attribute=…, @type=… "
+        "or *=… for all, with names or IRIs, and durations such as P90D or P1Y. What says most decides.",
+    )
+
     queue_limit: int = Field(
         default=20_000,
         ge=1,
@@ -241,6 +248,15 @@ class Settings(BaseSettings):
     @classmethod
     def _none(cls, value: object) -> object:
         return None if value == NONE else value
+
+    @field_validator("retention")
+    @classmethod
+    def _rules(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            parse_retention(texts, str)
+        except NgsiLdError as error:
+            raise ValueError(error.detail) from None
+        return texts
 
     @field_validator("indexes")
     @classmethod

@@ -26,8 +26,8 @@ from broker.core import Entity, instant
 from broker.core.entity.links import Join
 from broker.core.entity.view import View
 from broker.core.errors import NgsiLdError
-from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.temporal.recording import Recording
+from broker.core.temporal.retention import parse as parse_retention
 from broker.logs import setup_logs
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
@@ -48,6 +48,7 @@ from broker.store.context_changes import ContextChanges
 from broker.store.contexts import MongoContexts
 from broker.store.discovery import MongoDiscovery
 from broker.store.entities import MongoEntities
+from broker.store.eraser import Eraser
 from broker.store.history_reads import MongoTemporal
 from broker.store.indexes import Declared, Indexes
 from broker.store.outbox import MongoOutbox
@@ -151,7 +152,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
         periods.wake()
 
     subscriptions.tell(changed)
-    committer = Committer(notifier, clock, settings.process_id, _recording(settings))
+    committer = Committer(notifier, clock, settings.process_id, _recording(settings, contexts.core.expand))
     undelivered = MongoUndelivered(tenants, notifier, clock, settings.process_id)
     writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
     stack.push_async_callback(writer.close)
@@ -182,6 +183,10 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     _repeat(sweeper.sweep_all, _SWEEP, stack)
     if settings.pack_after is not None:
         _repeat(packer.pack_all, settings.pack_interval, stack)
+    if settings.retention:
+        retention = parse_retention(settings.retention, contexts.core.expand)
+        eraser = Eraser(tasks, tenants, settings.process_id, retention)
+        _repeat(eraser.erase_all, settings.pack_interval, stack)
     declared = [_declared(one, contexts.core.expand) for one in settings.indexes or ()]
     if settings.indexes is not None:
         _repeat(Indexes(tenants, declared).make, _INDEXES, stack)
@@ -303,9 +308,10 @@ def _notifier(
     return Notifier(indexes, subscriptions, outbox, deliverer, backlog)
 
 
-def _recording(settings: Settings) -> Recording:
-    types = frozenset(one if ":" in one else DEFAULT_VOCAB + one for one in settings.unrecorded_types)
-    return Recording(types, settings.delete_temporal_on_entity_delete)
+def _recording(settings: Settings, expand: Callable[[str], str]) -> Recording:
+    return Recording(
+        frozenset(map(expand, settings.unrecorded_types)), settings.delete_temporal_on_entity_delete
+    )
 
 
 def _limits(settings: Settings) -> Limits:

@@ -139,6 +139,20 @@ class EmbeddedMongo:
             self._process = None
 
 
+def address(data_dir: Path) -> str | None:
+    """The URI of the server that a broker runs on this data directory now; None if none does."""
+    folder = data_dir.absolute() / "mongodb"
+    try:
+        with (folder / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        port, password = (folder / "port").read_text(), (folder / "password").read_text()
+        return uri(int(port), Credentials("eridanus", password))
+    return None
+
+
 def _lock(folder: Path) -> IO[bytes]:
     """Take the data directory for this process; the kernel gives it back when the process is gone."""
     try:

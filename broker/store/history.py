@@ -65,6 +65,11 @@ def at_most(entity_id: str, key: str, time: int) -> Document:
     return {"$gte": {"e": entity_id, "a": key}, "$lt": {"e": entity_id, "a": key, "t": time, "s": MaxKey()}}
 
 
+def older(entity_id: str, key: str, before: int) -> Document:
+    """The keys of the history of an attribute before a time."""
+    return {"$gte": {"e": entity_id, "a": key}, "$lt": {"e": entity_id, "a": key, "t": before}}
+
+
 def of_attribute(entity_id: str, key: str) -> Document:
     """The keys of all history of an attribute."""
     return {"$gte": {"e": entity_id, "a": key}, "$lt": {"e": entity_id, "a": key + "\x00"}}

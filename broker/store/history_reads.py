@@ -194,10 +194,10 @@ class _Reading:
                 yield row
 
     def _instance(self, row: Document) -> Instance:
-        return without_expired(_instance(row, self._query.is_stamped), self._now)
+        return without_expired(shown(row, self._query.is_stamped), self._now)
 
     def _as_judged(self, row: Document) -> Instance:
-        return without_expired(_instance(row, is_stamped=True), self._now)
+        return without_expired(shown(row, is_stamped=True), self._now)
 
     async def _modified(self, ids: Iterable[str]) -> dict[str, str]:
         """When each entity that still is there was last modified, which only the entity itself says."""
@@ -208,7 +208,7 @@ class _Reading:
         return {entity["_id"]: entity["modifiedAt"] async for entity in cursor}
 
 
-def _instance(row: Document, is_stamped: bool) -> Instance:
+def shown(row: Document, is_stamped: bool) -> Instance:
     """An instance of the history; the times of its write are only worked out where they are wanted."""
     key, one = row["_id"], codec.decode_instance(row["i"])
     one["instanceId"] = instance_id(row.get("o", key["t"]), row.get("f", key["s"]))

@@ -23,7 +23,7 @@ from broker.store.aggregates import parts
 from broker.store.buckets import SIZE, pack, unpack
 from broker.store.client import Session
 from broker.store.errors import reported
-from broker.store.history import of_attribute
+from broker.store.history import of_attribute, older
 from broker.store.lease import Lease
 from broker.store.tenants import Collection, Tenant, Tenants
 from broker.store.windows import Series, union
@@ -100,7 +100,7 @@ class Packer:
         for many in parts(_series(heads), _TOGETHER):
             limits: list[Document] = [{"$limit": self._packing.least}, {"$project": {"_id": 1}}]
             counted = {"$group": {"_id": {"e": "$_id.e", "a": "$_id.a"}, "n": {"$sum": 1}}}
-            pipelines = ([{"$match": {"_id": _older(one, before)}}, *limits, counted] for one in many)
+            pipelines = ([{"$match": {"_id": older(*one, before)}}, *limits, counted] for one in many)
             rows = await (await tenant.history.aggregate(union(pipelines))).to_list()
             due += [(one["_id"]["e"], one["_id"]["a"]) for one in rows if one["n"] >= self._packing.least]
         return due
@@ -137,7 +137,7 @@ class Packer:
 
     async def _singles(self, tenant: Tenant, session: Session, series: Series, before: int) -> list[Document]:
         """The oldest single instances that may be packed; all of a moment or none."""
-        wanted = {"_id": _older(series, before), **_WANTED}
+        wanted = {"_id": older(*series, before), **_WANTED}
         found = await commands.find(tenant.history, wanted, session, sort={"_id": 1}, limit=_STEP + 1)
         if len(found) > _STEP:
             last = found[-1]["_id"]["t"]
@@ -174,10 +174,6 @@ def _series(heads: Sequence[Document]) -> Iterator[Series]:
     for head in heads:
         for key in (*(["scope"] if "scope" in head else []), *head.get("attrs", ())):
             yield head["_id"], key
-
-
-def _older(series: Series, before: int) -> Document:
-    return {**of_attribute(*series), "$lt": {"e": series[0], "a": series[1], "t": before}}
 
 
 def _moment(series: Series, time: int) -> Document:

@@ -7,14 +7,14 @@ from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeou
 
 _OLDEST = (6, 0)
 _AUTHENTICATION_FAILED = 18
-_Client = AsyncMongoClient[dict[str, Any]]
+Client = AsyncMongoClient[dict[str, Any]]
 
 
 class ServerUnfitError(Exception):
     """The MongoDB that was named cannot be used; the message says why in one sentence, without passwords."""
 
 
-def connect(uri: str) -> _Client:
+def connect(uri: str) -> Client:
     """A client that waits a few seconds for a primary unless the URI says how long; errors hide the URI."""
     options: dict[str, Any] = {
         "serverMonitoringMode": "poll"
@@ -31,7 +31,7 @@ def connect(uri: str) -> _Client:
         ) from error
 
 
-async def check_server(client: _Client) -> None:
+async def check_server(client: Client) -> None:
     """Raise ServerUnfitError unless the server behind `client` can serve a broker."""
     try:
         hello = await client.admin.command("hello")
@@ -63,7 +63,7 @@ def unfit(hello: dict[str, Any], version: list[int]) -> str | None:
 _NOT_INITIATED = "the replica set of this MongoDB is not initiated: run rs.initiate() once in mongosh"
 
 
-def _unreachable(client: _Client) -> str:
+def _unreachable(client: Client) -> str:
     servers = client.topology_description.server_descriptions().values()
     if any(server.server_type_name == "RSGhost" for server in servers):
         return _NOT_INITIATED

@@ -244,7 +244,7 @@ async def test_an_attribute_that_only_the_past_has_can_be_deleted(api: Api) -> N
         vehicle({"type": "Nothing", "value": 1}),
         vehicle(location=[{"type": "Property", "value": 1}]),
         {"id": ID, "type": "Vehicle", "speed": {"type": "Property", "values": [1, 2]}},
-        {"id": ID, "type": "Vehicle", "speed": [{"type": "Property", "value": 1}] * 20_001},
+        {"id": ID, "type": "Vehicle", "speed": [{"type": "Property", "value": 1}] * 10_001},
     ],
 )
 async def test_what_is_wrong_changes_nothing(api: Api, doc: dict[str, Any]) -> None:

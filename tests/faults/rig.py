@@ -15,7 +15,7 @@ import psutil
 from aiohttp import web
 from pymongo import AsyncMongoClient
 
-from broker.store.replica_set import Credentials, uri
+from broker.store.embedded import address
 from broker.store.server import connect
 from tests.conftest import free_port
 
@@ -230,9 +230,9 @@ def workers(pid: int) -> list[psutil.Process]:
 
 def database_of(data_dir: Path) -> AbstractAsyncContextManager[AsyncMongoClient[dict[str, Any]]]:
     """The MongoDB that a broker has started for itself."""
-    folder = data_dir / "mongodb"
-    port, password = int((folder / "port").read_text()), (folder / "password").read_text()
-    return connect(uri(port, Credentials("eridanus", password)))
+    uri = address(data_dir)
+    assert uri is not None, "it runs"
+    return connect(uri)
 
 
 def mongod(pid: int) -> psutil.Process:

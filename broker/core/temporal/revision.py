@@ -16,7 +16,7 @@ from broker.core.entity.values import Reading, Room, moment
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 
-_MOST = 20_000  # instances that one revision may add: so many fit well into one transaction
+_MOST = 10_000  # instances that one revision may add: so many fit well into one transaction
 
 
 @dataclass(frozen=True, slots=True)
