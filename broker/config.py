@@ -91,6 +91,12 @@ class Settings(BaseSettings):
     slow_query: Seconds = Field(
         default=0.1, description="Time above which a query says which indexes would help, once for each."
     )
+    query_candidates: int = Field(
+        default=20_000,
+        ge=1,
+        le=100_000,
+        description="Most linked entities, or shapes to compare closely, that one query may need.",
+    )
 
     log_level: LogLevel = Field(default="info", description="Least severe level that is logged.")
     log_format: Literal["auto", "human", "json"] = Field(

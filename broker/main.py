@@ -198,6 +198,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
         sweeper,
         batch=settings.read_batch,
         timeout=settings.query_timeout,
+        candidates=settings.query_candidates,
         remembered=settings.rendering_bytes,
         now=present,
         advice=Advice(declared, settings.slow_query, contexts.core.compact),

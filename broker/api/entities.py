@@ -56,6 +56,7 @@ async def query_batch(call: Call) -> web.Response:
 
 async def _queried(call: Call, query: Query, shape: Shape) -> web.Response:
     """The answer to a query (5.7.2)."""
+    p.check_depth(query, shape.join.level if shape.join else 0)
     query = replace(query, picked=shape.view.needed) if shape.view.needed else query
     broker, tenant = call.broker, call.tenant
     is_amended = False
@@ -175,7 +176,7 @@ async def purge_entities(call: Call) -> web.Response:
     """6.4.3.3 DELETE /entities."""
     p.allow(call.params, p.SELECTION, ("keep", "drop"))
     context = await call.context()
-    query = p.read_query(call.params, context, call.broker.limits)
+    query = p.check_depth(p.read_query(call.params, context, call.broker.limits), 0)
     await operations.purge_entities(call.broker, call.tenant, query, p.read_purge(call.params, context))
     return reply.nothing()
 

@@ -4,14 +4,15 @@ from collections.abc import Callable, Collection
 from urllib.parse import parse_qsl
 
 from broker.core.entity.parse import attribute_name
-from broker.core.errors import BadRequestData, InvalidRequest
+from broker.core.errors import BadRequestData, InvalidRequest, TooManyResults
 from broker.core.jsonld.context import Context
 from broker.core.lang import collation as collations
-from broker.core.lang import order, pattern, q, types
+from broker.core.lang import geo, order, pattern, q, scope, types
 from broker.core.lang.order import Ordering
+from broker.core.lang.terms import Q, depth
 from broker.core.query import Query
 from broker.core.selector import Selector
-from broker.core.uri import is_uri
+from broker.core.uri import is_name, is_uri
 from broker.ports import Limits
 
 Params = dict[str, str]
@@ -25,7 +26,9 @@ FORMATS = {
 OPTIONS = frozenset({*FORMATS, "sysAttrs"})
 VIEW = frozenset({"options", "format", "attrs"})
 ORDER = frozenset({"orderBy", "orderFrom", "orderGeometry", "collation"})
-SELECTION = frozenset({"type", "id", "idPattern", "q", "attrs"})
+_GEO = frozenset({*geo.MEMBERS, "geoproperty"})
+WHERE = _GEO | {"scopeQ"}
+SELECTION = WHERE | {"type", "id", "idPattern", "q", "expandValues", "jsonKeys", "csf", "attrs"}
 PAGE = frozenset({"limit", "offset", "count"})
 AFTER = "after"  # our own: the key of the page before, which only the links to pages need to know
 LOCAL = "local"  # accepted everywhere: this broker asks no other yet
@@ -73,13 +76,13 @@ def read_format(params: Params) -> str:
     return FORMATS[name]
 
 
-def attrs(params: Params, context: Context) -> tuple[str, ...]:
-    """The names in `attrs`, expanded."""
-    if "attrs" not in params:
+def attrs(params: Params, context: Context, param: str = "attrs") -> tuple[str, ...]:
+    """The names of attributes that a parameter lists, expanded."""
+    if param not in params:
         return ()
-    names = _names(params["attrs"])
-    if member := next((name for name in names if name in ("id", "type", "scope")), None):
-        raise BadRequestData(f"attrs: {member} is no attribute; pick may name it")
+    names = _names(params[param])
+    if wrong := [name for name in names if name in ("id", "type", "scope") or not is_name(name)]:
+        raise BadRequestData(f"{param}: expected names of attributes, and {wrong[0]!r} is none")
     return tuple(attribute_name(name, context) for name in names)
 
 
@@ -88,13 +91,17 @@ def read_query(
 ) -> Query:
     """The selection and the page that a query asks for; BadRequestData if it is too wide (5.7.2.4)."""
     limit, offset, count = read_page(params, limits)
+    if "csf" in params:  # who would be asked is nobody yet
+        q.parse(params["csf"], context.expand, what="csf")
     query = Query(
         types=None if "type" not in params else types.parse(params["type"], context.expand),
         ids=uris(params, "id"),
         id_pattern=_pattern(params),
         selectors=selectors,
         attrs=attrs(params, context),
-        q=None if "q" not in params else q.parse(params["q"], context.expand),
+        q=_q(params, context),
+        scope=None if "scopeQ" not in params else scope.parse(params["scopeQ"]),
+        geo=_geo(params, context),
         limit=limit,
         offset=offset,
         count=count,
@@ -102,7 +109,7 @@ def read_query(
         after=params.get(AFTER),
     )
     if query.is_too_wide and not flag(params, LOCAL):
-        raise BadRequestData("query: too wide; expected type, attrs, q or local=true")
+        raise BadRequestData("query: too wide; expected type, attrs, q, georel or local=true")
     of_any_type = [one for one in (query.types, *(one.types for one in selectors)) if one and one.is_anything]
     if of_any_type and params.get(LOCAL) == "false":
         raise BadRequestData("type: * is of this broker alone, so local cannot be false")
@@ -129,6 +136,26 @@ def read_order(params: Params, context: Context, collation: str | None) -> Order
     return Ordering(terms, origin, rules)
 
 
+def _q(params: Params, context: Context) -> Q | None:
+    expanded, as_they_are = (attrs(params, context, param) for param in ("expandValues", "jsonKeys"))
+    if "q" not in params:
+        return None
+    return q.parse(params["q"], context.expand, set(expanded) - set(as_they_are))
+
+
+def check_depth(query: Query, links: int) -> Query:
+    """5.7.2.4: BadRequestData for a query that looks at entities more than so many links away."""
+    if query.q is not None and (found := depth(query.q)) > links:
+        allowed = f"joinLevel allows {links}" if links else "there is no join"
+        raise BadRequestData(f"q: too deep; it follows {found} links, and {allowed}")
+    return query
+
+
+def _geo(params: Params, context: Context) -> geo.GeoQuery | None:
+    members = {name: params[name] for name in _GEO if name in params}
+    return geo.parse(members, context.expand) if members.keys() - {"geoproperty"} else None
+
+
 def read_purge(params: Params, context: Context) -> Callable[[str], bool] | None:
     """5.6.21: which attributes are to go, by `keep` or `drop`; None for whole entities."""
     if "keep" in params and "drop" in params:
@@ -151,7 +178,7 @@ def read_page(params: Params, limits: Limits) -> tuple[int, int, bool]:
     count = flag(params, "count")
     limit = number(params, "limit", limits.default_page)
     if limit > limits.page:
-        raise BadRequestData(f"limit: expected at most {limits.page}")
+        raise TooManyResults(f"limit: expected at most {limits.page}")
     if limit == 0 and not count:
         raise BadRequestData("limit: expected at least 1, or count=true beside it")
     return limit, number(params, "offset", 0), count

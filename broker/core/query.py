@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from broker.core.jsonld.core_context import NGSI_LD
+from broker.core.lang.geo import GeoQuery
 from broker.core.lang.order import Ordering
+from broker.core.lang.scope import ScopeQuery
 from broker.core.lang.terms import Q, attributes
 from broker.core.lang.types import TypeSelection
 from broker.core.selector import Selector
@@ -31,6 +33,8 @@ class Query:
     attrs: tuple[str, ...] = ()
     picked: tuple[str, ...] = ()
     q: Q | None = None
+    scope: ScopeQuery | None = None
+    geo: GeoQuery | None = None
     order: Ordering | None = None
     limit: int = 20
     offset: int = 0
@@ -44,11 +48,7 @@ class Query:
 
     @property
     def is_too_wide(self) -> bool:
-        """Whether it lacks every selector of 5.7.2.4, but for `local=true` and a geoquery."""
+        """Whether it lacks every selector of 5.7.2.4, but for `local=true`."""
         has_attrs = not _SYSTEM.issuperset(self.attrs)
-        return (
-            self.types is None
-            and not self.selectors
-            and not has_attrs
-            and (self.q is None or not attributes(self.q))
-        )
+        has_q = self.q is not None and bool(attributes(self.q))
+        return not (self.types or self.selectors or self.geo or has_attrs or has_q)

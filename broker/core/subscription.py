@@ -20,6 +20,7 @@ from broker.core.jsonld.context import Context
 from broker.core.lang import natural, projection
 from broker.core.lang import q as q_language
 from broker.core.lang.projection import Projection
+from broker.core.lang.terms import depth
 from broker.core.members import Dataset, Member, Texts, Uri, checked
 from broker.core.members import read as read_members
 from broker.core.selector import EntitySelector, selector
@@ -298,8 +299,8 @@ class _Expander:
 
 def _expanded(read: Subscription, context: Context, known: Names) -> Subscription:
     expander, body = _Expander(context, known), read.body
-    if body.q is not None:
-        q_language.parse(body.q, expander.of("q"))
+    if body.q is not None and depth(q_language.parse(body.q, expander.of("q"))):
+        raise OperationNotSupported("q: linked entities of subscriptions are not supported yet")
     if body.csf is not None:
         q_language.parse(body.csf, expander.of("csf"))
     for one in body.entities or ():

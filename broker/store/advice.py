@@ -65,5 +65,5 @@ def _filtered(q: Q) -> Iterator[str]:
         case And(parts) | Or(parts):
             for part in parts:
                 yield from _filtered(part)
-        case Term(target, operator) if target.path and operator in _FOUND_BY_VALUE:
+        case Term(target, operator) if target.path and not target.links and operator in _FOUND_BY_VALUE:
             yield target.path[0]

@@ -2,8 +2,9 @@
 
 A stored entity is the Entity of `core` with `_id` for its id, and with the store's own members: `rev` (its
 revision), `by` (the process that wrote it last), `due` (when something of it first expires, if anything
-does), `shape` (a hash of its types and of the kinds of its attributes, for `discovery`), `unlisted` (the
-catalogue of evolutions may lack it, or some of its attributes). Names of attributes are keys that MongoDB
+does), `geo` and `cells` (where its GeoProperties are, `places`), `shape` (a hash of its types and of the
+kinds of its attributes, for `discovery`), `unlisted` (the catalogue of evolutions may lack it, or some of
+its attributes). Names of attributes are keys that MongoDB
 takes literally: it reads dots and a leading dollar in a key as a path. A term of the core or of the default
 vocabulary stays short. Values are stored as they are; the few whose keys or numbers BSON has no place for
 carry the mark `esc`, so that reading costs nothing for all others.
@@ -19,6 +20,7 @@ from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity import expiry
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
+from broker.store import places
 
 Document = dict[str, Any]
 
@@ -26,7 +28,9 @@ _REMEMBERED = 50_000
 _keys: dict[str, str] = {}
 _names: dict[str, str] = {}
 _INT64 = 2**63
-_OWN = ("rev", "by", "due", "shape", "unlisted")  # members of stored entities that are no part of the entity
+PLACES = ("geo", "cells")
+# Members of stored entities that are no part of the entity.
+_OWN = ("rev", "by", "due", "shape", "unlisted", *PLACES)
 
 
 def key(iri: str) -> str:
@@ -101,6 +105,17 @@ def _shape(types: tuple[str, ...], attrs: tuple[tuple[str, ...], ...]) -> Int64:
 def encode_attrs(attrs: Attributes) -> Document:
     """Attributes by stored key."""
     return {key(iri): [encode_instance(one) for one in instances] for iri, instances in attrs.items()}
+
+
+def encode_places(attrs: Attributes) -> Document:
+    """The members that tell where the GeoProperties are; none without any on Earth."""
+    geo: Document = {}
+    for iri, instances in attrs.items():
+        spatial = (places.place(one) for one in instances if places.is_spatial(one))
+        if found := [place for place in spatial if place]:
+            geo[key(iri)] = found
+    cells = {name for many in geo.values() for place in many for name in places.cells(place)}
+    return {"geo": geo, "cells": sorted(cells)} if geo else {}
 
 
 def decode_attrs(stored: Document) -> Attributes:

@@ -17,10 +17,10 @@ from broker.store.codec import decode_alive, decode_entity
 from broker.store.collations import mongo_collation
 from broker.store.conditions import all_of
 from broker.store.errors import reported
-from broker.store.filters import to_filter
 from broker.store.lookups import Lookups
 from broker.store.ordering import page_key, plain_key, stages
 from broker.store.renderings import Renderings
+from broker.store.selection import Selections
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
 from broker.store.writer import Writer
@@ -40,6 +40,7 @@ class MongoEntities:
         *,
         batch: int,
         timeout: float,
+        candidates: int,
         remembered: int,
         now: Callable[[], str],
         advice: Advice,
@@ -49,6 +50,7 @@ class MongoEntities:
         self._sweeper = sweeper
         self._batch = batch
         self._timeout_ms = round(timeout * 1000)
+        self._selections = Selections(candidates=candidates, timeout=timeout)
         self._now = now
         self._advice = advice
         self._renderings = Renderings(remembered)
@@ -103,7 +105,8 @@ class MongoEntities:
         handle = await self._tenants.get(tenant)
         await self._sweeper.sweep_if_due(handle)
         with self._timed(query), reported():
-            return await handle.entities.count_documents(to_filter(query), maxTimeMS=self._timeout_ms)
+            wanted = await self._selections.filter(handle, query)
+            return await handle.entities.count_documents(wanted, maxTimeMS=self._timeout_ms)
 
     async def change(self, tenant: str, entity_id: str, rule: Rule | Revision) -> Any:
         """See `ports.EntityStore.change`."""
@@ -149,7 +152,9 @@ class MongoEntities:
 
     async def _read(self, tenant: Tenant, query: Query, shown: Document | None) -> list[Document]:
         """The documents of a page, and one beyond it."""
-        wanted, order = to_filter(query), query.order
+        with reported():
+            wanted = await self._selections.filter(tenant, query)
+        order = query.order
         skip, limit = 0 if query.after else query.offset, query.limit + 1
         if order is not None:
             pipeline = stages(order, wanted, query.after, skip, limit, _VERSION)
@@ -166,7 +171,9 @@ class MongoEntities:
     async def _again(self, tenant: str, query: Query, ids: list[str]) -> dict[str, Document]:
         """Those of a page that have to be read whole, by their ids, without what has left the selection."""
         handle = await self._tenants.get(tenant)
-        found = await self._find(handle, {"$and": [to_filter(query), {"_id": {"$in": ids}}]}, {})
+        with reported():
+            wanted = await self._selections.filter(handle, query)
+        found = await self._find(handle, {"$and": [wanted, {"_id": {"$in": ids}}]}, {})
         return {one["_id"]: one for one in found}
 
     @contextmanager

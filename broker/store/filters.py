@@ -9,10 +9,14 @@ query comes out as what one would write by hand, and indexes on {type, _id} and 
      "attrs.S": {"$exists": True}}
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bson import Regex
+
 from broker.core.lang import pattern
-from broker.core.lang.terms import ANY_LANGUAGE, And, Exists, Or, Q, Target, Term
+from broker.core.lang.scope import ANY, ScopePattern, ScopeQuery
+from broker.core.lang.terms import ANY_LANGUAGE, And, Exists, Link, Or, Q, Target, Term
 from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
 from broker.core.selector import Selector
@@ -20,9 +24,16 @@ from broker.store.codec import key
 from broker.store.conditions import Filter, all_of, any_of, exists, holds
 from broker.store.languages import text_holds
 
+# The filters of terms on linked entities, which MongoDB has to be asked for first (`selection`).
+Links = Mapping[Q, Filter]
+_NO_LINKS: Links = {}
 
-def to_filter(query: Query) -> Filter:
-    """The filter of a query. Raises BadRequestData when its patterns are none that we take."""
+
+def to_filter(query: Query, links: Links = _NO_LINKS) -> Filter:
+    """The filter of a query, but for its geoquery (`spatial`).
+
+    Raises BadRequestData when its patterns are none that we take.
+    """
     parts = [_types(query.types)]
     if query.selectors:
         parts.append(any_of([_selector(one) for one in query.selectors]))
@@ -34,8 +45,10 @@ def to_filter(query: Query) -> Filter:
         parts.append(any_of([_at((iri,), {}) for iri in attrs]))
     if query.picked:
         parts.append(any_of([_has(name) for name in query.picked]))
+    if query.scope is not None:
+        parts.append(_scopes(query.scope))
     if query.q is not None:
-        parts.append(condition(query.q))
+        parts.append(condition(query.q, links))
     return all_of(parts)
 
 
@@ -52,13 +65,17 @@ def _has(name: str) -> Filter:
     return {"scope": {"$exists": True}} if name == "scope" else _at((name,), {})
 
 
-def condition(q: Q) -> Filter:
+def condition(q: Q, links: Links = _NO_LINKS) -> Filter:
     """The filter of a condition alone; what has no type passes it, too."""
     match q:
         case And(parts):
-            return all_of([condition(part) for part in parts])
+            return all_of([condition(part, links) for part in parts])
         case Or(parts):
-            return any_of([condition(part) for part in parts])
+            return any_of([condition(part, links) for part in parts])
+        case Exists(target, True) if target.links:
+            return {"$nor": [links[replace(q, absent=False)]]}
+        case Exists(target) | Term(target) if target.links:
+            return links[q]
         case Exists(target, absent):
             found = _at(target.path, {} if target.member in _TIMES else exists(target))
             return {"$nor": [found]} if absent else found
@@ -66,6 +83,26 @@ def condition(q: Q) -> Filter:
             return any_of([_time(q, place) for place in _TIMES[target.member]])
         case Term(target):
             return _all_languages(q) if _is_of_all_languages(q) else _at(target.path, holds(q))
+
+
+def link_filter(link: Link, ids: Sequence[str]) -> Filter:
+    """The filter that a link leads to one of these entities."""
+    return _at(link.path, any_of([{member: {"$in": list(ids)}} for member in ("object", "objectList")]))
+
+
+def _scopes(query: ScopeQuery) -> Filter:
+    return any_of([all_of([_scope(one) for one in patterns]) for patterns in query.any_of])
+
+
+def _scope(wanted: ScopePattern) -> Filter:
+    """The filter of a scope, which is stored as it was sent, with its first slash or without."""
+    if not wanted.levels:
+        return {"scope": {"$exists": True}}
+    path = "/".join(wanted.levels)
+    if ANY not in wanted.levels and not wanted.below:
+        return {"scope": {"$in": ["/" + path, path]}}
+    form = path.replace(ANY, "[^/]+") + (r"(?:/|\z)" if wanted.below else r"\z")
+    return {"scope": {"$in": [Regex("^/" + form), Regex("^" + form)]}}
 
 
 # Where the times of an instance are: in the first of these members that there is (`core.entity.instances`).

@@ -12,6 +12,7 @@ from broker.core.temporal.revision import Revision
 from broker.ports import ChangeSink, Clock, Due, Entry
 from broker.store import codec
 from broker.store.history import of_entity, records
+from broker.store.places import is_spatial
 from broker.store.queue import Write
 from broker.store.tenants import EPOCH
 
@@ -220,7 +221,8 @@ def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
     if state.unlisted:
         own["unlisted"] = True
     if before is None:
-        plan.inserts.append({**codec.encode_entity(after), "shape": codec.shape(after), **own})
+        extra = codec.encode_places(after["attrs"]) | {"shape": codec.shape(after)}
+        plan.inserts.append({**codec.encode_entity(after), **extra, **own})
     else:
         changed, gone = _difference(before, after)
         gone += [name for name in ("due", "unlisted") if getattr(stored, name) and name not in own]
@@ -238,13 +240,19 @@ def _difference(before: Entity, after: Entity) -> tuple[Document, list[str]]:
     changed = {k: v for k, v in after.items() if k not in ("attrs", "id") and before.get(k) is not v}
     gone = [k for k in before if k not in after]
     old, new = before["attrs"], after["attrs"]
-    is_reshaped = "type" in changed
-    for iri, instances in new.items():
-        its = old.get(iri)
-        if its is not instances:
-            changed["attrs." + codec.key(iri)] = [codec.encode_instance(one) for one in instances]
-            is_reshaped |= its is None or codec.kinds(its) != codec.kinds(instances)
-    removed = ["attrs." + codec.key(iri) for iri in old if iri not in new]
-    if is_reshaped or removed:
+    differ = [iri for iri, instances in new.items() if old.get(iri) is not instances]
+    lost = [iri for iri in old if iri not in new]
+    for iri in differ:
+        changed["attrs." + codec.key(iri)] = [codec.encode_instance(one) for one in new[iri]]
+    gone += ["attrs." + codec.key(iri) for iri in lost]
+    if "type" in changed or lost or any(_is_reshaped(old.get(iri), new[iri]) for iri in differ):
         changed["shape"] = codec.shape(after)
-    return changed, gone + removed
+    if any(is_spatial(one) for iri in (*differ, *lost) for attrs in (old, new) for one in attrs.get(iri, ())):
+        placed = codec.encode_places(new)
+        changed |= placed
+        gone += [member for member in codec.PLACES if member not in placed]
+    return changed, gone
+
+
+def _is_reshaped(old: list[Instance] | None, new: list[Instance]) -> bool:
+    return old is None or codec.kinds(old) != codec.kinds(new)

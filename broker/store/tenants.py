@@ -31,6 +31,7 @@ _INDEXES = {
         IndexModel([("scope", ASCENDING)], sparse=True),
         IndexModel([("due", ASCENDING)], sparse=True),
         IndexModel([("shape", ASCENDING)], sparse=True),
+        IndexModel([("cells", ASCENDING)], sparse=True),
     ],
     "evolutions": [IndexModel([("type", ASCENDING), ("_id", ASCENDING)])],
     "contexts": [IndexModel([("local", ASCENDING)])],

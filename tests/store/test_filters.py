@@ -121,7 +121,8 @@ def _with_value(value: Any, number: int) -> Entity:
 
 def _store(stored: Stored, entities: list[Entity]) -> list[Entity]:
     stored.delete_many({})
-    stored.insert_many([codec.encode_entity(entity) for entity in entities] + [{"_id": "epoch", "n": 1}])
+    documents = [{**codec.encode_entity(one), **codec.encode_places(one["attrs"])} for one in entities]
+    stored.insert_many([*documents, {"_id": "epoch", "n": 1}])
     return entities
 
 

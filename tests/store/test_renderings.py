@@ -65,6 +65,7 @@ async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
             sweeper,
             batch=10,
             timeout=5,
+            candidates=1000,
             remembered=100_000,
             now=lambda: "2026-07-01T12:00:00",
             advice=Advice([], 60, str),

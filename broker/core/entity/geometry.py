@@ -1,8 +1,12 @@
 """GeoJSON geometries as values (clause 4.7, RFC 7946): their form, not their meaning."""
 
+from collections.abc import Iterator
+
 from broker.core import Json
 from broker.core.entity.kinds import GEOMETRIES
 from broker.core.errors import BadRequestData
+
+Bounds = tuple[float, float, float, float]
 
 # How deep the numbers stand in `coordinates`: a position is one list.
 _DEPTH = {"Point": 1, "MultiPoint": 2, "LineString": 2, "MultiLineString": 3, "Polygon": 3, "MultiPolygon": 4}
@@ -19,15 +23,41 @@ def check(value: Json, path: str) -> None:
         raise BadRequestData(
             f"{path}: expected a GeoJSON geometry, of a type among {', '.join(sorted(GEOMETRIES))}"
         )
-    kind = value["type"]
-    coordinates: Json = value.get("coordinates")
+    if found := fault(value["type"], value.get("coordinates")):
+        raise BadRequestData(f"{path}.coordinates: {found}")
+
+
+def fault(kind: str, coordinates: Json) -> str | None:
+    """What would have been expected of the coordinates of a geometry of this type; None if they are fine."""
     if not _is_nested(coordinates, _DEPTH[kind]):
-        raise BadRequestData(f"{path}.coordinates: expected the coordinates of a {kind}")
+        return f"expected the coordinates of a {kind}"
     if any(len(line) < 2 for line in _lines(kind, coordinates)):
-        raise BadRequestData(f"{path}.coordinates: expected lines of at least two positions")
-    for ring in _rings(kind, coordinates):
-        if len(ring) < 4 or ring[0] != ring[-1]:
-            raise BadRequestData(f"{path}.coordinates: expected closed rings of at least four positions")
+        return "expected lines of at least two positions"
+    if any(len(ring) < 4 or ring[0] != ring[-1] for ring in _rings(kind, coordinates)):
+        return "expected closed rings of at least four positions"
+    return None
+
+
+def positions(value: Json) -> Iterator[Json]:
+    """Every position of a well-formed geometry."""
+    return _flat(value["coordinates"], _DEPTH[value["type"]])
+
+
+def bounds(value: Json) -> Bounds | None:
+    """West, south, east and north of a well-formed geometry; None if part of it is nowhere on Earth."""
+    longitudes, latitudes = zip(*((one[0], one[1]) for one in positions(value)), strict=True)
+    west, east, south, north = min(longitudes), max(longitudes), min(latitudes), max(latitudes)
+    if west < -180 or east > 180 or south < -90 or north > 90:
+        return None
+    return float(west), float(south), float(east), float(north)
+
+
+def _flat(coordinates: Json, depth: int) -> Iterator[Json]:
+    if depth == 1:
+        yield coordinates
+    else:
+        for inner in coordinates:
+            yield from _flat(inner, depth - 1)
 
 
 def _has_type(value: Json) -> bool:

@@ -4,6 +4,8 @@
 
 - A term holds when it holds for any instance of the attribute, whatever its datasetId, and on the way
   of a path for any instance of each name. Without the target nothing but its absence holds.
+- Braces lead from any object of a Relationship or ListRelationship to the entity of that id, if there is
+  one and, where types are named, if it has any of them. For the rest it is as if the query were of that one.
 - The target value is what the kind of the attribute keeps its value in; a JSON-LD typed value
   (`{"@type": …, "@value": text}`) stands for its text when a date, time or date-time is asked for.
   A VocabProperty's is the IRI. Brackets lead into the value or the json, through objects only; into
@@ -26,13 +28,15 @@ from typing import NamedTuple
 from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.kinds import KINDS
-from broker.core.lang import moments, pattern, types
+from broker.core.lang import moments, pattern, scope, shapes, types
+from broker.core.lang.geo import GeoQuery
 from broker.core.lang.terms import (
     ANY_LANGUAGE,
     TEMPORAL,
     TEMPORAL_MEMBERS,
     And,
     Exists,
+    Link,
     Literal,
     Or,
     Pattern,
@@ -45,8 +49,14 @@ from broker.core.lang.terms import (
 )
 from broker.core.query import Query
 
+Linked = Callable[[str], Entity | None]  # the entity of an id, if there is one
 
-def selects(query: Query, entity: Entity) -> bool:
+
+def _nobody(_: str) -> None:
+    """For queries that look at no linked entities."""
+
+
+def selects(query: Query, entity: Entity, linked: Linked = _nobody) -> bool:
     """Whether the whole query selects the entity."""
     attrs = query.required_attrs
     return (
@@ -56,21 +66,31 @@ def selects(query: Query, entity: Entity) -> bool:
         and (not query.selectors or any(one.selects(entity) for one in query.selectors))
         and (not attrs or any(name in entity["attrs"] for name in attrs))
         and (not query.picked or any(name in entity or name in entity["attrs"] for name in query.picked))
-        and (query.q is None or matches(query.q, entity))
+        and (query.scope is None or scope.matches(query.scope, entity.get("scope", ())))
+        and (query.q is None or matches(query.q, entity, linked))
+        and (query.geo is None or is_placed(query.geo, entity["attrs"]))
     )
 
 
-def matches(q: Q, entity: Entity) -> bool:
-    """Whether the condition `q` holds for the entity."""
+def is_placed(geo: GeoQuery, attrs: Attributes) -> bool:
+    """Whether the geoquery selects an entity with these attributes: by any instance of its GeoProperty."""
+    return any(
+        one["type"] == "GeoProperty" and shapes.related(geo.relation, geo.shape, geo.distance, one["value"])
+        for one in attrs.get(geo.property, ())
+    )
+
+
+def matches(q: Q, entity: Entity, linked: Linked = _nobody) -> bool:
+    """Whether the condition `q` holds for the entity; `linked` gives the entities that it links to."""
     match q:
         case And(parts):
-            return all(matches(part, entity) for part in parts)
+            return all(matches(part, entity, linked) for part in parts)
         case Or(parts):
-            return any(matches(part, entity) for part in parts)
+            return any(matches(part, entity, linked) for part in parts)
         case Exists(target, absent):
-            return any(True for _ in _found(target, entity)) is not absent
+            return any(True for _ in _seen(target, entity, linked)) is not absent
         case Term():
-            return any(_holds(q, found) for found in _found(q.target, entity))
+            return any(_holds(q, found) for found in _seen(q.target, entity, linked))
 
 
 class _Found(NamedTuple):
@@ -83,6 +103,27 @@ class _Found(NamedTuple):
 _TIMES = {"createdAt": created_at, "modifiedAt": modified_at}
 _LINKS = frozenset({"object", "objectList"})
 _TEXTS = _LINKS | {"vocab", "languageMap", "unitCode", "datasetId", "objectType", "valueType"}
+
+
+def _seen(target: Target, entity: Entity, linked: Linked) -> Iterator[_Found]:
+    """Each target in the entity, or in those that it links to."""
+    if not target.links:
+        yield from _found(target, entity)
+    else:
+        for other in _others(target.links[0], entity, linked):
+            yield from _seen(target.linked, other, linked)
+
+
+def _others(link: Link, entity: Entity, linked: Linked) -> Iterator[Entity]:
+    """The entities that a link leads to."""
+    for instance in _instances(entity["attrs"], link.path):
+        where = KINDS[instance["type"]].value
+        if where in _LINKS:
+            objects = instance[where]
+            for entity_id in objects if isinstance(objects, list) else (objects,):
+                other = linked(entity_id)
+                if other is not None and (not link.types or not set(link.types).isdisjoint(other["type"])):
+                    yield other
 
 
 def _found(target: Target, entity: Entity) -> Iterator[_Found]:

@@ -3,13 +3,16 @@
     query    = and *("|" and)                     ; "and" binds tighter than "or"
     and      = part *(";" part)
     part     = "(" query ")" / ["!"] target / target operator value
-    target   = name *("." name) ["[" member *("." member) "]"]
+    target   = path ["[" member *("." member) "]"] / path "{" [type *("," type) ":"] target "}"
+    path     = name *("." name)
     operator = "==" / "!=" / ">" / ">=" / "<" / "<=" / "~=" / "!~="
     value    = literal / literal 1*("," literal) / literal ".." literal / pattern
 
 Lists, ranges, booleans and URIs go with == and != alone; patterns with ~= and !~=. A name is a term, a
 prefix:term, or an IRI: as it is when it has a "//" (it ends at the next operator), in <> always. The
-clause lacks the `!` that asks for absence and IRIs as names; both are in use. `[*]` is any language.
+clause lacks the `!` that asks for absence and IRIs as names; both are in use. `[*]` is any language. Braces
+lead to the entities that a Relationship links to; what stands before a colon there are their types, so that
+a prefix:term has to be written as an IRI.
 
 A pattern is quoted, and what is between the quotes is the regular expression as it is; or it is
 unquoted and ends at the next sign of the language.
@@ -19,7 +22,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from broker.core.errors import BadRequestData, TooComplexQuery
+from broker.core.errors import TooComplexQuery
 from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.lang import pattern
 from broker.core.lang.literals import as_instant, is_comparable, literal
@@ -31,6 +34,7 @@ from broker.core.lang.terms import (
     TEMPORAL_MEMBERS,
     And,
     Exists,
+    Link,
     Literal,
     Or,
     Pattern,
@@ -52,6 +56,8 @@ _TERM = r"[^\W\d_]\w*"
 _NAME = re.compile(
     rf"<(?P<iri>[^<>\s]+)>|(?P<url>[A-Za-z][A-Za-z0-9+.\-]*://[^\s=!<>~;|()\[\]{{}},\"]+)|{_TERM}(?::{_TERM})?"
 )
+_TYPE = rf"(?:<[^<>\s,]+>|{_TERM})"
+_TYPES = re.compile(rf"({_TYPE}(?: *, *{_TYPE})*) *:(?!//)")
 _MEMBER = re.compile(r"[^\s.\[\]]+")
 _OPERATOR = re.compile("==|!=|!~=|~=|>=|>|<=|<")
 _QUOTED_PATTERN = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
@@ -59,13 +65,13 @@ _BARE_PATTERN = re.compile(r'[^\s";|()]+')
 _NO_ATTRIBUTES = {"id": "the parameter id", "type": "the parameter type", "scope": "the parameter scopeQ"}
 
 
-def parse(text: str, expand: Expand, expand_values: Collection[str] = ()) -> Q:
+def parse(text: str, expand: Expand, expand_values: Collection[str] = (), *, what: str = "q") -> Q:
     """The query in a text; `expand_values` are the expanded names whose values are terms, too.
 
-    Raises BadRequestData where the text leaves the grammar, TooComplexQuery when there is too much of
-    it, also for linked entities, `relationship{…}`.
+    `what` is the name of the parameter, for error messages.
+    Raises BadRequestData where the text leaves the grammar, TooComplexQuery when there is too much of it.
     """
-    parser = _Parser(text, expand, frozenset(expand_values))
+    parser = _Parser(Scanner(what, text), expand, frozenset(expand_values))
     found = parser.query(0)
     if not parser.scanner.is_at_end():
         parser.scanner.fail("an operator, ; or | or the end")
@@ -75,8 +81,8 @@ def parse(text: str, expand: Expand, expand_values: Collection[str] = ()) -> Q:
 class _Parser:
     __slots__ = ("_count", "_expand", "_expand_values", "scanner")
 
-    def __init__(self, text: str, expand: Expand, expand_values: frozenset[str]) -> None:
-        self.scanner = Scanner("q", text)
+    def __init__(self, scanner: Scanner, expand: Expand, expand_values: frozenset[str]) -> None:
+        self.scanner = scanner
         self._expand = expand
         self._expand_values = expand_values
         self._count = 0
@@ -118,15 +124,33 @@ class _Parser:
         if self._count > _MOST:
             raise TooComplexQuery(f"q: expected at most {_MOST} terms and values")
 
-    def _target(self) -> Target:
+    def _target(self, links: tuple[Link, ...] = ()) -> Target:
         at = self.scanner.at
         names = [self._name()]
         while self.scanner.takes("."):
             names.append(self._name())
+        target = replace(self._resolved(names, at), links=links)
         if self.scanner.takes("{"):
-            raise BadRequestData("q: linked entities, relationship{…}, need join, which is not supported yet")
-        target = self._resolved(names, at)
+            return self._linked(target, at)
         return replace(target, trailing=self._trailing()) if self.scanner.takes("[") else target
+
+    def _linked(self, relationship: Target, at: int) -> Target:
+        """What is looked at in the entities that a relationship links to."""
+        if relationship.member:
+            self.scanner.fail("a Relationship before the brace", at)
+        if len(relationship.links) == _LONGEST:
+            raise TooComplexQuery(f"q: expected at most {_LONGEST} linked entities on a path")
+        link = Link(relationship.path, self._types())
+        target = self._target((*relationship.links, link))
+        self.scanner.need("}")
+        return target
+
+    def _types(self) -> tuple[str, ...]:
+        """The types in front of a colon, if there is one."""
+        if (found := self.scanner.take(_TYPES)) is None:
+            return ()
+        names = (name.strip() for name in found[1].split(","))
+        return tuple(name[1:-1] if name.startswith("<") else self._expand(name) for name in names)
 
     def _name(self) -> tuple[str, str]:
         """A name, as it was written and expanded."""

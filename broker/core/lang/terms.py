@@ -2,7 +2,8 @@
 
     Q        And(parts) | Or(parts) | Term(target, operator, value) | Exists(target, absent)
     Target   the attribute path (IRIs), the trailing path in brackets, and the member when the last name
-             is one of MEMBERS rather than an attribute; an empty path is the entity itself
+             is one of MEMBERS rather than an attribute; an empty path is the entity itself; and, before all
+             that, the links to follow to the entity that is looked at
     value    Literal | Range | ValueList with == and !=, Literal with < <= > >=, Pattern with ~= and !~=
 
 Names print as <IRI>, so that a tree can be parsed again with any @context.
@@ -11,7 +12,7 @@ Names print as <IRI>, so that a tree can be parsed again with any @context.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Names that are not attributes but members of what the path before them leads to.
 TEMPORAL_MEMBERS = frozenset({"createdAt", "modifiedAt", "observedAt"})
@@ -24,16 +25,44 @@ TEMPORAL = frozenset({"dateTime", "date", "time"})
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A step to linked entities: by the Relationship at the path; to those of any of the types, if any."""
+
+    path: tuple[str, ...]
+    types: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return (
+            ".".join(map(_name, self.path))
+            + "{"
+            + (",".join(map(_name, self.types)) + ":" if self.types else "")
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What a term looks at: `path[trailing]`, or a member of the instances at the path."""
 
     path: tuple[str, ...]
     trailing: tuple[str, ...] = ()
     member: str | None = None
+    links: tuple[Link, ...] = ()
+
+    @property
+    def attribute(self) -> str | None:
+        """The IRI of the entity's own attribute that the target begins with, if it does with one."""
+        path = self.links[0].path if self.links else self.path
+        return path[0] if path else None
+
+    @property
+    def linked(self) -> "Target":
+        """The target as seen from the entities that the first link leads to."""
+        return replace(self, links=self.links[1:])
 
     def __str__(self) -> str:
         names = [_name(iri) for iri in self.path] + ([self.member] if self.member else [])
-        return ".".join(names) + (f"[{'.'.join(self.trailing)}]" if self.trailing else "")
+        value = ".".join(names) + (f"[{'.'.join(self.trailing)}]" if self.trailing else "")
+        return "".join(map(str, self.links)) + value + "}" * len(self.links)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +183,21 @@ def has_absence(q: Q) -> bool:
 
 def attributes(q: Q) -> frozenset[str]:
     """The IRIs of the attributes that the query looks at; none when it asks for system members alone."""
-    return frozenset(target.path[0] for target in targets(q) if target.path)
+    return frozenset(target.attribute for target in targets(q) if target.attribute)
+
+
+def linked_terms(q: Q | None) -> Iterator["Term | Exists"]:
+    """Every term that looks at linked entities; one that asks for absence as the one that it denies."""
+    if isinstance(q, And | Or):
+        for part in q.parts:
+            yield from linked_terms(part)
+    elif q is not None and q.target.links:
+        yield replace(q, absent=False) if isinstance(q, Exists) else q
+
+
+def depth(q: Q) -> int:
+    """How many links from an entity the farthest one is that the query looks at; 0: at none but itself."""
+    return max(len(target.links) for target in targets(q))
 
 
 _PLAIN_NAME = re.compile(r"[^\W\d_]\w*")

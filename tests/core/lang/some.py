@@ -5,16 +5,21 @@ where a test wants thousands.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from broker.core import Attributes, Entity, Instance, Json
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
+from broker.core.lang import geo, scope
+from broker.core.lang.geo import GeoQuery
 from broker.core.lang.literals import as_instant
+from broker.core.lang.scope import ScopeQuery
 from broker.core.lang.terms import (
     TEMPORAL_MEMBERS,
     And,
     Exists,
+    Link,
     Literal,
     Or,
     Pattern,
@@ -134,13 +139,82 @@ def _languages(r: Random) -> Json:
     return {language: _one_or_many(text)(r) for language in LANGUAGES if r.random() < 0.5}
 
 
+def _position(r: Random) -> Json:
+    """Mostly on a small grid, so that lines meet and points lie on them; now and then far off, or high up."""
+    if r.random() < 0.1:
+        return [r.choice((-180, -179.5, 0, 180)), r.choice((-90, -89.5, 0, 60, 90))]
+    return [r.choice((0, 1, 1.5, 2, 3, 4)), r.choice((0, 1, 2, 2.5, 3)), *([7] if r.random() < 0.1 else [])]
+
+
+def _ring(r: Random) -> Json:
+    """A box, a triangle, or something that crosses itself or is nothing but a line."""
+    x, y, size = r.choice((0, 1, 2)), r.choice((0, 1)), r.choice((0.5, 1, 2))
+    box = [[x, y], [x + size, y], [x + size, y + size], [x, y + size]]
+    bowtie, tangle = [box[0], box[2], box[1], box[3]], [_position(r) for _ in "1234"]
+    corners = r.choice((box, box, box[:3], bowtie, [box[0], *box], tangle))
+    return [*corners, corners[0]]
+
+
+def _polygon(r: Random) -> Json:
+    hole = [[1.2, 1.2], [1.8, 1.2], [1.5, 1.8], [1.2, 1.2]]
+    return [[[0, 0], [4, 0], [4, 3], [0, 3], [0, 0]], hole] if r.random() < 0.2 else [_ring(r)]
+
+
+def _many(one: Callable[[Random], Json], least: int = 1) -> Callable[[Random], Json]:
+    return lambda r: [one(r) for _ in range(r.randint(least, 3))]
+
+
+_GEOMETRIES: dict[str, Callable[[Random], Json]] = {
+    "Point": _position,
+    "MultiPoint": _many(_position),
+    "LineString": _many(_position, 2),
+    "MultiLineString": _many(_many(_position, 2)),
+    "Polygon": _polygon,
+    "MultiPolygon": _many(_polygon),
+}
+
+
+def geometry(r: Random) -> Json:
+    """A geometry as clients send it; a few are nowhere on Earth."""
+    kind = r.choice(("Point", "Point", *_GEOMETRIES))
+    if r.random() < 0.03:
+        return {"type": "Point", "coordinates": [r.choice((181, 1e300, 10**30, 0)), -91]}
+    return {"type": kind, "coordinates": _GEOMETRIES[kind](r)}
+
+
+RELATIONS = ("within", "contains", "overlaps", "intersects", "equals", "disjoint")
+
+
+def geo_query(r: Random) -> GeoQuery:
+    """A geoquery, mostly on the attribute that is mostly a GeoProperty."""
+    kind = r.choice(("Point", "Polygon", *_GEOMETRIES))
+    near = f"near;{r.choice(('max', 'min'))}Distance=={r.choice((1, 50_000, 112_000, 1e6, 2.1e7))}"
+    members = {
+        "georel": r.choice((near, near, *RELATIONS)),
+        "geometry": kind,
+        "coordinates": _GEOMETRIES[kind](r),
+        "geoproperty": r.choice((NAMES[1], NAMES[1], NAMES[2])),
+    }
+    return geo.parse(members, str)
+
+
+SCOPES = ("/A", "A", "/A/B", "A/B/C", "/A/B/D", "/B", "/AB", "/A/É_1")
+
+
+def scope_query(r: Random) -> ScopeQuery:
+    texts = ("/A", "/A/#", "/#", "/+", "/+/B", "/A/+/C", "/A/B/#", "/+/+/#", "/B", "/A/É_1")
+    groups = (r.choices(texts, k=r.choice((1, 1, 2))) for _ in range(r.randint(1, 2)))
+    return scope.parse("|".join(f"({';'.join(group)})" for group in groups))
+
+
 _VALUES: tuple[tuple[str, str, Callable[[Random], Json]], ...] = (
     ("Property", "value", scalar),
     ("Property", "value", scalar),
     ("Property", "value", _array),
     ("Property", "value", _object),
     ("Property", "value", _typed),
-    ("GeoProperty", "value", lambda r: {"type": "Point", "coordinates": [r.choice((0, 1, 1.5)), 2]}),
+    ("GeoProperty", "value", lambda r: geometry(r)),
+    ("GeoProperty", "value", lambda r: geometry(r)),
     ("Relationship", "object", _one_or_many(uri, 1)),
     ("LanguageProperty", "languageMap", _languages),
     ("LanguageProperty", "languageMap", _languages),
@@ -179,6 +253,7 @@ def entity(r: Random, number: int = 0) -> Entity:
         "type": r.sample(TYPES, r.randint(1, 2)),
         "createdAt": instant(r),
         "modifiedAt": instant(r),
+        **({"scope": r.sample(SCOPES, r.randint(1, 3))} if r.random() < 0.7 else {}),
         "attrs": attributes(r),
     }
 
@@ -278,4 +353,16 @@ def full_query(r: Random) -> Query:
         id_pattern=r.choice((None, None, "^urn:e", "1$")),
         attrs=tuple(r.sample((*NAMES, NGSI_LD + "createdAt"), r.choice((0, 1, 2)))),
         q=query(r) if r.random() < 0.3 else None,
+        scope=scope_query(r) if r.random() < 0.3 else None,
     )
+
+
+def linked(r: Random, tree: Q) -> Q:
+    """A query some of whose terms look at linked entities."""
+    if isinstance(tree, And | Or):
+        return type(tree)(tuple(linked(r, part) for part in tree.parts))
+    links = tuple(
+        Link(tuple(r.choices(NAMES, k=r.choice((1, 1, 2)))), tuple(r.sample(TYPES, r.choice((0, 0, 1, 2)))))
+        for _ in range(r.choice((0, 1, 1, 2)))
+    )
+    return replace(tree, target=replace(tree.target, links=links))

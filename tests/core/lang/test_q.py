@@ -12,6 +12,7 @@ from broker.core.lang import q
 from broker.core.lang.terms import (
     And,
     Exists,
+    Link,
     Literal,
     Or,
     Pattern,
@@ -21,6 +22,7 @@ from broker.core.lang.terms import (
     Term,
     ValueList,
     attributes,
+    depth,
 )
 from tests.core.lang import some
 
@@ -151,9 +153,41 @@ def test_patterns_are_judged_at_once(text: str) -> None:
         _parse(text)
 
 
-def test_linked_entities_are_for_later() -> None:
-    with pytest.raises(BadRequestData, match="not supported yet"):
-        _parse('owner{name}=="x"')
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a{b}", Target(("x:b",), links=(Link(("x:a",)),))),
+        ("a { b } ", Target(("x:b",), links=(Link(("x:a",)),))),
+        ("a{T:b.c[d.e]}", Target(("x:b", "x:c"), ("d", "e"), links=(Link(("x:a",), ("x:T",)),))),
+        ("a{T,<urn:U> , V:b}", Target(("x:b",), links=(Link(("x:a",), ("x:T", "urn:U", "x:V")),))),
+        ("a.b{c{T:d.observedAt}}", Target(
+            ("x:d",), member="observedAt", links=(Link(("x:a", "x:b")), Link(("x:c",), ("x:T",))))),
+        ("a{createdAt}", Target((), member="createdAt", links=(Link(("x:a",)),))),
+        ("a{https://ex.org/b}", Target(("x:https://ex.org/b",), links=(Link(("x:a",)),))),
+    ],
+)  # fmt: skip
+def test_linked_entities(text: str, expected: Target) -> None:
+    assert _parse(text) == Exists(expected)
+    assert _parse(f"!{text}") == Exists(expected, absent=True)
+    assert _parse(f"{text}>=5") == Term(expected, ">=", _number(5))
+    assert _parse(str(Exists(expected))) == Exists(expected)
+
+
+def test_the_depth_of_a_query_is_that_of_its_farthest_link() -> None:
+    assert [depth(_parse(text)) for text in ("a", "a{b}", "a|b{c}", "(a{b};c{d{e}})|f")] == [0, 1, 1, 2]
+    assert attributes(_parse("a{b}|createdAt")) == {"x:a"}
+
+
+def test_values_of_linked_entities_may_be_terms_too() -> None:
+    assert str(q.parse("a{b}==Male", _expand, {"x:b"})) == '<x:a>{<x:b>}=="x:Male"'
+
+
+@pytest.mark.parametrize(
+    "text", ["a{", "a{b", "a{}", "a{T:}", "a{b}c", "a{b}.c", "a{b}[c]", "createdAt{b}", "a.observedAt{b}"]
+)
+def test_braces_that_do_not_fit(text: str) -> None:
+    with pytest.raises(BadRequestData, match=r"^q, character [0-9]+: expected "):
+        _parse(text)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +198,7 @@ def test_linked_entities_are_for_later() -> None:
         "(" * 21 + "a" + ")" * 21,
         ".".join(["a"] * 11),
         f"a[{'.'.join(['a'] * 11)}]",
+        "a{" * 11 + "b" + "}" * 11,
     ],
 )
 def test_too_much_is_too_complex(text: str) -> None:
@@ -179,7 +214,7 @@ def test_attributes_are_those_of_the_entity() -> None:
 @settings(max_examples=300)
 @given(st.randoms(use_true_random=False))
 def test_what_a_tree_prints_parses_to_it(r: Random) -> None:
-    tree = some.query(r)
+    tree = some.linked(r, some.query(r))
     assert q.parse(str(tree), lambda name: name) == tree
 
 

@@ -1,0 +1,95 @@
+"""4.10 The NGSI-LD Geoquery Language: from its four members to a `GeoQuery`.
+
+georel = "near;" ("maxDistance" / "minDistance") "==" PositiveNumber     ; metres
+georel = "within" / "contains" / "overlaps" / "intersects" / "equals" / "disjoint"
+
+`geometry` is a type of GeoJSON geometry, but no collection; `coordinates` are its own, as JSON or as a text
+that holds JSON; `geoproperty` names the GeoProperty that is looked at, location if it is not there. What the
+relations mean stands in `shapes`.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+from shapely.geometry.base import BaseGeometry
+
+from broker.core import Json
+from broker.core.entity import geometry
+from broker.core.entity.kinds import GEOMETRIES
+from broker.core.errors import BadRequestData, TooComplexQuery
+from broker.core.jsonld.core_context import NGSI_LD
+from broker.core.lang import shapes
+from broker.core.uri import is_name
+
+MEMBERS = ("georel", "geometry", "coordinates")  # together they are a geoquery; `geoproperty` belongs to it
+LOCATION = NGSI_LD + "location"
+
+_NEAR = re.compile(r"near;(maxDistance|minDistance)==((?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
+_RELATIONS = frozenset({"within", "contains", "overlaps", "intersects", "equals", "disjoint"})
+_MOST = 10_000  # positions
+
+
+@dataclass(frozen=True, slots=True)
+class GeoQuery:
+    """An entity is selected if any instance of its GeoProperty `property` (IRI) stands in the `relation` to
+    the reference geometry: one of the names above, or maxDistance or minDistance with a `distance` in metres.
+    """
+
+    relation: str
+    reference: Json
+    property: str = LOCATION
+    distance: float | None = None
+    shape: BaseGeometry = field(compare=False, repr=False, kw_only=True)
+
+
+def parse(members: Mapping[str, Json], expand: Callable[[str], str]) -> GeoQuery:
+    """The geoquery in its members, of a query string or of a GeoQuery (5.2.13).
+
+    Raises BadRequestData, which names the member, and TooComplexQuery over 10 000 positions.
+    """
+    for name in MEMBERS:
+        if name not in members:
+            raise BadRequestData(f"{name}: expected beside {', '.join(sorted(members))} in a geoquery")
+    relation, distance = _relation(members["georel"])
+    reference = _reference(members["geometry"], members["coordinates"])
+    name = members.get("geoproperty", "location")
+    if not isinstance(name, str) or not is_name(name):
+        raise BadRequestData("geoproperty: expected the name of a GeoProperty")
+    shape = shapes.shape(reference)
+    return GeoQuery(relation, reference, expand(name), distance, shape=shapes.prepared(shape))
+
+
+def _relation(georel: Json) -> tuple[str, float | None]:
+    if isinstance(georel, str):
+        if georel in _RELATIONS:
+            return georel, None
+        if (found := _NEAR.fullmatch(georel)) and 0 < (distance := float(found[2])) < math.inf:
+            return found[1], distance
+    raise BadRequestData(
+        f"georel: expected one of {', '.join(sorted(_RELATIONS))}, near;maxDistance==metres or "
+        "near;minDistance==metres, with more than 0 metres"
+    )
+
+
+def _reference(kind: Json, coordinates: Json) -> dict[str, Json]:
+    if not isinstance(kind, str) or kind not in GEOMETRIES:
+        raise BadRequestData(f"geometry: expected one of {', '.join(sorted(GEOMETRIES))}")
+    if isinstance(coordinates, str):
+        try:
+            coordinates = orjson.loads(coordinates)
+        except orjson.JSONDecodeError as error:
+            raise BadRequestData("coordinates: expected a JSON array") from error
+    if fault := geometry.fault(kind, coordinates):
+        raise BadRequestData(f"coordinates: {fault}")
+    reference = {"type": kind, "coordinates": coordinates}
+    positions = sum(1 for _ in geometry.positions(reference))
+    if positions > _MOST:
+        raise TooComplexQuery(f"coordinates: expected at most {_MOST} positions, not {positions}")
+    if geometry.bounds(reference) is None:
+        raise BadRequestData(
+            "coordinates: expected positions of a longitude from -180 to 180 and a latitude from -90 to 90"
+        )
+    return reference

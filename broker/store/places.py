@@ -1,0 +1,77 @@
+"""Where entities are, for MongoDB: a copy of their geometries that always can be stored, and indexed.
+
+Beside what was sent, a stored entity holds `geo`: for the key of each GeoProperty a Place for each instance,
+its box and, for a Point, the point itself; and `cells`, which one index serves for all GeoProperties.
+
+A cell is a quarter of a quarter … of the map of the Earth in longitude and latitude, named by the path to it,
+one digit a step: the names of all that lies in a cell begin with its own. A place has the few cells that
+cover its box. What isn't on Earth has no Place.
+"""
+
+import math
+from typing import Any
+
+from bson import Regex
+
+from broker.core import Instance
+from broker.core.entity.geometry import Bounds, bounds
+
+Place = dict[str, Any]  # {"w", "s", "e", "n": degrees, "at": [longitude, latitude]?}
+
+_FINEST = 20  # steps to cells of 38 by 19 metres
+_MANY = 24  # cells that cover what is looked for
+
+
+def is_spatial(instance: Instance) -> bool:
+    """Whether an instance is of a GeoProperty."""
+    return bool(instance["type"] == "GeoProperty")
+
+
+def place(instance: Instance) -> Place | None:
+    """The place of an instance of a GeoProperty."""
+    value = instance["value"]
+    box = bounds(value)
+    if box is None:
+        return None
+    found: Place = dict(zip("wsen", box, strict=True))
+    if value["type"] == "Point":
+        found["at"] = [box[0], box[1]]
+    return found
+
+
+def cells(one: Place) -> list[str]:
+    """The cells of a place, four at most: the smallest that are not smaller than its box."""
+    return _covering((one["w"], one["s"], one["e"], one["n"]), 4)
+
+
+def around(boxes: list[Bounds]) -> dict[str, Any]:
+    """The condition on `cells` that something may lie in one of the boxes: in or around their cells."""
+    inside = {name for box in boxes for name in _covering(box, _MANY)}
+    above = {name[:length] for name in inside for length in range(len(name))}
+    return {"$in": [*sorted(above), *(Regex(f"^{name}") for name in sorted(inside))]}
+
+
+def _covering(box: Bounds, most: int) -> list[str]:
+    """The finest cells of one size that cover a box, with no more than so many."""
+    west, east = (box[0] + 180) / 360, (box[2] + 180) / 360
+    south, north = (box[1] + 90) / 180, (box[3] + 90) / 180
+    for steps in range(_steps(max(east - west, north - south), most), -1, -1):
+        left, right, low, high = (_number(one, steps) for one in (west, east, south, north))
+        if (right - left + 1) * (high - low + 1) <= most:
+            break
+    return [_name(x, y, steps) for x in range(left, right + 1) for y in range(low, high + 1)]
+
+
+def _steps(extent: float, most: int) -> int:
+    """After how many steps cells are so small that too many would be needed for this part of the map."""
+    return min(_FINEST, int(math.log2(most / extent))) if extent * 2**_FINEST > most else _FINEST
+
+
+def _number(share: float, steps: int) -> int:
+    cells: int = 2**steps
+    return max(0, min(int(share * cells), cells - 1))
+
+
+def _name(x: int, y: int, steps: int) -> str:
+    """The digits tell the halves of both directions: read as decimal numbers, the bits add up to them."""
+    return f"{int(f'{x:b}') + 2 * int(f'{y:b}'):0{steps}d}" if steps else ""
