@@ -26,10 +26,9 @@ TYPES = ("number", "string", "object", "array", "boolean", "time", "date", "date
 ENTITY_MEMBERS = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "expiresAt"})
 INSTANCE_MEMBERS = MEMBERS | {"expiresAt"}
 
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.\-]*:"
 _TERM = r"[^\W\d_]\w*"
-_NAME = re.compile(
-    rf"<([^<>\s]+)>|[A-Za-z][A-Za-z0-9+.\-]*://[^\s=!<>~;|()\[\]{{}},\"]+|{_TERM}(?::{_TERM})?"
-)
+_NAME = re.compile(rf"<({_SCHEME}[^<>\s]+)>|{_SCHEME}//[^\s=!<>~;|()\[\]{{}},\"]+|{_TERM}(?::{_TERM})?")
 _MEMBER = re.compile(r"[^\s.\[\]]+")
 _DIRECTION = re.compile(r"(dist-)?(asc|desc)(?![\w-])")
 _MOST, _LONGEST = 10, 10

@@ -52,11 +52,12 @@ _MOST = 500  # terms and values
 _DEEPEST = 20  # parentheses
 _LONGEST = 10  # names in a path, and members in brackets
 
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.\-]*:"
 _TERM = r"[^\W\d_]\w*"
 _NAME = re.compile(
-    rf"<(?P<iri>[^<>\s]+)>|(?P<url>[A-Za-z][A-Za-z0-9+.\-]*://[^\s=!<>~;|()\[\]{{}},\"]+)|{_TERM}(?::{_TERM})?"
+    rf"<(?P<iri>{_SCHEME}[^<>\s]+)>|(?P<url>{_SCHEME}//[^\s=!<>~;|()\[\]{{}},\"]+)|{_TERM}(?::{_TERM})?"
 )
-_TYPE = rf"(?:<[^<>\s,]+>|{_TERM})"
+_TYPE = rf"(?:<{_SCHEME}[^<>\s,]+>|{_TERM})"
 _TYPES = re.compile(rf"({_TYPE}(?: *, *{_TYPE})*) *:(?!//)")
 _MEMBER = re.compile(r"[^\s.\[\]]+")
 _OPERATOR = re.compile("==|!=|!~=|~=|>=|>|<=|<")

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broker.core.errors import BadRequestData, NgsiLdError, TooComplexQuery
@@ -218,6 +218,7 @@ def test_what_a_tree_prints_parses_to_it(r: Random) -> None:
     assert q.parse(str(tree), lambda name: name) == tree
 
 
+@example("<é>")
 @settings(max_examples=500)
 @given(st.text(alphabet='ab.1[]{}()<>=!~;|,"\\ *T:Z-é/', max_size=30))
 def test_any_text_parses_or_is_refused(text: str) -> None:
