@@ -12,6 +12,7 @@ from broker.core.change import Change
 from broker.core.discovery import Shape
 from broker.core.entity.update import Rule
 from broker.core.jsonld.context import Context
+from broker.core.lang.terms import Q
 from broker.core.query import Query
 from broker.core.subscription import Subscription
 from broker.core.temporal import Evolution, TemporalQuery
@@ -27,12 +28,14 @@ Clock = Callable[[int], int]
 class Due:
     """A subscription that a change is due to; `throttling` in microseconds, 0 for none.
 
-    `shows_changes`: it is told of what was before, too.
+    `shows_changes`: it is told of what was before, too. `condition`: it is due only if this holds, which
+    looks at linked entities.
     """
 
     subscription: str
     throttling: int = 0
     shows_changes: bool = False
+    condition: Q | None = None
 
 
 @dataclass(slots=True)

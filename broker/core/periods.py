@@ -1,6 +1,7 @@
 """When a periodic subscription is due (timeInterval, clauses 5.2.12 and 5.8.6). All times in microseconds."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from broker.core import instant
 from broker.core.query import Query
@@ -27,8 +28,9 @@ def next_due(due: int, every: int, now: int) -> int:
 
 def selections(subscription: Subscription) -> Iterator[Query]:
     """What to look for: each selector by itself. `Trigger.stopped_by` says which of what is found match."""
-    q = trigger(subscription).q
-    for selector in trigger(subscription).selectors:
-        yield Query(types=selector.types, ids=tuple(selector.ids), q=q)
+    compiled = trigger(subscription)
+    conditions = Query(q=compiled.q, scope=compiled.scope, geo=compiled.geo)
+    for selector in compiled.selectors:
+        yield replace(conditions, types=selector.types, ids=tuple(selector.ids))
     if not subscription.body.entities:
-        yield Query(q=q)
+        yield conditions

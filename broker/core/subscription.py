@@ -17,12 +17,14 @@ from broker.core.entity.downgrade import conformant
 from broker.core.entity.parse import attribute_name
 from broker.core.errors import BadRequestData, OperationNotSupported
 from broker.core.jsonld.context import Context
-from broker.core.lang import natural, projection
+from broker.core.lang import geo, natural, projection, scope
 from broker.core.lang import q as q_language
+from broker.core.lang.geo import GeoQuery
 from broker.core.lang.projection import Projection
-from broker.core.lang.terms import depth
+from broker.core.lang.terms import Q
 from broker.core.members import Dataset, Member, Texts, Uri, checked
 from broker.core.members import read as read_members
+from broker.core.query_body import GeoQ
 from broker.core.selector import EntitySelector, selector
 from broker.core.uri import NULL, is_name
 
@@ -52,6 +54,12 @@ HeaderText = Annotated[
 
 # A query as it stands in a URL: some clients percent-encode it in JSON, too.
 Text = Annotated[str, Field(min_length=1), AfterValidator(unquote)]
+NameList = Annotated[
+    str,
+    checked(
+        lambda t: all(is_name(one.strip()) for one in t.split(",")), "names of attributes and commas between"
+    ),
+]
 Event = Literal[
     "entityCreated",
     "entityUpdated",
@@ -126,6 +134,10 @@ class SubscriptionBody(Member):
     notification_trigger: Annotated[list[Event], Field(min_length=1)] | None = None
     time_interval: Annotated[int | float, Field(gt=0, allow_inf_nan=False)] | None = None
     q: Text | None = None
+    expand_values: NameList | None = None
+    json_keys: NameList | None = None
+    geo_q: GeoQ | None = Field(default=None, alias="geoQ")
+    scope_q: Text | None = Field(default=None, alias="scopeQ")
     notification: NotificationParams
     throttling: Annotated[int | float, Field(gt=0, allow_inf_nan=False)] | None = None
     expires_at: Instant | None = None
@@ -151,7 +163,7 @@ class SubscriptionBody(Member):
 
 # Parts of the specification that are not here yet: refused, rather than ignored.
 _LATER = {
-    "": {"geoQ", "scopeQ", "temporalQ", "expandValues", "jsonKeys"},
+    "": {"temporalQ"},
     "notification": set[str](),
     "notification.endpoint": set[str](),
 }  # fmt: skip
@@ -240,6 +252,10 @@ def shown_body(subscription: Subscription, compact: Callable[[str], str]) -> dic
     names = subscription.names.get("entities", {})
     for entities in shown.get("entities", ()):
         entities["type"] = _NAMES.sub(lambda m: compact(names.get(m[0], m[0])), entities["type"])
+    if "geoproperty" in shown.get("geoQ", {}):
+        shown["geoQ"]["geoproperty"] = compact(subscription.names["geoQ"][shown["geoQ"]["geoproperty"]])
+    for one in {"expandValues", "jsonKeys"} & shown.keys():
+        shown[one] = _projected(shown[one], subscription.names["expandValues"], compact)
     for one in ("pick", "omit"):
         if one in shown["notification"]:
             names = subscription.names[f"notification.{one}"]
@@ -299,10 +315,15 @@ class _Expander:
 
 def _expanded(read: Subscription, context: Context, known: Names) -> Subscription:
     expander, body = _Expander(context, known), read.body
-    if body.q is not None and depth(q_language.parse(body.q, expander.of("q"))):
-        raise OperationNotSupported("q: linked entities of subscriptions are not supported yet")
+    values = _expanded_values(body, expander.of("expandValues"))
+    if body.q is not None:
+        q_language.parse(body.q, expander.of("q"), values)
     if body.csf is not None:
-        q_language.parse(body.csf, expander.of("csf"))
+        q_language.parse(body.csf, expander.of("csf"), what="csf")
+    if body.geo_q is not None:
+        geo.parse(body.geo_q.model_dump(exclude_none=True), expander.of("geoQ"))
+    if body.scope_q is not None:
+        scope.parse(body.scope_q)
     for one in body.entities or ():
         selector(one, expander.of("entities"))
     if body.lang is not None:
@@ -315,6 +336,32 @@ def _expanded(read: Subscription, context: Context, known: Names) -> Subscriptio
         expanded = [context.expand(name) for name in body.notification.attributes]
         changes["notification"] = body.notification.model_copy(update={"attributes": expanded})
     return replace(read, body=body.model_copy(update=changes), names=expander.names)
+
+
+def compiled_q(subscription: Subscription) -> Q | None:
+    """The condition `q`, compiled."""
+    body, names = subscription.body, subscription.names
+    if body.q is None:
+        return None
+    values = _expanded_values(body, names.get("expandValues", {}).__getitem__)
+    return q_language.parse(body.q, names["q"].__getitem__, values)
+
+
+def _expanded_values(body: SubscriptionBody, expand: Callable[[str], str]) -> set[str]:
+    """The attributes (IRIs) whose values in `q` are terms: those of expandValues, but for jsonKeys."""
+
+    def names(text: str | None) -> set[str]:
+        return {expand(one.strip()) for one in text.split(",")} if text is not None else set()
+
+    return names(body.expand_values) - names(body.json_keys)
+
+
+def compiled_geo_q(subscription: Subscription) -> GeoQuery | None:
+    """The condition `geoQ`, compiled."""
+    found = subscription.body.geo_q
+    if found is None:
+        return None
+    return geo.parse(found.model_dump(exclude_none=True), subscription.names["geoQ"].__getitem__)
 
 
 def _check_projections(params: NotificationParams, expander: _Expander, context: Context) -> None:

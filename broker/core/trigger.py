@@ -13,11 +13,13 @@ from broker.core.change import (
     Change,
     Events,
 )
-from broker.core.lang import q as q_language
-from broker.core.lang.match import matches
-from broker.core.lang.terms import Q
+from broker.core.lang import scope
+from broker.core.lang.geo import GeoQuery
+from broker.core.lang.match import is_placed, matches
+from broker.core.lang.scope import ScopeQuery
+from broker.core.lang.terms import Q, depth
 from broker.core.selector import Selector, selector
-from broker.core.subscription import Subscription
+from broker.core.subscription import Subscription, compiled_geo_q, compiled_q
 
 EVENTS = {
     "entityCreated": ENTITY_CREATED,
@@ -40,18 +42,24 @@ def mask(triggers: Iterable[str] | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A subscription, compiled for the question of whether it fires."""
+    """A subscription, compiled for the question of whether it fires.
+
+    `condition` is the `q` again, if it looks at linked entities: who asks here has to judge that, too.
+    """
 
     id: str
     selectors: tuple[Selector, ...]
     watched: frozenset[str]
     mask: int
     q: Q | None
+    condition: Q | None
+    scope: ScopeQuery | None
+    geo: GeoQuery | None
     throttling: int
     expires: str | None
 
     def fires(self, change: Change, events: Events) -> bool:
-        """Whether a change is due to the subscriber, by what happened in it."""
+        """Whether a change is due to the subscriber, by what happened in it; but for its `condition`."""
         return self.unmet(change, events) is None
 
     def unmet(self, change: Change, events: Events) -> str | None:
@@ -65,11 +73,18 @@ class Trigger:
         return self.stopped_by(change.entity)
 
     def stopped_by(self, entity: Entity) -> str | None:
-        """The member of the subscription that the entity does not meet, whatever happened to it; or None."""
+        """The member of the subscription that the entity does not meet, whatever happened to it; or None.
+
+        A `condition` is taken for met.
+        """
         if self.selectors and not any(selector.selects(entity) for selector in self.selectors):
             return "entities"
-        if self.q is not None and not matches(self.q, entity):
+        if self.scope is not None and not scope.matches(self.scope, entity.get("scope", ())):
+            return "scopeQ"
+        if self.q is not None and self.condition is None and not matches(self.q, entity):
             return "q"
+        if self.geo is not None and not is_placed(self.geo, entity["attrs"]):
+            return "geoQ"
         return None
 
     def _is_watched(self, events: Events) -> bool:
@@ -81,13 +96,16 @@ class Trigger:
 def trigger(subscription: Subscription) -> Trigger:
     """The compiled form of a subscription."""
     body, names = subscription.body, subscription.names
-    q = None if body.q is None else q_language.parse(body.q, names["q"].__getitem__)
+    q = compiled_q(subscription)
     return Trigger(
         subscription.id,
         tuple(selector(one, names["entities"].__getitem__) for one in body.entities or ()),
         frozenset(body.watched_attributes or ()),
         mask(body.notification_trigger),
         q,
+        q if q is not None and depth(q) else None,
+        None if body.scope_q is None else scope.parse(body.scope_q),
+        compiled_geo_q(subscription),
         round((body.throttling or 0) * 1_000_000),
         instant.parse(body.expires_at) if body.expires_at else None,
     )

@@ -55,9 +55,8 @@ class Index:
             if one.throttling and stamp - self._last.get(one.id, 0) < one.throttling:
                 continue
             if one.fires(change, happened):
-                found.append(
-                    Due(one.id, one.throttling, shows_changes=self.subscribers[one.id].interest.before)
-                )
+                shows_changes = self.subscribers[one.id].interest.before
+                found.append(Due(one.id, one.throttling, shows_changes, one.condition))
         return found
 
     def fired(self, subscription_id: str, stamp: int) -> None:

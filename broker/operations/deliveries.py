@@ -1,7 +1,11 @@
 """What became of notifications, or would (an extension: the specification has none of it)."""
 
+from broker.core import Entity
 from broker.core.errors import ResourceNotFound
 from broker.core.explain import stopped_by
+from broker.core.lang.terms import Q
+from broker.core.linked import Known, judged
+from broker.core.trigger import trigger
 from broker.operations.subscriptions import retrieve_subscription
 from broker.ports import Broker, Failure
 
@@ -37,7 +41,21 @@ async def explain_subscription(
     if entity is None:
         raise ResourceNotFound(f"there is no entity {entity_id}")
     last = await broker.subscriptions.last_due(tenant, subscription_id)
-    return stopped_by(subscription, entity, last, now)
+    stopped = stopped_by(subscription, entity, last, now)
+    if stopped is None and not await _holds(broker, tenant, trigger(subscription).condition, entity):
+        return "q"
+    return stopped
+
+
+async def _holds(broker: Broker, tenant: str, condition: Q | None, entity: Entity) -> bool:
+    """Whether a condition on linked entities holds, as they are now."""
+    known: Known = {}
+    holds, unknown = (True, set[str]()) if condition is None else judged(condition, entity, known)
+    while condition is not None and unknown:
+        for one in unknown:
+            known[one] = await broker.entities.get(tenant, one)
+        holds, unknown = judged(condition, entity, known)
+    return holds
 
 
 def _found(count: int, failure_id: str | None) -> int:

@@ -11,6 +11,7 @@ from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.recording import Recording
 from broker.ports import ChangeSink, Clock, Due, Entry
 from broker.store import commands, revisions
+from broker.store.conditional import drop_unmet
 from broker.store.entries import stored
 from broker.store.past import Past
 from broker.store.past import read as read_past
@@ -80,12 +81,14 @@ class Committer:
         revising = [write for write in writes if write.is_revision]
         past = await read_past(tenant, revising) if revising else {}
         plan = self._worked_out(writes, found, past)
-        if any(due.throttling for _, due in plan.dues):
-            await self._throttle(session, tenant, plan)
-        plan.entries = [entry for entry in plan.entries if entry.due]
         await commands.insert(tenant.entities, plan.inserts, session)
         await commands.update(tenant.entities, plan.updates, session)
         await commands.delete(tenant.entities, plan.deletes, session)
+        if plan.conditions:
+            await drop_unmet(session, tenant, plan)
+        if any(due.throttling for _, due in plan.dues):
+            await self._throttle(session, tenant, plan)
+        plan.entries = [entry for entry in plan.entries if entry.due]
         await self._write_history(session, tenant, plan)
         entries = [stored(entry, self._process) for entry in plan.entries]
         await commands.insert(tenant.outbox, entries, session)

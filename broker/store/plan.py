@@ -64,6 +64,7 @@ class Plan:
     history: list[Document] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     dues: list[tuple[Entry, Due]] = field(default_factory=list)
+    conditions: list[tuple[Entry, Due, Entity]] = field(default_factory=list)
     outcomes: list[Any] = field(default_factory=list)
 
     def forget(self, entity_id: str) -> None:
@@ -152,10 +153,11 @@ def _apply(
             {due.subscription for due in dues}, foreign=by != process,
             previous=(previous(change) or None) if any(due.shows_changes for due in dues) else None,
         )  # fmt: skip
-        if not all(due.throttling for due in dues):  # else it may be that nothing is left of them
+        if not all(due.throttling or due.condition for due in dues):  # else it may be that nothing is left
             by = process
         plan.entries.append(entry)
         plan.dues.extend((entry, due) for due in dues)
+        plan.conditions.extend((entry, due, change.entity) for due in dues if due.condition)
     _record(plan, change, gone, stamp, state, recording)
     state.entity, state.rev, state.by = outcome.after, stamp, by
     return outcome.answer

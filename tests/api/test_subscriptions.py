@@ -179,6 +179,7 @@ async def test_what_became_of_notifications_is_told(api: Api, receiver: Receiver
     assert "lastFailure" not in told
 
 
+SQUARE = [[[0, 0], [2, 0], [2, 2], [0, 2], [0, 0]]]
 AUDIENCE: list[tuple[dict[str, Json], str]] = [
     ({}, "13"),
     ({"entities": [{"type": "U"}]}, "2"),
@@ -189,6 +190,8 @@ AUDIENCE: list[tuple[dict[str, Json], str]] = [
     ({"watchedAttributes": ["cold"]}, "3"),
     ({"entities": [{"type": "*"}], "watchedAttributes": ["heat"]}, "123"),
     ({"isActive": False}, ""),
+    ({"scopeQ": "/a"}, "1"),
+    ({"geoQ": {"georel": "within", "geometry": "Polygon", "coordinates": SQUARE}}, "3"),
 ]
 
 
@@ -197,9 +200,9 @@ async def test_who_is_told_of_what(api: Api, receiver: Receiver) -> None:
     for members, ids in AUDIENCE:
         doc = subscription(f"{receiver.root}/{ids}", **members)
         assert (await api("POST", SUBSCRIPTIONS, doc)).status == 201
-    await api.make(room("urn:x:1", heat=1), {"id": "urn:x:2", "type": "U", "heat": 1})
-    await api.make(room("urn:x:3", heat=3, cold=1))
-    told = sorted((one.path, one.entity["id"]) for one in await receiver.only(13))
+    await api.make(room("urn:x:1", heat=1, scope="/a"), {"id": "urn:x:2", "type": "U", "heat": 1})
+    await api.make(room("urn:x:3", heat=3, cold=1, location={"type": "Point", "coordinates": [1, 1]}))
+    told = sorted((one.path, one.entity["id"]) for one in await receiver.only(15))
     assert told == sorted((f"/{ids}", f"urn:x:{n}") for _, ids in AUDIENCE for n in ids)
 
 
@@ -260,6 +263,28 @@ async def test_linked_entities_are_told_as_they_are(api: Api, receiver: Receiver
     linked = {"id": "urn:x:2", "type": "U", "name": "two"}
     assert told["/inline"] == [room(to={"object": "urn:x:2", "entity": linked})]
     assert told["/flat"] == [room(to={"object": "urn:x:2"}), linked]
+
+
+@pytest.mark.clause("4.9")
+async def test_conditions_on_linked_entities(api: Api, receiver: Receiver) -> None:
+    path = await subscribe(api, receiver, q="to{next{n}}>1;heat")
+    await api.make({"id": "urn:x:b", "type": "U", "n": 2}, {"id": "urn:x:c", "type": "U", "n": 1})
+    await api.make({"id": "urn:x:a", "type": "U", "next": {"object": ["urn:x:b", "urn:x:none"]}})
+    await api.make(room("urn:x:1", heat=1, to={"object": "urn:x:c"}), room("urn:x:2", heat=1))
+    await api.make(room("urn:x:3", heat=1, to={"object": "urn:x:a"}))
+    together = [
+        {"id": "urn:x:d", "type": "U", "next": {"object": "urn:x:e"}},
+        {"id": "urn:x:e", "type": "U", "n": 5},
+    ]
+    docs = [room("urn:x:4", heat=1, to={"object": "urn:x:d"}), *together, room("urn:x:5", heat=1)]
+    assert (await api("POST", "entityOperations/create", docs)).status == 201
+    await api.make(room("urn:x:6", heat=1, to={"object": "urn:x:d"}))
+    await receiver.wait(2)
+    await asyncio.sleep(0.2)
+    told = {one.entity["id"] for one in receiver.taken} - {"urn:x:4"}  # made together with what it links to
+    assert told == {"urn:x:3", "urn:x:6"}
+    explain = f"/eridanus/v1/{path}/explain?entity=urn:x:"
+    assert [(await api.get(f"{explain}{n}"))["fires"] for n in (1, 3, 5, 6)] == [False, True, False, True]
 
 
 @pytest.mark.clause("5.8.6")

@@ -137,3 +137,37 @@ def test_nothing_fires_once_it_expired() -> None:
 def test_throttling_in_microseconds() -> None:
     assert to(watchedAttributes=["heat"], throttling=0.25).throttling == 250_000
     assert to(watchedAttributes=["heat"]).throttling == 0
+
+
+POINT = {"type": "Point", "coordinates": [2.0, 48.0]}
+NEAR = {"georel": "near;maxDistance==1000", "geometry": "Point", "coordinates": [2.0, 48.0]}
+
+
+@pytest.mark.clause("5.8.6")
+@pytest.mark.parametrize(
+    ("members", "is_due"),
+    [
+        ({"scopeQ": "/a/#"}, True),
+        ({"scopeQ": "/b"}, False),
+        ({"geoQ": NEAR}, True),
+        ({"geoQ": {**NEAR, "coordinates": "[2.0, 48.0]"}}, True),
+        ({"geoQ": {**NEAR, "coordinates": [3.0, 48.0]}}, False),
+        ({"geoQ": {**NEAR, "geoproperty": "place"}}, False),
+        ({"scopeQ": "/a/b", "geoQ": NEAR, "q": "heat==1"}, True),
+        ({"q": 'kind=="warm"'}, False),
+        ({"q": 'kind=="warm"', "expandValues": "kind"}, True),
+        ({"q": 'kind=="warm"', "expandValues": "kind", "jsonKeys": "kind"}, False),
+    ],
+)
+def test_scopes_places_and_expanded_values(members: dict[str, Json], is_due: bool) -> None:
+    location = {"type": "GeoProperty", "value": POINT}
+    entity = {**created(heat=1, location=location, kind={"vocab": "warm"}), "scope": ["/a/b"]}
+    assert fires(to(entities=[{"type": "T"}], **members), None, entity) is is_due
+
+
+@pytest.mark.clause("4.9")
+def test_conditions_on_linked_entities_are_left_to_who_can_read_them() -> None:
+    one = to(entities=[{"type": "T"}], q="to{heat}>20")
+    assert one.condition == one.q
+    assert fires(one, None, created(heat=1))
+    assert to(entities=[{"type": "T"}], q="heat>20").condition is None
