@@ -16,6 +16,7 @@ from broker.store.advice import Advice
 from broker.store.codec import decode_alive, decode_entity
 from broker.store.collations import mongo_collation
 from broker.store.conditions import all_of
+from broker.store.distances import distances
 from broker.store.errors import reported
 from broker.store.lookups import Lookups
 from broker.store.ordering import page_key, plain_key, stages
@@ -157,7 +158,8 @@ class MongoEntities:
         order = query.order
         skip, limit = 0 if query.after else query.offset, query.limit + 1
         if order is not None:
-            pipeline = stages(order, wanted, query.after, skip, limit, _VERSION)
+            found = await distances(tenant.entities, order, wanted, self._timeout_ms / 1000)
+            pipeline = stages(order, wanted, (query.after, skip, limit), _VERSION, found)
             options: Document = {"allowDiskUse": True, "maxTimeMS": self._timeout_ms}
             if order.collation is not None:
                 options["collation"] = mongo_collation(order.collation)

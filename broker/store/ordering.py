@@ -17,28 +17,37 @@ from broker.core.errors import BadRequestData
 from broker.core.lang.order import Ordering
 from broker.core.uri import is_uri
 from broker.store.collations import exact
+from broker.store.distances import Distances
 from broker.store.rank import sort_key
 
 Document = dict[str, Any]
 
 _LONGEST = 1500  # characters of a page's key, which has its place in URLs
 _INT64 = 2**63
+_NO_DISTANCES: Distances = {}
 # A document of one member, whose name is the id: MongoDB compares names byte by byte in every collation.
 _EXACT_ID = {"$arrayToObject": [[{"k": "$_id", "v": 1}]]}
 _FAULT = "after: expected what a link to a page had there"
 
 
 def stages(
-    ordering: Ordering, wanted: Document, after: str | None, skip: int, limit: int, shown: Document
+    ordering: Ordering,
+    wanted: Document,
+    page: tuple[str | None, int, int],
+    shown: Document,
+    distances: Distances = _NO_DISTANCES,
 ) -> list[Document]:
     """The pipeline of a page: of the entities that `wanted` selects, the members `shown` and the sort keys.
 
+    `page`: the key behind which it begins, what is skipped there, and how many there are at most.
+
     Only these are sorted, and never more than fit on the pages up to this one.
     """
+    after, skip, limit = page
     begin: list[Document] = [{"$match": behind(ordering, after)}] if after is not None else []
     return [
         {"$match": exact(wanted) if ordering.collation else wanted},
-        {"$project": {**shown, **sort_keys(ordering)}},
+        {"$project": {**shown, **sort_keys(ordering, distances)}},
         *begin,
         {"$sort": sort(ordering)},
         *([{"$skip": skip}] if skip else []),
@@ -46,9 +55,12 @@ def stages(
     ]
 
 
-def sort_keys(ordering: Ordering) -> Document:
+def sort_keys(ordering: Ordering, distances: Distances) -> Document:
     """The sort keys of an entity by their names, for a $project."""
-    keys = {f"k{n}": sort_key(term, ordering.reference) for n, term in enumerate(ordering.terms)}
+    keys = {
+        f"k{n}": sort_key(term, ordering.reference, distances.get(term, {}))
+        for n, term in enumerate(ordering.terms)
+    }
     return {**keys, "id": _EXACT_ID} if ordering.collation else keys
 
 

@@ -1,18 +1,18 @@
 """One sort key of an entity as an aggregation expression: {r: rank of its type, v: value} (clause 4.23.2)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from broker.core import Json
 from broker.core.lang.moments import FORMS
 from broker.core.lang.order import TYPES, OrderTerm
+from broker.core.lang.shapes import RADIUS
 from broker.core.lang.terms import Target
 from broker.store.codec import key, value_key
 
 Expression = Any
 
-_RADIUS = 6_371_008.8  # metres
 _REMOVED = "$$REMOVE"
 _RANK = {name: rank for rank, name in enumerate(TYPES)}
 _INSTANTS = frozenset({"createdAt", "modifiedAt", "observedAt", "expiresAt"})
@@ -20,13 +20,16 @@ _MOMENTS = ("time", "date", "dateTime")
 _VALUES = ("value", "object", "languageMap", "vocab", "json", "valueList", "objectList")
 
 
-def sort_key(term: OrderTerm, reference: Json) -> Expression:
-    """The key of what a term looks at. Where it has a distance its rank is 0, elsewhere higher."""
+def sort_key(term: OrderTerm, reference: Json, distances: Mapping[str, float]) -> Expression:
+    """The key of what a term looks at. Where it has a distance its rank is 0, elsewhere higher.
+
+    `distances`: in metres, by the ids of entities, those that are not between two points.
+    """
     target = term.target
     if not target.path:
         return _entity_key(target.member or "")
     if term.distance:
-        return _of_instance(target.path, "$", 0, lambda one: _distance_key(one, target, reference))
+        return _of_instance(target.path, "$", 0, lambda one: _distance_key(one, target, reference, distances))
     return _of_instance(target.path, "$", 0, lambda one: _value_key(one, target, 0))
 
 
@@ -121,7 +124,16 @@ def _without_zeros(text: str) -> Expression:
     return _if({"$gte": [{"$indexOfBytes": [text, "."]}, 0]}, trimmed, text)
 
 
-def _distance_key(one: str, target: Target, reference: Json) -> Expression:
+def _distance_key(one: str, target: Target, reference: Json, distances: Mapping[str, float]) -> Expression:
+    """Between points by the server, otherwise as it was worked out; without a distance, by value."""
+    otherwise = _value_key(one, target, 1)
+    if distances:
+        at = {"$indexOfArray": [{"$literal": [*distances]}, "$_id"]}
+        metres = {"$arrayElemAt": [{"$literal": [*distances.values()]}, "$$at"]}
+        known = _if({"$gte": ["$$at", 0]}, {"r": {"$literal": 0}, "v": metres}, otherwise)
+        otherwise = _let("at", at, known)
+    if reference["type"] != "Point":
+        return otherwise
     place = f"{one}.value.coordinates"
     lon, lat = {"$arrayElemAt": [place, 0]}, {"$arrayElemAt": [place, 1]}
     is_point = {
@@ -133,7 +145,7 @@ def _distance_key(one: str, target: Target, reference: Json) -> Expression:
         ]
     }
     metres = _haversine(lon, lat, reference["coordinates"])
-    return _if(is_point, {"r": {"$literal": 0}, "v": metres}, _value_key(one, target, 1))
+    return _if(is_point, {"r": {"$literal": 0}, "v": metres}, otherwise)
 
 
 def _haversine(lon: Expression, lat: Expression, origin: list[float]) -> Expression:
@@ -142,7 +154,7 @@ def _haversine(lon: Expression, lat: Expression, origin: list[float]) -> Express
     north = _half_sine({"$subtract": [{"$degreesToRadians": lat}, lat0]})
     shrunk = {"$multiply": [math.cos(lat0), {"$cos": {"$degreesToRadians": lat}}, east, east]}
     part = {"$add": [{"$multiply": [north, north]}, shrunk]}
-    return {"$multiply": [2 * _RADIUS, {"$asin": {"$min": [1, {"$sqrt": {"$max": [0, part]}}]}}]}
+    return {"$multiply": [2 * RADIUS, {"$asin": {"$min": [1, {"$sqrt": {"$max": [0, part]}}]}}]}
 
 
 def _half_sine(angle: Expression) -> Expression:

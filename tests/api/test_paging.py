@@ -141,7 +141,15 @@ async def test_orders(api: Api) -> None:
     assert await ids("orderBy=n&collation=und") == "123654"
     assert await ids("orderBy=location;dist-asc&orderFrom=[8,40]") == "321456"
     assert await ids(f"orderBy=location;dist-desc,id;desc&orderFrom={quote('[8,40]')}&join=flat") == "654123"
-    assert await ids("orderBy=createdAt;desc,id&pick=id") == "654321"
+    path = "%5B%5B8.05,40%5D,%5B9.5,40%5D%5D"
+    assert await ids(f"orderBy=location;dist-asc,id&orderFrom={path}&orderGeometry=LineString") == "123456"
+    park = {"type": "Polygon", "coordinates": [[[8.2, 39], [8.4, 39], [8.4, 41], [8.2, 39]]]}
+    await create(api, [{**entity(7, 0), "location": {"type": "GeoProperty", "value": park}}])
+    for params in ("", "&collation=und"):
+        assert await ids(f"orderBy=location;dist-asc&orderFrom=[8,40]{params}") == "3271456"
+    farthest = "entities?type=T&limit=2&orderBy=location;dist-desc&orderFrom=[8,40]"
+    assert [one["id"][-1] async for page in pages(api, farthest) for one in page] == [*"4561723"]
+    assert await ids("orderBy=createdAt;desc,id&pick=id") == "7654321"
 
 
 @pytest.mark.clause("5.7.2.4")

@@ -21,7 +21,7 @@ async def city(api: Api) -> Api:
         entity("urn:x:1", "Room", heat=21, name="é", at={"type": "Relationship", "object": "urn:x:3"}),
         entity("urn:x:2", "Room", heat=15, name="f", location=point),
         entity("urn:x:3", "House", heat=[{"value": 3}, {"value": 4, "datasetId": "urn:d:1"}]),
-        entity("urn:x:4", "Car", says={"languageMap": {"en": "x", "fr": "y"}}),
+        entity("urn:x:4", "Car", scope="/a/b", says={"languageMap": {"en": "x", "fr": "y"}}),
     ]
     assert (await api("POST", "entityOperations/create", entities)).status == 201
     return api
@@ -59,6 +59,12 @@ ROOMS = [{"type": "Room"}]
             "type=Room&omit=type,heat&join=flat&joinLevel=2&containedBy=urn:x:3",
         ),
         ({"entities": [{"type": "Car"}], "lang": "fr"}, "type=Car&lang=fr"),
+        (
+            {"geoQ": {"georel": "near;maxDistance==10000", "geometry": "Point", "coordinates": [8, 40]}},
+            "georel=near;maxDistance==10000&geometry=Point&coordinates=[8,40]",
+        ),
+        ({"entities": [{"type": "*"}], "scopeQ": "/a/#", "csf": "a==1"}, "type=*&scopeQ=/a/%23&csf=a==1"),
+        ({"entities": ROOMS, "q": "at{heat}>2", "join": "inline"}, "type=Room&q=at{heat}>2&join=inline"),
         (
             {"entities": [{"type": "House"}], "datasetId": ["urn:d:1", "@none"]},
             "type=House&datasetId=urn:d:1,@none",
@@ -153,6 +159,10 @@ async def test_format_and_page_are_in_the_url(city: Api) -> None:
         {"splitEntities": "true"},
         {"wrong": 1},
         {"geoQ": {"georel": "within"}},
+        {"geoQ": {"georel": "beside", "geometry": "Point", "coordinates": [8, 40]}},
+        {"csf": "))bad(("},
+        {"scopeQ": "//"},
+        {"q": "at{heat}>2"},
     ],
 )
 async def test_what_is_no_query_is_refused(city: Api, body: dict[str, Json]) -> None:

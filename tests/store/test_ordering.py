@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pymongo import MongoClient
+from pymongo import AsyncMongoClient, MongoClient
 from pymongo.collection import Collection
 
 from broker.core import Entity, Json
-from broker.core.errors import BadRequestData
+from broker.core.errors import BadRequestData, TooComplexQuery
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.lang import collation, order
 from broker.core.lang.order import Ordering
 from broker.store import codec
 from broker.store.collations import _KINDS, _LOCALES, _STRENGTHS, exact, mongo_collation
+from broker.store.distances import distances
 from broker.store.filters import to_filter
 from broker.store.ordering import page_key, stages
 from tests.core.lang import some
@@ -93,7 +94,7 @@ def page(
     stored: Stored, wanted: Ordering, after: str | None = None, skip: int = 0, limit: int = 1000
 ) -> list[Any]:
     options = {"collation": mongo_collation(wanted.collation)} if wanted.collation else {}
-    pipeline = stages(wanted, ALL, after, skip, limit, {"rev": 1})
+    pipeline = stages(wanted, ALL, (after, skip, limit), {"rev": 1})
     return list(stored.aggregate(pipeline, **options))  # type: ignore[arg-type]
 
 
@@ -256,8 +257,25 @@ def test_a_collation_leaves_the_selection_alone(stored: Stored, seed: int) -> No
 )
 def test_what_is_no_key_of_a_page_is_refused(after: str) -> None:
     with pytest.raises(BadRequestData, match="after"):
-        stages(by("a"), ALL, after, 0, 1, {})
+        stages(by("a"), ALL, (after, 0, 1), {})
 
 
 def test_a_key_that_is_too_long_is_none() -> None:
     assert page_key(by("a"), {"_id": "urn:x:1", "k0": {"r": 1, "v": "x" * 5000}}) is None
+
+
+async def test_too_many_distances_to_work_out_are_refused(mongo_uri: str, stored: Stored) -> None:
+    line = {"type": "LineString", "coordinates": [[8, 40], [9, 41]]}
+    place = {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [8, 40]}}
+    store(stored, [{**entity(0, place), "id": f"urn:x:{n}"} for n in range(2001)])
+    async with AsyncMongoClient[dict[str, Any]](mongo_uri) as client:
+        entities = client["ordering"]["entities"]
+        wanted = by("a;dist-asc", line)
+        with pytest.raises(TooComplexQuery, match="2000"):
+            await distances(entities, wanted, ALL, 10)
+        with pytest.raises(TooComplexQuery, match="longer"):
+            await distances(entities, wanted, ALL, 0)
+        [(term, metres)] = (await distances(entities, wanted, {"_id": "urn:x:7"}, 10)).items()
+        assert (term, metres) == (wanted.terms[0], {"urn:x:7": 0.0})
+        near = {"type": "Point", "coordinates": [8, 40]}
+        assert await distances(entities, by("a;dist-asc", near), ALL, 10) == {term: {}}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from broker.core import Json
 from broker.core.entity import geometry
 from broker.core.entity.kinds import GEOMETRIES
-from broker.core.errors import BadRequestData, OperationNotSupported, TooComplexQuery
+from broker.core.errors import BadRequestData, TooComplexQuery
 from broker.core.lang.collation import Collation
 from broker.core.lang.scanner import Scanner
 from broker.core.lang.terms import MEMBERS, Target
@@ -32,6 +32,7 @@ _NAME = re.compile(rf"<({_SCHEME}[^<>\s]+)>|{_SCHEME}//[^\s=!<>~;|()\[\]{{}},\"]
 _MEMBER = re.compile(r"[^\s.\[\]]+")
 _DIRECTION = re.compile(r"(dist-)?(asc|desc)(?![\w-])")
 _MOST, _LONGEST = 10, 10
+_POSITIONS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,10 @@ def reference(kind: str, coordinates: str) -> Json:
     except ValueError as error:
         raise BadRequestData("orderFrom: expected coordinates as a JSON array") from error
     geometry.check(found, "orderFrom")
-    if kind != "Point":
-        raise OperationNotSupported("orderGeometry: distances are measured from a Point only, so far")
+    if geometry.bounds(found) is None:
+        raise BadRequestData("orderFrom: expected longitudes from -180 to 180 and latitudes from -90 to 90")
+    if sum(1 for _ in geometry.positions(found)) > _POSITIONS:
+        raise TooComplexQuery(f"orderFrom: expected at most {_POSITIONS} positions")
     return found
 
 

@@ -46,6 +46,11 @@ def test_too_much_is_refused() -> None:
             order.parse(text, EXPAND)
 
 
+def test_distances_are_not_from_too_many_positions() -> None:
+    with pytest.raises(TooComplexQuery, match="1000"):
+        order.reference("MultiPoint", str([[1, 2]] * 1001))
+
+
 def test_distances_are_from_a_geometry() -> None:
     assert order.reference("Point", "[8,40]") == {"type": "Point", "coordinates": [8, 40]}
     for kind, coordinates in [
@@ -53,6 +58,8 @@ def test_distances_are_from_a_geometry() -> None:
         ("Point", "[[8,40]]"),
         ("Circle", "[8,40]"),
         ("LineString", "[8,40]"),
+        ("Point", "[900,1]"),
+        ("LineString", "[[8,40],[8,91]]"),
     ]:
         with pytest.raises(BadRequestData, match="order"):
             order.reference(kind, coordinates)
