@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from broker.core.entity.geometry import Bounds, bounds
+from broker.core.entity.geometry import Bounds
 from broker.core.lang.geo import GeoQuery
 from broker.core.lang.shapes import RADIUS
 from broker.store import places
@@ -70,7 +70,7 @@ def _not(condition: Filter) -> Filter:
 
 
 def _box(geo: GeoQuery) -> Bounds:
-    west, south, east, north = bounds(geo.reference) or (0, 0, 0, 0)
+    west, south, east, north = geo.shape.bounds
     return west - _MARGIN, south - _MARGIN, east + _MARGIN, north + _MARGIN
 
 
@@ -112,11 +112,6 @@ def _touching(box: Bounds) -> Filter:
     return {"w": {"$lte": east}, "e": {"$gte": west}, "s": {"$lte": north}, "n": {"$gte": south}}
 
 
-def _inside(box: Bounds) -> Filter:
-    west, south, east, north = box
-    return {"w": {"$gte": west}, "e": {"$lte": east}, "s": {"$gte": south}, "n": {"$lte": north}}
-
-
 def _around(box: Bounds) -> Filter:
     west, south, east, north = box
     twice = 2 * _MARGIN
@@ -126,11 +121,13 @@ def _around(box: Bounds) -> Filter:
     }  # fmt: skip
 
 
+# The box of a place may be larger than its shape, if that had to be put in order: so none is shut out for
+# reaching beyond the reference.
 _BOXES: dict[str, Callable[[Bounds], Filter]] = {
-    "within": _inside,
+    "within": _touching,
     "contains": _around,
     "intersects": _touching,
-    "equals": lambda box: all_of([_inside(box), _around(box)]),
+    "equals": _around,
     "overlaps": lambda box: {**_touching(box), **_NO_POINT},
 }
 

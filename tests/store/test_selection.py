@@ -47,7 +47,7 @@ async def test_both_readers_of_places_select_the_same(
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**32))
 async def test_both_readers_of_many_places_select_the_same(
     tenant: Tenant, selections: Selections, seed: int
@@ -87,6 +87,18 @@ async def test_places_follow_every_point_and_border(tenant: Tenant, selections: 
             query = geo.parse({"georel": georel, "geometry": "Point", "coordinates": point}, _named)
             await _select_the_same(tenant, selections, entities, Query(geo=query))
     assert len(await _found(tenant, selections, Query(geo=geo.parse(world, _named)))) == len(points)
+
+
+async def test_what_collapses_takes_nobody_out(tenant: Tenant, selections: Selections) -> None:
+    """Parts that are no area are dropped, from a shape and from the reference, though boxes reach so far."""
+    square, sliver = [[2, 0], [3, 0], [3, 1], [2, 1], [2, 0]], [[2, 1], [0, 0], [2, 1], [-90, -45], [2, 1]]
+    spiked = [[2, 0], [3, 0], [3, 1], [60, 60], [3, 1], [2, 1], [2, 0]]
+    shapes = ([[square], [sliver]], [[spiked]], [[square]])
+    entities = await _store(tenant, [_at("MultiPolygon", one, n) for n, one in enumerate(shapes)])
+    for coordinates in (*shapes, [[[[0, -1], [4, -1], [4, 3], [0, 3], [0, -1]]]]):
+        for georel in some.RELATIONS:
+            members = {"georel": georel, "geometry": "MultiPolygon", "coordinates": coordinates}
+            await _select_the_same(tenant, selections, entities, Query(geo=geo.parse(members, _named)))
 
 
 async def test_points_near_a_point_or_in_an_area_need_no_closer_look(tenant: Tenant) -> None:

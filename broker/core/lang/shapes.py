@@ -11,6 +11,7 @@ nowhere on Earth is stored, but stands in no relation to anything.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import orjson
@@ -26,6 +27,8 @@ _TANGLE = 100  # positions of a geometry that is worth sorting out
 _STEP = 0.1  # degrees: pieces of lines that are as good as straight on a map of their surroundings
 _PIECES = 20_000  # of one geometry
 _ROUNDS = 3
+_SAMPLES = 8  # positions of a shape, from the best of which a search begins
+_FAR = -0.2  # the cosine of what maps show, around 100 degrees: things get distorted beyond
 
 Floats = NDArray[np.float64]
 
@@ -76,19 +79,17 @@ _RELATIONS: dict[str, Callable[..., object]] = {
 def distance(a: BaseGeometry, b: BaseGeometry) -> float:
     """Metres between the nearest points of two shapes; 0 if they meet."""
     if a.geom_type == "Point" and b.geom_type == "Point":
-        return _metres(_positions(a), _positions(b))
+        return float(_metres(_vectors(_positions(a)) - _vectors(_positions(b)))[0])
     if shapely.intersects(a, b):
         return 0.0
-    a, b = _in_pieces(a), _in_pieces(b)
-    ends = _positions(shapely.centroid(a)).repeat(2, axis=0)
-    for _ in range(_ROUNDS):  # on a map around the nearest points, which shows them better each time
-        there, back = _map(ends)
-        ends = back(
-            _positions(shapely.shortest_line(shapely.transform(a, there), shapely.transform(b, there)))
-        )
-        if a.geom_type == "Point":
-            break  # such a map shows distances from its middle as they are
-    return _metres(ends[:1], ends[1:])
+    if b.geom_type == "Point":
+        a, b = b, a
+    first, second = _pieces(a), _pieces(b)
+    samples = first[:: max(1, len(first) // _SAMPLES), 0]
+    metres = np.array([_from_point(one, second) for one in _vectors(samples)])
+    if a.geom_type == "Point":
+        return float(metres.min())
+    return min(float(metres.min()), _on_maps(samples[metres.argmin()], first, second))
 
 
 def _positions(one: BaseGeometry) -> Floats:
@@ -96,32 +97,74 @@ def _positions(one: BaseGeometry) -> Floats:
     return found
 
 
-def _in_pieces(one: BaseGeometry) -> BaseGeometry:
-    pieces: BaseGeometry = shapely.segmentize(one, max(_STEP, one.length / _PIECES))
-    return pieces
+def _pieces(one: BaseGeometry) -> Floats:
+    """The ends of all pieces of the lines that a shape consists of, or is bounded by; a point is one, too."""
+    parts = shapely.get_parts(one)
+    outlines = np.where(shapely.get_dimensions(parts) == 2, shapely.boundary(parts), parts)
+    fine = shapely.segmentize(outlines, max(_STEP, float(shapely.length(outlines).sum()) / _PIECES))
+    positions, of = shapely.get_coordinates(shapely.get_parts(fine), return_index=True)
+    goes_on = of[:-1] == of[1:]
+    pieces = np.stack((positions[:-1][goes_on], positions[1:][goes_on]), axis=1)
+    points = positions[np.bincount(of)[of] == 1]
+    return np.concatenate((pieces, np.stack((points, points), axis=1)))
 
 
-def _metres(a: Floats, b: Floats) -> float:
-    """Metres between two positions (haversine)."""
-    (lon1, lat1), (lon2, lat2) = np.radians(a[0]), np.radians(b[0])
-    half = np.sin((lat2 - lat1) / 2) ** 2 + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
-    return float(2 * RADIUS * np.arcsin(np.sqrt(min(1.0, half))))
+def _vectors(positions: Floats) -> Floats:
+    """Unit vectors from the middle of the Earth."""
+    lon, lat = np.radians(positions[..., 0]), np.radians(positions[..., 1])
+    return np.stack((np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)), axis=-1)
 
 
-def _map(ends: Floats) -> tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]:
-    """An azimuthal equidistant map, in radians, whose middle lies between two positions; there and back."""
-    lon0, lat0 = np.radians(_middle(ends))
+def _from_point(point: Floats, pieces: Floats) -> Any:
+    """Metres from a point, as a unit vector, to the nearest of some pieces."""
+    start, end = _vectors(pieces[:, 0]), _vectors(pieces[:, 1])
+    along = end - start
+    length = (along**2).sum(axis=1)
+    share = ((point - start) * along).sum(axis=1) / np.where(length == 0, 1.0, length)
+    nearest = start + np.clip(share, 0, 1)[:, None] * along
+    nearest /= np.linalg.norm(nearest, axis=1)[:, None]
+    return _metres(nearest - point).min()
 
-    def there(positions: Floats) -> Floats:
-        lon, lat = np.radians(positions).T
+
+def _metres(chords: Floats) -> Floats:
+    """Metres along the surface between the ends of lines through the Earth."""
+    metres: Floats = 2 * RADIUS * np.arcsin(np.minimum(1, np.linalg.norm(chords, axis=-1) / 2))
+    return metres
+
+
+def _on_maps(center: Floats, first: Floats, second: Floats) -> float:
+    """Metres between the nearest of two sets of pieces, on maps that each time are drawn around these."""
+    found = np.inf
+    for _ in range(_ROUNDS):
+        there, back = _map(center)
+        line = shapely.shortest_line(_lines(there(first)), _lines(there(second)))
+        if line is None or line.is_empty:  # what is not shown is farther away than what was found
+            break
+        ends = _vectors(back(_positions(line)))
+        found = min(found, float(_metres(ends[0] - ends[1])))
+        center = _middle(ends)
+    return found
+
+
+def _lines(pieces: Floats) -> BaseGeometry:
+    lines: Any = shapely.linestrings(pieces)
+    found: BaseGeometry = shapely.multilinestrings(lines)
+    return found
+
+
+def _map(center: Floats) -> tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]:
+    """An azimuthal equidistant map around a position, in radians: of pieces that it shows, and back."""
+    lon0, lat0 = np.radians(center)
+
+    def there(pieces: Floats) -> Floats:
+        lon, lat = np.radians(pieces[..., 0]), np.radians(pieces[..., 1])
         cosine = np.sin(lat0) * np.sin(lat) + np.cos(lat0) * np.cos(lat) * np.cos(lon - lon0)
         east = np.cos(lat) * np.sin(lon - lon0)
         north = np.cos(lat0) * np.sin(lat) - np.sin(lat0) * np.cos(lat) * np.cos(lon - lon0)
         sine = np.hypot(east, north)
-        angle = np.arctan2(sine, cosine)
-        east = np.where((sine == 0) & (cosine < 0), 1.0, east)  # the other end of the world: in any direction
-        scale = angle / np.where(sine == 0, 1.0, sine)
-        return np.column_stack((scale * east, scale * north))
+        scale = np.arctan2(sine, cosine) / np.where(sine == 0, 1.0, sine)
+        shown: Floats = np.stack((scale * east, scale * north), axis=-1)[(cosine > _FAR).all(axis=1)]
+        return shown
 
     def back(mapped: Floats) -> Floats:
         x, y = mapped.T
@@ -136,11 +179,7 @@ def _map(ends: Floats) -> tuple[Callable[[Floats], Floats], Callable[[Floats], F
 
 
 def _middle(ends: Floats) -> Floats:
-    """The position halfway between two, by way of the Earth's inside."""
-    lon, lat = np.radians(ends).T
-    inside = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)]).sum(axis=1)
-    middle = np.array(
-        [np.arctan2(inside[1], inside[0]), np.arctan2(inside[2], np.hypot(inside[0], inside[1]))]
-    )
-    found: Floats = np.degrees(middle)
-    return found
+    """The position halfway between two unit vectors."""
+    x, y, z = ends.sum(axis=0)
+    degrees: Floats = np.degrees(np.array([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))]))
+    return degrees

@@ -137,6 +137,15 @@ def test_too_many_positions_are_too_complex() -> None:
         (shapely.box(0, 0, 1, 1), shapely.Point(0.5, 0.5), 0),
         (shapely.Point(0, 90), shapely.LineString([[0, 89], [90, 89]]), DEGREE),
         (shapely.Point(0, 0), shapely.LineString([[180, 0], [179, 0]]), 179 * DEGREE),
+        (shapely.Point(-179.5, 0), shapely.box(0, 0, 4, 3), 175.5 * DEGREE),
+        (shapely.box(-1, -1, 1, 1), shapely.box(179, 1.5, 179.5, 2), 176.395 * DEGREE),
+        (shapely.MultiPoint([[0, 0], [10, 0]]), shapely.MultiPoint([[10, 1], [50, 50]]), DEGREE),
+        (
+            shapely.box(170, -10, 179, 10),
+            shapely.box(-179, -10, -170, 10),
+            2 * DEGREE * math.cos(math.radians(10)),
+        ),
+        (shapely.box(0, 0, 1, 1), shapely.box(50, 50, 60, 60), 7_140_276),
     ],
 )
 def test_distances_are_in_metres(a: Any, b: Any, metres: float) -> None:
