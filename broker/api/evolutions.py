@@ -29,7 +29,7 @@ _SHOWN = {
     "aggrPeriodDuration",
 }
 ASPECTS = frozenset({*_WINDOW, "lastN", *_SHOWN})
-SELECTION = (p.SELECTION - p.WHERE) | p.ORDER | {"splitEntities"}  # where entities were is for later
+SELECTION = p.SELECTION | p.ORDER | {"splitEntities"}
 _ID = Target((), member="id")
 _FORMATS = ("temporalValues", "aggregatedValues", "concise", "normalized")
 

@@ -12,7 +12,7 @@ from broker.api.entities import entity_id
 from broker.api.evolutions import ASPECTS, SELECTION, read_aspects
 from broker.api.pages import page_links
 from broker.core import Json
-from broker.core.errors import OperationNotSupported, ResourceNotFound
+from broker.core.errors import ResourceNotFound
 from broker.core.jsonld.context import Context
 from broker.core.query import Query
 from broker.core.selector import Selector, selector
@@ -46,8 +46,6 @@ async def _queried(
     _ = call.accept
     aspects = read_aspects(params, context, call.older, required=True)
     entities = p.check_depth(p.read_query(aspects.params, context, call.broker.limits, selectors), 0)
-    if entities.geo is not None or entities.scope is not None:
-        raise OperationNotSupported("geoQ, scopeQ: not supported yet for the temporal evolution of entities")
     query = aspects.query(entities)
     found, part, count, more = await operations.query_temporal(call.broker, call.tenant, query)
     pages = page_links(call, entities.limit, entities.offset, more)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from broker.core import Instance
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.store import codec
 from broker.store.filters import to_filter
@@ -12,10 +13,14 @@ from broker.store.windows import Document, Selection, Series
 
 @dataclass(slots=True)
 class Candidate:
-    """An entity of the catalogue, and what is selected of each of the series that are wanted of it."""
+    """An entity of the catalogue, and what is selected of each of the series that are wanted of it.
+
+    `scopes`: the instance of the scopes that it had when the window began, if that is part of the answer.
+    """
 
     document: Document
     wanted: dict[Series, Selection]
+    scopes: Instance | None = None
 
     @property
     def id(self) -> str:
@@ -40,7 +45,7 @@ def candidate(document: Document, query: TemporalQuery, selection: Selection) ->
 def candidates(query: TemporalQuery) -> Document:
     """The filter for the catalogue: whose types and ids fit, and who ever had one of the attributes."""
     entities = query.entities
-    by_entity = to_filter(replace(entities, attrs=(), q=None))
+    by_entity = to_filter(replace(entities, attrs=(), q=None, geo=None, scope=None))
     if not entities.required_attrs:
         return by_entity
     keys = [codec.key(iri) for iri in entities.required_attrs]

@@ -30,6 +30,7 @@ from broker.store.windows import Pipeline, Selection, Series
 Document = dict[str, Any]
 
 _TOGETHER = 100  # series, or candidates, in one pipeline: MongoDB's own limit is 1000, its best is far below
+_BATCH = 500  # instances that are judged before others get a turn
 _ANSWER = 20  # an answer may hold this many times the instances that one attribute may have in it
 _LEAST = 2  # instances of an attribute, however many attributes an answer has: else nobody gets on in time
 
@@ -88,7 +89,7 @@ class _Reading:
         self._deadline = deadline
         self._session = session
         reads = Reading(self._run, self._stream, self._as_judged, self._modified)
-        self.judge = Judge(reads, query, self._selection)
+        self.judge = Judge(reads, query, self._selection, self._now)
 
     def left_ms(self) -> int:
         """The milliseconds that are left; TooComplexQuery if none is."""
@@ -148,6 +149,7 @@ class _Reading:
             await self._aggregate(found, wanted)
         else:
             await self._read(found, wanted)
+            self._carry(found, many)
         if self._query.sys_attrs:
             for entity_id, time in (await self._modified(found)).items():
                 found[entity_id].modified_at = time
@@ -169,6 +171,14 @@ class _Reading:
             found[entity].attrs[iri] = kept
             found[entity].truncated |= {iri} if is_cut else set()
 
+    def _carry(self, found: dict[str, Evolution], many: Sequence[Candidate]) -> None:
+        """Adds the scopes that entities had when the window began, where scopes were asked for (C.5.16)."""
+        for one in many:
+            if one.scopes is not None and self._query.is_shown(codec.name(SCOPE)):
+                of = found[one.id].attrs.setdefault(codec.name(SCOPE), [])
+                of.insert(len(of) if self._query.is_backwards else 0, one.scopes)
+                del of[self._query.last_n or len(of) :]
+
     async def _rows(self, wanted: dict[Series, Selection], limit: int) -> dict[Series, list[Instance]]:
         """The instances of each series that has any, up to `limit` of each."""
         rows: dict[Series, list[Instance]] = {}
@@ -188,10 +198,12 @@ class _Reading:
     async def _stream(self, pipeline: Pipeline) -> AsyncGenerator[Document, None]:
         """The result of a pipeline over the history, little by little."""
         async with await self.tenant.history.aggregate(
-            pipeline, session=self._session, maxTimeMS=self.left_ms()
+            pipeline, session=self._session, maxTimeMS=self.left_ms(), batchSize=_BATCH
         ) as cursor:
-            async for row in cursor:
-                yield row
+            while rows := await cursor.to_list(_BATCH):
+                self.left_ms()
+                for row in rows:
+                    yield row
 
     def _instance(self, row: Document) -> Instance:
         return without_expired(shown(row, self._query.is_stamped), self._now)

@@ -21,6 +21,7 @@ from bson import MaxKey
 
 from broker.core.lang.terms import Exists, Term
 from broker.core.temporal import TemporalQuery
+from broker.core.temporal.validity import Span
 from broker.core.temporal.window import BY_WRITE
 from broker.store.buckets import unpacking
 from broker.store.filters import condition
@@ -80,6 +81,18 @@ class Selection:
         if not datasets:
             return self
         return replace(self, condition={**self.condition, "i.datasetId": {"$in": [*datasets]}})
+
+    def of_spans(self, spans: Sequence[Span]) -> "Selection":
+        """The part of it that is within any of these spans of time, which are in order."""
+        part = self.within(spans[0][0], spans[-1][1])
+        if len(spans) == 1:
+            return part
+        field, unit = ("_id.s", PLACES) if self.by_write else ("_id.t", 1)
+        bounds = [{"$gte": start, "$lt": end} for start, end in spans]
+        limits = [
+            {name: _int64(time * unit) for name, time in one.items() if time is not None} for one in bounds
+        ]
+        return replace(part, condition={**part.condition, "$or": [{field: one} for one in limits]})
 
     def within(self, low: int | None, high: int | None) -> "Selection":
         """The part of it that is between two times, where they are given."""

@@ -497,3 +497,36 @@ async def test_a_posted_query_needs_a_temporal_one(http: Http, tenant: Tenant) -
     async with http.post(QUERY, json=doc, headers=tenant) as answer:
         assert answer.status == 400
         assert "timerel" in (await answer.json())["detail"]
+
+
+def place(longitude: float, minute: int) -> dict[str, Any]:
+    spot = {"type": "Point", "coordinates": [longitude, 48]}
+    return {"type": "GeoProperty", "value": spot, "observedAt": at(minute)}
+
+
+@pytest.mark.clause("5.7.4.4")
+async def test_places_and_scopes_are_those_in_the_window(http: Http, tenant: Tenant) -> None:
+    for n, there in enumerate((2, 20)):
+        doc = {
+            "id": f"urn:v:{n}",
+            "type": "Vehicle",
+            "location": [place(17, there), place(3, 5)],
+            "scope": [
+                {"type": "Property", "value": "/A/B", "observedAt": at(-10)},
+                {"type": "Property", "value": "/C", "observedAt": at(there)},
+            ],
+            "speed": [speed(1), speed(3)],
+        }
+        await send(http, tenant, "POST", TEMPORAL, doc)
+    window: dict[str, Any] = {"type": "Vehicle", "timerel": "between", "timeAt": at(0), "endTimeAt": at(10)}
+    near: dict[str, Any]
+    near = {"georel": "near;maxDistance==1000", "geometry": "Point", "coordinates": "[17,48]"}
+    body, _ = await get(http, tenant, "", **window, **near)
+    assert [one["id"] for one in body] == ["urn:v:0"]
+    assert len(body[0]["location"]) == 2, "the query selects entities, not their instances"
+    body, headers = await get(http, tenant, "", scopeQ="/A/#", count="true", **window)
+    assert headers["NGSILD-Results-Count"] == "2"
+    assert [values(one["speed"]) for one in body] == [[10], [10, 30]], "what was while the scope was valid"
+    assert [values(one["scope"]) for one in body] == [["/A/B"], ["/A/B"]]
+    body, _ = await get(http, tenant, "", scopeQ="/C", **window)
+    assert [(one["id"], values(one["speed"])) for one in body] == [("urn:v:0", [30])]

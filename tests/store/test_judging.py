@@ -1,6 +1,6 @@
 """Queries on the instances in a window, in a real MongoDB, beside the clause read plainly (5.7.4.4)."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Any
 
@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo import AsyncMongoClient
 
-from broker.core import Entity, Instance, instant
-from broker.core.lang import q
-from broker.core.lang.match import matches
+from broker.core import Entity, Instance, Json, instant
+from broker.core.jsonld.core_context import NGSI_LD
+from broker.core.lang import geo, q, scope
+from broker.core.lang.match import is_placed, matches
 from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
-from broker.core.temporal import Evolution, TemporalQuery, Window
+from broker.core.temporal import SCOPE, Evolution, TemporalQuery, Window
 from broker.store.history_reads import MongoTemporal
 from broker.store.tenants import Tenants
 from tests.store.histories import BASE, Model, Store, Written, at, numbers
@@ -39,7 +40,7 @@ async def store(mongo_uri: str) -> AsyncIterator[Store]:
 @pytest.mark.clause("5.7.4.4")
 async def test_a_query_is_judged_on_the_instances_in_the_window(store: Store, seed: int) -> None:
     r = Random(seed)
-    model = _some_history(r)
+    model = _some_history(r, NAMES, _some_instance)
     await store.write(model, r)
     for _ in range(8):
         query = _some_query(r, model)
@@ -48,15 +49,18 @@ async def test_a_query_is_judged_on_the_instances_in_the_window(store: Store, se
         assert await store.temporal.count("", query) == len(found)
 
 
-def _some_history(r: Random) -> Model:
+def _some_history(r: Random, names: tuple[str, ...], some: Callable[[Random, str], Instance]) -> Model:
     number = next(numbers)
     model = Model(f"https://ex.org/T{number}")
     for n in range(r.randint(1, 5)):
         entity = f"urn:x:{number}:{n}"
-        model.entities[entity] = r.sample(NAMES, r.randint(1, 3))
+        model.entities[entity] = r.sample(names, r.randint(1, len(names)))
         for name in model.entities[entity]:
             for stamp in r.sample(range(60), r.randint(0, 6)):
-                one = _some_instance(r, name)
+                one = some(r, name)
+                if name == SCOPE:  # they are observed when they are set
+                    known = "observedAt" if one["value"] else "deletedAt"
+                    one[known] = instant.of_micros(BASE + stamp * 1_000_000)
                 model.written.append(Written(entity, name, one, BASE + stamp * 1_000_000, one["value"]))
     return model
 
@@ -120,3 +124,140 @@ def _stamped(one: Written) -> Instance:
 
 def _told(found: Evolution) -> tuple[str, dict[str, list[Any]]]:
     return found.id, {name: [one["value"] for one in many] for name, many in found.attrs.items()}
+
+
+PLACES = ("https://ex.org/spot", NGSI_LD + "location")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32))
+@pytest.mark.clause("5.7.4.4")
+async def test_a_geoquery_is_judged_on_the_instances_in_the_window(store: Store, seed: int) -> None:
+    r = Random(seed)
+    model = _some_history(r, PLACES, _some_place)
+    await store.write(model, r)
+    for _ in range(5):
+        window = Window("between", at(r.randint(0, 30)), at(r.randint(31, 60)))
+        asked = geo.parse(_some_area(r), lambda name: PLACES[name == "location"])
+        query = TemporalQuery(Query(TypeSelection(((model.type,),)), geo=asked), window)
+        expected = [
+            entity
+            for entity in sorted(model.entities)
+            if is_placed(asked, {asked.property: [one.instance for one in _within(model, entity, query)]})
+        ]
+        found = await store.temporal.evolutions("", query)
+        assert [one.id for one in found] == expected
+        for one in found:
+            assert len(_within(model, one.id, query)) == len(one.attrs[asked.property])
+
+
+def _some_place(r: Random, name: str) -> Instance:
+    spot = {"type": "Point", "coordinates": [r.randint(0, 4), r.randint(0, 4)]}
+    kind = "GeoProperty" if r.random() < 0.9 else "Property"
+    return {"type": kind, "value": spot, "observedAt": at(r.randint(0, 59))}
+
+
+def _some_area(r: Random) -> dict[str, Json]:
+    west, south = r.randint(0, 3), r.randint(0, 3)
+    east, north = west + 1.5, south + 1.5
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    area = r.choice((("within", "Polygon", [ring]), ("near;maxDistance==120000", "Point", ring[0]),
+                     ("disjoint", "Polygon", [ring])))  # fmt: skip
+    named = {"geoproperty": r.choice(("location", "spot"))}
+    return dict(zip(geo.MEMBERS, area, strict=True)) | named
+
+
+def _within(model: Model, entity: str, query: TemporalQuery) -> list[Written]:
+    assert query.window is not None
+    assert query.entities.geo is not None
+    low, high = query.window.bounds
+    named = (one for one in model.written if (one.entity, one.name) == (entity, query.entities.geo.property))
+    return [one for one in named if (low or 0) <= one.time < (high or 0)]
+
+
+async def test_a_place_may_be_far_back_in_a_long_history(store: Store) -> None:
+    number = next(numbers)
+    model = Model(f"https://ex.org/T{number}", {f"urn:x:{number}:{n}": [PLACES[0]] for n in range(3)})
+    for n, entity in enumerate(model.entities):
+        for second in range(50):
+            spot = {"type": "Point", "coordinates": [9, 9] if second == 49 and n != 1 else [1, 1]}
+            one = {"type": "GeoProperty", "value": spot, "observedAt": at(second)}
+            model.written.append(Written(entity, PLACES[0], one, BASE + second * 1_000_000, spot))
+    await store.write(model)
+    members = {"georel": "equals", "geometry": "Point", "coordinates": [9, 9], "geoproperty": "spot"}
+    asked = geo.parse(members, lambda _: PLACES[0])
+    query = TemporalQuery(Query(TypeSelection(((model.type,),)), geo=asked), Window("before", at(100)))
+    found = await store.temporal.evolutions("", query)
+    assert [one.id for one in found] == [f"urn:x:{number}:{n}" for n in (0, 2)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32))
+@pytest.mark.clause("4.18")
+async def test_scopes_are_valid_until_they_change(store: Store, seed: int) -> None:
+    r = Random(seed)
+    model = _some_history(r, (NAMES[0], SCOPE), _some_scopes)
+    await store.write(model, r)
+    for _ in range(6):
+        query = _some_scope_query(r, model)
+        found = await store.temporal.evolutions("", query)
+        told = {one.id: _shown(one) for one in found}
+        assert told == _valid(model, query)
+        assert list(told) == sorted(told)
+
+
+def _some_scopes(r: Random, name: str) -> Instance:
+    if name != SCOPE:
+        return {"type": "Property", "value": r.randint(0, 5), "observedAt": at(r.randint(0, 59))}
+    scopes = r.choice((["/A"], ["/A/B"], ["/C", "/A"], []))
+    return {"type": "Property", "value": scopes}
+
+
+def _some_scope_query(r: Random, model: Model) -> TemporalQuery:
+    asked = scope.parse(r.choice(("/A", "/A/#", "/C", "(/A;/C)", "/#", "/A/B|/C")))
+    timerel = r.choice(("before", "after", "between"))
+    start, end = at(r.randint(0, 30)), at(r.randint(31, 60))
+    window = Window(timerel, end if timerel == "before" else start, end if timerel == "between" else None)
+    last_n = r.choice((None, None, 1, 3))
+    return TemporalQuery(Query(TypeSelection(((model.type,),)), scope=asked), window, last_n)
+
+
+def _valid(model: Model, query: TemporalQuery) -> dict[str, dict[str, list[Json]]]:
+    assert query.window is not None
+    assert query.entities.scope is not None
+    low, high = query.window.bounds
+    found = {}
+    for entity in model.entities:
+        changes = sorted(
+            (one for one in model.written if (one.entity, one.name) == (entity, SCOPE)), key=_stamp
+        )
+
+        def at_time(time: int, changes: list[Written] = changes) -> Written | None:
+            return next((one for one in reversed(changes) if one.stamp <= time), None)
+
+        def fits(one: Written | None) -> bool:
+            return one is not None and scope.matches(query.entities.scope, one.value)  # type: ignore[arg-type]
+
+        kept: dict[str, list[Json]] = {}
+        for one in sorted(
+            (one for one in model.written if one.entity == entity), key=lambda x: (x.time, x.stamp)
+        ):
+            inside = (low is None or low <= one.time) and (high is None or one.time < high)
+            if inside and "observedAt" in one.instance and fits(at_time(one.time)):
+                kept.setdefault(one.name, []).append(one.value)
+        if not kept:
+            continue
+        first = None if low is None else at_time(low - 1)
+        if low is not None and fits(first) and first is not None and at_time(low) is first:
+            kept.setdefault(SCOPE, []).insert(0, first.value)
+        back = query.last_n
+        found[entity] = {name: many if back is None else many[::-1][:back] for name, many in kept.items()}
+    return found
+
+
+def _stamp(one: Written) -> int:
+    return one.stamp
+
+
+def _shown(one: Evolution) -> dict[str, list[Json]]:
+    return {name: [each["value"] for each in many] for name, many in one.attrs.items()}
