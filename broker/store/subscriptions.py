@@ -14,7 +14,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from broker.core.errors import AlreadyExists, ResourceNotFound
-from broker.core.subscription import Subscription, SubscriptionBody
+from broker.core.subscription import Subscription
+from broker.core.subscription_body import SubscriptionBody
 from broker.ports import SubscriptionChanges, Tally
 from broker.store.errors import reported
 from broker.store.outbox import forget
