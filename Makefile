@@ -2,7 +2,7 @@
 #
 #   make run         install what is needed into .venv, once, and start the broker on port 1026;
 #                    settings come from the environment: BROKER_PORT=1027 make run
-#   make test        the fast tests; ARGS="-k queries -x" goes on to pytest
+#   make test        the fast tests; ARGS="-k queries -x -n 0" goes on to pytest
 #   make test-slow   the tests that take seconds each: processes killed, long loads
 #   make test-all    both
 #   make proof       the proof of delivery at length: a minute of load while processes are killed;
@@ -19,6 +19,8 @@
 VENV   := .venv
 IN     := $(VENV)/bin/python -m
 PIP    := $(IN) pip install --quiet --disable-pip-version-check
+# Each process of tests has a MongoDB of its own.
+SIDE_BY_SIDE := -n logical --maxprocesses 4
 NEW    := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON := $(shell for p in python3 python3.13 python3.12 python3.11; do \
                     $$p -c '$(NEW)' 2>/dev/null && echo $$p && break; done)
@@ -41,13 +43,13 @@ run: $(VENV)/run.stamp
 	@exec $(IN) broker serve
 
 test: $(VENV)/dev.stamp
-	@$(IN) pytest -m "not slow" $(ARGS)
+	@$(IN) pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/dev.stamp
-	@$(IN) pytest -m slow $(ARGS)
+	@$(IN) pytest $(SIDE_BY_SIDE) -m slow $(ARGS)
 
 test-all: $(VENV)/dev.stamp
-	@$(IN) pytest $(ARGS)
+	@$(IN) pytest $(SIDE_BY_SIDE) $(ARGS)
 
 proof: $(VENV)/dev.stamp
 	@PROOF="$${PROOF:-60 10000 500 4}" $(IN) pytest -s tests/faults/test_delivery.py $(ARGS)

@@ -46,7 +46,7 @@ class Entry:
     which may still be telling of that. The entity is as `core.change.told` has it; `previous` holds the
     attribute instances before the change, where somebody wants to know. `is_report`: it is no change, but
     the time of a periodic subscription, whose id stands for the entity's; what there is to tell is read
-    when it is sent.
+    when it is sent. `has_waited`: for another process, as others are likely to wait for it.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Entry:
     foreign: bool = False
     previous: Attributes | None = None
     is_report: bool = False
+    has_waited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

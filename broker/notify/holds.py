@@ -172,6 +172,8 @@ class Holds:
             free = 0
             while free < len(entries) and f"{entries[free].id} {key[2]}" not in blocked:
                 free += 1
+            for entry in entries[free:]:
+                entry.has_waited = True
             self._let_go(key, entries[:free])
             if ours and not self._is_held(key) and entries[free - 1].stamp >= ours[0]:
                 ours[1].add(key[2])

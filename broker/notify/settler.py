@@ -26,7 +26,8 @@ class Settler:
 
     What is lost here by a crash is told again: at least once, never less. So a batch that the database
     refuses is tried again a few times and then forgotten, rather than in the way of all others. What comes
-    alone is written at once; where much comes, each write waits a little for more. Tallies wait longer.
+    alone is written at once; where much comes, each write waits a little for more, unless other processes
+    are likely to wait for it. Tallies wait longer.
     """
 
     def __init__(self, outbox: Outbox, backlog: Backlog) -> None:
@@ -36,6 +37,7 @@ class Settler:
         self._tallies: dict[str, dict[str, Tally]] = {}
         self._tallied = 0.0
         self._hurry = asyncio.Event()
+        self._is_asked = False  # for the tallies
         self._unwritten: set[Name] = set()
         self._watchers: list[set[Name]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -61,6 +63,8 @@ class Settler:
             one.add(name)
         settled.names.append(name)
         entry.due.discard(subscription)
+        if entry.has_waited:
+            self._hurry.set()
         if given_up is not None:
             settled.given_up.append((entry, subscription, given_up))
         if entry.due:
@@ -85,15 +89,19 @@ class Settler:
     async def written(self) -> None:
         """Returns when what is known by now is written down; does not wait for long."""
         if self._writing is not None:
-            self._hurry.set()
+            self._ask()
             await asyncio.wait((self._writing,), timeout=_SHORT)
 
     async def close(self) -> None:
         """Writes what is left, if the database takes it soon."""
         if (writing := self._writing) is not None:
-            self._hurry.set()
+            self._ask()
             await asyncio.wait((writing,), timeout=_LAST)
             writing.cancel()
+
+    def _ask(self) -> None:
+        self._is_asked = True
+        self._hurry.set()
 
     def _of(self, tenant: str) -> Settled:
         self._begin()
@@ -118,12 +126,12 @@ class Settler:
     def _batch(self) -> dict[str, Settled]:
         """What is to be written now: all that was told, and the tallies if it is time for them."""
         batch, self._open = self._open, {}
+        self._hurry.clear()
         now = asyncio.get_running_loop().time()
-        if self._hurry.is_set() or now >= self._tallied + _TALLY:
+        if self._is_asked or now >= self._tallied + _TALLY:
             for tenant, tallies in self._tallies.items():
                 batch.setdefault(tenant, Settled()).tallies = tallies
-            self._tallies, self._tallied = {}, now
-            self._hurry.clear()
+            self._tallies, self._tallied, self._is_asked = {}, now, False
         return batch
 
     async def _wait(self, seconds: float) -> None:

@@ -25,18 +25,19 @@ from rich.console import Console
 
 from tests.bench import report as reporting
 from tests.bench.client import LOOPBACK, Load, head, run_load
+from tests.bench.delivery import Deliveries
 from tests.bench.notifications import Notify, Trial
 from tests.bench.processes import Family, Neighbours, Usage, free_port, machine, serving
 from tests.bench.report import Report, Row
 from tests.bench.scenarios import SCENARIOS, Scenario, Target, WrongAnswer
 
 SERVE = (sys.executable, "-m", "broker", "serve", "--host", LOOPBACK)
-NOTIFICATIONS = "notifications"
+NOTIFICATIONS, DELIVERY = "notifications", "delivery"
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    names = [scenario.key for scenario in SCENARIOS] + [NOTIFICATIONS]
+    names = [scenario.key for scenario in SCENARIOS] + [NOTIFICATIONS, DELIVERY]
     parser = argparse.ArgumentParser("python -m tests.bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="per scenario (5)")
     parser.add_argument("--connections", type=int, default=64, help="one request in flight on each (64)")
@@ -88,6 +89,9 @@ class Bench:
             if wrong := await reason(self._notifications(report, rows)):
                 rows.append(Row.of(Notify.name, Load(), self._chosen.connections, wrong=wrong))
             report.add(rows, await self._yardstick())
+        if DELIVERY in self._chosen.only and (wrong := await reason(self._deliveries(report))):
+            row = Row.of(DELIVERY, Load(), self._chosen.connections, wrong=wrong)
+            report.add([row], await self._yardstick())
         return report
 
     def _say(self, what: str) -> None:
@@ -127,6 +131,13 @@ class Bench:
         for name, windows in (Notify.name, found.quiet), (crowded, found.crowded):
             window = sorted(windows, key=lambda each: each.load.rate)[len(windows) // 2]
             rows.append(Row.of(name, window.load, connections, window.used, others))
+
+    async def _deliveries(self, report: Report) -> None:
+        """What many subscriptions are told of each update; the bare handler after each row."""
+        connections, seconds = self._chosen.connections, self._chosen.seconds
+        trial = Deliveries(self._at, self._meter, self._neighbours, connections, seconds)
+        async for row in trial.rows(self._say):
+            report.add([row], await self._yardstick())
 
     def _neighbours(self) -> Neighbours:
         return Neighbours(self._family, self._bare.family)

@@ -49,6 +49,7 @@ class Row:
     wrong: str
     target: float | None
     bare_rate: float = 0.0  # H nearby: the mean of the runs just before and after
+    limit: float | None = None  # seconds that the 99th percentile may take
 
     @classmethod
     def of(
@@ -130,6 +131,7 @@ class Report:
     def verdicts(self) -> list[Verdict]:
         """The targets that this run can judge."""
         found = [self._ratio_verdict(row, row.target) for row in self.rows if row.target]
+        found += [_age_verdict(row, row.limit) for row in self.rows if row.limit]
         if self.comparison:
             cost, of = self.comparison.cost
             name = f"{self.comparison.subscriptions:,} idle subscriptions"
@@ -157,6 +159,11 @@ class Report:
             "failed": self.failed,
         }
         return orjson.dumps(found, option=orjson.OPT_INDENT_2)
+
+
+def _age_verdict(row: Row, limit: float) -> Verdict:
+    met = row.p99 < limit and not row.errors and not row.wrong
+    return Verdict(row.name, f"p99 < {limit * 1e3:.0f} ms", f"{row.p99 * 1e3:.0f} ms", met)
 
 
 def _comparison(found: Comparison | None) -> dict[str, Any] | None:

@@ -47,7 +47,7 @@ class Reply:
 
 def check(method: str, reply: Reply) -> None:
     """What holds for every answer, to whatever request (6.3.2, 6.3.4, 6.3.6)."""
-    assert reply.status < 500 or _is_excused(reply), reply
+    assert reply.status < 500 or _is_excused(method, reply), reply
     if method == "HEAD" or reply.status in _NO_BODY or reply.status == 204:
         assert not reply.body
         assert reply.status != 405 or "allow" in reply.headers
@@ -60,11 +60,12 @@ def check(method: str, reply: Reply) -> None:
         assert "content-length" not in reply.headers
 
 
-def _is_excused(reply: Reply) -> bool:
+def _is_excused(method: str, reply: Reply) -> bool:
     """Whether a 5xx tells that others are to blame: the broker is busy, or a @context is not to be had."""
     if reply.status == 503:
         return "retry-after" in reply.headers
-    return reply.status == 504 and reply.doc["type"] == ERRORS + "LdContextNotAvailable"
+    is_told = method == "HEAD" or reply.doc["type"] == ERRORS + "LdContextNotAvailable"
+    return reply.status == 504 and is_told
 
 
 def _check_problem(reply: Reply) -> None:

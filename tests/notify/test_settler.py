@@ -131,3 +131,20 @@ async def test_what_was_told_is_known_to_who_reads_the_outbox_meanwhile() -> Non
     await until(lambda: settler._writing is None)
     with settler.watched() as told:
         assert told == set(), "what is written down cannot be read any more"
+
+
+async def test_what_others_wait_for_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TALLY", 60.0)
+    outbox = Outbox()
+    settler = Settler(outbox, Backlog(outbox, 1000))
+    for _ in range(2):  # the second tally has to wait for its time
+        settler.attempt("", "urn:s:a", "t", failed=False)
+        await asyncio.sleep(0.01)
+    settler.told(outbox.add(entry(1)), "urn:s:a")
+    await asyncio.sleep(0.01)
+    assert outbox.entries, "nobody is known to wait for it"
+    contended = outbox.add(entry(2))
+    contended.has_waited = True
+    settler.told(contended, "urn:s:a")
+    await until(lambda: not outbox.entries)
+    await settler.close()
