@@ -45,7 +45,7 @@ async def query_entities(call: Call) -> web.Response:
 async def query_batch(call: Call) -> web.Response:
     """6.23.3.1 POST /entityOperations/query: a query in the body, whose page and format are in the URL."""
     p.allow(call.params, p.PAGE, (p.AFTER, "options", "format", "geometryProperty"))
-    doc, context = await call.body()
+    doc, context = await call.query_body()
     body = query_body(doc)
     params = parameters(body) | call.params
     entities = body.entities or ()

@@ -32,7 +32,7 @@ async def query_temporal(call: Call) -> web.Response:
 async def query_temporal_batch(call: Call) -> web.Response:
     """6.24.3.1 POST /temporal/entityOperations/query: a query in the body; page and format are in the URL."""
     p.allow(call.params, p.PAGE, ("options", "format"))
-    doc, context = await call.body()
+    doc, context = await call.query_body()
     body, params = temporal_query_body(doc)
     entities = body.entities or ()
     selectors = tuple(selector(one, context.expand) for one in entities) if len(entities) > 1 else ()

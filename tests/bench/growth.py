@@ -14,7 +14,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,13 +101,29 @@ class _Nobody:
         """There are none."""
 
 
+async def fill(at: Place, numbers: Iterable[int]) -> None:
+    """Stores the workload's entities of these numbers."""
+    clock, rest = ticking(), iter(numbers)
+    while part := list(itertools.islice(rest, TOGETHER)):
+        await at.tenant.entities.insert_many(_documents(part, clock), ordered=False)
+
+
+def _documents(numbers: list[int], clock: Callable[[], int]) -> list[dict[str, Any]]:
+    """What a commit of these creations would insert."""
+    entities = [parse.entity(orjson.loads(workload.entity(number)), CORE) for number in numbers]
+    answer = Answer(asyncio.get_running_loop().create_future(), len(entities))
+    writes = [Write("", one["id"], update.create(one), 0.0, answer, n) for n, one in enumerate(entities)]
+    plan = work_out(writes, {}, _Nobody(), clock, secrets.token_hex(8), Recording())
+    expect(len(plan.inserts) == len(numbers), "not every entity was to be created")
+    return plan.inserts
+
+
 class Growth:
     """One database that grows, and what is asked of it."""
 
     def __init__(self, at: Place, bare: int, chosen: argparse.Namespace, console: Console) -> None:
         self._at, self._bare, self._chosen, self._console = at, bare, chosen, console
         self._count = 0
-        self._clock = ticking()
 
     async def run(self) -> list[Row]:
         """All kinds of query at all sizes."""
@@ -120,20 +136,9 @@ class Growth:
 
     async def _grow(self, size: int) -> None:
         began = time.monotonic()
-        numbers = iter(range(self._count, size))
-        while part := list(itertools.islice(numbers, TOGETHER)):
-            await self._at.tenant.entities.insert_many(self._documents(part), ordered=False)
+        await fill(self._at, range(self._count, size))
         self._count = size
         self._console.print(f"… {size:,} entities, {time.monotonic() - began:.0f} s", style="dim")
-
-    def _documents(self, numbers: list[int]) -> list[dict[str, Any]]:
-        """What a commit of these creations would insert."""
-        entities = [parse.entity(orjson.loads(workload.entity(number)), CORE) for number in numbers]
-        answer = Answer(asyncio.get_running_loop().create_future(), len(entities))
-        writes = [Write("", one["id"], update.create(one), 0.0, answer, n) for n, one in enumerate(entities)]
-        plan = work_out(writes, {}, _Nobody(), self._clock, secrets.token_hex(8), Recording())
-        expect(len(plan.inserts) == len(numbers), "not every entity was to be created")
-        return plan.inserts
 
     def _queries(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
         kinds = itertools.cycle([workload.type_of(n) for n in range(workload.TYPES)])

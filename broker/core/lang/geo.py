@@ -74,6 +74,15 @@ def _relation(georel: Json) -> tuple[str, float | None]:
     )
 
 
+def _count(coordinates: Json) -> int:
+    """How many positions there are, whatever else is wrong with them."""
+    if not isinstance(coordinates, list) or not coordinates or not isinstance(coordinates[0], list):
+        return 1
+    if not coordinates[0] or not isinstance(coordinates[0][0], list):
+        return len(coordinates)
+    return sum(map(_count, coordinates))
+
+
 def _reference(kind: Json, coordinates: Json) -> dict[str, Json]:
     if not isinstance(kind, str) or kind not in GEOMETRIES:
         raise BadRequestData(f"geometry: expected one of {', '.join(sorted(GEOMETRIES))}")
@@ -82,12 +91,11 @@ def _reference(kind: Json, coordinates: Json) -> dict[str, Json]:
             coordinates = orjson.loads(coordinates)
         except orjson.JSONDecodeError as error:
             raise BadRequestData("coordinates: expected a JSON array") from error
+    if (positions := _count(coordinates)) > _MOST:
+        raise TooComplexQuery(f"coordinates: expected at most {_MOST} positions, not {positions}")
     if fault := geometry.fault(kind, coordinates):
         raise BadRequestData(f"coordinates: {fault}")
     reference = {"type": kind, "coordinates": coordinates}
-    positions = sum(1 for _ in geometry.positions(reference))
-    if positions > _MOST:
-        raise TooComplexQuery(f"coordinates: expected at most {_MOST} positions, not {positions}")
     if geometry.bounds(reference) is None:
         raise BadRequestData(
             "coordinates: expected positions of a longitude from -180 to 180 and a latitude from -90 to 90"

@@ -48,7 +48,7 @@ from broker.core.lang.terms import (
 
 Expand = Callable[[str], str]
 
-_MOST = 500  # terms and values
+_TERMS, _VALUES = 100, 500
 _DEEPEST = 20  # parentheses
 _LONGEST = 10  # names in a path, and members in brackets
 
@@ -80,13 +80,13 @@ def parse(text: str, expand: Expand, expand_values: Collection[str] = (), *, wha
 
 
 class _Parser:
-    __slots__ = ("_count", "_expand", "_expand_values", "scanner")
+    __slots__ = ("_expand", "_expand_values", "_terms", "_values", "scanner")
 
     def __init__(self, scanner: Scanner, expand: Expand, expand_values: frozenset[str]) -> None:
         self.scanner = scanner
         self._expand = expand
         self._expand_values = expand_values
-        self._count = 0
+        self._terms = self._values = 0
 
     def query(self, depth: int) -> Q:
         """query = and *("|" and)"""
@@ -111,7 +111,9 @@ class _Parser:
         return found
 
     def _term(self) -> Q:
-        self._one_more()
+        self._terms += 1
+        if self._terms > _TERMS:
+            raise TooComplexQuery(f"q: expected at most {_TERMS} terms")
         if self.scanner.takes("!"):
             return Exists(self._target(), absent=True)
         target = self._target()
@@ -119,11 +121,6 @@ class _Parser:
         if operator is None:
             return Exists(target)
         return Term(target, operator[0], self._value(target, operator[0]))
-
-    def _one_more(self) -> None:
-        self._count += 1
-        if self._count > _MOST:
-            raise TooComplexQuery(f"q: expected at most {_MOST} terms and values")
 
     def _target(self, links: tuple[Link, ...] = ()) -> Target:
         at = self.scanner.at
@@ -206,7 +203,9 @@ class _Parser:
             return self._range(target, first, at)
         items = [self._coerced(target, first)]
         while self.scanner.takes(","):
-            self._one_more()
+            self._values += 1
+            if self._values > _VALUES:
+                raise TooComplexQuery(f"q: expected at most {_VALUES} values in lists")
             items.append(self._coerced(target, literal(self.scanner, comparable=False)))
         return ValueList(tuple(items)) if len(items) > 1 else items[0]
 

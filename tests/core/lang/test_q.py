@@ -193,8 +193,8 @@ def test_braces_that_do_not_fit(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        ";".join(["a"] * 501),
-        "a==" + ",".join(["1"] * 501),
+        ";".join(["a"] * 101),
+        "a==" + ",".join(["1"] * 502),
         "(" * 21 + "a" + ")" * 21,
         ".".join(["a"] * 11),
         f"a[{'.'.join(['a'] * 11)}]",
