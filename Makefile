@@ -11,10 +11,11 @@
 #   make bench       measure this machine's broker
 #   make bench-growth    how queries do as the entities grow
 #   make bench-history   how reads of the past do as it grows
+#   make bench-hostile   what queries that are meant to hurt do to the others
 #   make demo        a city of example data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all proof check bench bench-growth bench-history demo
+.PHONY: help run test test-slow test-all proof check bench bench-growth bench-history bench-hostile demo
 
 VENV   := .venv
 IN     := $(VENV)/bin/python -m
@@ -68,6 +69,9 @@ bench-growth: $(VENV)/dev.stamp
 
 bench-history: $(VENV)/dev.stamp
 	@exec $(IN) tests.bench.history $(ARGS)
+
+bench-hostile: $(VENV)/dev.stamp
+	@exec $(IN) tests.bench.hostile $(ARGS)
 
 demo: $(VENV)/run.stamp
 	@exec $(IN) seeds.demo $(ARGS)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.bench import workload
 from tests.bench.client import LOOPBACK, Framer, Message, call, head, percentile, run_load
+from tests.bench.hostile import hostile
 from tests.bench.notifications import Receiver
 from tests.bench.scenarios import SCENARIOS
 
@@ -143,7 +144,16 @@ def test_the_whole_bench_runs(tmp_path: Path) -> None:
     assert report["bare"]["rate"] > 0
     assert [row["errors"] for row in report["scenarios"]] == [0] * len(report["scenarios"])
     assert {scenario.name for scenario in SCENARIOS} <= {row["name"] for row in report["scenarios"]}
+    assert {"16 told of each update, 100 endpoints"} < {row["name"] for row in report["scenarios"]}
     assert all(window["received"] >= window["due"] > 0 for window in report["notifications"]["crowded"])
+
+
+@pytest.mark.slow
+def test_hostile_queries_end_in_time_and_never_in_a_5xx() -> None:
+    command = [sys.executable, "-m", "tests.bench.hostile", "--seconds", "0.1", "--entities", "3000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(name in done.stdout for name, _ in hostile())
 
 
 @pytest.mark.slow
