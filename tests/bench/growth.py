@@ -108,7 +108,7 @@ async def fill(at: Place, numbers: Iterable[int]) -> None:
         await at.tenant.entities.insert_many(_documents(part, clock), ordered=False)
 
 
-def _documents(numbers: list[int], clock: Callable[[], int]) -> list[dict[str, Any]]:
+def _documents(numbers: list[int], clock: Callable[[int], int]) -> list[dict[str, Any]]:
     """What a commit of these creations would insert."""
     entities = [parse.entity(orjson.loads(workload.entity(number)), CORE) for number in numbers]
     answer = Answer(asyncio.get_running_loop().create_future(), len(entities))

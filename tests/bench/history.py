@@ -2,7 +2,8 @@
 
 A database is filled with histories in their stored shape, since ten million partial updates would take an
 hour: series of instances a minute apart. Then a broker with one worker answers, from one connection: the last
-100 instances, a day's window, and aggregates over periods of an hour. What an answer holds is checked.
+100 instances, a day's window, and aggregates over periods of an hour. What an answer holds is checked. With
+--packed all is measured again when everything is packed; how many bytes an instance takes is told for both.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from rich.table import Table
 from broker.core import instant
 from broker.store import history
 from broker.store.embedded import EmbeddedMongo
-from broker.store.tenants import Tenant, Tenants
+from broker.store.packer import Packer, Packing
+from broker.store.tenants import Collection, Tenant, Tenants
 from tests.bench.client import LOOPBACK, Load, head, percentile, run_load
 from tests.bench.processes import Family, free_port, serving
 from tests.bench.scenarios import expect
@@ -49,6 +51,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--points", type=int, nargs="*", default=[1000], help="per series to aggregate (1000)"
     )
+    parser.add_argument("--packed", action="store_true", help="measure what is packed, too")
     parser.add_argument("--seconds", type=float, default=3.0, help="per scenario (3)")
     return parser.parse_args(arguments)
 
@@ -57,6 +60,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
 class Place:
     """Where the history is, and who answers."""
 
+    tenants: Tenants
     tenant: Tenant
     port: int
     broker: Family
@@ -77,12 +81,13 @@ async def place(*settings: str) -> AsyncIterator[Place]:
                 AsyncMongoClient[dict[str, Any]](uri) as client,
                 serving((*serve, *base, *settings), port, "/health/ready", log) as pid,
             ):
-                yield Place(await Tenants(client, "bench").obtain(""), port, Family(pid), Family(os.getpid()))
+                tenants = Tenants(client, "bench")
+                yield Place(tenants, await tenants.obtain(""), port, Family(pid), Family(os.getpid()))
         finally:
             await mongo.stop()
 
 
-async def fill(at: Place, console: Console, entity: str, attributes: int, length: int) -> None:
+async def fill(at: Place, entity: str, attributes: int, length: int) -> None:
     """Gives an entity a past."""
     names = [f"~a{n}" for n in range(attributes)]
     documents = _documents(entity, names, length)
@@ -128,26 +133,55 @@ async def measure(at: Place, name: str, paths: list[str], seconds: float, instan
 async def run(chosen: argparse.Namespace, console: Console) -> list[Row]:
     """All that was asked for, in one database that grows."""
     rows: list[Row] = []
-    async with place() as at:
+    async with place("--pack-after", "none") as at:
         count = 0
         for instances in sorted(chosen.instances):
             started = time.monotonic()
             for number in range(count, -(-instances // LENGTH)):
-                await fill(at, console, f"urn:x:{number}", 1, LENGTH)
+                await fill(at, f"urn:x:{number}", 1, LENGTH)
                 count = number + 1
             console.print(f"… {count * LENGTH:,} instances, {time.monotonic() - started:.0f} s", style="dim")
             rows += await _windows(at, chosen.seconds, count)
+            if chosen.packed:
+                await _pack(at, console)
+                rows += await _windows(at, chosen.seconds, count, ", packed")
         for points in sorted(chosen.points):
-            await fill(at, console, f"urn:y:{points}", SERIES, points)
+            await fill(at, f"urn:y:{points}", SERIES, points)
             rows.append(await _aggregates(at, chosen.seconds, points))
+        if chosen.packed:
+            await _pack(at, console)
+            rows += [await _aggregates(at, chosen.seconds, n, ", packed") for n in sorted(chosen.points)]
     return rows
 
 
-async def _windows(at: Place, seconds: float, count: int) -> list[Row]:
+async def _pack(at: Place, console: Console) -> None:
+    """Packs all there is, and tells what it took before and after."""
+    (count, before), began = await _size(at.tenant.history), time.monotonic()
+    database = at.tenant.history.database
+    packer = Packer(database["tasks"], at.tenants, "b" * 16, Packing(0, least=1, rest=0, lease=3600))
+    async with packer.open(database.client):
+        await packer.pack_all()
+    took = time.monotonic() - began
+    (left, _), (buckets, after) = await _size(at.tenant.history), await _size(at.tenant.packed)
+    console.print(
+        f"… {count:,} single instances of {before / max(count, 1):.1f} bytes packed in {took:.0f} s, "
+        f"but for {left}; all {buckets:,} buckets take {after / 1e6:.1f} MB",
+        style="dim",
+    )
+
+
+async def _size(collection: Collection) -> tuple[int, int]:
+    """How many documents there are, and the bytes that they and their indexes take on disk."""
+    await collection.database.client.admin.command("fsync")
+    stats = await collection.database.command("collStats", collection.name)
+    return stats["count"], stats["storageSize"] + stats["totalIndexSize"]
+
+
+async def _windows(at: Place, seconds: float, count: int, how: str = "") -> list[Row]:
     some = [n * 7919 % count for n in range(min(count, 500))]
     day = instant.of_micros(BEGIN + DAY * MINUTE)[:-7], instant.of_micros(BEGIN + 2 * DAY * MINUTE)[:-7]
     window = f"timerel=between&timeAt={day[0]}Z&endTimeAt={day[1]}Z"
-    size = f"{count * LENGTH:,}"
+    size = f"{count * LENGTH:,}{how}"
     last = [f"{TEMPORAL}/urn:x:{n}?lastN=100" for n in some]
     days = [f"{TEMPORAL}/urn:x:{n}?{window}&format=temporalValues" for n in some]
     return [
@@ -156,9 +190,9 @@ async def _windows(at: Place, seconds: float, count: int) -> list[Row]:
     ]
 
 
-async def _aggregates(at: Place, seconds: float, points: int) -> Row:
+async def _aggregates(at: Place, seconds: float, points: int, how: str = "") -> Row:
     asked = "format=aggregatedValues&aggrMethods=avg,max,totalCount&aggrPeriodDuration=PT1H"
-    name = f"avg, max, totalCount per hour, {SERIES} x {points:,}"
+    name = f"avg, max, totalCount per hour, {SERIES} x {points:,}{how}"
     return await measure(at, name, [f"{TEMPORAL}/urn:y:{points}?{asked}"], seconds, -(-points // 60))
 
 

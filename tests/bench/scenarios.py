@@ -16,6 +16,7 @@ from tests.bench import workload
 from tests.bench.client import Load, Message, call, head, run_load
 
 ENTITIES = "/ngsi-ld/v1/entities"
+EVOLUTIONS = "/ngsi-ld/v1/temporal/entities"
 BATCH = 100
 LAST = 100
 SAMPLED = 20  # entities read back after a load of writes
@@ -249,7 +250,7 @@ class Temporal(Scenario):
         expect(not load.errors, f"the past could not be written: {load.failure}")
 
     def __call__(self) -> bytes:
-        path = f"/ngsi-ld/v1/temporal/entities/{workload.entity_id(next(self.numbers))}"
+        path = f"{EVOLUTIONS}/{workload.entity_id(next(self.numbers))}"
         return self.head("GET", f"{path}?attrs={workload.MEASURED}&lastN={LAST}")
 
     async def check(self, load: Load) -> None:
@@ -257,6 +258,33 @@ class Temporal(Scenario):
         times = [each["observedAt"] for each in instances]
         expect(len(instances) == LAST, f"{len(instances)} instances")
         expect(sorted(times) in (times, times[::-1]) and len(set(times)) == LAST, "not in order of time")
+
+
+class TemporalUpsert(Scenario):
+    """A hundred instances of one attribute, minute by minute, to one of a hundred evolutions."""
+
+    key, name, items = "evolve", "temporal upsert of 100", BATCH
+
+    def __init__(self, at: Target) -> None:
+        super().__init__(at)
+        self.numbers, self.sent = workload.shuffled(100), 0
+
+    def connections(self, most: int) -> int:
+        return min(most, 16)
+
+    def __call__(self) -> bytes:
+        body = workload.past(next(self.numbers), self.sent * BATCH, BATCH)
+        self.sent += 1
+        return self.head("POST", EVOLUTIONS, body) + body
+
+    async def check(self, load: Load) -> None:
+        request, _ = sample(load)
+        sent = json.loads(request.split(b"\r\n\r\n", 1)[1])
+        first, *_, last = (one["observedAt"] for one in sent[workload.MEASURED])
+        window = f"timerel=between&timeAt={first}&endTimeAt={last[:-2]}9Z"
+        found = await self.at.get(f"{EVOLUTIONS}/{sent['id']}?{window}")
+        values = [one["value"] for one in found[workload.MEASURED]]
+        expect(sorted(values) == sorted(one["value"] for one in sent[workload.MEASURED]), "other values")
 
 
 def sample(load: Load) -> tuple[bytes, Message]:
@@ -275,4 +303,5 @@ SCENARIOS: tuple[type[Scenario], ...] = (
     Types,
     Create,
     Temporal,
+    TemporalUpsert,
 )

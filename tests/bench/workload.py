@@ -9,11 +9,12 @@ all of the same width, so the head of a request is rendered once and the length 
 import itertools
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 TYPES = 10
 MEASURED = "temperature"  # the measured Property with a default instance and a sub-property
 
+_BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 _ENTITY = (
     b'{"id":"%b","type":"%b",'
     b'"name":{"type":"Property","value":"Station at the upper bridge"},'
@@ -33,12 +34,17 @@ _MEASURES = (
     b'{"type":"Property","value":%.2f,"unitCode":"CEL","observedAt":"%b",'
     b'"accuracy":{"type":"Property","value":0.5}}}'
 )
+_INSTANCE = b'{"type":"Property","value":%.2f,"observedAt":"%b"}'
 _PARTIAL = b'{"value":%.2f,"observedAt":"%b"}'
 
 
 def now() -> bytes:
     """The time as NGSI-LD writes it, in microseconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+    return _written(datetime.now(UTC))
+
+
+def _written(time: datetime) -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
 
 
 def measured() -> float:
@@ -78,6 +84,14 @@ def update(value: float) -> bytes:
 def partial(value: float) -> bytes:
     """The body that updates the value of one measured Property."""
     return _PARTIAL % (value, now())
+
+
+def past(number: int, start: int, count: int) -> bytes:
+    """An evolution: so many values of the measured Property, one a minute from minute `start` on."""
+    times = (_written(_BEGIN + timedelta(minutes=start + n)) for n in range(count))
+    instances = (_INSTANCE % (measured(), time) for time in times)
+    ids = entity_id(number, "Meter").encode(), MEASURED.encode(), b",".join(instances)
+    return b'{"id":"%b","type":"Meter","%b":[%b]}' % ids
 
 
 def _measures(value: float) -> bytes:
