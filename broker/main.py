@@ -40,7 +40,9 @@ from broker.notify.notifier import Notifier
 from broker.notify.periods import Periods
 from broker.notify.reports import Reports
 from broker.operations.links import linked_entities
-from broker.ports import Broker, Clock, Limits, Sender, SubscriptionChanges
+from broker.ports.broker import Broker, Limits
+from broker.ports.changes import Clock, SubscriptionChanges
+from broker.ports.delivery import Sender
 from broker.store.advice import Advice
 from broker.store.client import Session, open_database
 from broker.store.commit import Committer

@@ -18,7 +18,7 @@ from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
 from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable, NgsiLdError
 from broker.core.jsonld.context import Context
-from broker.ports import Broker, Limits
+from broker.ports.broker import Broker, Limits
 
 JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
 _LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[\w!#$&+\-.^`|~]+\*?\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')

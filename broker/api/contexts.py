@@ -8,7 +8,7 @@ from broker.api.call import Call, content_type, read_json
 from broker.core import Json, instant
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.operations import contexts as operations
-from broker.ports import CACHED, CONTEXT_KINDS, StoredContext
+from broker.ports.contexts import CACHED, CONTEXT_KINDS, StoredContext
 
 COLLECTION = "jsonldContexts"
 

@@ -12,7 +12,7 @@ from broker.core import Json, instant
 from broker.core.errors import BadRequestData
 from broker.core.uri import is_uri
 from broker.operations import deliveries as operations
-from broker.ports import Failure
+from broker.ports.subscriptions import Failure
 
 
 async def query_deliveries(call: Call) -> web.Response:

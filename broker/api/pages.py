@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from broker.api.call import Call
 from broker.api.params import AFTER
 from broker.core.query import Query
-from broker.ports import Item, Page
+from broker.ports.entities import Item, Page
 
 Link = tuple[str, str]
 

@@ -13,7 +13,7 @@ from broker.core.lang.terms import Q, depth
 from broker.core.query import Query
 from broker.core.selector import Selector
 from broker.core.uri import is_name, is_uri
-from broker.ports import Limits
+from broker.ports.broker import Limits
 
 Params = dict[str, str]
 

@@ -18,7 +18,7 @@ from broker.api.problem import HttpError, problem
 from broker.api.routes import Resource, Router, allowed
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.logs import request_id
-from broker.ports import Broker
+from broker.ports.broker import Broker
 
 _WITH_PAYLOAD = (200, 203, 206)
 log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL
 from broker.core.lang import natural, projection
 from broker.core.lang.projection import Projection
-from broker.ports import Limits, Renderer
+from broker.ports.broker import Limits
+from broker.ports.entities import Renderer
 
 VIEW = frozenset({"options", "format", "attrs", "pick", "omit", "lang", "datasetId", "geometryProperty"})
 JOIN = frozenset({"join", "joinLevel", "containedBy"})

@@ -17,7 +17,7 @@ from broker.core.subscription import Subscription
 from broker.core.trigger import DEFAULT
 from broker.core.uri import NULL, is_uri
 from broker.operations import subscriptions as operations
-from broker.ports import Tally
+from broker.ports.changes import Tally
 
 
 async def create_subscription(call: Call) -> web.Response:

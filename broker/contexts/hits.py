@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from broker.ports import ContextKey
+from broker.ports.contexts import ContextKey
 
 Counts = Mapping[ContextKey, tuple[int, float]]  # how many hits, and when (seconds) the last one was
 

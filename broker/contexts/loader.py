@@ -24,7 +24,7 @@ from broker.core import Json
 from broker.core.errors import BadRequestData, LdContextNotAvailable, NgsiLdError
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import is_core
-from broker.ports import CACHED, ContextKey, StoredContext
+from broker.ports.contexts import CACHED, ContextKey, StoredContext
 
 log = logging.getLogger(__name__)
 _COMPILED = 500  # contexts kept compiled, and documents kept in memory; the least used are dropped

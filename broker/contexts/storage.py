@@ -13,7 +13,7 @@ from broker.contexts.loader import Contexts, ContextStore, absolute, renewed, ur
 from broker.core import Json
 from broker.core.errors import LdContextNotAvailable, NgsiLdError
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL, core_context, is_core
-from broker.ports import CACHED, HOSTED, IMPLICIT, ContextKey, StoredContext
+from broker.ports.contexts import CACHED, HOSTED, IMPLICIT, ContextKey, StoredContext
 
 PATH = "/ngsi-ld/v1/jsonldContexts/"
 

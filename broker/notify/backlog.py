@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from broker.core.errors import Unavailable
-from broker.ports import Outbox
+from broker.ports.delivery import Outbox
 
 _PERIOD = 1.0  # seconds between counts
 _SHARE = 20  # times as long as a count took, at least, until the next one

@@ -16,7 +16,8 @@ from broker.notify.index import Index
 from broker.notify.lane import Delivery, Lane
 from broker.notify.messages import Messages
 from broker.notify.settler import Settler
-from broker.ports import DeliveryFailed, Entry, Message, Outbox, Sender
+from broker.ports.changes import Entry
+from broker.ports.delivery import DeliveryFailed, Message, Outbox, Sender
 
 log = logging.getLogger(__name__)
 _DRAIN = 5.0  # seconds that deliveries on their way get when the broker stops

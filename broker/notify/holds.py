@@ -10,7 +10,8 @@ from itertools import count
 
 from broker.core.errors import Unavailable
 from broker.notify.lane import NOTHING
-from broker.ports import Entry, Outbox
+from broker.ports.changes import Entry
+from broker.ports.delivery import Outbox
 
 log = logging.getLogger(__name__)
 # Seconds between looks for whether another process is through: a quarter of the time waited so far.

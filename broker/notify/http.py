@@ -8,7 +8,7 @@ from functools import lru_cache
 import aiohttp
 from yarl import URL
 
-from broker.ports import DeliveryFailed, Message
+from broker.ports.delivery import DeliveryFailed, Message
 
 _url = lru_cache(10_000)(URL)
 _ANSWER = 65_536  # bytes of a receiver's answer that are read, so that its connection can be used again

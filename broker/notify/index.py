@@ -9,7 +9,7 @@ from broker.core.notification import Subscriber, subscriber
 from broker.core.subscription import Subscription, selected_types
 from broker.core.trigger import Trigger, trigger
 from broker.notify.bucket import Bucket
-from broker.ports import Due, SubscriptionChanges
+from broker.ports.changes import Due, SubscriptionChanges
 
 log = logging.getLogger(__name__)
 Key = tuple[str | None, ...]

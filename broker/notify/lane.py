@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 
-from broker.ports import DeliveryFailed, Entry
+from broker.ports.changes import Entry
+from broker.ports.delivery import DeliveryFailed
 
 log = logging.getLogger(__name__)
 

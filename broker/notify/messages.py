@@ -11,7 +11,9 @@ from broker.core.entity.links import Join
 from broker.core.entity.view import View
 from broker.core.errors import NgsiLdError, TooManyResults
 from broker.core.notification import Content, Subscriber, notification
-from broker.ports import ContextLoader, DeliveryFailed, Entry, Message
+from broker.ports.changes import Entry
+from broker.ports.contexts import ContextLoader
+from broker.ports.delivery import DeliveryFailed, Message
 
 log = logging.getLogger(__name__)
 

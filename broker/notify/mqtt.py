@@ -10,7 +10,7 @@ import aiomqtt
 import orjson
 
 from broker.core.mqtt import Endpoint, Server, endpoint
-from broker.ports import DeliveryFailed, Message
+from broker.ports.delivery import DeliveryFailed, Message
 
 log = logging.getLogger(__name__)
 _PROTOCOLS = {"mqtt5.0": aiomqtt.ProtocolVersion.V5, "mqtt3.1.1": aiomqtt.ProtocolVersion.V311}

@@ -8,7 +8,9 @@ from broker.core.change import Change
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
-from broker.ports import Due, Entry, Outbox, SubscriptionChanges, SubscriptionStore
+from broker.ports.changes import Due, Entry, SubscriptionChanges
+from broker.ports.delivery import Outbox
+from broker.ports.subscriptions import SubscriptionStore
 
 _PAGE = 500  # entries read from the outbox at once
 

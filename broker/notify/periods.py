@@ -7,7 +7,8 @@ from broker.core import instant
 from broker.core.errors import NonexistentTenant
 from broker.core.periods import next_due
 from broker.core.subscription import Subscription
-from broker.ports import ChangeSink, Entry, SubscriptionStore, Timer, Timers
+from broker.ports.changes import ChangeSink, Entry
+from broker.ports.subscriptions import SubscriptionStore, Timer, Timers
 
 _LONGEST = 5.0  # seconds after which it looks, even if nothing is known to be due: others set timers, too
 

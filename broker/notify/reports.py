@@ -7,7 +7,8 @@ from broker.core import Entity
 from broker.core.periods import selections
 from broker.core.query import Query
 from broker.core.trigger import trigger
-from broker.ports import EntityStore, SubscriptionStore
+from broker.ports.entities import EntityStore
+from broker.ports.subscriptions import SubscriptionStore
 
 _PAGE = 1000  # entities read at once
 _MOST = 10_000  # entities in one notification; where there are more, more notifications follow

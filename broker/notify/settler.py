@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from broker.core.errors import Unavailable
 from broker.notify.backlog import Backlog
-from broker.ports import Entry, Outbox, Settled, Tally
+from broker.ports.changes import Entry, Settled, Tally
+from broker.ports.delivery import Outbox
 
 log = logging.getLogger(__name__)
 _PAUSE = 1.0  # seconds before a write is tried again

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from broker.core.entity.update import Rule, UpdateResult
 from broker.core.errors import AlreadyExists
-from broker.ports import Broker
+from broker.ports.broker import Broker
 
 Item = tuple[
     str, Rule | Exception

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from broker.core import Json
 from broker.core.errors import BadRequestData, OperationNotSupported, ResourceNotFound
 from broker.core.jsonld.core_context import is_core
-from broker.ports import CACHED, HOSTED, Broker, StoredContext
+from broker.ports.broker import Broker
+from broker.ports.contexts import CACHED, HOSTED, StoredContext
 
 
 async def add_context(broker: Broker, tenant: str, source: Json) -> str:

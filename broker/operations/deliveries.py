@@ -7,7 +7,8 @@ from broker.core.lang.terms import Q
 from broker.core.linked import Known, judged
 from broker.core.trigger import trigger
 from broker.operations.subscriptions import retrieve_subscription
-from broker.ports import Broker, Failure
+from broker.ports.broker import Broker
+from broker.ports.subscriptions import Failure
 
 
 async def query_deliveries(

@@ -11,7 +11,8 @@ from broker.core.errors import ResourceNotFound
 from broker.core.query import Query
 from broker.core.temporal import SCOPE
 from broker.core.temporal.revision import Burial
-from broker.ports import Broker, Page, Renderer
+from broker.ports.broker import Broker
+from broker.ports.entities import Page, Renderer
 
 Gate = Callable[[list[str]], bool] | None
 Goes = Callable[[str], bool] | None

@@ -1,7 +1,7 @@
 """Operations that change the temporal evolution of entities (clauses 5.6.11 to 5.6.16)."""
 
 from broker.core.temporal.revision import Addition, AttributeDeletion, InstanceChange, Removal, Revision
-from broker.ports import Broker
+from broker.ports.broker import Broker
 
 
 async def upsert_temporal(broker: Broker, tenant: str, entity_id: str, addition: Addition) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from broker.core import Entity
 from broker.core.entity.links import Join, links, too_many
 from broker.core.entity.view import View
-from broker.ports import Broker
+from broker.ports.broker import Broker
 
 Shown = tuple[Entity, View]
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from broker.core.errors import ResourceNotFound
 from broker.core.subscription import Subscription
-from broker.ports import Broker, Tally
+from broker.ports.broker import Broker
+from broker.ports.changes import Tally
 
 
 async def create_subscription(broker: Broker, tenant: str, subscription: Subscription, root: str) -> None:

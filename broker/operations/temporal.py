@@ -5,7 +5,7 @@ from dataclasses import replace
 from broker.core.errors import ResourceNotFound
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.core.temporal.page import Part, paged
-from broker.ports import Broker
+from broker.ports.broker import Broker
 
 
 async def retrieve_temporal(

@@ -7,7 +7,7 @@ from broker.core import discovery
 from broker.core.discovery import Doc, Shape
 from broker.core.errors import ResourceNotFound
 from broker.core.jsonld.context import Context
-from broker.ports import Broker
+from broker.ports.broker import Broker
 
 
 async def retrieve_available_entity_types(broker: Broker, tenant: str, context: Context) -> Doc:

@@ -9,7 +9,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.recording import Recording
-from broker.ports import ChangeSink, Clock, Due, Entry
+from broker.ports.changes import ChangeSink, Clock, Due, Entry
 from broker.store import commands, revisions
 from broker.store.conditional import drop_unmet
 from broker.store.entries import stored

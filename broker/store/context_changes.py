@@ -18,7 +18,7 @@ from pymongo import AsyncMongoClient, CursorType
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from broker.ports import ContextKey
+from broker.ports.contexts import ContextKey
 from broker.store.errors import reported
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import orjson
 from pymongo import AsyncMongoClient, ReturnDocument, UpdateOne
 
 from broker.core.errors import NonexistentTenant
-from broker.ports import CACHED, IMPLICIT, ContextKey, StoredContext
+from broker.ports.contexts import CACHED, IMPLICIT, ContextKey, StoredContext
 from broker.store.errors import reported
 from broker.store.tenants import DEFAULT, Collection, Tenants
 

@@ -10,7 +10,7 @@ from broker.core.entity.update import Rule
 from broker.core.lang.terms import has_absence
 from broker.core.query import Query
 from broker.core.temporal.revision import Revision
-from broker.ports import Page, Renderer
+from broker.ports.entities import Page, Renderer
 from broker.store import commands
 from broker.store.advice import Advice
 from broker.store.codec import decode_alive, decode_entity

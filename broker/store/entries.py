@@ -8,7 +8,7 @@ entity: its state after the change, was: attributes before it, where somebody wa
 from typing import Any
 
 from broker.core import Entity
-from broker.ports import Entry
+from broker.ports.changes import Entry
 from broker.store.codec import decode_attrs, decode_entity, encode_attrs, encode_entity
 
 Document = dict[str, Any]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.core import Entity
-from broker.ports import Renderer
+from broker.ports.entities import Renderer
 from broker.store import commands
 from broker.store.codec import decode_alive
 from broker.store.reads import Reads

@@ -5,7 +5,7 @@ from typing import Any
 
 from pymongo import DeleteMany, UpdateOne
 
-from broker.ports import Entry, Settled, Tally
+from broker.ports.changes import Entry, Settled, Tally
 from broker.store.entries import restored
 from broker.store.errors import reported
 from broker.store.tenants import Collection, Tenant, Tenants

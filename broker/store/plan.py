@@ -9,7 +9,7 @@ from broker.core.entity import expiry
 from broker.core.errors import NgsiLdError
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Revision
-from broker.ports import ChangeSink, Clock, Due, Entry
+from broker.ports.changes import ChangeSink, Clock, Due, Entry
 from broker.store import codec
 from broker.store.history import of_entity, records
 from broker.store.places import is_spatial

@@ -24,7 +24,7 @@ from broker.core.temporal.revision import (
     Removal,
     recorded,
 )
-from broker.ports import Clock
+from broker.ports.changes import Clock
 from broker.store import codec
 from broker.store.buckets import pack, unpack
 from broker.store.history import PLACES, SCOPE, body, of_attribute, place, record, time_of

@@ -16,7 +16,7 @@ from pymongo.errors import DuplicateKeyError
 from broker.core.errors import AlreadyExists, ResourceNotFound
 from broker.core.subscription import Subscription
 from broker.core.subscription_body import SubscriptionBody
-from broker.ports import SubscriptionChanges, Tally
+from broker.ports.changes import SubscriptionChanges, Tally
 from broker.store.errors import reported
 from broker.store.outbox import forget
 from broker.store.tenants import EPOCH, Tenant, Tenants

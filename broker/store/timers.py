@@ -11,7 +11,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.core.periods import first_due, interval
 from broker.core.subscription import Subscription
-from broker.ports import Entry, Timer
+from broker.ports.changes import Entry
+from broker.ports.subscriptions import Timer
 from broker.store.entries import stored
 from broker.store.errors import reported
 from broker.store.tenants import Collection, Tenants

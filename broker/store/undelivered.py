@@ -11,7 +11,8 @@ from typing import Any
 from pymongo import ReplaceOne
 
 from broker.core import instant
-from broker.ports import ChangeSink, Clock, Entry, Failure
+from broker.ports.changes import ChangeSink, Clock, Entry
+from broker.ports.subscriptions import Failure
 from broker.store.entries import facts, restored, stored
 from broker.store.errors import reported
 from broker.store.tenants import EPOCH, Collection, Tenants

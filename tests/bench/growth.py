@@ -30,7 +30,7 @@ from broker.core.change import Change
 from broker.core.entity import parse, update
 from broker.core.temporal.recording import Recording
 from broker.main import ticking
-from broker.ports import Due, Entry
+from broker.ports.changes import Due, Entry
 from broker.store.plan import work_out
 from broker.store.queue import Answer, Write
 from tests.bench import workload

@@ -16,7 +16,7 @@ from broker.core import Entity
 from broker.core.change import Change
 from broker.core.subscription import read
 from broker.notify.index import Index
-from broker.ports import SubscriptionChanges
+from broker.ports.changes import SubscriptionChanges
 from tests.bench.micro import cost
 
 NUMBERS = (100, 10_000, 100_000)

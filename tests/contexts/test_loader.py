@@ -19,7 +19,7 @@ from broker.contexts.loader import Contexts, ContextStore
 from broker.core import Json
 from broker.core.errors import BadRequestData, LdContextNotAvailable
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL, NGSI_LD
-from broker.ports import ContextKey, StoredContext
+from broker.ports.contexts import ContextKey, StoredContext
 from broker.store.contexts import MongoContexts
 from broker.store.tenants import Tenants
 

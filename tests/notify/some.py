@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from broker.core import Entity, Json
 from broker.core.subscription import Subscription, read
-from broker.ports import Entry, Settled, SubscriptionChanges, Tally
+from broker.ports.changes import Entry, Settled, SubscriptionChanges, Tally
 from tests.core.documents import CORE, NOW, created
 
 MINE, OTHER = "a" * 16, "b" * 16

@@ -13,7 +13,7 @@ from broker.core.subscription import Subscription
 from broker.core.trigger import EVENTS, trigger
 from broker.notify import bucket
 from broker.notify.index import Index
-from broker.ports import SubscriptionChanges
+from broker.ports.changes import SubscriptionChanges
 from tests.core.documents import CORE, LATER, NOW, few
 from tests.notify.some import subscription
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from broker.notify.lane import Delivery, Lane, Retry, Room
-from broker.ports import DeliveryFailed, Entry
+from broker.ports.changes import Entry
+from broker.ports.delivery import DeliveryFailed
 from tests.notify.some import entry, until
 
 

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from broker.notify.mqtt import MqttSender
-from broker.ports import DeliveryFailed, Message
+from broker.ports.delivery import DeliveryFailed, Message
 from tests.conftest import free_port
 from tests.mosquitto import PASSWORD, USER, mosquitto, needs_mosquitto, passwords
 

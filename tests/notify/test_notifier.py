@@ -19,7 +19,8 @@ from broker.notify.index import Index
 from broker.notify.lane import Lane, Retry, Room
 from broker.notify.messages import Messages
 from broker.notify.notifier import Notifier
-from broker.ports import DeliveryFailed, Message, SubscriptionChanges
+from broker.ports.changes import SubscriptionChanges
+from broker.ports.delivery import DeliveryFailed, Message
 from tests.core.documents import CORE
 from tests.notify.some import MINE, OTHER, Outbox, Subscriptions, entry, subscription, until
 

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from broker.ports import ContextKey
+from broker.ports.contexts import ContextKey
 from broker.store.client import open_database
 from broker.store.context_changes import ContextChanges
 from broker.store.processes import Processes

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from broker.core import Json
-from broker.ports import CACHED, HOSTED, IMPLICIT, StoredContext
+from broker.ports.contexts import CACHED, HOSTED, IMPLICIT, StoredContext
 from broker.store.client import open_database
 from broker.store.contexts import MongoContexts
 from broker.store.tenants import Tenants

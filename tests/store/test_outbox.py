@@ -10,7 +10,7 @@ from pymongo import WriteConcern
 from pymongo.read_concern import ReadConcern
 
 from broker.core import Entity
-from broker.ports import Entry, Settled, Tally
+from broker.ports.changes import Entry, Settled, Tally
 from broker.store.client import open_database
 from broker.store.entries import stored
 from broker.store.outbox import MongoOutbox

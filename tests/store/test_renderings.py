@@ -13,7 +13,7 @@ from broker.core.entity.parse import Fragment
 from broker.core.lang import types
 from broker.core.query import Query
 from broker.main import ticking
-from broker.ports import Renderer
+from broker.ports.entities import Renderer
 from broker.store.advice import Advice
 from broker.store.client import open_database
 from broker.store.commit import Committer

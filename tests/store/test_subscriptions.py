@@ -17,7 +17,7 @@ from broker.core.errors import AlreadyExists, NonexistentTenant, ResourceNotFoun
 from broker.core.subscription import Subscription, read, updated
 from broker.main import ticking
 from broker.notify.index import Index
-from broker.ports import Due, Entry, SubscriptionChanges
+from broker.ports.changes import Due, Entry, SubscriptionChanges
 from broker.store import subscriptions as module
 from broker.store.client import open_database
 from broker.store.commit import Committer

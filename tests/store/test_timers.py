@@ -11,7 +11,7 @@ from broker.core import Json, instant
 from broker.core.change import Change
 from broker.core.subscription import read, updated
 from broker.notify.periods import Periods
-from broker.ports import Due, Entry
+from broker.ports.changes import Due, Entry
 from broker.store.client import open_database
 from broker.store.outbox import MongoOutbox
 from broker.store.subscriptions import MongoSubscriptions

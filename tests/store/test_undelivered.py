@@ -6,7 +6,7 @@ import pytest
 
 from broker.core import instant
 from broker.core.change import Change
-from broker.ports import Due, Entry, Settled
+from broker.ports.changes import Due, Entry, Settled
 from broker.store.undelivered import MongoUndelivered
 from tests.store.test_outbox import ME, Store, entry, store
 
