@@ -29,7 +29,7 @@ from broker.contexts.compiler import compile_context
 from broker.core.change import Change
 from broker.core.entity import parse, update
 from broker.core.temporal.recording import Recording
-from broker.main import ticking
+from broker.main.clock import ticking
 from broker.ports.changes import Due, Entry
 from broker.store.plan import work_out
 from broker.store.queue import Answer, Write

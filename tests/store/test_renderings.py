@@ -12,7 +12,7 @@ from broker.core.entity import update
 from broker.core.entity.parse import Fragment
 from broker.core.lang import types
 from broker.core.query import Query
-from broker.main import ticking
+from broker.main.clock import ticking
 from broker.ports.entities import Renderer
 from broker.store.advice import Advice
 from broker.store.client import open_database

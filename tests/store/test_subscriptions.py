@@ -15,7 +15,7 @@ from broker.core.change import Change
 from broker.core.entity import update
 from broker.core.errors import AlreadyExists, NonexistentTenant, ResourceNotFound
 from broker.core.subscription import Subscription, read, updated
-from broker.main import ticking
+from broker.main.clock import ticking
 from broker.notify.index import Index
 from broker.ports.changes import Due, Entry, SubscriptionChanges
 from broker.store import subscriptions as module

@@ -17,7 +17,7 @@ from broker.core.entity import update
 from broker.core.entity.update import Outcome, Rule
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound, Unavailable
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
-from broker.main import ticking
+from broker.main.clock import ticking
 from broker.ports.changes import Due, Entry
 from broker.store import writer as writer_module
 from broker.store.client import open_database

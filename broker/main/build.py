@@ -1,0 +1,82 @@
+"""All rooms of one process, built from below."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+
+from broker.api.server import Front
+from broker.config import Settings
+from broker.core import Entity
+from broker.core.entity.links import Join
+from broker.core.entity.view import View
+from broker.main.base import Base
+from broker.main.contexts import ContextRoom
+from broker.main.notify import NotifyRoom
+from broker.main.store import StoreRoom
+from broker.notify.messages import Messages
+from broker.notify.reports import Reports
+from broker.operations.links import linked_entities
+from broker.ports.broker import Broker, Limits
+from broker.store.client import open_database
+from broker.store.processes import Processes
+
+
+async def build(settings: Settings, stack: AsyncExitStack) -> Front:
+    """The front of one process, with all rooms behind it; `stack` closes them in the opposite order."""
+    assert settings.mongo_uri is not None, "the parent process names the MongoDB"
+    base = Base(settings, await open_database(settings.mongo_uri.get_secret_value(), stack), stack)
+    processes = Processes(base.client, settings.database, settings.process_id, settings.process_lease)
+    stack.push_async_callback(processes.leave)
+    contexts, notify = ContextRoom(base), NotifyRoom(base)
+
+    # What is told may take reading: of rooms that are there when it comes to that.
+    async def links(
+        tenant: str, found: Sequence[Entity], shape: View, join: Join
+    ) -> Sequence[tuple[Entity, View]]:
+        return await linked_entities(broker, tenant, found, shape, join)
+
+    def report(tenant: str, subscription_id: str) -> AsyncIterator[list[Entity]]:
+        return Reports(notify.subscriptions, store.entities).of(tenant, subscription_id)
+
+    await notify.open(Messages(contexts.contexts, links, report))
+    core = contexts.contexts.core
+    store = StoreRoom(base, notify.notifier, core.expand, core.compact)
+    # Entered before the first commit: whoever finds this process dead ends these sessions.
+    sessions = [*store.sessions(), notify.subscriptions.open(), notify.timers.open()]
+    await processes.enter(sessions)
+    await base.tenants.obtain("")
+    await contexts.open()
+    store.begin(processes, sessions)
+    notify.begin(processes)
+    broker = _broker(base, contexts, notify, store)
+    origins = settings.cors_origins or ()
+    return Front(broker, settings.process_id, access_log=settings.access_log, origins=origins)
+
+
+def _broker(base: Base, contexts: ContextRoom, notify: NotifyRoom, store: StoreRoom) -> Broker:
+    return Broker(
+        store.entities,
+        store.discovery,
+        store.temporal,
+        notify.subscriptions,
+        notify.undelivered,
+        notify.notifier.tallied,
+        contexts.contexts,
+        contexts.storage,
+        _limits(base.settings),
+        base.database.ping,
+        base.settings.alias,
+        base.settings.public_url,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.max_body_bytes,
+        settings.queue_limit,
+        settings.max_depth,
+        settings.default_limit,
+        settings.max_limit,
+        settings.temporal_page,
+        settings.max_linked,
+        settings.collation,
+    )

@@ -1,0 +1,51 @@
+"""The room of @contexts: fetched, stored, and forgotten by all workers when one changes."""
+
+import time
+from functools import partial
+
+from broker.config import Settings
+from broker.contexts.fetch import Fetcher, FetchLimits
+from broker.contexts.hits import Hits
+from broker.contexts.loader import Contexts
+from broker.contexts.storage import Storage
+from broker.main.base import Base
+from broker.store.context_changes import ContextChanges
+from broker.store.contexts import MongoContexts
+
+_FLUSH = 1.0  # seconds for which hits of @contexts are only counted here
+_RETRY = 0.2  # seconds before changes of @contexts are followed again
+
+
+class ContextRoom:
+    """@contexts and their storage."""
+
+    def __init__(self, base: Base) -> None:
+        self._base, settings = base, base.settings
+        store = MongoContexts(base.client, settings.database, base.tenants)
+        self._hits = Hits(store.add_hits)
+        base.stack.push_async_callback(self._hits.flush)
+        fetcher = Fetcher(_limits(settings))
+        base.stack.push_async_callback(fetcher.close)
+        self.contexts = Contexts(fetcher, store, self._hits, time.time, lifetime=settings.context_lifetime)
+        base.stack.push_async_callback(self.contexts.close)
+        self._changes = ContextChanges(
+            base.client, settings.database, settings.process_id, settings.process_lease
+        )
+        tell = partial(self._changes.tell, self.contexts.forget)
+        self.storage = Storage(self.contexts, store, self._hits, tell, time.time)
+
+    async def open(self) -> None:
+        """Begins to hear of changes."""
+        await self._changes.open()
+        await self.storage.open()
+        self._base.repeat(partial(self._changes.follow, self.contexts.forget), _RETRY)
+        self._base.repeat(self._hits.flush, _FLUSH)
+
+
+def _limits(settings: Settings) -> FetchLimits:
+    return FetchLimits(
+        settings.context_timeout,
+        settings.context_max_bytes,
+        settings.context_max_redirects,
+        settings.context_allowed_hosts,
+    )

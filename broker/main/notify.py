@@ -1,0 +1,106 @@
+"""The room that notifies: what is due to whom, and its delivery."""
+
+import ssl
+import time
+from functools import partial
+
+from broker.config import Settings
+from broker.main.base import Base
+from broker.notify.backlog import Backlog
+from broker.notify.deliverer import Deliverer
+from broker.notify.http import HttpSender
+from broker.notify.index import Index
+from broker.notify.lane import Lane, Retry, Room
+from broker.notify.messages import Messages
+from broker.notify.mqtt import MqttSender
+from broker.notify.notifier import Notifier
+from broker.notify.periods import Periods
+from broker.ports.changes import SubscriptionChanges
+from broker.ports.delivery import Sender
+from broker.store.outbox import MongoOutbox
+from broker.store.processes import Processes
+from broker.store.subscriptions import MongoSubscriptions
+from broker.store.timers import MongoTimers, Schedule
+from broker.store.undelivered import Kept, MongoUndelivered
+
+_COUNT = 0.5  # seconds between looks for whether the outbox is to be counted
+_REFRESH = 1.0  # seconds between looks for subscriptions that changed while something is delivered
+
+
+class NotifyRoom:
+    """Subscriptions, and those who tell their owners. It needs messages before it can notify."""
+
+    def __init__(self, base: Base) -> None:
+        self._base, settings = base, base.settings
+        self._schedule = Schedule(base.client, settings.database)
+        self.subscriptions = MongoSubscriptions(base.client, base.tenants, self._schedule)
+        self.timers = MongoTimers(
+            base.client, self._schedule, base.tenants, settings.process_id, lease=settings.process_lease
+        )
+
+    async def open(self, messages: Messages) -> None:
+        """Everybody is there, but does not begin."""
+        await self._schedule.open()
+        base, settings = self._base, self._base.settings
+        self.notifier = self._new_notifier(messages)
+        base.stack.push_async_callback(self.notifier.close)
+        tick = partial(base.clock, 0)
+        self.periods = Periods(self.timers, self.subscriptions, self.notifier, settings.process_id, tick)
+        self.subscriptions.tell(self._changed)
+        self.undelivered = MongoUndelivered(base.tenants, self.notifier, base.clock, settings.process_id)
+
+    def begin(self, processes: Processes) -> None:
+        """Adopts what the dead have left, and keeps the time of periodic subscriptions."""
+
+        async def inherit() -> bool:
+            found = await processes.inherit(self._base.tenants)
+            self.periods.wake()
+            return found
+
+        adopt = partial(self.notifier.adopt, inherit, self._base.tenants.names)
+        self._base.repeat(adopt, self._base.settings.process_lease / 3)
+        self._base.repeat(self.notifier.refresh, _REFRESH)
+        self._base.repeat(self.periods.round_and_wait, 0)
+
+    async def _changed(self, tenant: str, what: SubscriptionChanges) -> None:
+        await self.notifier.changed(tenant, what)
+        self.periods.wake()
+
+    def _new_notifier(self, messages: Messages) -> Notifier:
+        base, settings = self._base, self._base.settings
+        indexes: dict[str, Index] = {}
+        kept = Kept(settings.undelivered_age, settings.undelivered_limit)
+        outbox = MongoOutbox(base.tenants, settings.process_id, kept)
+        backlog = Backlog(outbox, settings.outbox_limit)
+        base.repeat(backlog.count, _COUNT)
+        deliverer = Deliverer(
+            indexes,
+            outbox,
+            backlog,
+            messages,
+            _senders(settings),
+            _lane(settings),
+            timeout=settings.notification_timeout,
+            now=time.time,
+        )
+        return Notifier(indexes, self.subscriptions, outbox, deliverer, backlog)
+
+
+def _senders(settings: Settings) -> dict[str, Sender]:
+    tls = ssl.create_default_context(cafile=settings.notification_ca)
+    http, mqtt = HttpSender(tls, settings.notification_refusals or ()), MqttSender(tls)
+    return {"http": http, "https": http, "mqtt": mqtt, "mqtts": mqtt}
+
+
+def _lane(settings: Settings) -> "partial[Lane]":
+    retry = Retry(
+        settings.notification_retry_first, settings.notification_retry_cap, settings.notification_max_age
+    )
+    return partial(
+        Lane,
+        limit=settings.lane_limit,
+        concurrency=settings.lane_concurrency,
+        room=Room(settings.deliveries_limit),
+        retry=retry,
+        now=time.time,
+    )

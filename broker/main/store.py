@@ -1,0 +1,99 @@
+"""The room that stores: entities, history, and what looks after both in the background."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from broker.config import Settings
+from broker.core.temporal.recording import Recording
+from broker.core.temporal.retention import parse as parse_retention
+from broker.main.base import Base
+from broker.main.clock import present
+from broker.notify.notifier import Notifier
+from broker.store.advice import Advice
+from broker.store.client import Session
+from broker.store.commit import Committer
+from broker.store.discovery import MongoDiscovery
+from broker.store.entities import MongoEntities
+from broker.store.eraser import Eraser
+from broker.store.history_reads import MongoTemporal
+from broker.store.indexes import Declared, Indexes
+from broker.store.packer import Packer, Packing
+from broker.store.processes import Processes
+from broker.store.sweeper import Sweeper
+from broker.store.writer import Writer
+
+log = logging.getLogger(__name__)
+_SWEEP = 1.0  # seconds between looks for what has expired
+_INDEXES = 10.0  # seconds between looks for tenants without the declared indexes
+
+Expand = Callable[[str], str]
+
+
+class StoreRoom:
+    """Entities and history, written by one writer; `expand` and `compact` are those of the core context."""
+
+    def __init__(self, base: Base, notifier: Notifier, expand: Expand, compact: Expand) -> None:
+        self._base, self._expand = base, expand
+        settings, tenants = base.settings, base.tenants
+        committer = Committer(notifier, base.clock, settings.process_id, _recording(settings, expand))
+        self._writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
+        base.stack.push_async_callback(self._writer.close)
+        packing = Packing(settings.pack_after or 0.0, lease=settings.process_lease)
+        self._packer = Packer(base.tasks, tenants, settings.process_id, packing)
+        self._sweeper = Sweeper(base.tasks, tenants, self._writer, settings.process_id)
+        self._declared = [_declared(one, expand) for one in settings.indexes or ()]
+        self.entities = self._new_entities(compact)
+        self.discovery = MongoDiscovery(tenants, self._sweeper, timeout=settings.query_timeout)
+        self.temporal = MongoTemporal(tenants, page=settings.temporal_page, timeout=settings.query_timeout)
+
+    def sessions(self) -> list[Session]:
+        """Those that write."""
+        client = self._base.client
+        return [*self._writer.open(client, self._base.settings.groups_in_flight), self._packer.open(client)]
+
+    def begin(self, processes: Processes, sessions: list[Session]) -> None:
+        """Looks after what is stored; the lease of this process with its sessions, too."""
+        base, settings = self._base, self._base.settings
+        base.repeat(partial(_renew, processes, sessions), settings.process_lease / 3)
+        base.repeat(self._sweeper.sweep_all, _SWEEP)
+        if settings.pack_after is not None:
+            base.repeat(self._packer.pack_all, settings.pack_interval)
+        if settings.retention:
+            retention = parse_retention(settings.retention, self._expand)
+            eraser = Eraser(base.tasks, base.tenants, settings.process_id, retention)
+            base.repeat(eraser.erase_all, settings.pack_interval)
+        if settings.indexes is not None:
+            base.repeat(Indexes(base.tenants, self._declared).make, _INDEXES)
+
+    def _new_entities(self, compact: Expand) -> MongoEntities:
+        settings = self._base.settings
+        return MongoEntities(
+            self._base.tenants,
+            self._writer,
+            self._sweeper,
+            batch=settings.read_batch,
+            timeout=settings.query_timeout,
+            candidates=settings.query_candidates,
+            remembered=settings.rendering_bytes,
+            now=present,
+            advice=Advice(self._declared, settings.slow_query, compact),
+        )
+
+
+def _recording(settings: Settings, expand: Expand) -> Recording:
+    return Recording(
+        frozenset(map(expand, settings.unrecorded_types)), settings.delete_temporal_on_entity_delete
+    )
+
+
+def _declared(text: str, expand: Expand) -> Declared:
+    """An index as the setting names it: an attribute, or attribute@type."""
+    attr, _, of = text.partition("@")
+    return Declared(expand(attr), expand(of) if of else None)
+
+
+async def _renew(processes: Processes, sessions: list[Session]) -> None:
+    if not await processes.renew():
+        log.warning("the lease of this process ran out; it is entered again")
+        await processes.enter(sessions)

@@ -1,0 +1,40 @@
+"""One worker: serves until it is told to stop."""
+
+import asyncio
+import gc
+import signal
+from contextlib import AsyncExitStack
+
+import uvloop
+from aiohttp import web
+
+from broker.config import Settings
+from broker.logs import setup_logs
+from broker.main.build import build
+
+
+def run_worker(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT."""
+    setup_logs(settings.log_level, settings.log_format)
+    uvloop.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with AsyncExitStack() as stack:
+        front = await build(settings, stack)
+        runner = web.ServerRunner(front.server(), handle_signals=False, shutdown_timeout=10)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        _spare_the_collector()
+        await web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024).start()
+        await stop.wait()
+
+
+def _spare_the_collector() -> None:
+    """Entities come and go as trees of dicts, which reference counts free: looking for cycles is a waste."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
