@@ -4,8 +4,9 @@ Beside what was sent, a stored entity holds `geo`: for the key of each GeoProper
 its box and, for a Point, the point itself; and `cells`, which one index serves for all GeoProperties.
 
 A cell is a quarter of a quarter … of the map of the Earth in longitude and latitude, named by the path to it,
-one digit a step: the names of all that lies in a cell begin with its own. A place has the few cells that
-cover its box. What isn't on Earth has no Place.
+one digit a step: the names of all that lies in a cell begin with its own. A Point has the finest cell that
+it is in; any other place the few cells that cover its box, each with a + before its name, so that the two can
+be looked for apart. What isn't on Earth has no Place.
 """
 
 import math
@@ -18,8 +19,9 @@ from broker.core.entity.geometry import Bounds, bounds
 
 Place = dict[str, Any]  # {"w", "s", "e", "n": degrees, "at": [longitude, latitude]?}
 
-_FINEST = 20  # steps to cells of 38 by 19 metres
+FINEST = 20  # steps to cells of 38 by 19 metres
 _MANY = 24  # cells that cover what is looked for
+_SPREAD = "+"
 
 
 def is_spatial(instance: Instance) -> bool:
@@ -41,30 +43,39 @@ def place(instance: Instance) -> Place | None:
 
 def cells(one: Place) -> list[str]:
     """The cells of a place, four at most: the smallest that are not smaller than its box."""
-    return _covering((one["w"], one["s"], one["e"], one["n"]), 4)
+    names = _covering((one["w"], one["s"], one["e"], one["n"]), 4)
+    return names if "at" in one else [_SPREAD + name for name in names]
 
 
-def around(boxes: list[Bounds]) -> dict[str, Any]:
-    """The condition on `cells` that something may lie in one of the boxes: in or around their cells."""
+def around(boxes: list[Bounds], points: list[str] | None = None) -> dict[str, Any]:
+    """The condition on `cells` that something may lie in one of the boxes, Points in certain cells alone."""
     inside = {name for box in boxes for name in _covering(box, _MANY)}
     above = {name[:length] for name in inside for length in range(len(name))}
-    return {"$in": [*sorted(above), *(Regex(f"^{name}") for name in sorted(inside))]}
+    exact = [_SPREAD + name for name in sorted(above)]
+    below = [Regex(f"^{name}") for name in sorted(inside if points is None else points)]
+    return {"$in": [*exact, *(Regex(rf"^\{_SPREAD}{name}") for name in sorted(inside)), *below]}
 
 
 def _covering(box: Bounds, most: int) -> list[str]:
-    """The finest cells of one size that cover a box, with no more than so many."""
+    """The names of the finest cells of one size that cover a box, with no more than so many."""
+    steps, columns, rows = grid(box, most)
+    return [name(x, y, steps) for x in columns for y in rows]
+
+
+def grid(box: Bounds, most: int) -> tuple[int, range, range]:
+    """Those cells: how many steps lead to them, and their columns and rows from the south-west."""
     west, east = (box[0] + 180) / 360, (box[2] + 180) / 360
     south, north = (box[1] + 90) / 180, (box[3] + 90) / 180
     for steps in range(_steps(max(east - west, north - south), most), -1, -1):
         left, right, low, high = (_number(one, steps) for one in (west, east, south, north))
         if (right - left + 1) * (high - low + 1) <= most:
             break
-    return [_name(x, y, steps) for x in range(left, right + 1) for y in range(low, high + 1)]
+    return steps, range(left, right + 1), range(low, high + 1)
 
 
 def _steps(extent: float, most: int) -> int:
     """After how many steps cells are so small that too many would be needed for this part of the map."""
-    return min(_FINEST, int(math.log2(most / extent))) if extent * 2**_FINEST > most else _FINEST
+    return min(FINEST, int(math.log2(most / extent))) if extent * 2**FINEST > most else FINEST
 
 
 def _number(share: float, steps: int) -> int:
@@ -72,6 +83,6 @@ def _number(share: float, steps: int) -> int:
     return max(0, min(int(share * cells), cells - 1))
 
 
-def _name(x: int, y: int, steps: int) -> str:
+def name(x: int, y: int, steps: int) -> str:
     """The digits tell the halves of both directions: read as decimal numbers, the bits add up to them."""
     return f"{int(f'{x:b}') + 2 * int(f'{y:b}'):0{steps}d}" if steps else ""
