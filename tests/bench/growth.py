@@ -37,7 +37,7 @@ from tests.bench import workload
 from tests.bench.client import Load, call, head, percentile, run_load
 from tests.bench.history import Place, place
 from tests.bench.processes import free_port, serving
-from tests.bench.scenarios import ENTITIES, expect
+from tests.bench.scenarios import ENTITIES, WrongAnswer, expect
 
 PAGE = 20
 FAR = 5000  # the page that is far from the first
@@ -131,7 +131,10 @@ class Growth:
         for size in sorted(self._chosen.entities):
             await self._grow(size)
             for name, source in (*self._queries(), *await self._pages()):
-                rows.append(await self._measure(name, source))
+                try:
+                    rows.append(await self._measure(name, source))
+                except WrongAnswer as error:
+                    self._console.print(f"[red]{error}", highlight=False)
         return rows
 
     async def _grow(self, size: int) -> None:
