@@ -145,8 +145,8 @@ def _q(params: Params, context: Context) -> Q | None:
 def check_depth(query: Query, links: int) -> Query:
     """5.7.2.4: BadRequestData for a query that looks at entities more than so many links away."""
     if query.q is not None and (found := depth(query.q)) > links:
-        allowed = f"joinLevel allows {links}" if links else "there is no join"
-        raise BadRequestData(f"q: too deep; it follows {found} links, and {allowed}")
+        most = f"at most {links} linked entities on a path, as many as are joined"
+        raise BadRequestData(f"q: expected {most}, not {found}")
     return query
 
 

@@ -247,7 +247,9 @@ def _members(doc: dict[str, Json], reading: Reading) -> dict[str, Json]:
 def _scope(raw: Json, path: str) -> list[str]:
     scopes = raw if isinstance(raw, list) else [raw]
     if not scopes or not all(map(_is_scope, scopes)):
-        raise BadRequestData(f"{path}: expected /level/level…, or an array of such, each level a name")
+        raise BadRequestData(
+            f"{path}: expected /level/level…, or an array of such, each level of letters, digits and _"
+        )
     return list(dict.fromkeys(scopes))
 
 
