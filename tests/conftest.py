@@ -16,8 +16,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from broker.store.children import end_child, start_child
-from broker.store.embedded import EmbeddedMongo
+from broker.store.server.children import end_child, start_child
+from broker.store.server.embedded import EmbeddedMongo
 
 
 def free_port() -> int:

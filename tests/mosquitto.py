@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.store.children import end_child, start_child
+from broker.store.server.children import end_child, start_child
 from tests.conftest import free_port
 
 USER, PASSWORD = "lamp", "p@ss:word"

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from broker.store.server import connect
+from broker.store.server.external import connect
 from broker.supervisor.pause import next_pause
 from broker.supervisor.port import PortError, reserved_port, url
 

@@ -17,9 +17,9 @@ from broker.core.lang import types
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery
 from broker.export.files import open_file
-from broker.store.dump import Dump
-from broker.store.embedded import address
-from broker.store.server import Client, connect
+from broker.store.history.dump import Dump
+from broker.store.server.embedded import address
+from broker.store.server.external import Client, connect
 from broker.store.tenants import Tenants
 from broker.supervisor.database import database
 

@@ -12,8 +12,8 @@ from broker.core import instant
 from broker.core.errors import BadRequestData, NgsiLdError
 from broker.export import Wanted, export
 from broker.export.files import FormatError
-from broker.store.embedded import EmbeddedMongoError
-from broker.store.server import ServerUnfitError
+from broker.store.server.embedded import EmbeddedMongoError
+from broker.store.server.external import ServerUnfitError
 
 
 def run(

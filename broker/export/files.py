@@ -12,7 +12,7 @@ from broker.core import Instance, Json, instant
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.context import Context
 from broker.core.temporal.view import TemporalView, view
-from broker.store.dump import Piece
+from broker.store.history.dump import Piece
 
 _VIEW = TemporalView(sys_attrs=True)
 _TIMES = {

@@ -10,16 +10,16 @@ from broker.core.temporal.retention import parse as parse_retention
 from broker.main.base import Base
 from broker.main.clock import present
 from broker.notify.notifier import Notifier
-from broker.store.advice import Advice
 from broker.store.client import Session
 from broker.store.commit import Committer
 from broker.store.discovery import MongoDiscovery
 from broker.store.entities import MongoEntities
-from broker.store.eraser import Eraser
-from broker.store.history_reads import MongoTemporal
-from broker.store.indexes import Declared, Indexes
-from broker.store.packer import Packer, Packing
+from broker.store.history.eraser import Eraser
+from broker.store.history.packer import Packer, Packing
+from broker.store.history.reads import MongoTemporal
 from broker.store.processes import Processes
+from broker.store.query.advice import Advice
+from broker.store.query.indexes import Declared, Indexes
 from broker.store.sweeper import Sweeper
 from broker.store.writer import Writer
 

@@ -20,7 +20,7 @@ from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity import expiry
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
-from broker.store import places
+from broker.store.query import places
 
 Document = dict[str, Any]
 

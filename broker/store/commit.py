@@ -10,11 +10,12 @@ from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.recording import Recording
 from broker.ports.changes import ChangeSink, Clock, Due, Entry
-from broker.store import commands, revisions
+from broker.store import commands
 from broker.store.conditional import drop_unmet
 from broker.store.entries import stored
-from broker.store.past import Past
-from broker.store.past import read as read_past
+from broker.store.history import revisions
+from broker.store.history.past import Past
+from broker.store.history.past import read as read_past
 from broker.store.plan import Plan, Stored, read, work_out
 from broker.store.queue import Write
 from broker.store.tenants import EPOCH, Tenant

@@ -12,16 +12,16 @@ from broker.core.query import Query
 from broker.core.temporal.revision import Revision
 from broker.ports.entities import Page, Renderer
 from broker.store import commands
-from broker.store.advice import Advice
 from broker.store.codec import decode_alive, decode_entity
-from broker.store.collations import mongo_collation
-from broker.store.conditions import all_of
-from broker.store.distances import distances
 from broker.store.errors import reported
 from broker.store.lookups import Lookups
-from broker.store.ordering import page_key, plain_key, stages
+from broker.store.query.advice import Advice
+from broker.store.query.collations import mongo_collation
+from broker.store.query.conditions import all_of
+from broker.store.query.distances import distances
+from broker.store.query.ordering import page_key, plain_key, stages
+from broker.store.query.selection import Selections
 from broker.store.renderings import Renderings
-from broker.store.selection import Selections
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
 from broker.store.writer import Writer

@@ -11,8 +11,8 @@ from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Revision
 from broker.ports.changes import ChangeSink, Clock, Due, Entry
 from broker.store import codec
-from broker.store.history import of_entity, records
-from broker.store.places import is_spatial
+from broker.store.history.records import of_entity, records
+from broker.store.query.places import is_spatial
 from broker.store.queue import Write
 from broker.store.tenants import EPOCH
 

@@ -6,7 +6,7 @@ from broker.core import Entity, instant
 from broker.core.entity.update import Outcome
 from broker.store import commands
 from broker.store.errors import reported
-from broker.store.history import of_entity
+from broker.store.history.records import of_entity
 from broker.store.lease import Lease
 from broker.store.tenants import Collection, Tenant, Tenants
 from broker.store.writer import Writer

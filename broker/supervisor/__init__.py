@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from broker.config import Settings
-from broker.store.embedded import EmbeddedMongoError
-from broker.store.server import ServerUnfitError
+from broker.store.server.embedded import EmbeddedMongoError
+from broker.store.server.external import ServerUnfitError
 from broker.supervisor.database import database
 from broker.supervisor.port import PortError, is_ready, reserved_port, url
 from broker.supervisor.workers import Workers, WorkersError

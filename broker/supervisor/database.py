@@ -11,8 +11,8 @@ from typing import Any
 from pymongo import AsyncMongoClient
 
 from broker.config import Settings
-from broker.store.embedded import EmbeddedMongo, EmbeddedMongoError
-from broker.store.server import check_server, connect
+from broker.store.server.embedded import EmbeddedMongo, EmbeddedMongoError
+from broker.store.server.external import check_server, connect
 from broker.supervisor.pause import next_pause
 
 logger = logging.getLogger(__name__)

@@ -79,7 +79,7 @@ async def test_parquet_has_columns_to_select_by(past: Api, mongo_uri: str, tmp_p
 async def test_a_long_history_comes_in_pieces(
     api: Api, mongo_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("broker.store.dump._PIECE", 3)
+    monkeypatch.setattr("broker.store.history.dump._PIECE", 3)
     many = [speed(n, n // 8 % 60, datasetId=f"urn:d:{n}") for n in range(100)]  # eight of each moment
     doc = {"id": "urn:v:1", "type": "Bus", "speed": many}
     assert (await api("POST", "temporal/entities", doc)).status == 201

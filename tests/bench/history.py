@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from broker.core import instant
-from broker.store import history
-from broker.store.embedded import EmbeddedMongo
-from broker.store.packer import Packer, Packing
+from broker.store.history import records
+from broker.store.history.packer import Packer, Packing
+from broker.store.server.embedded import EmbeddedMongo
 from broker.store.tenants import Collection, Tenant, Tenants
 from tests.bench.client import LOOPBACK, Load, head, percentile, run_load
 from tests.bench.processes import Family, free_port, serving
@@ -102,7 +102,7 @@ def _documents(entity: str, names: list[str], length: int) -> Iterator[dict[str,
         for n in range(length):
             seen = BEGIN + n * MINUTE
             one = {"type": "Property", "value": n % 997 / 10, "observedAt": instant.of_micros(seen)[:-7]}
-            yield history.record(entity, name, one, seen + 300_000, 0)
+            yield records.record(entity, name, one, seen + 300_000, 0)
 
 
 @dataclass(frozen=True)

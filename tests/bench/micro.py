@@ -15,7 +15,8 @@ from broker.contexts.compiler import compile_context
 from broker.core.change import Change, removed, written
 from broker.core.entity import parse, update
 from broker.core.entity.view import View, view
-from broker.store import codec, history
+from broker.store import codec
+from broker.store.history import records
 from tests.bench import workload
 
 ROUNDS, TIMES = 7, 500
@@ -48,7 +49,7 @@ def steps() -> dict[str, Callable[[], object]]:
         "rule: create": lambda: update.create(entity)(None, NOW),
         "rule: replace": lambda: update.upsert(entity)(created, LATER),
         "find what changed": lambda: (list(written(change)), list(removed(change))),
-        "history records": lambda: history.records(change, 1, new, gone),
+        "history records": lambda: records.records(change, 1, new, gone),
         "to the stored form": lambda: codec.encode_entity(created),
         "to BSON": lambda: bson.encode(codec.encode_entity(created)),
         "from BSON": lambda: codec.decode_entity(bson.decode(stored)),

@@ -15,8 +15,8 @@ import psutil
 from aiohttp import web
 from pymongo import AsyncMongoClient
 
-from broker.store.embedded import address
-from broker.store.server import connect
+from broker.store.server.embedded import address
+from broker.store.server.external import connect
 from tests.conftest import free_port
 
 API = "/ngsi-ld/v1"

@@ -11,8 +11,8 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from broker.store.children import end_child, start_child
-from broker.store.mongod import find_mongod
+from broker.store.server.children import end_child, start_child
+from broker.store.server.mongod import find_mongod
 from tests.conftest import free_port, running
 from tests.faults.rig import Client, Load, all_arrive, receiving
 

@@ -11,9 +11,10 @@ from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
 from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
 from broker.core.temporal import SCOPE, TemporalQuery, Window
-from broker.store import codec, history
-from broker.store.history_reads import MongoTemporal
-from broker.store.packer import Packer, Packing
+from broker.store import codec
+from broker.store.history import records
+from broker.store.history.packer import Packer, Packing
+from broker.store.history.reads import MongoTemporal
 from broker.store.tenants import Tenant, Tenants
 
 BASE = instant.micros("2026-07-01T12:00:00")
@@ -142,12 +143,12 @@ def _records(one: Written) -> list[dict[str, Any]]:
     now = instant.of_micros(one.stamp)
     if one.name != SCOPE:
         entity: Entity = {"id": one.entity, "attrs": {}}
-        return history.records(
+        return records.records(
             Change(one.entity, entity, entity, now), one.stamp, [(one.name, one.instance)], []
         )
     old, new = ["/old"], one.instance["value"] or None
     before, after = (Entity(id=one.entity, attrs={}, scope=scope) for scope in (old, new))
-    return history.records(Change(one.entity, before, after, now), one.stamp, [], [])
+    return records.records(Change(one.entity, before, after, now), one.stamp, [], [])
 
 
 def _catalogued(model: Model, entity: str) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from broker.core.lang import types
 from broker.core.query import Query
 from broker.main.clock import ticking
 from broker.ports.entities import Renderer
-from broker.store.advice import Advice
 from broker.store.client import open_database
 from broker.store.commit import Committer
 from broker.store.entities import MongoEntities
+from broker.store.query.advice import Advice
 from broker.store.renderings import Renderings
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants

@@ -1,0 +1,1 @@
+"""The history of entities: written, corrected, packed, kept for a while, and read."""

@@ -1,0 +1,171 @@
+"""Aggregated evolutions, read: what there is to sum up, in which periods, and what came of it (4.5.19).
+
+Periods begin at the lower bound of the window, or else at the first instance of the entity, so that those of
+all its attributes are the same.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from bson import Decimal128
+
+from broker.core import Json
+from broker.core.errors import TooManyResults
+from broker.core.temporal import TemporalQuery
+from broker.core.temporal.aggregation import Aggregate, Aggregation, Class, Period, Summary
+from broker.core.temporal.periods import calendar, too_many
+from broker.store.history.records import PLACES
+from broker.store.history.summaries import Slice, Task, extent, summarize
+from broker.store.history.windows import Document, Pipeline, Selection, Series, union
+
+_TOGETHER = 100  # series, or pipelines, in one round trip
+_PERIODS = 10_000  # rows that one series may come to
+_ROWS = 100_000  # rows that an answer may come to
+_SECOND = 1_000_000
+
+T = TypeVar("T")
+Run = Callable[[Pipeline, int], Awaitable[list[Document]]]
+
+
+async def aggregate(
+    run: Run, query: TemporalQuery, selections: dict[Series, Selection]
+) -> dict[Series, list[Aggregate]]:
+    """What each series that has instances comes to. `run` gives the rows of a pipeline, at most so many."""
+    assert query.aggregation is not None
+    low = query.window.bounds[0] if query.window else None
+    if low is None or query.aggregation.duration.months or query.last_n is not None:
+        extents = await _extents(run, query.last_n, selections)
+        tasks = list(_tasks(query, selections, extents))
+    else:
+        slices = _slices(query.aggregation, low, low)
+        tasks = [Task(n, one, selections[one], slices) for n, one in enumerate(selections)]
+    rows: dict[int, list[Document]] = {}
+    for row in await _rows(run, tasks, query.aggregation):
+        rows.setdefault(row["_id"]["s"], []).append(row)
+    ends = _ends(query, tasks, rows)
+    return {one.series: _aggregates(rows[one.number], one, ends) for one in tasks if one.number in rows}
+
+
+async def _extents(
+    run: Run, last_n: int | None, selections: dict[Series, Selection]
+) -> dict[Series, tuple[int, int]]:
+    """The times (µs) of the first and the last instance of each series that has any."""
+    times: dict[Series, list[int]] = {}
+    for part in parts(selections.items(), _TOGETHER // 2):
+        ends = (one for series, selection in part for one in extent(selection, series, last_n))
+        for row in await run(union(ends), 2 * len(part)):
+            key = row["_id"]
+            by_write = selections[key["e"], key["a"]].by_write
+            times.setdefault((key["e"], key["a"]), []).append(key["s"] // PLACES if by_write else key["t"])
+    return {series: (min(many), max(many)) for series, many in times.items()}
+
+
+def _tasks(
+    query: TemporalQuery, selections: dict[Series, Selection], extents: dict[Series, tuple[int, int]]
+) -> Iterator[Task]:
+    """What there is to sum up of the series that have instances, in the periods of their entities."""
+    assert query.aggregation is not None
+    low = query.window.bounds[0] if query.window else None
+    spans: dict[str, tuple[int, int]] = {}
+    for (entity, _), (first, last) in extents.items():
+        start, end = spans.get(entity, (first, last))
+        spans[entity] = min(first, start), max(last, end)
+    slices = {
+        entity: _slices(query.aggregation, first if low is None else low, last)
+        for entity, (first, last) in spans.items()
+    }
+    for number, (series, (first, _)) in enumerate(extents.items()):
+        yield Task(number, series, selections[series].within(first, None), slices[series[0]])
+
+
+def _slices(aggregation: Aggregation, anchor: int, last: int) -> list[Slice]:
+    duration = aggregation.duration
+    if duration.months:
+        return [Slice(*one) for one in calendar(anchor, duration, last, _PERIODS)]
+    return [Slice(anchor, None, duration.micros or None)]
+
+
+async def _rows(run: Run, tasks: Iterable[Task], aggregation: Aggregation) -> list[Document]:
+    rows: list[Document] = []
+    pipelines = (one for task in tasks for one in summarize(task, aggregation.methods, _PERIODS + 1))
+    for part in parts(pipelines, _TOGETHER):
+        rows += await run([*union(part), {"$limit": _ROWS + 1}], _ROWS + 1)
+        if len(rows) > _ROWS:
+            raise TooManyResults(f"the answer would hold more than {_ROWS} results; select fewer entities")
+    return rows
+
+
+def _ends(query: TemporalQuery, tasks: Iterable[Task], rows: dict[int, list[Document]]) -> dict[str, int]:
+    """Where the range of time ends for each entity: at the window's bound, else a second behind the last."""
+    high = query.window.bounds[1] if query.window else None
+    ends: dict[str, int] = {}
+    for task in tasks:
+        last = max((int(row["t"]) for row in rows.get(task.number, ()) if "t" in row), default=0)
+        end = (last // _SECOND + 1) * _SECOND if high is None else high
+        ends[task.series[0]] = max(end, ends.get(task.series[0], end))
+    return ends
+
+
+def _aggregates(rows: list[Document], task: Task, ends: dict[str, int]) -> list[Aggregate]:
+    """The rows of one series, put together by whether they are of Relationships, and by datasetId."""
+    found: dict[tuple[bool, str | None], dict[int, Period]] = {}
+    highs = {one.low: one.high for one in task.slices}
+    length = task.slices[0].length
+    for row in rows:
+        key = row["_id"]
+        start = int(key["p"])
+        periods = found.setdefault((_is_relationship(key), key.get("d")), {})
+        if start not in periods:
+            end = start + length if length else highs[start] or ends[task.series[0]]
+            periods[start] = Period(start, end)
+        _put(periods[start], row)
+        if len(periods) > _PERIODS:
+            raise too_many(_PERIODS)
+    return [
+        Aggregate(is_relationship, dataset, [periods[start] for start in sorted(periods)])
+        for (is_relationship, dataset), periods in found.items()
+    ]
+
+
+def _is_relationship(key: Document) -> bool:
+    return bool(key["r"]) if "r" in key else key["c"] == Class.LINK
+
+
+def _put(period: Period, row: Document) -> None:
+    if "u" in row:
+        period.distinct += row["u"]
+        return
+    of, summary = Class(row["_id"]["c"]), _summary(row)
+    if of in period.summaries:
+        period.summaries[of].add(summary)
+    else:
+        period.summaries[of] = summary
+
+
+def _summary(row: Document) -> Summary:
+    count = row["n"]
+    deviation = _number(row.get("v") or 0.0)
+    return Summary(
+        count,
+        float(_number(row.get("s", 0.0))),
+        float(_number(row.get("q") or 0.0)),
+        deviation * deviation * count,
+        _number(row.get("lo")),
+        _number(row.get("hi")),
+    )
+
+
+def _number(value: Json) -> Json:
+    """A value as JSON has it: integers beyond 64 bits are decimals in MongoDB."""
+    if not isinstance(value, Decimal128):
+        return value
+    found = value.to_decimal()
+    return int(found) if found == found.to_integral_value() else float(found)
+
+
+def parts(many: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The same in lists of at most so many."""
+    rest = iter(many)
+    while part := list(islice(rest, size)):
+        yield part

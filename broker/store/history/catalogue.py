@@ -1,0 +1,79 @@
+"""The catalogue of evolutions: whose history there is, of which attributes, and what a query wants of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from broker.core import Instance
+from broker.core.temporal import Evolution, TemporalQuery
+from broker.store import codec
+from broker.store.history.records import SCOPE
+from broker.store.history.windows import Document, Selection, Series
+from broker.store.query.filters import to_filter
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An entity of the catalogue, and what is selected of each of the series that are wanted of it.
+
+    `scopes`: the instance of the scopes that it had when the window began, if that is part of the answer.
+    """
+
+    document: Document
+    wanted: dict[Series, Selection]
+    scopes: Instance | None = None
+
+    @property
+    def id(self) -> str:
+        """The entity's id."""
+        return str(self.document["_id"])
+
+    def series(self, key: str) -> Series | None:
+        """The series of the attribute of this key; None if it never had one."""
+        return (self.id, key) if key in _keys(self.document) else None
+
+    def selection(self, base: Selection, key: str) -> Selection:
+        """A selection for one of the attributes, which may be packed."""
+        return _selection(self.document, base, key)
+
+
+def candidate(document: Document, query: TemporalQuery, selection: Selection) -> Candidate:
+    """An entity of the catalogue, with the series that a query wants of it."""
+    keys = (key for key in _keys(document) if query.is_judged(codec.name(key)))
+    return Candidate(document, {(document["_id"], key): _selection(document, selection, key) for key in keys})
+
+
+def candidates(query: TemporalQuery) -> Document:
+    """The filter for the catalogue: whose types and ids fit, and who ever had one of the attributes."""
+    entities = query.entities
+    by_entity = to_filter(replace(entities, attrs=(), q=None, geo=None, scope=None))
+    if not entities.required_attrs:
+        return by_entity
+    keys = [codec.key(iri) for iri in entities.required_attrs]
+    had: list[Document] = [{"attrs": {"$in": keys}}]
+    if SCOPE in keys:
+        had.append({SCOPE: {"$exists": True}})
+    return {"$and": [by_entity, {"$or": had}]}
+
+
+def direction(query: TemporalQuery) -> int:
+    """1 if entities come in the order of their ids, -1 if the other way round."""
+    order = query.entities.order
+    return -1 if order is not None and order.terms[0].descending else 1
+
+
+def evolution(document: Document) -> Evolution:
+    """The evolution of an entity in the catalogue, without any instances yet."""
+    return Evolution(
+        document["_id"], document.get("type", []), document.get("createdAt", ""), {},
+        modified_at=document.get("modifiedAt"), deleted_at=document.get("deletedAt"),
+    )  # fmt: skip
+
+
+def _selection(document: Document, base: Selection, key: str) -> Selection:
+    return replace(base, packed=True) if key in document.get("packed", ()) else base
+
+
+def _keys(document: Document) -> Iterator[str]:
+    if SCOPE in document:
+        yield SCOPE
+    yield from document.get("attrs", ())

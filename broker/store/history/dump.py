@@ -1,0 +1,93 @@
+"""The whole history of a tenant, little by little: for its export, however large it is.
+
+Each piece of a series is read as of one moment of its own, beginning where the last one ended.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from broker.core import Instance
+from broker.core.temporal import Evolution, TemporalQuery
+from broker.store import codec
+from broker.store.errors import reported
+from broker.store.history import windows
+from broker.store.history.catalogue import candidate, candidates, evolution
+from broker.store.history.reads import shown
+from broker.store.history.windows import Selection, Series
+from broker.store.tenants import Tenant, Tenants
+
+Document = dict[str, Any]
+_PIECE = 5000  # instances
+_NEVER = "0000-01-01T00:00:00"  # what has expired is exported, too, as long as it is there
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Instances of one attribute (IRI) that follow each other in time."""
+
+    evolution: Evolution
+    attribute: str
+    instances: list[Instance]
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """What of a tenant's history is wanted: by entity and attribute, and from `low` to before `high` (µs)."""
+
+    tenants: Tenants
+    tenant: str
+    query: TemporalQuery
+    low: int | None = None
+    high: int | None = None
+
+    async def entities(self) -> int:
+        """How many entities there are to look at."""
+        with reported():
+            handle = await self.tenants.get(self.tenant)
+            return await handle.evolutions.count_documents(candidates(self.query))
+
+    async def pieces(self) -> AsyncIterator[tuple[str, Piece | None]]:
+        """Each entity's id with each piece of its history, and with None at its end."""
+        with reported():
+            handle = await self.tenants.get(self.tenant)
+            async for head in handle.evolutions.find(candidates(self.query), {"_id": 1}, sort=[("_id", 1)]):
+                async for piece in self._of_entity(handle, head["_id"]):
+                    yield head["_id"], piece
+                yield head["_id"], None
+
+    async def _of_entity(self, tenant: Tenant, entity_id: str) -> AsyncIterator[Piece]:
+        head = await tenant.evolutions.find_one({"_id": entity_id})
+        for series in candidate(head, self.query, self._base).wanted if head else ():
+            async for piece in self._of_series(tenant, series):
+                yield piece
+
+    async def _of_series(self, tenant: Tenant, series: Series) -> AsyncIterator[Piece]:
+        start, last, most = self.low, (-(2**63), 0), _PIECE
+        while True:
+            head, rows = await self._read(tenant, series, start, most)
+            fresh = [one for one in rows if (one["_id"]["t"], one["_id"]["s"]) > last]
+            if head is not None and fresh:
+                instances = [shown(one, is_stamped=True) for one in fresh]
+                yield Piece(evolution(head), codec.name(series[1]), instances)
+                start = fresh[-1]["_id"]["t"]
+                last = (start, fresh[-1]["_id"]["s"])
+            if len(rows) < most:
+                return
+            most = _PIECE if fresh else 2 * most  # there are more of one moment than a piece can hold
+
+    async def _read(
+        self, tenant: Tenant, series: Series, start: int | None, most: int
+    ) -> tuple[Document | None, list[Document]]:
+        async with tenant.history.database.client.start_session(snapshot=True) as session:
+            head = await tenant.evolutions.find_one({"_id": series[0]}, session=session)
+            if head is None:
+                return None, []
+            selection = candidate(head, self.query, self._base).wanted.get(series, self._base)
+            pipeline = replace(selection, low=start).first(series, most)
+            cursor = await tenant.history.aggregate(pipeline, session=session, batchSize=most)
+            return head, await cursor.to_list()
+
+    @property
+    def _base(self) -> Selection:
+        return replace(windows.selection(self.query, _NEVER), low=self.low, high=self.high)

@@ -1,0 +1,185 @@
+"""Aggregation where the data is (clause 4.5.19): pipelines that sum up series for each period.
+
+Each row of a result is the `Summary` of the values of one Class in one period of one series:
+
+    {_id: {s: number of the series, p: start of the period, d: datasetId?, c: Class}, n: count, s: total,
+     q: squares, v: standard deviation, lo: least, hi: most, t: time of the last instance}
+
+or, where distinct values are counted, {_id: {s, p, d?, r: of Relationships}, u: distinct values}. Rows of
+parts of a period add up but for `u`. Periods of one length are told apart within one reading of the range;
+those of the calendar are ranges of their own.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from broker.core.lang.moments import FORMS
+from broker.core.temporal.aggregation import Class
+from broker.store.history.buckets import HOUR
+from broker.store.history.records import PLACES
+from broker.store.history.windows import Document, Pipeline, Selection, Series
+
+Expression = Any
+
+_VALUE = "$i.value"
+_IS_NUMBER = {"$isNumber": _VALUE}
+# What a value that is no number is: an array, a text, a typed value's text, or none of these.
+_ARRAY = {"$ifNull": ["$i.valueList", _VALUE]}
+_TEXT = {
+    "$cond": [
+        {"$and": [{"$eq": [{"$type": _VALUE}, "object"]}, {"$eq": ["$i.type", "Property"]}]},
+        "$i.value.@value",
+        _VALUE,
+    ]
+}
+_IS_TEXT = {"$eq": [{"$type": _TEXT}, "string"]}
+_IS_TIME = {"$regexMatch": {"input": _TEXT, "regex": f"^{FORMS['time']}$"}}
+_CLASS = {
+    "$switch": {
+        "branches": [
+            {"case": _IS_NUMBER, "then": Class.NUMBER},
+            {"case": {"$eq": [{"$type": _VALUE}, "bool"]}, "then": Class.NUMBER},
+            {"case": {"$isArray": _ARRAY}, "then": Class.SIZE},
+            {"case": _IS_TEXT, "then": {"$cond": [_IS_TIME, Class.TIME, Class.TEXT]}},
+            {"case": {"$in": ["$i.type", ["Relationship", "ListRelationship"]]}, "then": Class.LINK},
+        ],
+        "default": Class.OTHER,
+    }
+}
+_SECONDS = {
+    "$sum": [
+        {"$multiply": [3600, {"$toInt": {"$substrBytes": [_TEXT, 0, 2]}}]},
+        {"$multiply": [60, {"$toInt": {"$substrBytes": [_TEXT, 3, 2]}}]},
+        {
+            "$toDouble": {
+                "$replaceOne": {
+                    "input": {"$rtrim": {"input": {"$substrBytes": [_TEXT, 6, -1]}, "chars": "Z"}},
+                    "find": ",",
+                    "replacement": ".",
+                }
+            }
+        },
+    ]
+}
+# The number that a value counts for, null if it is none; a number itself comes first, for most values are.
+_NUMBER = {
+    "$switch": {
+        "branches": [
+            {"case": _IS_NUMBER, "then": _VALUE},
+            {"case": {"$eq": [{"$type": _VALUE}, "bool"]}, "then": {"$cond": [_VALUE, 1, 0]}},
+            {"case": {"$isArray": _ARRAY}, "then": {"$size": _ARRAY}},
+            {"case": {"$and": [_IS_TEXT, _IS_TIME]}, "then": _SECONDS},
+        ],
+        "default": None,
+    }
+}
+_ORDERED = {"$cond": [_IS_NUMBER, _VALUE, {"$cond": [_IS_TEXT, _TEXT, _NUMBER]}]}
+_SUMS: dict[str, Document] = {
+    "sum": {"s": {"$sum": _NUMBER}},
+    "avg": {"s": {"$sum": _NUMBER}},
+    "sumsq": {"q": {"$sum": {"$multiply": [_NUMBER, _NUMBER]}}},
+    "stddev": {"s": {"$sum": _NUMBER}, "v": {"$stdDevPop": _NUMBER}},
+    "min": {"lo": {"$min": _ORDERED}},
+    "max": {"hi": {"$max": _ORDERED}},
+}
+_SUMS_OF_HOURS: dict[str, Document] = {
+    "sum": {"s": {"$sum": "$s"}},
+    "avg": {"s": {"$sum": "$s"}},
+    "sumsq": {"q": {"$sum": "$q"}},
+    "min": {"lo": {"$min": "$lo"}},
+    "max": {"hi": {"$max": "$hi"}},
+}
+_SUMMED = {*_SUMS_OF_HOURS, "totalCount"}
+_ANY_VALUE: Expression = "$i.json"
+for _member in ("vocab", "languageMap", "objectList", "object", "valueList", "value"):
+    _ANY_VALUE = {"$ifNull": [f"$i.{_member}", _ANY_VALUE]}
+_IS_LINK = {"$in": ["$i.type", ["Relationship", "ListRelationship"]]}
+_TARGETS = {"$and": [_IS_LINK, {"$isArray": _ANY_VALUE}]}
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A range of time (µs) to sum up: as one period, or in periods of `length` µs from `low` on."""
+
+    low: int
+    high: int | None
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A series to sum up, known by a number in the results: what of it, and in which slices."""
+
+    number: int
+    series: Series
+    selection: Selection
+    slices: Sequence[Slice]
+
+
+def summarize(task: Task, methods: Collection[str], most: int) -> Iterator[Pipeline]:
+    """The pipelines of a task, with at most so many rows each."""
+    sums = {name: one for method in methods for name, one in _SUMS.get(method, {}).items()}
+    last = {"$max": _time(task.selection)}
+    for one in task.slices:
+        selection = task.selection.within(one.low, one.high)
+        is_summed = _is_summed(selection, one, methods)
+        found = selection.stages(task.series, summed=is_summed)
+        key = {"s": {"$literal": task.number}, "p": _start(task.selection, one), "d": "$i.datasetId"}
+        grouped = {"_id": {**key, "c": _CLASS}, "n": {"$sum": 1}, "t": last, **sums}
+        hours = selection.hours(task.series, _of_hours(task, one, methods)) if is_summed else []
+        yield [*found, {"$group": grouped}, *hours, {"$limit": most}]
+        if "distinctCount" in methods:
+            yield [*found, *_distinct(key), {"$limit": most}]
+
+
+def _is_summed(selection: Selection, one: Slice, methods: Collection[str]) -> bool:
+    """Whether the hours that buckets have summed up will do: they fall into the periods as a whole.
+
+    Deviations and distinct values of parts don't add up in MongoDB, and so take the instances themselves.
+    """
+    times = [time for time in (selection.low, selection.high, one.low, one.length) if time is not None]
+    return selection.is_plain and not any(time % HOUR for time in times) and _SUMMED.issuperset(methods)
+
+
+def _of_hours(task: Task, one: Slice, methods: Collection[str]) -> Pipeline:
+    """The stages that make of the summaries of hours those of periods."""
+    sums = {name: one for method in methods for name, one in _SUMS_OF_HOURS.get(method, {}).items()}
+    key = {"s": {"$literal": task.number}, "p": _start_of("$p", one), "d": "$d", "c": Class.NUMBER}
+    return [{"$group": {"_id": key, "n": {"$sum": "$n"}, "t": {"$max": "$t"}, **sums}}]
+
+
+def _distinct(key: Document) -> Pipeline:
+    """Counts the values, of an array of targets each."""
+    values = {"$cond": [_TARGETS, _ANY_VALUE, [_ANY_VALUE]]}
+    each = {"_id": {**key, "r": _IS_LINK, "v": "$v"}}
+    counted = {"_id": {name: f"$_id.{name}" for name in ("s", "p", "d", "r")}, "u": {"$sum": 1}}
+    return [{"$set": {"v": values}}, {"$unwind": "$v"}, {"$group": each}, {"$group": counted}]
+
+
+def _time(selection: Selection) -> Expression:
+    return {"$floor": {"$divide": ["$_id.s", PLACES]}} if selection.by_write else "$_id.t"
+
+
+def _start(selection: Selection, one: Slice) -> Expression:
+    return _start_of("$_id.s", one, PLACES) if selection.by_write else _start_of("$_id.t", one)
+
+
+def _start_of(field: str, one: Slice, unit: int = 1) -> Expression:
+    """The start of the period that a time falls into, which is counted in parts of a microsecond."""
+    if one.length is None:
+        return {"$literal": one.low}
+    passed = {"$mod": [{"$subtract": [field, one.low * unit]}, one.length * unit]}
+    start = {"$subtract": [field, passed]}
+    return start if unit == 1 else {"$divide": [start, unit]}
+
+
+def extent(selection: Selection, series: Series, last_n: int | None) -> Iterator[Pipeline]:
+    """{_id} of the first instance of a series (or of its last so many), and {_id} of the last one."""
+    first, last = selection.both_ways
+    beginning = first.first(series, 1)
+    if last_n is not None:
+        ended = {"$group": {"_id": None, "end": {"$last": "$_id"}}}
+        beginning = [*last.first(series, last_n), ended, {"$replaceWith": {"_id": "$end"}}]
+    for stages in (beginning, last.first(series, 1)):
+        yield [*stages, {"$project": {"_id": 1}}]

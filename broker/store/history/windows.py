@@ -1,0 +1,241 @@
+"""Temporal queries as MongoDB pipelines over the history (see `history` for its keys).
+
+The history of an attribute is one range of keys, and so is any span of it by observedAt or deletedAt, for
+`t` is that time. MongoDB reads such a range, forwards or backwards, and nothing beside it. Attributes
+are read together: a pipeline for each, with its own limit, joined by $unionWith into one round trip.
+(What one would rather write, a $lookup by a range of keys, reads the whole collection each time.)
+
+createdAt and modifiedAt are in `s`, not in the order of the keys: a span by them reads all of the attribute.
+
+What is packed (`buckets`) is read beside the rest, in the same pipeline, and unpacked there: the last bucket
+that begins before the span, which may reach into it, and those that begin in it. `Selection.stages` and
+`Selection.first` are the only ones who know. They have to be read as of one moment (a snapshot), for what is
+packed meanwhile would be missed or seen twice.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bson import MaxKey
+
+from broker.core.lang.terms import Exists, Term
+from broker.core.temporal import TemporalQuery
+from broker.core.temporal.validity import Span
+from broker.core.temporal.window import BY_WRITE
+from broker.store.history.buckets import unpacking
+from broker.store.history.records import PLACES
+from broker.store.query.filters import condition
+
+Document = dict[str, Any]
+Pipeline = list[Document]
+Series = tuple[str, str]  # an entity's id and the stored key of one of its attributes
+
+_NOT_THERE = {"$exists": False}
+_SUMMED = {"h": {"$exists": True}}
+_PLAIN = {"i.expiresAt", "i.deletedAt", "i.observedAt", "i.datasetId"}
+_LEAST, _MOST = -(2**63), 2**63 - 1
+# An instance that was changed since takes the time of that for the time of its write, and keeps that in `f`.
+_IS_CHANGED = {"$gt": ["$m", None]}
+_AS_CHANGED: Pipeline = [
+    {
+        "$set": {
+            "f": {"$cond": [_IS_CHANGED, "$_id.s", "$$REMOVE"]},
+            "_id.s": {"$cond": [_IS_CHANGED, {"$multiply": ["$m", PLACES]}, "$_id.s"]},
+        }
+    }
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a query selects from a series: times from `low` to before `high`, and a condition.
+
+    Times (µs) are in the order of the keys, or `by_write`; `direction` is 1 for the oldest first, or -1.
+    `by_change`: the time of the last change counts as that of the write.
+    `term` is asked of each instance.
+    `packed`: some of it may be in buckets.
+    """
+
+    low: int | None
+    high: int | None
+    condition: Document
+    direction: int = 1
+    by_write: bool = False
+    by_change: bool = False
+    term: Exists | Term | None = None
+    packed: bool = False
+
+    @property
+    def order(self) -> Document:
+        """The order to sort by."""
+        return {"_id.s" if self.by_write else "_id": self.direction}
+
+    @property
+    def both_ways(self) -> tuple["Selection", "Selection"]:
+        """The same with the oldest first, and with the newest first."""
+        return replace(self, direction=1), replace(self, direction=-1)
+
+    def of_datasets(self, datasets: Sequence[str | None]) -> "Selection":
+        """The part of it that is of these datasetIds, None for no datasetId; all of it if there are none."""
+        if not datasets:
+            return self
+        return replace(self, condition={**self.condition, "i.datasetId": {"$in": [*datasets]}})
+
+    def of_spans(self, spans: Sequence[Span]) -> "Selection":
+        """The part of it that is within any of these spans of time, which are in order."""
+        part = self.within(spans[0][0], spans[-1][1])
+        if len(spans) == 1:
+            return part
+        field, unit = ("_id.s", PLACES) if self.by_write else ("_id.t", 1)
+        bounds = [{"$gte": start, "$lt": end} for start, end in spans]
+        limits = [
+            {name: _int64(time * unit) for name, time in one.items() if time is not None} for one in bounds
+        ]
+        return replace(part, condition={**part.condition, "$or": [{field: one} for one in limits]})
+
+    def within(self, low: int | None, high: int | None) -> "Selection":
+        """The part of it that is between two times, where they are given."""
+        lows = [one for one in (self.low, low) if one is not None]
+        highs = [one for one in (self.high, high) if one is not None]
+        return replace(self, low=max(lows, default=None), high=min(highs, default=None))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all that is observed in the span is selected, or all of some datasetIds."""
+        is_bare = self.term is None and not self.by_write
+        return is_bare and self.condition.keys() <= _PLAIN and self.condition.get("i.deletedAt") == _NOT_THERE
+
+    def stages(self, series: Series, *, summed: bool = False) -> Pipeline:
+        """The stages that select the instances of a series, in any order.
+
+        `summed`: without those in buckets that have summed up their hours, which `hours` gives.
+        """
+        return [*self._single(series), *_beside(self._unpacked(series, summed))]
+
+    def hours(self, series: Series, stages: Pipeline) -> Pipeline:
+        """The stages that add what others make of the summaries of hours, for a selection that `is_plain`."""
+        bounds = {"$gte": self.low, "$lt": self.high}
+        chosen: Document = {"p": {name: time for name, time in bounds.items() if time is not None}}
+        if "i.datasetId" in self.condition:
+            chosen["d"] = self.condition["i.datasetId"]
+        chosen = {name: one for name, one in chosen.items() if one}
+        each: Pipeline = [{"$match": _SUMMED}, {"$unwind": "$h"}, {"$replaceWith": "$h"}, {"$match": chosen}]
+        found = [[*buckets, {"$project": {"h": 1}}, *each] for buckets in self._buckets(series)]
+        if not self.packed or not found:
+            return []
+        first, *others = found
+        return _beside([[*first, *_beside(others), *stages]])
+
+    def first(self, series: Series, limit: int) -> Pipeline:
+        """The stages that yield the first instances, in order, of those that are selected of a series."""
+        order: Pipeline = [{"$sort": self.order}, {"$limit": limit}]
+        if self.by_write or not self.packed:
+            return [*self.stages(series), *order]
+        parts = ([*one, {"$limit": limit}] for one in self._unpacked(series))
+        return [*self._single(series), *order, *_beside(parts), *order]
+
+    def _single(self, series: Series) -> Pipeline:
+        found: Pipeline = [{"$match": {"_id": self._keys(series)}}, *_AS_CHANGED] if self.by_change else []
+        return [*found, {"$match": self._match(series)}, *self._asked(series)]
+
+    def _unpacked(self, series: Series, summed: bool = False) -> Iterator[Pipeline]:
+        """The same of what is packed: pipelines over the buckets, whose results are in order."""
+        left_out: Pipeline = [{"$match": {"h": _NOT_THERE}}] if summed else []
+        changed = _AS_CHANGED if self.by_change else []
+        for buckets in self._buckets(series) if self.packed else ():
+            found = [*buckets, *left_out, *unpacking(backwards=self.direction < 0), *changed]
+            yield [*found, {"$match": self._match(series)}, *self._asked(series)]
+
+    def _buckets(self, series: Series) -> Iterator[Pipeline]:
+        inside: Pipeline = [{"$match": {"_id": self._keys(series)}}, {"$sort": {"_id": self.direction}}]
+        if self.low is None or self.by_write:
+            yield inside
+            return
+        before = {"_id": {"$gte": {"e": series[0], "a": series[1]}, "$lt": self._keys(series)["$gte"]}}
+        last: Pipeline = [{"$match": before}, {"$sort": {"_id": -1}}, {"$limit": 1}]
+        reaching = [*last, {"$match": {"u": {"$gte": self.low}}}]
+        yield from (reaching, inside) if self.direction > 0 else (inside, reaching)
+
+    def _asked(self, series: Series) -> Pipeline:
+        """Conditions are on entities: each instance is made one for a moment."""
+        if self.term is None:
+            return []
+        return [{"$set": {"attrs": {series[1]: ["$i"]}}}, {"$match": condition(self.term)}]
+
+    def _match(self, series: Series) -> Document:
+        if self.by_change:
+            return {**_written(self.low, self.high), **self.condition}
+        if self.by_write:
+            return {"_id": self._keys(series), **_written(self.low, self.high), **self.condition}
+        return {"_id": self._keys(series), **self.condition}
+
+    def _keys(self, series: Series) -> Document:
+        least: Document = {"e": series[0], "a": series[1]}
+        most = {**least, "t": MaxKey()}
+        if self.low is not None and not self.by_write:
+            least["t"] = self.low
+        if self.high is not None and not self.by_write:
+            most["t"] = self.high
+        return {"$gte": least, "$lt": most}
+
+
+Selected = tuple[Series, Selection]
+
+
+def selection(query: TemporalQuery, now: str) -> Selection:
+    """The selection of a query: oldest first, or newest first with lastN; nothing that expired by `now`."""
+    wanted: Document = {"i.expiresAt": {"$not": {"$lte": now}}}
+    direction = -1 if query.is_backwards else 1
+    window = query.window
+    if window is not None and window.timeproperty == "deletedAt":
+        wanted["i.deletedAt"] = {"$exists": True}
+    elif query.aggregation is not None or (window is not None and window.timeproperty in BY_WRITE):
+        # A deletion is neither the creation nor a modification of anything, and no value.
+        wanted["i.deletedAt"] = {"$exists": False}
+    if window is None:
+        return Selection(None, None, wanted, direction)
+    if window.timeproperty == "observedAt":
+        wanted["i.observedAt"] = {"$exists": True}
+    by_write, by_change = window.timeproperty in BY_WRITE, window.timeproperty == "modifiedAt"
+    return Selection(*window.bounds, wanted, direction, by_write, by_change)
+
+
+def read(many: Iterable[Selected], limit: int) -> Pipeline:
+    """The first `limit` documents of each series, one series after the other."""
+    return union(selection.first(one, limit) for one, selection in many)
+
+
+def probe(questions: Iterable[Iterable[Selected]]) -> Pipeline:
+    """{_id: its number} for each question, given by series, if any of them has an instance that is selected.
+
+    A $unionWith is only read when what comes before it has ended, so the first instance ends the search.
+    """
+    return union(_probe(number, many) for number, many in enumerate(questions))
+
+
+def _probe(number: int, many: Iterable[Selected]) -> Pipeline:
+    found = union([*selection.stages(one), {"$limit": 1}] for one, selection in many)
+    return [*found, {"$limit": 1}, {"$project": {"_id": {"$literal": number}}}]
+
+
+def union(pipelines: Iterable[Pipeline]) -> Pipeline:
+    """One pipeline of several: the result of each, one after the other."""
+    first, *others = pipelines
+    return [*first, *({"$unionWith": {"coll": "history", "pipeline": one}} for one in others)]
+
+
+def _beside(pipelines: Iterable[Pipeline]) -> Pipeline:
+    """The stages that add what pipelines over the buckets yield."""
+    return [{"$unionWith": {"coll": "packed", "pipeline": one}} for one in pipelines]
+
+
+def _written(low: int | None, high: int | None) -> Document:
+    """The condition on the time of the write, which `s` counts in parts of a microsecond."""
+    bounds = {"$gte": low, "$lt": high}
+    limits = {name: _int64(time * PLACES) for name, time in bounds.items() if time is not None}
+    return {"_id.s": limits} if limits else {}
+
+
+def _int64(number: int) -> int:
+    return max(_LEAST, min(number, _MOST))

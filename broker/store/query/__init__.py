@@ -1,0 +1,1 @@
+"""Queries as MongoDB understands them: filters, orders, places, and the indexes that help."""

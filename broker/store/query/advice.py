@@ -1,0 +1,69 @@
+"""Which indexes would help: the attributes that slow queries filter on, counted and said once each."""
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+
+from prometheus_client import Counter
+
+from broker.core.lang.terms import And, Or, Q, Term
+from broker.core.query import Query
+from broker.store.query.indexes import Declared
+
+log = logging.getLogger(__name__)
+_SHAPES = 50  # that are told apart in the metrics; all others are "other"
+_FOUND_BY_VALUE = frozenset({"==", "<", "<=", ">", ">="})
+_SLOW = Counter(
+    "eridanus_slow_filters_total",
+    "Queries that were slow, by an attribute that they filter on and that no index is declared for",
+    ("filter",),
+)
+
+
+class Advice:
+    """Notes queries that take longer than `slow` seconds; `compact` gives the names that the setting has."""
+
+    def __init__(self, declared: Collection[Declared], slow: float, compact: Callable[[str], str]) -> None:
+        self._declared = {(one.attr, one.type) for one in declared}
+        self._slow = slow
+        self._compact = compact
+        self._seen: set[str] = set()
+
+    def note(self, query: Query, seconds: float) -> None:
+        """Counts a query if it was slow and filters on attributes that are not indexed."""
+        if seconds < self._slow or query.q is None:
+            return
+        of = _only_type(query)
+        attrs = set(_filtered(query.q))
+        if any((attr, one) in self._declared for attr in attrs for one in (None, of)):
+            return
+        for attr in sorted(attrs):
+            self._tell(self._compact(attr) + (f"@{self._compact(of)}" if of else ""), seconds)
+
+    def _tell(self, shape: str, seconds: float) -> None:
+        is_new = shape not in self._seen
+        if is_new and len(self._seen) >= _SHAPES:
+            _SLOW.labels("other").inc()
+            return
+        _SLOW.labels(shape).inc()
+        if is_new:
+            self._seen.add(shape)
+            facts = {"setting": "BROKER_INDEXES", "add": shape, "seconds": round(seconds, 3)}
+            log.warning("a query was slow that an index would speed up", extra=facts)
+
+
+def _only_type(query: Query) -> str | None:
+    """The type that the query names, if it is one alone."""
+    if query.types is None or query.types.is_anything:
+        return None
+    names = {name for names in query.types.any_of for name in names}
+    return names.pop() if len(names) == 1 else None
+
+
+def _filtered(q: Q) -> Iterator[str]:
+    """The attributes whose values the condition asks for."""
+    match q:
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from _filtered(part)
+        case Term(target, operator) if target.path and not target.links and operator in _FOUND_BY_VALUE:
+            yield target.path[0]

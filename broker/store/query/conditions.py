@@ -1,0 +1,227 @@
+"""Terms as MongoDB conditions on one instance of an attribute (or on the entity, for its own members).
+
+MongoDB looks into arrays on its own: `{"value": 5}` finds 5 and [4, 5], which is what == means, but so do
+all other operators, and paths through arrays, which the language does not mean. ONE shuts arrays out.
+Its comparisons hold within one type only, as the language's do, and numbers compare across their types.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bson import Decimal128
+
+from broker.core import instant
+from broker.core.lang import pattern
+from broker.core.lang.terms import (
+    ANY_LANGUAGE,
+    ORDERING,
+    TEMPORAL,
+    TEMPORAL_MEMBERS,
+    Literal,
+    Pattern,
+    Range,
+    Target,
+    Term,
+    literals,
+)
+from broker.store.codec import value_key
+from broker.store.query import moments
+
+Filter = dict[str, Any]
+Bounds = list[tuple[str, Literal]]
+
+NOTHING: Filter = {"type": {"$in": []}}
+ONE: Filter = {"$not": {"$type": "array"}}
+_ORDER = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
+_INT64 = 2**63
+
+# The members whose values literals of a type can be equal to, lie within the range of, or compare with.
+_Members = dict[str, tuple[str, ...]]
+_EQUAL: _Members = {
+    "text": ("value", "object", "vocab", "valueList", "objectList", "json"),
+    "other": ("value", "valueList", "json"),
+}
+_RANGED: _Members = {"text": ("value", "object", "vocab"), "other": ("value",)}
+_ORDERED: _Members = {"text": ("value", "vocab"), "other": ("value",)}
+
+
+def all_of(filters: list[Filter]) -> Filter:
+    """The filter that all these hold."""
+    merged: Filter = {}
+    for one in filters:
+        if merged.keys() & one.keys():
+            return {"$and": [one for one in filters if one]}
+        merged.update(one)
+    return merged
+
+
+def any_of(filters: list[Filter]) -> Filter:
+    """The filter that any of these holds."""
+    if len(filters) == 1:
+        return filters[0]
+    return {"$or": filters} if filters else NOTHING
+
+
+class _Place(NamedTuple):
+    """Where in an instance a target value may be: its path, and the paths above that must be no arrays."""
+
+    path: str
+    above: tuple[str, ...] = ()
+
+    def is_(self, condition: Any) -> Filter:
+        return {**dict.fromkeys(self.above, ONE), self.path: condition}
+
+    @property
+    def typed(self) -> "_Place":
+        """Where the text of a JSON-LD typed value is."""
+        return _Place(f"{self.path}.@value", (*self.above, self.path))
+
+    @property
+    def may_be_typed(self) -> bool:
+        return self.path.split(".", 1)[0] == "value"
+
+
+def exists(target: Target) -> Filter:
+    """The condition that the instance has the target; empty when it has in any case."""
+    if target.member:
+        return {target.member: {"$exists": True}}
+    if target.trailing == ANY_LANGUAGE:
+        return {"languageMap": {"$exists": True}}
+    if not target.trailing:
+        return {}
+    return any_of([place.is_({"$exists": True}) for place in _inside(target.trailing, "text")])
+
+
+def holds(term: Term) -> Filter:
+    """The condition that the term holds, but for the texts of all languages (`languages`)."""
+    return _OPERATORS[term.operator](term)
+
+
+def _places(target: Target, kind: str, members: _Members) -> list[_Place]:
+    """The places of target values of a type."""
+    if target.member:
+        is_instant = target.member in TEMPORAL_MEMBERS
+        return [_Place(target.member)] if kind == ("dateTime" if is_instant else "text") else []
+    if target.trailing:
+        return _inside(target.trailing, kind)
+    return [_Place(member) for member in members.get(kind, members["other"])]
+
+
+def _inside(trailing: tuple[str, ...], kind: str) -> list[_Place]:
+    places = [_walk(member, trailing) for member in ("value", "json")]
+    if kind == "text" and len(trailing) == 1:
+        places.append(_Place(f"languageMap.{value_key(trailing[0])}"))
+    return places
+
+
+def _walk(member: str, trailing: tuple[str, ...]) -> _Place:
+    steps = [member, *map(value_key, trailing)]
+    paths = [".".join(steps[:length]) for length in range(1, len(steps) + 1)]
+    return _Place(paths[-1], tuple(paths[:-1]))
+
+
+def _equal(term: Term) -> Filter:
+    return any_of(_equals(term))
+
+
+def _unequal(term: Term) -> Filter:
+    equals = _equals(term)
+    return all_of([exists(term.target), {"$nor": equals} if equals else {}])
+
+
+def _equals(term: Term) -> list[Filter]:
+    if isinstance(term.value, Range):
+        bounds = [(">=", term.value.low), ("<=", term.value.high)]
+        places = _places(term.target, term.value.low.kind, _RANGED)
+        return [_within(place, bounds) for place in places]
+    by_kind: dict[str, list[Literal]] = {}
+    for one in literals(term.value):
+        by_kind.setdefault(one.kind, []).append(one)
+    return [one for kind, wanted in by_kind.items() for one in _same(term.target, kind, wanted)]
+
+
+def _same(target: Target, kind: str, wanted: list[Literal]) -> list[Filter]:
+    places = _places(target, kind, _EQUAL)
+    if kind in TEMPORAL:
+        return [one for place in places for literal in wanted for one in _moment(place, literal)]
+    values = [_stored(one) for one in wanted]
+    return [place.is_({"$in": values} if len(values) > 1 else values[0]) for place in places]
+
+
+def _moment(place: _Place, wanted: Literal) -> list[Filter]:
+    if place.path in TEMPORAL_MEMBERS:
+        return [_instants(place.path, [(">=", wanted), ("<=", wanted)])]
+    same = {"$regex": moments.same(wanted)}
+    typed = [place.typed.is_({**same, **ONE})] if place.may_be_typed else []
+    return [place.is_(same), *typed]
+
+
+def _ordering(term: Term) -> Filter:
+    assert isinstance(term.value, Literal)
+    places = _places(term.target, term.value.kind, _ORDERED)
+    return any_of([_within(place, [(term.operator, term.value)]) for place in places])
+
+
+def _within(place: _Place, bounds: Bounds) -> Filter:
+    """The condition that a value, and no array, is within the bounds."""
+    if place.path in TEMPORAL_MEMBERS:
+        return _instants(place.path, bounds)
+    if bounds[0][1].kind not in TEMPORAL:
+        return place.is_({**{_ORDER[sign]: _stored(bound) for sign, bound in bounds}, **ONE})
+    alternatives = [_moments(place, bounds)]
+    if place.may_be_typed:
+        alternatives.append(_moments(place.typed, bounds))
+    return any_of(alternatives)
+
+
+def _moments(place: _Place, bounds: Bounds) -> Filter:
+    within = [any_of([{place.path: one} for one in moments.ordered(sign, bound)]) for sign, bound in bounds]
+    return {"$and": [place.is_(ONE), *within]}
+
+
+def _instants(member: str, bounds: Bounds) -> Filter:
+    """Members that hold instants hold them in our own form, which needs no regular expressions."""
+    return {member: {_ORDER[sign]: _INSTANT[sign](str(bound.value)) for sign, bound in bounds}}
+
+
+_INSTANT: dict[str, Callable[[str], str]] = {
+    ">": instant.ceiling,
+    ">=": instant.floor,
+    "<": instant.floor,
+    "<=": instant.ceiling,
+}
+
+
+def _stored(one: Literal) -> Any:
+    value = one.value
+    is_big = isinstance(value, int) and not -_INT64 <= value < _INT64
+    return Decimal128(str(value)) if is_big else value
+
+
+def _patterned(term: Term) -> Filter:
+    found = {"$regex": _portable(term), **ONE}
+    return any_of([place.is_(found) for place in _places(term.target, "text", _ORDERED)])
+
+
+def _unpatterned(term: Term) -> Filter:
+    unwanted: list[Any] = [ONE["$not"], {"$regex": _portable(term)}]
+    return any_of(
+        [
+            all_of([place.is_({"$type": "string"}), {"$nor": [{place.path: one} for one in unwanted]}])
+            for place in _places(term.target, "text", _ORDERED)
+        ]
+    )
+
+
+def _portable(term: Term) -> str:
+    assert isinstance(term.value, Pattern)
+    return pattern.portable(term.value.text)
+
+
+_OPERATORS: dict[str, Callable[[Term], Filter]] = {
+    "==": _equal,
+    "!=": _unequal,
+    **dict.fromkeys(ORDERING, _ordering),
+    "~=": _patterned,
+    "!~=": _unpatterned,
+}

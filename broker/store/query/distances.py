@@ -1,0 +1,86 @@
+"""Distances that MongoDB can't work out itself (clause 4.23): from or to anything but a point.
+
+They are worked out beforehand, in a thread, and stand in the sort key by the ids of the entities. Both the
+number of such entities and the time are bounded.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+from broker.core import Instance, Json
+from broker.core.entity.geometry import is_geometry
+from broker.core.errors import TooComplexQuery
+from broker.core.lang import shapes
+from broker.core.lang.order import Ordering, OrderTerm
+from broker.store.codec import key
+from broker.store.query.conditions import Filter, all_of
+from broker.store.tenants import Collection
+
+# Of each term that asks for distances: metres by the ids of entities.
+Distances = Mapping[OrderTerm, Mapping[str, float]]
+
+_MOST = 2000
+_TOGETHER = 200  # entities that are read, and measured, at once
+
+
+async def distances(entities: Collection, ordering: Ordering, wanted: Filter, seconds: float) -> Distances:
+    """The distances of the entities that `wanted` selects, if they are not between two points.
+
+    TooComplexQuery when there are too many, or when it takes longer than this.
+    """
+    end = monotonic() + seconds
+    terms = [term for term in ordering.terms if term.distance]
+    return {term: await _of(entities, term, ordering.reference, wanted, end) for term in terms}
+
+
+async def _of(
+    entities: Collection, term: OrderTerm, reference: Json, wanted: Filter, end: float
+) -> dict[str, float]:
+    path = ".".join(f"attrs.{key(iri)}" for iri in term.target.path)
+    is_measured: Filter = {"type": "GeoProperty"}
+    if reference["type"] == "Point":
+        is_measured["value.type"] = {"$ne": "Point"}
+    selected = all_of([wanted, {path: {"$elemMatch": is_measured}}])
+    origin = shapes.prepared(shapes.shape(reference))
+    found: dict[str, float] = {}
+    looked_at = 0
+    options: dict[str, Any] = {"limit": _MOST + 1, "batch_size": _TOGETHER, "max_time_ms": _left(end)}
+    async with entities.find(selected, {f"attrs.{key(term.target.path[0])}": 1}, **options) as cursor:
+        while documents := await cursor.to_list(_TOGETHER):
+            looked_at += len(documents)
+            if looked_at > _MOST:
+                raise TooComplexQuery(f"orderBy: more than {_MOST} distances that are not between two points")
+            _left(end)
+            found |= await asyncio.to_thread(_measured, documents, term.target.path, origin)
+    return found
+
+
+def _left(end: float) -> int:
+    """The milliseconds that are left; TooComplexQuery if none is."""
+    left = round((end - monotonic()) * 1000)
+    if left <= 0:
+        raise TooComplexQuery("orderBy: the distances took longer than this broker allows")
+    return left
+
+
+def _measured(documents: Sequence[Mapping[str, Any]], path: tuple[str, ...], origin: Any) -> dict[str, float]:
+    found = {}
+    for document in documents:
+        instance = _instance(document, path)
+        if instance is None or instance["type"] != "GeoProperty" or not is_geometry(instance["value"]):
+            continue
+        if (shape := shapes.shape(instance["value"])) is not None:
+            found[document["_id"]] = shapes.distance(origin, shape)
+    return found
+
+
+def _instance(holder: Mapping[str, Any], path: tuple[str, ...]) -> Instance | None:
+    """The instance at a path that counts in orders: the default one of each name, else the first (`rank`)."""
+    for iri in path:
+        instances = holder.get("attrs", {}).get(key(iri))
+        if not instances:
+            return None
+        holder = next((one for one in instances if "datasetId" not in one), instances[0])
+    return dict(holder)

@@ -1,0 +1,101 @@
+"""Terms on the texts of all languages of a LanguageProperty, as aggregation expressions.
+
+The keys of a languageMap are not known, and a filter has no way to say "under any key". `$expr` has
+one, but stands at the top of a filter alone, so it walks from the entity to the instances itself.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from broker.core.lang import pattern
+from broker.core.lang.terms import Literal, Pattern, Range, Term, literals
+from broker.store.codec import key
+from broker.store.query.conditions import Filter
+
+Expression = Any
+_Test = Callable[[Expression], Expression]  # of the array of a languageMap's values
+
+
+def text_holds(term: Term) -> Filter | None:
+    """The filter that the term holds for the texts of some instance at its path.
+
+    None when it names no text, so that what the texts are makes no difference.
+    """
+    if (test := _TESTS[term.operator](term)) is None:
+        return None
+    return {"$expr": _any_instance(term.target.path, "$", 0, test)}
+
+
+def _any_instance(
+    path: tuple[str, ...], above: str, depth: int, test: Callable[[Expression], Expression]
+) -> Expression:
+    one = f"i{depth}"
+    inner = (
+        _any_instance(path[1:], f"$${one}.", depth + 1, test)
+        if path[1:]
+        else _of_map(f"$${one}.languageMap", test)
+    )
+    return _any({"$ifNull": [f"{above}attrs.{key(path[0])}", []]}, one, inner)
+
+
+def _of_map(texts: str, test: Callable[[Expression], Expression]) -> Expression:
+    values = {"$map": {"input": {"$objectToArray": {"$ifNull": [texts, {}]}}, "as": "pair", "in": "$$pair.v"}}
+    return {"$and": [{"$ne": [{"$type": texts}, "missing"]}, test(values)]}
+
+
+def _any(items: Expression, name: str, test: Expression) -> Expression:
+    return {"$anyElementTrue": [{"$map": {"input": items, "as": name, "in": test}}]}
+
+
+_IS_STRING = {"$eq": [{"$type": "$$text"}, "string"]}
+_WORDS = {"$cond": [{"$isArray": "$$text"}, "$$text", ["$$text"]]}
+
+
+def _equal(term: Term) -> _Test | None:
+    if isinstance(term.value, Range):
+        return _ordered([(">=", term.value.low), ("<=", term.value.high)])
+    words = [one.value for one in literals(term.value) if one.kind == "text"]
+    common = {"$setIntersection": [_WORDS, {"$literal": words}]}
+    return (lambda texts: _any(texts, "text", {"$gt": [{"$size": common}, 0]})) if words else None
+
+
+def _unequal(term: Term) -> _Test | None:
+    equal = _equal(term)
+    return equal and (lambda texts: {"$not": [equal(texts)]})
+
+
+def _ordering(term: Term) -> _Test | None:
+    assert isinstance(term.value, Literal)
+    return _ordered([(term.operator, term.value)])
+
+
+def _ordered(bounds: list[tuple[str, Literal]]) -> _Test | None:
+    if bounds[0][1].kind != "text":
+        return None
+    within = [{_ORDER[sign]: ["$$text", {"$literal": bound.value}]} for sign, bound in bounds]
+    return lambda texts: _any(texts, "text", {"$and": [_IS_STRING, *within]})
+
+
+_ORDER = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
+
+
+def _patterned(term: Term) -> _Test | None:
+    assert isinstance(term.value, Pattern)
+    text = {"$cond": [_IS_STRING, "$$text", None]}
+    found = {"$regexMatch": {"input": text, "regex": {"$literal": pattern.portable(term.value.text)}}}
+    return lambda texts: _any(texts, "text", found)
+
+
+def _unpatterned(term: Term) -> _Test | None:
+    patterned = _patterned(term)
+    assert patterned is not None
+    return lambda texts: {"$and": [_any(texts, "text", _IS_STRING), {"$not": [patterned(texts)]}]}
+
+
+_TESTS: dict[str, Callable[[Term], _Test | None]] = {
+    "==": _equal,
+    "!=": _unequal,
+    **dict.fromkeys(_ORDER, _ordering),
+    "~=": _patterned,
+    "!~=": _unpatterned,
+}

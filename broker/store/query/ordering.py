@@ -1,0 +1,126 @@
+"""Orders of entities (clause 4.23) as stages of MongoDB's pipelines, and the keys of pages in them.
+
+Each term becomes a sort key {r: rank of its type, v: value}: MongoDB compares documents member by member, and
+an array inside one as a whole. What is behind a page's last entity is found by comparing with its keys, so
+each page costs the same. A page's key is opaque to clients: without an order the id of its last entity;
+with one, base64url of the JSON [[[r, v], …], id].
+"""
+
+import base64
+import json
+from typing import Any
+
+from bson import Decimal128
+
+from broker.core import Json
+from broker.core.errors import BadRequestData
+from broker.core.lang.order import Ordering
+from broker.core.uri import is_uri
+from broker.store.query.collations import exact
+from broker.store.query.distances import Distances
+from broker.store.query.rank import sort_key
+
+Document = dict[str, Any]
+
+_LONGEST = 1500  # characters of a page's key, which has its place in URLs
+_INT64 = 2**63
+_NO_DISTANCES: Distances = {}
+# A document of one member, whose name is the id: MongoDB compares names byte by byte in every collation.
+_EXACT_ID = {"$arrayToObject": [[{"k": "$_id", "v": 1}]]}
+_FAULT = "after: expected what a link to a page had there"
+
+
+def stages(
+    ordering: Ordering,
+    wanted: Document,
+    page: tuple[str | None, int, int],
+    shown: Document,
+    distances: Distances = _NO_DISTANCES,
+) -> list[Document]:
+    """The pipeline of a page: of the entities that `wanted` selects, the members `shown` and the sort keys.
+
+    `page`: the key behind which it begins, what is skipped there, and how many there are at most.
+
+    Only these are sorted, and never more than fit on the pages up to this one.
+    """
+    after, skip, limit = page
+    begin: list[Document] = [{"$match": behind(ordering, after)}] if after is not None else []
+    return [
+        {"$match": exact(wanted) if ordering.collation else wanted},
+        {"$project": {**shown, **sort_keys(ordering, distances)}},
+        *begin,
+        {"$sort": sort(ordering)},
+        *([{"$skip": skip}] if skip else []),
+        {"$limit": limit},
+    ]
+
+
+def sort_keys(ordering: Ordering, distances: Distances) -> Document:
+    """The sort keys of an entity by their names, for a $project."""
+    keys = {
+        f"k{n}": sort_key(term, ordering.reference, distances.get(term, {}))
+        for n, term in enumerate(ordering.terms)
+    }
+    return {**keys, "id": _EXACT_ID} if ordering.collation else keys
+
+
+def sort(ordering: Ordering) -> Document:
+    """The $sort by these keys, and by the id: as it is, though texts may be alike in a collation."""
+    ways = {f"k{n}": -1 if term.descending else 1 for n, term in enumerate(ordering.terms)}
+    return {**ways, "id" if ordering.collation else "_id": 1}
+
+
+def behind(ordering: Ordering, after: str) -> Document:
+    """The filter, by the sort keys, of what comes behind a page; BadRequestData if `after` is none's key."""
+    keys, entity_id = _decoded(after, len(ordering.terms))
+    steps: list[Document] = []
+    same: Document = {}
+    last = {entity_id: 1} if ordering.collation else entity_id
+    for (name, way), value in zip(sort(ordering).items(), [*keys, last], strict=True):
+        steps.append({**same, name: {"$gt" if way == 1 else "$lt": value}})
+        same[name] = {"$eq": value}
+    return {"$or": steps}
+
+
+def page_key(ordering: Ordering | None, document: Document) -> str | None:
+    """The key of a page that ends with this document; None if it were too long for a URL."""
+    if ordering is None:
+        return str(document["_id"])
+    keys = [document[f"k{n}"] for n in range(len(ordering.terms))]
+    pairs = [[one["r"], one["v"]] if "v" in one else [one["r"]] for one in keys]
+    text = json.dumps([pairs, document["_id"]], default=_integer, separators=(",", ":"))
+    found = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return found if len(found) <= _LONGEST else None
+
+
+def plain_key(after: str) -> str:
+    """The id behind which a page begins that has no order; BadRequestData if it is none."""
+    if not is_uri(after):
+        raise BadRequestData(_FAULT)
+    return after
+
+
+def _decoded(after: str, terms: int) -> tuple[list[Document], str]:
+    try:
+        text = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True)
+        pairs, entity_id = json.loads(text)
+        keys = [{"r": pair[0], **({"v": _stored(pair[1])} if len(pair) > 1 else {})} for pair in pairs]
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise BadRequestData(_FAULT) from error
+    if len(keys) != terms or not is_uri(entity_id) or not all(type(one["r"]) is int for one in keys):
+        raise BadRequestData(_FAULT)
+    return keys, entity_id
+
+
+def _integer(value: Decimal128) -> int:
+    """Integers beyond 64 bits are stored as decimals (`codec`)."""
+    return int(value.to_decimal())
+
+
+def _stored(value: Json) -> Any:
+    if isinstance(value, dict):
+        return {name: _stored(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_stored(inner) for inner in value]
+    is_big = isinstance(value, int) and not -_INT64 <= value < _INT64
+    return Decimal128(str(value)) if is_big else value

@@ -1,0 +1,128 @@
+"""Queries as filters that select exactly: whatever MongoDB can't tell by itself is found out beforehand.
+
+Linked entities (`relationship{…}`, 4.9) are looked for first, from the last link to the first one: the ids
+of those of which the condition holds, by which the filter then asks for the Relationship. Geometries are
+looked at closely where boxes don't tell (`spatial`), in threads, since that takes time; what is found is in
+the filter by its id. So pages, counts and orders need to know nothing of all that. Both are bounded in number
+and in time.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+from broker.core.errors import TooComplexQuery
+from broker.core.lang.geo import GeoQuery
+from broker.core.lang.match import is_placed
+from broker.core.lang.terms import Exists, Term, linked_terms
+from broker.core.query import Query
+from broker.store import codec
+from broker.store.query.conditions import Filter, all_of, any_of
+from broker.store.query.filters import Links, condition, link_filter, to_filter
+from broker.store.query.spatial import Spatial, spatial
+from broker.store.tenants import Collection, Tenant
+
+_TOGETHER = 200  # entities that are read, and looked at, at once
+_LATE = "the query took longer than this broker allows; select fewer entities"
+
+
+class Selections:
+    """Makes filters of queries. `candidates`: entities that one may need to look at; `timeout` in seconds.
+
+    Raises TooComplexQuery when either is exceeded.
+    """
+
+    def __init__(self, *, candidates: int, timeout: float) -> None:
+        self._candidates = candidates
+        self._timeout = timeout
+        self._threads = ThreadPoolExecutor(2, "closer-look")
+
+    async def filter(self, tenant: Tenant, query: Query) -> Filter:
+        """The filter that selects the query's entities, as of now."""
+        terms = list(linked_terms(query.q))
+        if not terms and query.geo is None:
+            return to_filter(query)
+        deadline = _Deadline(self._timeout)
+        links: Links = {term: await self._linking(tenant.entities, term, deadline) for term in terms}
+        if query.geo is None:
+            return to_filter(query, links)
+        rest = to_filter(replace(query, geo=None), links)
+        found = await self._run(spatial, query.geo)
+        placed = await self._placed(tenant.entities, query.geo, rest, found, deadline)
+        certain = any_of([found.certain, {"_id": {"$in": placed}}]) if placed else found.certain
+        return all_of([rest, found.near, certain])
+
+    async def _linking(self, entities: Collection, term: Term | Exists, deadline: "_Deadline") -> Filter:
+        """The filter of a term on linked entities."""
+        link = term.target.links[0]
+        inner = replace(term, target=term.target.linked)
+        links: Links = {inner: await self._linking(entities, inner, deadline)} if inner.target.links else {}
+        of_types: Filter = {"type": {"$in": list(link.types)} if link.types else {"$exists": True}}
+        wanted = all_of([of_types, condition(inner, links)])
+        return link_filter(link, await self._ids(entities, wanted, deadline))
+
+    async def _ids(self, entities: Collection, wanted: Filter, deadline: "_Deadline") -> list[str]:
+        """The ids of all entities that a filter selects, in one document: many small ones cost more."""
+        pipeline: list[dict[str, Any]] = [
+            {"$match": wanted}, {"$limit": self._candidates + 1}, {"$project": {"_id": 1}},
+            {"$group": {"_id": None, "ids": {"$push": "$_id"}}},
+        ]  # fmt: skip
+        cursor = await entities.aggregate(pipeline, maxTimeMS=deadline.left_ms())
+        found: list[str] = [one for group in await cursor.to_list() for one in group["ids"]]
+        if len(found) > self._candidates:
+            raise TooComplexQuery(
+                f"q: more than {self._candidates} linked entities; ask for less, or for a type"
+            )
+        return found
+
+    async def _placed(
+        self, entities: Collection, geo: GeoQuery, rest: Filter, found: Spatial, deadline: "_Deadline"
+    ) -> list[str]:
+        """The ids of the entities that only a closer look selects."""
+        wanted = all_of([rest, found.near, found.open])
+        attribute = f"attrs.{codec.key(geo.property)}"
+        placed: list[str] = []
+        looked_at = 0
+        async with entities.find(
+            wanted,
+            {attribute: 1},
+            limit=self._candidates + 1,
+            batch_size=_TOGETHER,
+            max_time_ms=deadline.left_ms(),
+        ) as cursor:
+            while documents := await cursor.to_list(_TOGETHER):
+                looked_at += len(documents)
+                if looked_at > self._candidates:
+                    raise TooComplexQuery(
+                        f"georel: more than {self._candidates} entities need a closer look; select fewer"
+                    )
+                placed += await self._run(_looked_at, geo, documents, deadline)
+        return placed
+
+    async def _run(self, work: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+
+class _Deadline:
+    def __init__(self, seconds: float) -> None:
+        self._end = monotonic() + seconds
+
+    def left_ms(self) -> int:
+        """The milliseconds that are left; TooComplexQuery if none is."""
+        left = round((self._end - monotonic()) * 1000)
+        if left <= 0:
+            raise TooComplexQuery(_LATE)
+        return left
+
+
+def _looked_at(geo: GeoQuery, documents: Sequence[dict[str, Any]], deadline: _Deadline) -> list[str]:
+    """The ids of those that the geoquery selects."""
+    placed = []
+    for document in documents:
+        deadline.left_ms()
+        if is_placed(geo, codec.decode_attrs(document["attrs"])):
+            placed.append(document["_id"])
+    return placed

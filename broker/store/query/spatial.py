@@ -1,0 +1,190 @@
+"""Geoqueries as MongoDB filters: of the entities that are selected for certain, and of those that may be.
+
+MongoDB knows places (`places`): points and boxes, and decides for points near a point or in an area. What it
+can't tell is left to a closer look (`selection`), which finds the rest by their ids. The two are kept apart
+by a margin, far above the errors of arithmetic and far below what anybody measures. Of points only those in
+the cells along a border (`borders`) get a closer look.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from broker.core.entity.geometry import Bounds
+from broker.core.lang.geo import GeoQuery
+from broker.core.lang.shapes import RADIUS
+from broker.store.codec import key
+from broker.store.query import places
+from broker.store.query.borders import border
+from broker.store.query.conditions import NOTHING, Filter, all_of, any_of
+
+_MARGIN = 1e-9  # degrees, a tenth of a millimetre
+_ROUGH = 1e-3  # of a distance to lines and areas, which is exact to less
+_IS_POINT: Filter = {"at": {"$exists": True}}
+_NO_POINT: Filter = {"at": {"$exists": False}}
+
+
+@dataclass(frozen=True, slots=True)
+class Spatial:
+    """The filters of a geoquery. `certain` ones are selected, `open` ones need a closer look, others are not.
+
+    `near` narrows down with the index; it holds for all that are selected.
+    """
+
+    near: Filter
+    certain: Filter
+    open: Filter
+
+
+def spatial(geo: GeoQuery) -> Spatial:
+    """The filters of a geoquery."""
+    sure, possible, boxes = _of_places(geo)
+    certain = _some(geo, sure)
+    near: Filter = {} if geo.relation in _OUTSIDE else {"cells": places.around(boxes)}
+    looked_at: Filter = {"cells": places.around(boxes, _in_doubt(geo, boxes))}
+    return Spatial(near, certain, all_of([looked_at, _some(geo, possible), {"$nor": [certain]}]))
+
+
+def _in_doubt(geo: GeoQuery, boxes: list[Bounds]) -> list[str] | None:
+    """The cells in which Points need a closer look, as the conditions tell of all others; None: in all.
+
+    Of Points near a Point MongoDB tells by itself, within a ten-millionth of the distance.
+    """
+    if geo.distance is not None:
+        return [] if geo.reference["type"] == "Point" else None
+    if geo.relation in _AREAL | {"disjoint"} and _is_area(geo.shape):
+        return border(geo.shape, boxes[0])
+    return None
+
+
+def _some(geo: GeoQuery, of_place: Filter) -> Filter:
+    """The filter that a condition holds for some place of the GeoProperty."""
+    return {f"geo.{key(geo.property)}": {"$elemMatch": of_place} if of_place else {"$exists": True}}
+
+
+def _of_places(geo: GeoQuery) -> tuple[Filter, Filter, list[Bounds]]:
+    """The conditions on a place that it is selected, that it may be, and the boxes where that is in doubt."""
+    match geo.relation:
+        case "maxDistance":
+            return _near(geo)
+        case "minDistance":
+            sure, possible, boxes = _near(geo)
+            return _not(possible), _not(sure), boxes
+        case "disjoint":
+            sure, possible = _meeting(geo)
+            return _not(possible), _not(sure), [_box(geo)]
+    sure, possible = _meeting(geo) if geo.relation in _AREAL else (NOTHING, {})
+    return _same_point(geo, sure), all_of([possible, _BOXES[geo.relation](_box(geo))]), [_box(geo)]
+
+
+def _not(condition: Filter) -> Filter:
+    return {"$nor": [condition]}
+
+
+def _box(geo: GeoQuery) -> Bounds:
+    west, south, east, north = geo.shape.bounds
+    return west - _MARGIN, south - _MARGIN, east + _MARGIN, north + _MARGIN
+
+
+_AREAL = frozenset({"within", "intersects"})
+_OUTSIDE = frozenset({"minDistance", "disjoint"})
+
+
+def _is_area(shape: BaseGeometry) -> bool:
+    return shape.geom_type in ("Polygon", "MultiPolygon") and bool(shapely.is_valid(shape))
+
+
+def _meeting(geo: GeoQuery) -> tuple[Filter, Filter]:
+    """The conditions that a place meets the reference, and that it may."""
+    sure, possible = NOTHING, _touching(_box(geo))
+    if _is_area(geo.shape):
+        sure = _in_area(geo.shape.buffer(-_MARGIN))
+        in_reach = all_of([_in_area(geo.shape.buffer(_MARGIN, quad_segs=1))])
+        possible = all_of([possible, any_of([_NO_POINT, in_reach])])
+    return _same_point(geo, sure), possible
+
+
+def _same_point(geo: GeoQuery, otherwise: Filter) -> Filter:
+    if geo.relation == "overlaps" or geo.reference["type"] != "Point":
+        return otherwise
+    return {"at": [*map(float, geo.reference["coordinates"][:2])]}
+
+
+def _in_area(area: BaseGeometry) -> Filter:
+    """The condition that a point is in an area."""
+    return any_of([_in_polygon(one) for one in shapely.get_parts(area) if not one.is_empty])
+
+
+def _in_polygon(polygon: BaseGeometry) -> Filter:
+    shell, *holes = (_in_ring(ring) for ring in shapely.get_rings(polygon))
+    return {**shell, "$nor": holes} if holes else shell
+
+
+def _in_ring(ring: BaseGeometry) -> Filter:
+    return {"at": {"$geoWithin": {"$polygon": shapely.get_coordinates(ring)[:-1].tolist()}}}
+
+
+def _touching(box: Bounds) -> Filter:
+    west, south, east, north = box
+    return {"w": {"$lte": east}, "e": {"$gte": west}, "s": {"$lte": north}, "n": {"$gte": south}}
+
+
+def _around(box: Bounds) -> Filter:
+    west, south, east, north = box
+    twice = 2 * _MARGIN
+    return {
+        "w": {"$lte": west + twice}, "e": {"$gte": east - twice},
+        "s": {"$lte": south + twice}, "n": {"$gte": north - twice},
+    }  # fmt: skip
+
+
+# The box of a place may be larger than its shape, if that had to be put in order: so none is shut out for
+# reaching beyond the reference.
+_BOXES: dict[str, Callable[[Bounds], Filter]] = {
+    "within": _touching,
+    "contains": _around,
+    "intersects": _touching,
+    "equals": _around,
+    "overlaps": lambda box: {**_touching(box), **_NO_POINT},
+}
+
+
+def _near(geo: GeoQuery) -> tuple[Filter, Filter, list[Bounds]]:
+    """The conditions that a place is within the distance of the reference, and that it may be; its boxes."""
+    angle = (geo.distance or 0) / RADIUS
+    if geo.reference["type"] != "Point":
+        boxes = _within_reach(_box(geo), angle * (1 + _ROUGH))
+        return NOTHING, any_of([_touching(box) for box in boxes]), boxes
+    boxes = _within_reach(_box(geo), angle * (1 + _ROUGH))
+    shapes = [all_of([_touching(box), _NO_POINT]) for box in boxes]
+    circle = _in_circle(geo, angle)
+    return circle, any_of([circle, *shapes]), boxes
+
+
+def _in_circle(geo: GeoQuery, angle: float) -> Filter:
+    if angle >= math.pi:
+        return _IS_POINT
+    center = [*map(float, geo.reference["coordinates"][:2])]
+    return {"at": {"$geoWithin": {"$centerSphere": [center, angle]}}} if angle > 0 else NOTHING
+
+
+def _within_reach(box: Bounds, angle: float) -> list[Bounds]:
+    """Boxes, two across the antimeridian, with all that is within an angle (radians) of a box."""
+    west, south, east, north = box
+    reach = math.degrees(angle) + 2 * _MARGIN
+    south, north = south - reach, north + reach
+    highest = math.radians(max(abs(box[1]), abs(box[3])))
+    if south <= -90 or north >= 90:
+        return [(-180.0, max(-90.0, south), 180.0, min(90.0, north))]
+    turn = math.degrees(math.asin(min(1.0, math.sin(angle) / math.cos(highest)))) + 2 * _MARGIN
+    west, east = west - turn, east + turn
+    if east - west >= 360:
+        return [(-180.0, south, 180.0, north)]
+    if west < -180:
+        return [(-180.0, south, east, north), (west + 360, south, 180.0, north)]
+    if east > 180:
+        return [(west, south, 180.0, north), (-180.0, south, east - 360, north)]
+    return [(west, south, east, north)]

@@ -1,0 +1,131 @@
+"""Make a running mongod a writable one-node replica set that only our user may enter."""
+
+import asyncio
+from typing import Any, NamedTuple
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure
+
+from broker.store.server.mongod import REPLICA_SET, EmbeddedMongoError
+
+_Client = AsyncMongoClient[dict[str, Any]]
+_POLL = 0.01
+_UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
+_ALREADY_INITIALIZED, _NOT_YET_INITIALIZED = 23, 94
+
+
+class Credentials(NamedTuple):
+    """The one user of the embedded server."""
+
+    user: str
+    password: str
+
+
+def uri(port: int, credentials: Credentials) -> str:
+    """The URI that brokers use.
+
+    Not a direct connection: while the server restarts, drivers wait for its primary state.
+    """
+    user, password = credentials
+    return f"mongodb://{user}:{password}@127.0.0.1:{port}/?authSource=admin&replicaSet={REPLICA_SET}"
+
+
+async def make_writable(port: int, credentials: Credentials) -> str:
+    """Bring the server on `port` to a writable primary with our user, whatever state it is in.
+
+    Returns its version. Raises EmbeddedMongoError when it has another password than ours.
+    """
+    async with _client(port) as stranger:
+        if "setName" not in await _hello(stranger):
+            await _found(stranger, port, credentials)
+        while not (await _hello(stranger))["isWritablePrimary"]:  # noqa: ASYNC110 - the server tells only who asks
+            await asyncio.sleep(_POLL)
+        if not await _is_new_user(stranger, credentials):
+            await _enter(port, credentials)
+        version: str = (await stranger.server_info())["version"]
+        return version
+
+
+def _client(port: int, credentials: Credentials | None = None) -> _Client:
+    user, password = credentials or (None, None)
+    return AsyncMongoClient(
+        "127.0.0.1",
+        port,
+        directConnection=True,
+        serverSelectionTimeoutMS=5000,
+        serverMonitoringMode="poll",  # it lives for a moment: a stream of heartbeats would only be cut off
+        username=user,
+        password=password,
+    )
+
+
+async def _hello(client: _Client) -> dict[str, Any]:
+    return await client.admin.command("hello")
+
+
+async def _found(stranger: _Client, port: int, credentials: Credentials) -> None:
+    """Found the replica set; or move it to this port, if it was founded on another one."""
+    configuration = {
+        "_id": REPLICA_SET,
+        "members": _members(port),
+        "settings": {"electionTimeoutMillis": 500},
+    }
+    try:
+        await stranger.admin.command("replSetInitiate", configuration)
+    except OperationFailure as error:
+        if error.code not in (_UNAUTHORIZED, _ALREADY_INITIALIZED):
+            raise
+        async with _client(port, credentials) as friend:
+            await _move(friend, port)
+
+
+def _members(port: int) -> list[dict[str, Any]]:
+    return [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+
+
+async def _move(friend: _Client, port: int) -> None:
+    current = await _configuration(friend)
+    if current["members"][0]["host"] == f"127.0.0.1:{port}":
+        return  # the server is still reading the configuration it has
+    moved = {**current, "version": current["version"] + 1, "members": _members(port)}
+    await friend.admin.command("replSetReconfig", moved, force=True)
+
+
+async def _configuration(friend: _Client) -> dict[str, Any]:
+    """The stored configuration. The server gives it out only after asking its old port who is there."""
+    while True:
+        try:
+            answer = await friend.admin.command("replSetGetConfig")
+        except OperationFailure as error:
+            if error.code != _NOT_YET_INITIALIZED:
+                raise
+            await asyncio.sleep(_POLL)
+        else:
+            found: dict[str, Any] = answer["config"]
+            return found
+
+
+async def _is_new_user(stranger: _Client, credentials: Credentials) -> bool:
+    """Make our user, as a server that has none lets a local client do; False: it has one already."""
+    user, password = credentials
+    try:
+        await stranger.admin.command("createUser", user, pwd=password, roles=["root"])
+    except OperationFailure as error:
+        if error.code != _UNAUTHORIZED:
+            raise
+        return False
+    return True
+
+
+async def _enter(port: int, credentials: Credentials) -> None:
+    """Log in once, to know that workers can."""
+    try:
+        async with _client(port, credentials) as friend:
+            await friend.admin.command("ping")
+    except OperationFailure as error:
+        if error.code != _AUTHENTICATION_FAILED:
+            raise
+        raise EmbeddedMongoError(
+            "the embedded MongoDB server does not accept the password in the data directory: "
+            "restore the file mongodb/password that belongs to this data"
+        ) from error
