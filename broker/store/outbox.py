@@ -12,6 +12,7 @@ from broker.store.tenants import Collection, Tenant, Tenants
 from broker.store.undelivered import Kept, keep
 
 Document = dict[str, Any]
+_NEVER = 2**63
 
 
 class MongoOutbox:
@@ -31,13 +32,14 @@ class MongoOutbox:
         )
         with reported():
             found = await others.to_list()
+        # There may be thousands of both: each is looked at once.
+        earliest = {(entry.entity["id"], one): _NEVER for entry in entries for one in entry.due}
+        for other in found:
+            for key in ((other["e"], one) for one in other["due"]):
+                if key in earliest:
+                    earliest[key] = min(earliest[key], other["stamp"])
         return {
-            entry.id
-            for entry in entries
-            for other in found
-            if other["e"] == entry.entity["id"]
-            and other["stamp"] < entry.stamp
-            and entry.due & set(other["due"])
+            one.id for one in entries if any(earliest[one.entity["id"], to] < one.stamp for to in one.due)
         }
 
     async def settle(self, tenant: str, settled: Settled) -> None:
