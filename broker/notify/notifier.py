@@ -33,7 +33,7 @@ class Notifier:
         self._backlog = backlog
         self._loading: dict[str, asyncio.Lock] = {}
         self._holds = deliverer.holds
-        self._has_inherited = False
+        self._may_have_inherited = False
         deliverer.refresh = self._refresh
 
     async def at_epoch(self, tenant: str, epoch: int) -> None:
@@ -80,15 +80,14 @@ class Notifier:
     ) -> None:
         """Takes over the entries that `inherit` brings, in order, before anything newer of their entities.
 
-        If it fails in the middle, the next call begins again.
+        If it fails in the middle, the next call takes over what this one may have been given.
         """
         async with self._holds.order:
-            if await inherit():
-                self._has_inherited = True
-            if self._has_inherited:
+            was_interrupted, self._may_have_inherited = self._may_have_inherited, True
+            if await inherit() or was_interrupted:
                 for tenant in await tenants():
                     await self._take_up(tenant)
-                self._has_inherited = False
+            self._may_have_inherited = False
 
     async def tallied(self, tenant: str, subscription_id: str) -> None:
         """See `ports.Broker`."""

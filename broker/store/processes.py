@@ -33,7 +33,7 @@ class Processes:
         self._process = process
         self._lease = lease
         self._seen: dict[str, tuple[float, float]] = {}  # the lease of each other process, and since when
-        self._is_new = True
+        self._looks_closer = True  # for what was forgotten: at first, and after an outage
 
     async def enter(self, sessions: list[AsyncClientSession]) -> None:
         """Records this process and its sessions."""
@@ -61,11 +61,11 @@ class Processes:
         """
         with self._reported():
             dead = self._dead(await self._list.find({"_id": {"$ne": self._process}}).to_list())
-            if self._is_new:
+            if self._looks_closer:
                 dead += await self._forgotten(tenants)
             for one in dead:
                 await self._inherit(one, tenants)
-        self._is_new = False
+        self._looks_closer = False
         return bool(dead)
 
     def _dead(self, others: list[Document]) -> list[Document]:
@@ -87,7 +87,7 @@ class Processes:
         return [one for one in others if one["until"] == _GONE or one["_id"] in ran_out]
 
     async def _forgotten(self, tenants: Tenants) -> list[Document]:
-        """Processes that were taken for dead too early, went on for a moment, and died."""
+        """Processes that nobody knows any more, and whose last commit came after they were taken for dead."""
         makers: set[str] = set()
         for name in await tenants.names():
             makers |= set(await (await tenants.obtain(name)).outbox.distinct("by"))
@@ -110,6 +110,7 @@ class Processes:
                 yield
         except BaseException:
             self._seen.clear()
+            self._looks_closer = True
             raise
 
 

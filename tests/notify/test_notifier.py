@@ -241,6 +241,24 @@ async def test_an_adoption_that_fails_in_the_middle_is_done_again(process: Proce
     await until(lambda: process.sender.told("a") == [1])
 
 
+async def test_what_was_inherited_is_told_though_nobody_heard_that_it_was(process: Process) -> None:
+    """The database moved the entries and forgot the dead, but went away before it could say so."""
+    calls = 0
+
+    async def inherit() -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            process.outbox.add(entry(1, by=OTHER), MINE)
+            raise Unavailable("away")
+        return False
+
+    with pytest.raises(Unavailable):
+        await process.notifier.adopt(inherit, _tenants)
+    await process.notifier.adopt(inherit, _tenants)
+    await until(lambda: process.sender.told("a") == [1])
+
+
 async def test_an_adoption_does_not_tell_our_own_again(process: Process) -> None:
     process.sender.down = {"http://a/"}
     for stamp in range(1, 5):

@@ -181,9 +181,11 @@ async def test_an_outage_makes_what_was_seen_before_it_worthless(start: Start) -
     await (await start()).processes.renew()
     await one.inherit()
     assert one.processes._seen
+    assert not one.processes._looks_closer
     with pytest.raises(OSError, match="away"), one.processes._reported():
         raise OSError("away")
     assert not one.processes._seen
+    assert one.processes._looks_closer, "a commit may have come after its process was taken for dead"
 
 
 async def test_a_lease_that_ran_out_can_be_entered_again(start: Start) -> None:
