@@ -34,6 +34,7 @@ class Notifier:
         self._loading: dict[str, asyncio.Lock] = {}
         self._holds = deliverer.holds
         self._may_have_inherited = False
+        self._adopted: dict[str, set[str]] = {}  # the ids of entries that were inherited, by tenant
         deliverer.refresh = self._refresh
 
     async def at_epoch(self, tenant: str, epoch: int) -> None:
@@ -98,15 +99,20 @@ class Notifier:
         await self._deliverer.close()
 
     async def _take_up(self, tenant: str) -> None:
-        """Takes all entries of this process that others have made."""
+        """Takes the entries of this process that others have made, each once: it may be on its way by now."""
         await self._reload(tenant)
+        taken = self._adopted.setdefault(tenant, set())
+        still: set[str] = set()
         after: str | None = ""
         while after is not None:
             entries = await self._outbox.mine(tenant, after, (), _PAGE)
-            for entry in entries:
-                if entry.foreign:
-                    self._holds.take(entry)
+            foreign = {entry.id: entry for entry in entries if entry.foreign}
+            for one in sorted(foreign.keys() - taken):
+                self._holds.take(foreign[one])
+            taken |= foreign.keys()
+            still |= foreign.keys()
             after = entries[-1].id + "\0" if len(entries) == _PAGE else None
+        self._adopted[tenant] = still
 
     async def _reload(self, tenant: str) -> None:
         """Learns of every subscription that the dead may have known."""

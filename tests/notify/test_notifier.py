@@ -270,6 +270,26 @@ async def test_an_adoption_does_not_tell_our_own_again(process: Process) -> None
     assert process.sender.told("a") == [1, 2, 3, 4]
 
 
+async def test_a_second_adoption_leaves_what_the_first_brought_where_it_is() -> None:
+    """What came after it, and had no room in memory, would be taken for held otherwise, and never be told."""
+    process = await Process(A, lane_limit=2).ready()
+    process.sender.down = {"http://a/"}
+    for stamp in range(1, 5):
+        process.outbox.add(entry(stamp, by=OTHER), OTHER)
+    await process.adopt()
+    await asyncio.sleep(0.03)
+    for stamp in range(5, 9):
+        process.commit(stamp, foreign=stamp == 5)
+    await asyncio.sleep(0.03)
+    for _ in range(20):
+        await process.adopt()
+        process.sender.down = set()
+        await asyncio.sleep(0.002)
+    await until(lambda: not process.outbox.entries)
+    assert process.sender.told("a") == [*range(1, 9)]
+    await process.notifier.close()
+
+
 async def test_while_the_database_is_away_what_is_held_stays_held(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
