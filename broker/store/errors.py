@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure, PyMongoError
 
 from broker.core.errors import BadRequestData, TooComplexQuery, Unavailable
+from broker.store.deadline import LATE
 
 _BAD_PATTERN = 51091
 _TOO_OLD = 239  # what was read as of one moment took so long that the server has forgotten that moment
@@ -14,7 +15,7 @@ _TOO_OLD = 239  # what was read as of one moment took so long that the server ha
 def meaning(error: PyMongoError) -> Exception:
     """The error to raise instead of the driver's; the driver's own where it is nobody's but ours."""
     if isinstance(error, ExecutionTimeout) or getattr(error, "code", None) == _TOO_OLD:
-        return TooComplexQuery("the query took longer than this broker allows; select fewer entities")
+        return TooComplexQuery(LATE)
     if isinstance(error, ConnectionFailure):
         return Unavailable("the database is away; try again shortly")
     if isinstance(error, OperationFailure) and error.code == _BAD_PATTERN:

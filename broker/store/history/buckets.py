@@ -3,7 +3,7 @@
 A bucket holds all instances of its attribute in a range of time, but for those that came late and were not
 packed yet; no two buckets of an attribute share a moment. Its columns are arrays of MongoDB's own, which
 repeat themselves so much that block compression leaves a few bytes of each instance; so MongoDB itself can
-unpack them inside a pipeline, and every query on the history is one on buckets, too (`UNPACK`, `windows`).
+unpack them inside a pipeline, and every query on the history is one on buckets, too (`unpacking`, `windows`).
 
     _id {e, a, t, s} of the first instance; `u` the time of the last one, `n` how many
     k   unit of the times (µs); t  times since the first one, in that unit
@@ -38,7 +38,7 @@ def pack(documents: Sequence[Document], size: int = SIZE) -> Iterator[Document]:
 
 
 def unpack(bucket: Document) -> Iterator[Document]:
-    """The documents of a bucket, in the order of their keys: what UNPACK does in MongoDB."""
+    """The documents of a bucket, in the order of their keys: what `unpacking` does in MongoDB."""
     key, none = bucket["_id"], [None] * bucket["n"]
     columns = (bucket["t"], bucket["l"], *(bucket.get(name, none) for name in "pvx"))
     for t, lag, place, value, rest in zip(*columns, strict=True):

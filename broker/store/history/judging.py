@@ -74,8 +74,7 @@ class Judge:
         """Which of these selections have an instance, by number."""
         asked = [n for n, question in enumerate(questions) if question]
         found = set()
-        for start in range(0, len(asked), _TOGETHER):
-            part = asked[start : start + _TOGETHER]
+        for part in parts(asked, _TOGETHER):
             rows = await self._reading.run(windows.probe(questions[n] for n in part), len(part))
             found |= {part[row["_id"]] for row in rows}
         return found

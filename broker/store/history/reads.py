@@ -9,16 +9,16 @@ candidate before its end, a count one for each candidate.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from time import monotonic, time_ns
+from time import time_ns
 from typing import Any
 
 from broker.core import Instance, instant
 from broker.core.entity.expiry import without_expired
-from broker.core.errors import TooComplexQuery
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.core.temporal.page import fit
 from broker.store import codec
 from broker.store.client import Session
+from broker.store.deadline import Deadline
 from broker.store.errors import reported
 from broker.store.history import windows
 from broker.store.history.aggregates import aggregate, parts
@@ -73,14 +73,14 @@ class MongoTemporal:
         with reported():
             handle = await self._tenants.get(tenant)
             async with handle.history.database.client.start_session(snapshot=True) as session:
-                yield _Reading(handle, query, self._page, monotonic() + self._timeout, session)
+                yield _Reading(handle, query, self._page, Deadline(self._timeout), session)
 
 
 class _Reading:
     """One answer in the making, which has to be done by a deadline."""
 
     def __init__(
-        self, tenant: Tenant, query: TemporalQuery, page: int, deadline: float, session: Session
+        self, tenant: Tenant, query: TemporalQuery, page: int, deadline: Deadline, session: Session
     ) -> None:
         self.tenant = tenant
         self._query = query
@@ -92,17 +92,10 @@ class _Reading:
         reads = Reading(self._run, self._stream, self._as_judged, self._modified)
         self.judge = Judge(reads, query, self._selection, self._now)
 
-    def left_ms(self) -> int:
-        """The milliseconds that are left; TooComplexQuery if none is."""
-        left = round((self._deadline - monotonic()) * 1000)
-        if left <= 0:
-            raise TooComplexQuery("the query took longer than this broker allows; select fewer entities")
-        return left
-
     async def document(self, entity_id: str) -> Document | None:
         """The catalogue's document of an entity."""
         return await self.tenant.evolutions.find_one(
-            {"_id": entity_id}, max_time_ms=self.left_ms(), session=self._session
+            {"_id": entity_id}, max_time_ms=self._deadline.left_ms(), session=self._session
         )
 
     async def page(self) -> list[Candidate]:
@@ -125,7 +118,7 @@ class _Reading:
             candidates(self._query),
             sort=[("_id", direction(self._query))],
             batch_size=together,
-            max_time_ms=self.left_ms(),
+            max_time_ms=self._deadline.left_ms(),
             session=self._session,
         )
         async with cursor:
@@ -192,17 +185,17 @@ class _Reading:
     async def _run(self, pipeline: Pipeline, most: int) -> list[Document]:
         """The result of a pipeline over the history, at most so many documents, in one round trip."""
         cursor = await self.tenant.history.aggregate(
-            pipeline, session=self._session, maxTimeMS=self.left_ms(), batchSize=most + 1
+            pipeline, session=self._session, maxTimeMS=self._deadline.left_ms(), batchSize=most + 1
         )
         return await cursor.to_list()
 
     async def _stream(self, pipeline: Pipeline) -> AsyncGenerator[Document, None]:
         """The result of a pipeline over the history, little by little."""
         async with await self.tenant.history.aggregate(
-            pipeline, session=self._session, maxTimeMS=self.left_ms(), batchSize=_BATCH
+            pipeline, session=self._session, maxTimeMS=self._deadline.left_ms(), batchSize=_BATCH
         ) as cursor:
             while rows := await cursor.to_list(_BATCH):
-                self.left_ms()
+                self._deadline.left_ms()
                 for row in rows:
                     yield row
 
@@ -216,7 +209,7 @@ class _Reading:
         """When each entity that still is there was last modified, which only the entity itself says."""
         those = {"_id": {"$in": list(ids)}}
         cursor = self.tenant.entities.find(
-            those, {"modifiedAt": 1}, max_time_ms=self.left_ms(), session=self._session
+            those, {"modifiedAt": 1}, max_time_ms=self._deadline.left_ms(), session=self._session
         )
         return {entity["_id"]: entity["modifiedAt"] async for entity in cursor}
 

@@ -6,7 +6,6 @@ number of such entities and the time are bounded.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from time import monotonic
 from typing import Any
 
 from broker.core import Instance, Json
@@ -15,6 +14,7 @@ from broker.core.errors import TooComplexQuery
 from broker.core.lang import shapes
 from broker.core.lang.order import Ordering, OrderTerm
 from broker.store.codec import key
+from broker.store.deadline import Deadline
 from broker.store.query.conditions import Filter, all_of
 from broker.store.tenants import Collection
 
@@ -30,13 +30,13 @@ async def distances(entities: Collection, ordering: Ordering, wanted: Filter, se
 
     TooComplexQuery when there are too many, or when it takes longer than this.
     """
-    end = monotonic() + seconds
+    deadline = Deadline(seconds, "orderBy: the distances took longer than this broker allows")
     terms = [term for term in ordering.terms if term.distance]
-    return {term: await _of(entities, term, ordering.reference, wanted, end) for term in terms}
+    return {term: await _of(entities, term, ordering.reference, wanted, deadline) for term in terms}
 
 
 async def _of(
-    entities: Collection, term: OrderTerm, reference: Json, wanted: Filter, end: float
+    entities: Collection, term: OrderTerm, reference: Json, wanted: Filter, deadline: Deadline
 ) -> dict[str, float]:
     path = ".".join(f"attrs.{key(iri)}" for iri in term.target.path)
     is_measured: Filter = {"type": "GeoProperty"}
@@ -46,23 +46,15 @@ async def _of(
     origin = shapes.prepared(shapes.shape(reference))
     found: dict[str, float] = {}
     looked_at = 0
-    options: dict[str, Any] = {"limit": _MOST + 1, "batch_size": _TOGETHER, "max_time_ms": _left(end)}
+    options: dict[str, Any] = {"limit": _MOST + 1, "batch_size": _TOGETHER, "max_time_ms": deadline.left_ms()}
     async with entities.find(selected, {f"attrs.{key(term.target.path[0])}": 1}, **options) as cursor:
         while documents := await cursor.to_list(_TOGETHER):
             looked_at += len(documents)
             if looked_at > _MOST:
                 raise TooComplexQuery(f"orderBy: more than {_MOST} distances that are not between two points")
-            _left(end)
+            deadline.left_ms()
             found |= await asyncio.to_thread(_measured, documents, term.target.path, origin)
     return found
-
-
-def _left(end: float) -> int:
-    """The milliseconds that are left; TooComplexQuery if none is."""
-    left = round((end - monotonic()) * 1000)
-    if left <= 0:
-        raise TooComplexQuery("orderBy: the distances took longer than this broker allows")
-    return left
 
 
 def _measured(documents: Sequence[Mapping[str, Any]], path: tuple[str, ...], origin: Any) -> dict[str, float]:

@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from time import monotonic
 from typing import Any
 
 from broker.core.errors import TooComplexQuery
@@ -20,13 +19,13 @@ from broker.core.lang.match import is_placed
 from broker.core.lang.terms import Exists, Term, linked_terms
 from broker.core.query import Query
 from broker.store import codec
+from broker.store.deadline import Deadline
 from broker.store.query.conditions import Filter, all_of, any_of
 from broker.store.query.filters import Links, condition, link_filter, to_filter
 from broker.store.query.spatial import Spatial, spatial
 from broker.store.tenants import Collection, Tenant
 
 _TOGETHER = 200  # entities that are read, and looked at, at once
-_LATE = "the query took longer than this broker allows; select fewer entities"
 
 
 class Selections:
@@ -45,7 +44,7 @@ class Selections:
         terms = list(linked_terms(query.q))
         if not terms and query.geo is None:
             return to_filter(query)
-        deadline = _Deadline(self._timeout)
+        deadline = Deadline(self._timeout)
         links: Links = {term: await self._linking(tenant.entities, term, deadline) for term in terms}
         if query.geo is None:
             return to_filter(query, links)
@@ -55,7 +54,7 @@ class Selections:
         certain = any_of([found.certain, {"_id": {"$in": placed}}]) if placed else found.certain
         return all_of([rest, found.near, certain])
 
-    async def _linking(self, entities: Collection, term: Term | Exists, deadline: "_Deadline") -> Filter:
+    async def _linking(self, entities: Collection, term: Term | Exists, deadline: Deadline) -> Filter:
         """The filter of a term on linked entities."""
         link = term.target.links[0]
         inner = replace(term, target=term.target.linked)
@@ -64,7 +63,7 @@ class Selections:
         wanted = all_of([of_types, condition(inner, links)])
         return link_filter(link, await self._ids(entities, wanted, deadline))
 
-    async def _ids(self, entities: Collection, wanted: Filter, deadline: "_Deadline") -> list[str]:
+    async def _ids(self, entities: Collection, wanted: Filter, deadline: Deadline) -> list[str]:
         """The ids of all entities that a filter selects, in one document: many small ones cost more."""
         pipeline: list[dict[str, Any]] = [
             {"$match": wanted}, {"$limit": self._candidates + 1}, {"$project": {"_id": 1}},
@@ -79,7 +78,7 @@ class Selections:
         return found
 
     async def _placed(
-        self, entities: Collection, geo: GeoQuery, rest: Filter, found: Spatial, deadline: "_Deadline"
+        self, entities: Collection, geo: GeoQuery, rest: Filter, found: Spatial, deadline: Deadline
     ) -> list[str]:
         """The ids of the entities that only a closer look selects."""
         wanted = all_of([rest, found.near, found.open])
@@ -106,19 +105,7 @@ class Selections:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
 
-class _Deadline:
-    def __init__(self, seconds: float) -> None:
-        self._end = monotonic() + seconds
-
-    def left_ms(self) -> int:
-        """The milliseconds that are left; TooComplexQuery if none is."""
-        left = round((self._end - monotonic()) * 1000)
-        if left <= 0:
-            raise TooComplexQuery(_LATE)
-        return left
-
-
-def _looked_at(geo: GeoQuery, documents: Sequence[dict[str, Any]], deadline: _Deadline) -> list[str]:
+def _looked_at(geo: GeoQuery, documents: Sequence[dict[str, Any]], deadline: Deadline) -> list[str]:
     """The ids of those that the geoquery selects."""
     placed = []
     for document in documents:
