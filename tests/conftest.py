@@ -28,6 +28,19 @@ def free_port() -> int:
         return port
 
 
+async def until_open(port: int) -> None:
+    """Returns when somebody listens on a port of loopback."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return await writer.wait_closed()
+
+
 @asynccontextmanager
 async def running(port: int, **settings: object) -> AsyncIterator[asyncio.subprocess.Process]:
     """`python -m broker serve` with settings by their names (data_dir=…, workers=2), ready to answer."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker.store.server.children import end_child, start_child
-from tests.conftest import free_port
+from tests.conftest import free_port, until_open
 
 USER, PASSWORD = "lamp", "p@ss:word"
 needs_mosquitto = pytest.mark.skipif(
@@ -28,7 +28,7 @@ async def mosquitto(folder: Path, port: int = 0, *lines: str) -> AsyncIterator[i
     config.write_text("\n".join([f"listener {port} 127.0.0.1", "allow_anonymous true", *user, *lines, ""]))
     server = await start_child([_program("mosquitto"), "-c", str(config)], output=asyncio.subprocess.DEVNULL)
     try:
-        await _until_open(port)
+        await until_open(port)
         yield port
     finally:
         await end_child(server, 5)
@@ -47,15 +47,3 @@ async def passwords(folder: Path) -> str:
 
 def _program(name: str) -> str:
     return shutil.which(name) or f"/usr/sbin/{name}"
-
-
-async def _until_open(port: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                return

@@ -17,6 +17,7 @@ import pytest
 from broker.store.server.external import connect
 from broker.supervisor.pause import next_pause
 from broker.supervisor.port import PortError, reserved_port, url
+from tests.conftest import free_port
 
 _LIMIT = 30.0
 
@@ -66,7 +67,7 @@ class Broker:
 @asynccontextmanager
 async def running(data_dir: Path, **env: str) -> AsyncIterator[Broker]:
     """A parent process on a port of its own, killed at the end if it still runs."""
-    port = _free_port()
+    port = free_port()
     variables = {
         **os.environ,
         "BROKER_DATA_DIR": str(data_dir),
@@ -84,13 +85,6 @@ async def running(data_dir: Path, **env: str) -> AsyncIterator[Broker]:
         if process.returncode is None:
             process.terminate()
             await broker.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _mongod_of(broker: Broker) -> psutil.Process:
@@ -213,7 +207,7 @@ async def test_a_busy_port_is_one_sentence(tmp_path: Path) -> None:
 
 
 async def test_an_unreachable_mongodb_is_one_sentence_without_the_password(tmp_path: Path) -> None:
-    uri = f"mongodb://someone:topsecret@127.0.0.1:{_free_port()}/?serverSelectionTimeoutMS=100"
+    uri = f"mongodb://someone:topsecret@127.0.0.1:{free_port()}/?serverSelectionTimeoutMS=100"
     async with running(tmp_path, BROKER_MONGO_URI=uri) as broker:
         assert await broker.wait() == 1
     (line,) = broker.lines

@@ -12,11 +12,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 from tests.bench import workload
-from tests.bench.client import LOOPBACK, Framer, Load, head, run_load
-from tests.bench.notifications import subscription
+from tests.bench.client import LOOPBACK, Load, head, run_load
+from tests.bench.notifications import DRAIN, STAMP, Inbound, subscription
 from tests.bench.processes import Meter, Neighbours
 from tests.bench.report import Row
 from tests.bench.scenarios import ENTITIES, Target, expect
@@ -26,10 +25,7 @@ EACH = 16
 ENDPOINTS = 100
 TARGET = 0.10
 LIMIT = 0.2  # seconds that the 99th percentile may take at half load
-DRAIN = 30.0
-_STAMP = re.compile(rb'"value":\s*(\d{16})\b')
 _SUBSCRIPTION = re.compile(rb'"subscriptionId":\s*"([^"]+)"')
-_OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @dataclass(slots=True)
@@ -54,7 +50,7 @@ class Inbox:
 
     def take(self, body: bytes) -> None:
         """One notification."""
-        stamp, subscriber = _STAMP.search(body), _SUBSCRIPTION.search(body)
+        stamp, subscriber = STAMP.search(body), _SUBSCRIPTION.search(body)
         update = self.due.get(int(stamp[1])) if stamp else None
         if update is None or subscriber is None or subscriber[1] in update.came:
             self.again += 1
@@ -64,28 +60,12 @@ class Inbox:
             update.told.set()
 
 
-class _Inbound(asyncio.Protocol):
-    """A connection from the broker, answered at once; or never, without an inbox."""
-
-    def __init__(self, inbox: Inbox | None) -> None:
-        self._inbox, self._framer = inbox, Framer()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        if self._inbox is None:
-            return
-        for message in self._framer.feed(data):
-            self._transport.write(_OK)
-            self._inbox.take(message.body)
-
-
 @asynccontextmanager
 async def receiving(inbox: Inbox | None, count: int = 1) -> AsyncIterator[list[str]]:
-    """So many endpoints, each with a port of its own."""
+    """So many endpoints, each with a port of its own; without an inbox they never answer."""
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(lambda: _Inbound(inbox), LOOPBACK, 0) for _ in range(count)]
+    take = inbox.take if inbox else None
+    servers = [await loop.create_server(lambda: Inbound(take), LOOPBACK, 0) for _ in range(count)]
     try:
         yield [f"http://{LOOPBACK}:{one.sockets[0].getsockname()[1]}/notify" for one in servers]
     finally:

@@ -1,9 +1,13 @@
 """Random histories, and a plain model of what temporal queries find in them: for the tests of the store."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 from typing import Any
+
+from pymongo import AsyncMongoClient
 
 from broker.core import Entity, Instance, Json, instant
 from broker.core.change import Change, tombstone
@@ -137,6 +141,15 @@ class Store:
                 for name in names:
                     if r.random() < 0.7:
                         await packer.step(tenant, session, (entity, codec.key(name)), before)
+
+
+@asynccontextmanager
+async def open_store(mongo_uri: str, database: str, page: int) -> AsyncIterator[Store]:
+    """A store of its own, with so many instances of an attribute in an answer."""
+    # Without a stream of heartbeats: the driver leaks the socket of one that is cut off while it begins.
+    async with AsyncMongoClient[dict[str, Any]](mongo_uri, serverMonitoringMode="poll") as client:
+        tenants = Tenants(client, database)
+        yield Store(await tenants.obtain(""), MongoTemporal(tenants, page=page, timeout=30), tenants)
 
 
 def _records(one: Written) -> list[dict[str, Any]]:

@@ -12,16 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pymongo import AsyncMongoClient
 
 from broker.core import Json, instant
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery, Window
 from broker.core.temporal.aggregation import METHODS, Aggregate, Aggregation, results
 from broker.core.temporal.periods import Duration, parse
-from broker.store.history.reads import MongoTemporal
-from broker.store.tenants import Tenants
-from tests.store.histories import BASE, Model, Store, Written, numbers
+from tests.store.histories import BASE, Model, Store, Written, numbers, open_store
 
 EPOCH = datetime(1970, 1, 1)
 DURATIONS = ("PT0S", "PT7S", "PT1M", "P1D", "P1W", "P1M", "P2M", "P1Y", "P1M1DT5S", "PT0.5S")
@@ -30,9 +27,8 @@ Results = dict[tuple[bool, str | None], dict[str, list[tuple[Json, int]]]]
 
 @pytest.fixture(scope="module")
 async def store(mongo_uri: str) -> AsyncIterator[Store]:
-    async with AsyncMongoClient[dict[str, Any]](mongo_uri, serverMonitoringMode="poll") as client:
-        tenants = Tenants(client, "aggregates")
-        yield Store(await tenants.obtain(""), MongoTemporal(tenants, page=4, timeout=30), tenants)
+    async with open_store(mongo_uri, "aggregates", 4) as store:
+        yield store
 
 
 @settings(max_examples=40, deadline=None)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pymongo import AsyncMongoClient
 
 from broker.core import Entity, Instance, Json, instant
 from broker.core.jsonld.core_context import NGSI_LD
@@ -16,9 +15,7 @@ from broker.core.lang.match import is_placed, matches
 from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
 from broker.core.temporal import SCOPE, Evolution, TemporalQuery, Window
-from broker.store.history.reads import MongoTemporal
-from broker.store.tenants import Tenants
-from tests.store.histories import BASE, Model, Store, Written, at, numbers
+from tests.store.histories import BASE, Model, Store, Written, at, numbers, open_store
 
 NAMES = ("https://ex.org/a", "https://ex.org/b.c", "https://ex.org/d")
 TERMS = (
@@ -30,9 +27,8 @@ TERMS = (
 
 @pytest.fixture(scope="module")
 async def store(mongo_uri: str) -> AsyncIterator[Store]:
-    async with AsyncMongoClient[dict[str, Any]](mongo_uri, serverMonitoringMode="poll") as client:
-        tenants = Tenants(client, "judging")
-        yield Store(await tenants.obtain(""), MongoTemporal(tenants, page=100, timeout=30), tenants)
+    async with open_store(mongo_uri, "judging", 100) as store:
+        yield store
 
 
 @settings(max_examples=40, deadline=None)

@@ -28,6 +28,7 @@ from tests.store.histories import (
     Written,
     at,
     numbers,
+    open_store,
     series,
     some_model,
     some_query,
@@ -38,10 +39,8 @@ NOW = "2030-01-01T00:00:00.000000"  # by when what the tests write has not expir
 
 @pytest.fixture(scope="module")
 async def store(mongo_uri: str) -> AsyncIterator[Store]:
-    # Without a stream of heartbeats: the driver leaks the socket of one that is cut off while it begins.
-    async with AsyncMongoClient[dict[str, Any]](mongo_uri, serverMonitoringMode="poll") as client:
-        tenants = Tenants(client, "history")
-        yield Store(await tenants.obtain(""), MongoTemporal(tenants, page=PAGE, timeout=30), tenants)
+    async with open_store(mongo_uri, "history", PAGE) as store:
+        yield store
 
 
 def _values(evolution: Evolution) -> dict[str, list[Json]]:

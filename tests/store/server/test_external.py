@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from broker.store.server.children import end_child, start_child
 from broker.store.server.embedded import EmbeddedMongo
 from broker.store.server.external import ServerUnfitError, check_server, connect, unfit
 from broker.store.server.mongod import find_mongod
+from tests.conftest import free_port, until_open
 
 _SIX = [6, 0, 5, 0]
 
@@ -24,13 +24,6 @@ async def _complaint(uri: str) -> str:
             await check_server(client)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # The driver leaks the socket of a monitor that is cancelled while it connects, as after a refused login.
@@ -46,29 +39,17 @@ def _leaks_end_here() -> Iterator[None]:
 @asynccontextmanager
 async def plain_mongod(folder: Path, *arguments: str) -> AsyncIterator[int]:
     """A server as someone would start it by hand, and its port."""
-    port = _free_port()
+    port = free_port()
     command = [
         *(str(find_mongod(None)), "--dbpath", str(folder), "--port", str(port), "--bind_ip", "127.0.0.1"),
         *("--nounixsocket", *arguments),
     ]
     process = await start_child(command, output=asyncio.subprocess.DEVNULL)
     try:
-        await _listening(port)
+        await until_open(port)
         yield port
     finally:
         await end_child(process, 20)
-
-
-async def _listening(port: int) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                return await writer.wait_closed()
 
 
 async def test_a_replica_set_is_welcome_and_a_wrong_password_is_not(tmp_path: Path) -> None:
@@ -103,7 +84,7 @@ async def test_a_replica_set_that_is_not_initiated_is_refused(tmp_path: Path) ->
 
 
 async def test_nobody_there() -> None:
-    port = _free_port()
+    port = free_port()
     complaint = await _complaint(f"mongodb://me:hush@127.0.0.1:{port}/?serverSelectionTimeoutMS=200")
     assert f"cannot reach MongoDB at 127.0.0.1:{port} within 0.2 s" in complaint
     assert "hush" not in complaint
