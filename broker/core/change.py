@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from broker.core import Attributes, Entity, Instance
@@ -9,7 +10,15 @@ from broker.core.entity.kinds import KINDS
 from broker.core.uri import NULL
 
 
-@dataclass(frozen=True, slots=True)
+class Touched(NamedTuple):
+    """An attribute (IRI) that a change touched: its instances before and after; none where it was not there."""
+
+    iri: str
+    old: Sequence[Instance]
+    new: Sequence[Instance]
+
+
+@dataclass(frozen=True)
 class Change:
     """One entity before and after a write at the instant `now`; None where there was or is none."""
 
@@ -25,15 +34,25 @@ class Change:
         assert entity is not None, "a change is of an entity that was or is"
         return entity
 
+    @cached_property
+    def touched(self) -> tuple[Touched, ...]:
+        """The attributes that differ, worked out once: all else about a change follows from them."""
+        before, after = _attrs(self.before), _attrs(self.after)
+        if before is after:
+            return ()
+        found = [
+            Touched(iri, before.get(iri, ()), new) for iri, new in after.items() if before.get(iri) is not new
+        ]
+        found += [Touched(iri, old, ()) for iri, old in before.items() if iri not in after]
+        return tuple(found)
+
 
 def written(change: Change) -> Iterator[tuple[str, Instance]]:
     """The attribute instances (with the attribute's IRI) that the change created or updated."""
-    for iri, instances in _attrs(change.after).items():
-        old = _attrs(change.before).get(iri, ())
-        if instances is not old:
-            for one in instances:
-                if not any(one is other for other in old):
-                    yield iri, one
+    for iri, old, new in change.touched:
+        for one in new:
+            if not any(one is other for other in old):
+                yield iri, one
 
 
 # What may happen to an attribute, and to an entity as a whole (5.2.12: notificationTrigger).
@@ -51,15 +70,7 @@ class Events(NamedTuple):
 
 def events(change: Change) -> Events:
     """What happened, instance by instance; what was written but says what it said before does not count."""
-    before, after = _attrs(change.before), _attrs(change.after)
-    found = {}
-    for iri, instances in after.items():
-        old = before.get(iri, ())
-        if instances is not old and (flags := _events(old, instances)):
-            found[iri] = flags
-    for iri in before:
-        if iri not in after:
-            found[iri] = ATTRIBUTE_DELETED
+    found = {iri: flags for iri, old, new in change.touched if (flags := _events(old, new))}
     whole = ENTITY_CREATED if change.before is None else ENTITY_DELETED if change.after is None else 0
     every = whole
     for flags in found.values():
@@ -94,13 +105,10 @@ def removed(change: Change) -> Iterator[tuple[str, Instance]]:
 
 def _replaced(change: Change) -> Iterator[tuple[str, Instance]]:
     """The instances before the change that are not there after it as they were: updated, or deleted."""
-    after = _attrs(change.after)
-    for iri, instances in _attrs(change.before).items():
-        new = after.get(iri, ())
-        if instances is not new:
-            for one in instances:
-                if not any(one is other for other in new):
-                    yield iri, one
+    for iri, old, new in change.touched:
+        for one in old:
+            if not any(one is other for other in new):
+                yield iri, one
 
 
 def _has(entity: Entity, iri: str, instance: Instance) -> bool:

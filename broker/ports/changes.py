@@ -1,16 +1,13 @@
 """What follows from a change: to whom it is due, and what becomes of that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from broker.core import Attributes, Entity
 from broker.core.change import Change
+from broker.core.delivery.entry import Entry
 from broker.core.lang.terms import Q
 from broker.core.subscription import Subscription
-
-# Microseconds since 1970, each call more than the last one and not less than what is asked for.
-Clock = Callable[[int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +22,6 @@ class Due:
     throttling: int = 0
     shows_changes: bool = False
     condition: Q | None = None
-
-
-@dataclass(slots=True)
-class Entry:
-    """One change in the outbox, and the subscriptions that have not been told of it yet.
-
-    `stamp` orders the entries of an entity. `foreign`: the entity was last written by another process,
-    which may still be telling of that. The entity is as `core.change.told` has it; `previous` holds the
-    attribute instances before the change, where somebody wants to know. `is_report`: it is no change, but
-    the time of a periodic subscription, whose id stands for the entity's; what there is to tell is read
-    when it is sent. `has_waited`: for another process, as others are likely to wait for it.
-    """
-
-    id: str
-    tenant: str
-    stamp: int
-    entity: Entity
-    due: set[str]
-    foreign: bool = False
-    previous: Attributes | None = None
-    is_report: bool = False
-    has_waited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +47,16 @@ class Tally:
 
 @dataclass(slots=True)
 class Settled:
-    """Deliveries that are over, for one write to the outbox: entry id → subscriptions, and the tallies.
+    """Deliveries that are over, for one write to the store.
 
-    `names` are all of them, by entry id and subscription.
+    `finished`: the ids of entries that are over for all, by entity; `partly`: the subscriptions that entries are
+    over for, by entity and entry. `dead` are dead letters, each with the subscription and the reason.
     """
 
-    names: list[tuple[str, str]] = field(default_factory=list)
-    told: dict[str, list[str]] = field(default_factory=dict)
-    finished: list[str] = field(default_factory=list)
+    finished: dict[str, list[str]] = field(default_factory=dict)
+    partly: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
-    given_up: list[tuple[Entry, str, str]] = field(default_factory=list)
+    dead: list[tuple[Entry, str, str]] = field(default_factory=list)
 
 
 class ChangeSink(Protocol):
@@ -94,7 +69,11 @@ class ChangeSink(Protocol):
         """The subscriptions that the change triggers (5.8.6); Unavailable if there is no room for more."""
 
     def throttled(self, tenant: str, subscription: str, last: int) -> None:
-        """Tells when (µs) a throttled subscription was last due, whoever found it so."""
+        """Tells when (µs, the server's time) a throttled subscription was last due, whoever found it so."""
 
-    def committed(self, entries: Sequence[Entry]) -> None:
-        """Takes the entries that were committed with their changes. Never waits."""
+    def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
+        """Takes an entry that was committed with its change. Never waits.
+
+        `earlier` are the entries of the entity that were pending then, of whatever process, without what they
+        tell; there are still earlier ones, to be loaded, unless `is_whole`.
+        """

@@ -8,22 +8,27 @@ from broker.ports.changes import Entry, Settled
 
 
 class Outbox(Protocol):
-    """The notifications that are due."""
+    """What is pending, in the store."""
 
-    async def blocked(self, tenant: str, entries: Sequence[Entry]) -> set[str]:
-        """Which of these entries (ids) have to wait for another process to tell of an earlier change."""
+    async def load(self, tenant: str, entity_ids: Sequence[str]) -> dict[str, list[Entry]]:
+        """All pending entries of these, of whatever process, in order, with what they tell."""
+
+    async def page(
+        self, tenant: str, after: str, subscriptions: Sequence[str] | None, limit: int
+    ) -> list[str]:
+        """Ids, in order and behind `after`, of what has entries by this process that are due to any of these.
+
+        They are of entities, and of subscriptions where reports are pending. None: due to anybody.
+        """
 
     async def settle(self, tenant: str, settled: Settled) -> None:
-        """Writes down what was told, and the tallies."""
-
-    async def count(self, tenant: str) -> int:
-        """How many entries there are, of all processes."""
+        """Writes down what is over, and the tallies: durable when it returns, and idempotent."""
 
     async def forget(self, tenant: str, subscription: str) -> None:
-        """Removes what is due to a subscription that is gone from this process's entries."""
+        """Removes what is due to a subscription that is gone."""
 
-    async def mine(self, tenant: str, after: str, subscriptions: Sequence[str], limit: int) -> list[Entry]:
-        """This process's entries due to these subscriptions, with ids from `after` on, in order."""
+    async def count(self, tenant: str) -> int:
+        """How many entities and reports there are that have something pending, of all processes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,16 @@
 """Entities and instances as MongoDB documents, and back: the only place that knows the stored shape.
 
-A stored entity is the Entity of `core` with `_id` for its id, and with the store's own members: `rev` (its
-revision), `by` (the process that wrote it last), `due` (when something of it first expires, if anything
-does), `geo` and `cells` (where its GeoProperties are, `places`), `shape` (a hash of its types and of the
-kinds of its attributes, for `discovery`), `unlisted` (the catalogue of evolutions may lack it, or some of
-its attributes). Names of attributes are keys that MongoDB
-takes literally: it reads dots and a leading dollar in a key as a path. A term of the core or of the default
-vocabulary stays short. Values are stored as they are; the few whose keys or numbers BSON has no place for
-carry the mark `esc`, so that reading costs nothing for all others.
+A stored entity is the Entity of `core` with `_id` for its id, and with the store's own members (decision 0013):
+`rev` (its revision), `due` (when something of it first expires, if anything does), `geo` and `cells` (where its
+GeoProperties are, `places`), `shape` (a hash of its types and of the kinds of its attributes, for `discovery`);
+`past`, `unlisted`, `h`, `hn`, `hb`, `p`, `pk`, `pn` (its evolution: `history`), and `o`, `ov`, `gone` (what is
+pending: `pending`). A document without `type` is of an entity that is not there, but has a past or something
+pending. Names of attributes are keys that MongoDB takes literally: it reads dots and a leading dollar in a key
+as a path. A term of the core or of the default vocabulary stays short. Values are stored as they are; the few
+whose keys or numbers BSON has no place for carry the mark `esc`, so that reading costs nothing for all others.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -30,7 +31,11 @@ _names: dict[str, str] = {}
 _INT64 = 2**63
 PLACES = ("geo", "cells")
 # Members of stored entities that are no part of the entity.
-_OWN = ("rev", "by", "due", "shape", "unlisted", *PLACES)
+OWN = (
+    "rev", "due", "shape", *PLACES, "past", "unlisted", "h", "hn", "hb", "p", "pk", "pn", "o", "ov", "gone",
+)  # fmt: skip
+# Those that readers of entities have no use for, and that may be large.
+UNREAD = {"h": 0, "o": 0, "past": 0, "p": 0, **dict.fromkeys(PLACES, 0)}
 
 
 def key(iri: str) -> str:
@@ -71,7 +76,7 @@ def encode_entity(entity: Entity) -> Document:
 def decode_entity(document: Document) -> Entity:
     """The entity of a stored document, which is used up; the store's own members are dropped."""
     document["id"] = document.pop("_id")
-    for member in _OWN:
+    for member in OWN:
         document.pop(member, None)
     document["attrs"] = decode_attrs(document["attrs"])
     return document
@@ -90,7 +95,7 @@ def shape(entity: Entity) -> int:
     return _shape(tuple(entity["type"]), tuple(attrs))
 
 
-def kinds(instances: list[Instance]) -> list[str]:
+def kinds(instances: Sequence[Instance]) -> list[str]:
     """The kinds of an attribute's instances."""
     return [one["type"] for one in instances]
 

@@ -22,12 +22,20 @@ class Missed(Exception):
 
 
 async def find(
-    collection: Collection, wanted: Document, session: AsyncClientSession | None = None, **options: Any
+    collection: Collection,
+    wanted: Document,
+    session: AsyncClientSession | None = None,
+    *,
+    level: str = "majority",
+    **options: Any,
 ) -> list[Document]:
-    """All documents that a filter selects; `options` are those of MongoDB's find (sort, skip, limit …)."""
+    """All documents that a filter selects; `options` are those of MongoDB's find (sort, skip, limit …).
+
+    `level` of the read concern, outside transactions: `local` for who writes under a guard afterwards.
+    """
     command: Document = {"find": collection.name, "filter": wanted, "batchSize": _ALL, **options}
     if session is None or not session.in_transaction:
-        command["readConcern"] = {"level": "majority"}
+        command["readConcern"] = {"level": level}
     cursor = (await collection.database.command(command, session=session))["cursor"]
     if cursor["id"]:  # more than fits in one answer, which is rare: the driver knows how to go on
         return await _with_cursor(collection, wanted, session, options)

@@ -12,7 +12,7 @@ from broker.core.query import Query
 from broker.core.temporal.revision import Revision
 from broker.ports.entities import Page, Renderer
 from broker.store import commands
-from broker.store.codec import decode_alive, decode_entity
+from broker.store.codec import UNREAD, decode_alive, decode_entity
 from broker.store.errors import reported
 from broker.store.lookups import Lookups
 from broker.store.query.advice import Advice
@@ -24,7 +24,7 @@ from broker.store.query.selection import Selections
 from broker.store.renderings import Renderings
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
-from broker.store.writer import Writer
+from broker.store.writes.writer import Writer
 
 Document = dict[str, Any]
 _VERSION = {"rev": 1, "due": 1}
@@ -168,14 +168,14 @@ class MongoEntities:
         if query.after is not None:
             wanted = all_of([wanted, {"_id": {"$gt": plain_key(query.after)}}])
         options = {"sort": {"_id": 1}, "skip": skip, "limit": limit}
-        return await self._find(tenant, wanted, options | ({"projection": shown} if shown else {}))
+        return await self._find(tenant, wanted, options | {"projection": shown or UNREAD})
 
     async def _again(self, tenant: str, query: Query, ids: list[str]) -> dict[str, Document]:
         """Those of a page that have to be read whole, by their ids, without what has left the selection."""
         handle = await self._tenants.get(tenant)
         with reported():
             wanted = await self._selections.filter(handle, query)
-        found = await self._find(handle, {"$and": [wanted, {"_id": {"$in": ids}}]}, {})
+        found = await self._find(handle, {"$and": [wanted, {"_id": {"$in": ids}}]}, {"projection": UNREAD})
         return {one["_id"]: one for one in found}
 
     @contextmanager

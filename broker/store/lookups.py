@@ -6,7 +6,7 @@ from typing import Any
 from broker.core import Entity
 from broker.ports.entities import Renderer
 from broker.store import commands
-from broker.store.codec import decode_alive
+from broker.store.codec import UNREAD, decode_alive
 from broker.store.reads import Reads
 from broker.store.renderings import Renderings
 from broker.store.tenants import Tenant
@@ -50,7 +50,7 @@ class Lookups:
 
     async def _fetch_whole(self, ids: list[str]) -> dict[str, Whole]:
         now, found = self._now(), {}
-        for document in await self._find(ids):
+        for document in await self._find(ids, projection=UNREAD):
             version, is_transient = document["rev"], "due" in document
             if (entity := decode_alive(document, now)) is not None:
                 found[entity["id"]] = (entity, version, is_transient)

@@ -18,10 +18,10 @@ from broker.core.subscription import Subscription
 from broker.core.subscription_body import SubscriptionBody
 from broker.ports.changes import SubscriptionChanges, Tally
 from broker.store.errors import reported
-from broker.store.outbox import forget
+from broker.store.pending.outbox import forget
+from broker.store.pending.undelivered import all_of
 from broker.store.tenants import EPOCH, Tenant, Tenants
 from broker.store.timers import Schedule
-from broker.store.undelivered import all_of
 
 Document = dict[str, Any]
 Apply = Callable[[AsyncClientSession], Awaitable[Subscription | None]]
@@ -93,7 +93,7 @@ class MongoSubscriptions:
 
         await self._change(handle, subscription_id, remove)
         with reported():
-            await forget(handle.outbox, subscription_id, {})
+            await forget(handle, subscription_id)
             await handle.tallies.delete_one({"_id": subscription_id})
             await handle.throttles.delete_one({"_id": subscription_id})
             await handle.undelivered.delete_many(all_of(subscription_id))

@@ -21,6 +21,7 @@ Database = AsyncDatabase[dict[str, Any]]
 DEFAULT = ""
 _EXISTS = 48  # MongoDB's NamespaceExists
 EPOCH = "epoch"  # the id of the document beside the entities that subscription changes bump
+PENDING_BY = "pending_by"  # the index of documents that hold entries, by the process that delivers them
 _PLAIN = re.compile(r"[a-z0-9_\-]{1,30}")
 _CLUSTERED = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}}
 _DENSE = {"storageEngine": {"wiredTiger": {"configString": "block_compressor=zstd"}}}
@@ -32,11 +33,27 @@ _INDEXES = {
         IndexModel([("due", ASCENDING)], sparse=True),
         IndexModel([("shape", ASCENDING)], sparse=True),
         IndexModel([("cells", ASCENDING)], sparse=True),
+        IndexModel(
+            [("past.type", ASCENDING), ("_id", ASCENDING)],
+            partialFilterExpression={"past": {"$exists": True}},
+        ),
+        IndexModel([("pk", ASCENDING), ("_id", ASCENDING)], partialFilterExpression={"pk": 1}),
+        IndexModel(
+            [("o.by", ASCENDING), ("_id", ASCENDING)],
+            name=PENDING_BY,
+            partialFilterExpression={"o.by": {"$exists": True}},
+        ),
+        IndexModel([("gone", ASCENDING)], sparse=True),
+        IndexModel([("ov", ASCENDING)], sparse=True),
     ],
-    "evolutions": [IndexModel([("type", ASCENDING), ("_id", ASCENDING)])],
+    "history": [IndexModel([("i.expiresAt", ASCENDING)], sparse=True)],
     "contexts": [IndexModel([("local", ASCENDING)])],
     "undelivered": [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
-    "outbox": [IndexModel([("by", ASCENDING), ("_id", ASCENDING)]), IndexModel([("e", ASCENDING)])],
+    "outbox": [
+        IndexModel([("by", ASCENDING), ("e", ASCENDING)]),
+        IndexModel([("e", ASCENDING)]),
+        IndexModel([("due", ASCENDING)]),
+    ],
 }
 
 
@@ -44,9 +61,9 @@ _INDEXES = {
 class Tenant:
     """The collections of one tenant.
 
-    `evolutions` lists whose history there is and of which attributes; `packed` the older part
-    of it (see `buckets`); `moved` where instances are now whose
-    time was changed; `subscription_log`
+    `entities` has one document for each entity that is there, has a past or something pending; `history` single
+    instances of it, `packed` most of it (`history.buckets`); `moved` where instances are now whose
+    time was changed; `outbox` what is pending and has no room beside the entity; `subscription_log`
     names the subscription that each epoch changed; `throttles` holds when a throttled
     subscription was last due; `tallies` what became of each subscription's notifications; `undelivered`
     what was given up; `contexts` are the @contexts that the tenant's clients host.
@@ -54,7 +71,6 @@ class Tenant:
 
     name: str
     entities: Collection
-    evolutions: Collection
     history: Collection
     packed: Collection
     moved: Collection
@@ -111,11 +127,10 @@ class Tenants:
         return Tenant(
             name,
             entities=database["entities"],
-            evolutions=database["evolutions"],
             history=database["history"],
             packed=database["packed"],
             moved=database["moved"],
-            outbox=database["outbox"],  # durable: an entry that came back would hold up others for ever
+            outbox=database["outbox"],
             subscriptions=database["subscriptions"],
             subscription_log=database["subscription_log"],
             throttles=database["throttles"],

@@ -28,6 +28,7 @@ Pipeline = list[Document]
 
 HOUR = 3_600_000_000  # µs
 SIZE = 500  # instances of one bucket, more or less
+LARGE = 16_384  # bytes of an instance that is too large for any, and stays a document of its own
 _FORMATS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%L")
 
 
@@ -164,7 +165,7 @@ def _rest(document: Document, common: Document, shape: str | None, time: int) ->
     inner = {name: value for name, value in one.items() if name not in common and name != "value"}
     if shape is not None and one["observedAt"] == _formatted(time, shape):
         del inner["observedAt"]
-    rest = {name: document[name] for name in ("m", "o") if name in document}
+    rest = {name: document[name] for name in ("m", "o", "w") if name in document}
     return (rest | ({"i": inner} if inner else {})) or None
 
 

@@ -1,7 +1,13 @@
-"""The catalogue of evolutions: whose history there is, of which attributes, and what a query wants of it."""
+"""The catalogue of evolutions: whose history there is, of which attributes, and what a query wants of it.
+
+The facts of an evolution are in the document of its entity, whether that is there or not: `past` holds types,
+attributes that it ever had (stored keys), scopes and times; `p` the attributes that have buckets, and `h` the
+history that has not moved out yet. `head` makes one document of that.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from broker.core import Instance
 from broker.core.temporal import Evolution, TemporalQuery
@@ -9,6 +15,21 @@ from broker.store import codec
 from broker.store.history.records import SCOPE
 from broker.store.history.windows import Document, Selection, Series
 from broker.store.query.filters import to_filter
+
+# What a head is made of; the attributes of which the document itself holds instances come by their keys.
+SHOWN: Document = {"past": 1, "p": 1, "held": {"$setUnion": [{"$ifNull": ["$h.a", []]}]}}
+LISTED: Document = {"past": {"$exists": True}}
+
+
+def head(document: Document) -> Document | None:
+    """The facts of an evolution: {_id, type, attrs, createdAt, modifiedAt?, deletedAt?, scope?, packed, held}.
+
+    None if the entity has none.
+    """
+    past: Document | None = document.get("past")
+    if past is None:
+        return None
+    return {"_id": document["_id"], **past, "packed": document.get("p", ()), "held": document.get("held", ())}
 
 
 @dataclass(slots=True)
@@ -43,16 +64,25 @@ def candidate(document: Document, query: TemporalQuery, selection: Selection) ->
 
 
 def candidates(query: TemporalQuery) -> Document:
-    """The filter for the catalogue: whose types and ids fit, and who ever had one of the attributes."""
+    """The filter for documents of evolutions: whose types and ids fit, and that ever had one of the attributes."""
     entities = query.entities
-    by_entity = to_filter(replace(entities, attrs=(), q=None, geo=None, scope=None))
+    by_entity = _of_past(to_filter(replace(entities, attrs=(), q=None, geo=None, scope=None)))
     if not entities.required_attrs:
-        return by_entity
+        return {"$and": [LISTED, by_entity]}
     keys = [codec.key(iri) for iri in entities.required_attrs]
-    had: list[Document] = [{"attrs": {"$in": keys}}]
+    had: list[Document] = [{"past.attrs": {"$in": keys}}]
     if SCOPE in keys:
-        had.append({SCOPE: {"$exists": True}})
-    return {"$and": [by_entity, {"$or": had}]}
+        had.append({f"past.{SCOPE}": {"$exists": True}})
+    return {"$and": [LISTED, by_entity, {"$or": had}]}
+
+
+def _of_past(wanted: Any) -> Any:
+    """A filter on the types of entities, made one on those of their evolutions."""
+    if isinstance(wanted, list):
+        return [_of_past(one) for one in wanted]
+    if not isinstance(wanted, dict):
+        return wanted
+    return {"past.type" if name == "type" else name: _of_past(value) for name, value in wanted.items()}
 
 
 def direction(query: TemporalQuery) -> int:
@@ -70,7 +100,8 @@ def evolution(document: Document) -> Evolution:
 
 
 def _selection(document: Document, base: Selection, key: str) -> Selection:
-    return replace(base, packed=True) if key in document.get("packed", ()) else base
+    packed, held = key in document["packed"], key in document["held"]
+    return replace(base, packed=packed, held=held) if packed or held else base
 
 
 def _keys(document: Document) -> Iterator[str]:

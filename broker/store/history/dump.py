@@ -12,7 +12,7 @@ from broker.core.temporal import Evolution, TemporalQuery
 from broker.store import codec
 from broker.store.errors import reported
 from broker.store.history import windows
-from broker.store.history.catalogue import candidate, candidates, evolution
+from broker.store.history.catalogue import SHOWN, candidate, candidates, evolution, head
 from broker.store.history.reads import shown
 from broker.store.history.windows import Selection, Series
 from broker.store.tenants import Tenant, Tenants
@@ -45,31 +45,32 @@ class Dump:
         """How many entities there are to look at."""
         with reported():
             handle = await self.tenants.get(self.tenant)
-            return await handle.evolutions.count_documents(candidates(self.query))
+            return await handle.entities.count_documents(candidates(self.query))
 
     async def pieces(self) -> AsyncIterator[tuple[str, Piece | None]]:
         """Each entity's id with each piece of its history, and with None at its end."""
         with reported():
             handle = await self.tenants.get(self.tenant)
-            async for head in handle.evolutions.find(candidates(self.query), {"_id": 1}, sort=[("_id", 1)]):
-                async for piece in self._of_entity(handle, head["_id"]):
-                    yield head["_id"], piece
-                yield head["_id"], None
+            async for one in handle.entities.find(candidates(self.query), {"_id": 1}, sort=[("_id", 1)]):
+                async for piece in self._of_entity(handle, one["_id"]):
+                    yield one["_id"], piece
+                yield one["_id"], None
 
     async def _of_entity(self, tenant: Tenant, entity_id: str) -> AsyncIterator[Piece]:
-        head = await tenant.evolutions.find_one({"_id": entity_id})
-        for series in candidate(head, self.query, self._base).wanted if head else ():
+        found = await tenant.entities.find_one({"_id": entity_id}, SHOWN)
+        facts = None if found is None else head(found)
+        for series in candidate(facts, self.query, self._base).wanted if facts else ():
             async for piece in self._of_series(tenant, series):
                 yield piece
 
     async def _of_series(self, tenant: Tenant, series: Series) -> AsyncIterator[Piece]:
         start, last, most = self.low, (-(2**63), 0), _PIECE
         while True:
-            head, rows = await self._read(tenant, series, start, most)
+            facts, rows = await self._read(tenant, series, start, most)
             fresh = [one for one in rows if (one["_id"]["t"], one["_id"]["s"]) > last]
-            if head is not None and fresh:
+            if facts is not None and fresh:
                 instances = [shown(one, is_stamped=True) for one in fresh]
-                yield Piece(evolution(head), codec.name(series[1]), instances)
+                yield Piece(evolution(facts), codec.name(series[1]), instances)
                 start = fresh[-1]["_id"]["t"]
                 last = (start, fresh[-1]["_id"]["s"])
             if len(rows) < most:
@@ -80,13 +81,14 @@ class Dump:
         self, tenant: Tenant, series: Series, start: int | None, most: int
     ) -> tuple[Document | None, list[Document]]:
         async with tenant.history.database.client.start_session(snapshot=True) as session:
-            head = await tenant.evolutions.find_one({"_id": series[0]}, session=session)
-            if head is None:
+            found = await tenant.entities.find_one({"_id": series[0]}, SHOWN, session=session)
+            facts = None if found is None else head(found)
+            if facts is None:
                 return None, []
-            selection = candidate(head, self.query, self._base).wanted.get(series, self._base)
+            selection = candidate(facts, self.query, self._base).wanted.get(series, self._base)
             pipeline = replace(selection, low=start).first(series, most)
             cursor = await tenant.history.aggregate(pipeline, session=session, batchSize=most)
-            return head, await cursor.to_list()
+            return facts, await cursor.to_list()
 
     @property
     def _base(self) -> Selection:

@@ -1,6 +1,6 @@
 """The history of entities, read: one entity's evolution, or those that a query finds, with bounded work.
 
-The catalogue (`evolutions`) tells whose history there is and of which attributes; `windows` makes pipelines
+The catalogue tells whose history there is and of which attributes; `windows` makes pipelines
 of the rest. A query's answer, its pages and its count are of the entities with at least one instance in the
 window (5.7.4.4). Nothing but a look at the history tells that, so candidates are taken from the catalogue in
 the order of their ids, and those without an instance are left out: a page costs one short look for each
@@ -9,9 +9,9 @@ candidate before its end, a count one for each candidate.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from time import time_ns
 from typing import Any
 
+from broker.clock import Clock
 from broker.core import Instance, instant
 from broker.core.entity.expiry import without_expired
 from broker.core.temporal import Evolution, TemporalQuery
@@ -22,7 +22,15 @@ from broker.store.deadline import Deadline
 from broker.store.errors import reported
 from broker.store.history import windows
 from broker.store.history.aggregates import aggregate, parts
-from broker.store.history.catalogue import Candidate, candidate, candidates, direction, evolution
+from broker.store.history.catalogue import (
+    SHOWN,
+    Candidate,
+    candidate,
+    candidates,
+    direction,
+    evolution,
+    head,
+)
 from broker.store.history.judging import Judge, Reading
 from broker.store.history.records import PLACES, SCOPE, instance_id
 from broker.store.history.windows import Pipeline, Selection, Series
@@ -39,8 +47,9 @@ _LEAST = 2  # instances of an attribute, however many attributes an answer has: 
 class MongoTemporal:
     """See `ports.TemporalStore`. `page`: instances of one attribute in an answer; `timeout` in seconds."""
 
-    def __init__(self, tenants: Tenants, *, page: int, timeout: float) -> None:
+    def __init__(self, tenants: Tenants, *, page: int, timeout: float, clock: Clock | None = None) -> None:
         self._tenants = tenants
+        self._clock = clock or Clock()
         self._page = page
         self._timeout = timeout
 
@@ -73,18 +82,25 @@ class MongoTemporal:
         with reported():
             handle = await self._tenants.get(tenant)
             async with handle.history.database.client.start_session(snapshot=True) as session:
-                yield _Reading(handle, query, self._page, Deadline(self._timeout), session)
+                now = self._clock.expiring()
+                yield _Reading(handle, query, self._page, Deadline(self._timeout), session, now)
 
 
 class _Reading:
     """One answer in the making, which has to be done by a deadline."""
 
     def __init__(
-        self, tenant: Tenant, query: TemporalQuery, page: int, deadline: Deadline, session: Session
+        self,
+        tenant: Tenant,
+        query: TemporalQuery,
+        page: int,
+        deadline: Deadline,
+        session: Session,
+        now: str,
     ) -> None:
         self.tenant = tenant
         self._query = query
-        self._now = instant.of_micros(time_ns() // 1000)
+        self._now = now
         self._selection: Selection = windows.selection(query, self._now)
         self._page = page
         self._deadline = deadline
@@ -93,10 +109,11 @@ class _Reading:
         self.judge = Judge(reads, query, self._selection, self._now)
 
     async def document(self, entity_id: str) -> Document | None:
-        """The catalogue's document of an entity."""
-        return await self.tenant.evolutions.find_one(
-            {"_id": entity_id}, max_time_ms=self._deadline.left_ms(), session=self._session
+        """The facts of an entity's evolution, None if it has none."""
+        found = await self.tenant.entities.find_one(
+            {"_id": entity_id}, SHOWN, max_time_ms=self._deadline.left_ms(), session=self._session
         )
+        return None if found is None else head(found)
 
     async def page(self) -> list[Candidate]:
         """The entities in the answer's page."""
@@ -114,8 +131,9 @@ class _Reading:
 
     async def matching(self, together: int) -> AsyncGenerator[Candidate, None]:
         """The entities that the query selects, in the order of their ids."""
-        cursor = self.tenant.evolutions.find(
+        cursor = self.tenant.entities.find(
             candidates(self._query),
+            SHOWN,
             sort=[("_id", direction(self._query))],
             batch_size=together,
             max_time_ms=self._deadline.left_ms(),
@@ -123,7 +141,8 @@ class _Reading:
         )
         async with cursor:
             while documents := await cursor.to_list(together):
-                for one in await self.judge.selected([self.candidate(document) for document in documents]):
+                heads = (found for document in documents if (found := head(document)) is not None)
+                for one in await self.judge.selected([self.candidate(found) for found in heads]):
                     yield one
 
     def candidate(self, document: Document) -> Candidate:
@@ -207,7 +226,7 @@ class _Reading:
 
     async def _modified(self, ids: Iterable[str]) -> dict[str, str]:
         """When each entity that still is there was last modified, which only the entity itself says."""
-        those = {"_id": {"$in": list(ids)}}
+        those = {"_id": {"$in": list(ids)}, "type": {"$exists": True}}
         cursor = self.tenant.entities.find(
             those, {"modifiedAt": 1}, max_time_ms=self._deadline.left_ms(), session=self._session
         )
@@ -219,7 +238,8 @@ def shown(row: Document, is_stamped: bool) -> Instance:
     key, one = row["_id"], codec.decode_instance(row["i"])
     one["instanceId"] = instance_id(row.get("o", key["t"]), row.get("f", key["s"]))
     if "deletedAt" not in one and (is_stamped or "observedAt" not in one):
-        one["createdAt"] = one["modifiedAt"] = instant.of_micros(row.get("f", key["s"]) // PLACES)
+        written = row["w"] if "w" in row else row.get("f", key["s"]) // PLACES
+        one["createdAt"] = one["modifiedAt"] = instant.of_micros(written)
         if "m" in row:
             one["modifiedAt"] = instant.of_micros(row["m"])
     return one

@@ -5,12 +5,13 @@ The history of an attribute is one range of keys, and so is any span of it by ob
 are read together: a pipeline for each, with its own limit, joined by $unionWith into one round trip.
 (What one would rather write, a $lookup by a range of keys, reads the whole collection each time.)
 
-createdAt and modifiedAt are in `s`, not in the order of the keys: a span by them reads all of the attribute.
+createdAt and modifiedAt are in `s` (or `w` and `m`), not in the order of the keys: a span by them reads all
+of the attribute.
 
 What is packed (`buckets`) is read beside the rest, in the same pipeline, and unpacked there: the last bucket
-that begins before the span, which may reach into it, and those that begin in it. `Selection.stages` and
-`Selection.first` are the only ones who know. They have to be read as of one moment (a snapshot), for what is
-packed meanwhile would be missed or seen twice.
+that begins before the span, which may reach into it, and those that begin in it. So is what the document of the
+entity still holds. `Selection.stages` and `Selection.first` are the only ones who know. They have to be read as
+of one moment (a snapshot), for what moves meanwhile would be missed or seen twice.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,16 +36,24 @@ _NOT_THERE = {"$exists": False}
 _SUMMED = {"h": {"$exists": True}}
 _PLAIN = {"i.expiresAt", "i.deletedAt", "i.observedAt", "i.datasetId"}
 _LEAST, _MOST = -(2**63), 2**63 - 1
-# An instance that was changed since takes the time of that for the time of its write, and keeps that in `f`.
-_IS_CHANGED = {"$gt": ["$m", None]}
-_AS_CHANGED: Pipeline = [
-    {
-        "$set": {
-            "f": {"$cond": [_IS_CHANGED, "$_id.s", "$$REMOVE"]},
-            "_id.s": {"$cond": [_IS_CHANGED, {"$multiply": ["$m", PLACES]}, "$_id.s"]},
-        }
-    }
-]
+
+
+def _timed(*names: str) -> Pipeline:
+    """The stage that puts the first of these times (µs) that an instance has in place of its `s`.
+
+    The `s` that it had is in `f` then.
+    """
+    time: Any = None
+    for name in reversed(names):
+        time = {"$ifNull": [f"${name}", time]}
+    has_one = {"$gt": [time, None]}
+    moved = {"f": {"$cond": [has_one, "$_id.s", "$$REMOVE"]},
+             "_id.s": {"$cond": [has_one, {"$multiply": [time, PLACES]}, "$_id.s"]}}  # fmt: skip
+    return [{"$set": moved}]
+
+
+# `s` is the time of the write, unless an instance says otherwise; or of its last change, where that counts.
+_AS_WRITTEN, _AS_CHANGED = _timed("w"), _timed("m", "w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class Selection:
     Times (µs) are in the order of the keys, or `by_write`; `direction` is 1 for the oldest first, or -1.
     `by_change`: the time of the last change counts as that of the write.
     `term` is asked of each instance.
-    `packed`: some of it may be in buckets.
+    `packed`: some of it may be in buckets; `held`: some may be in the document of the entity.
     """
 
     low: int | None
@@ -65,6 +74,7 @@ class Selection:
     by_change: bool = False
     term: Exists | Term | None = None
     packed: bool = False
+    held: bool = False
 
     @property
     def order(self) -> Document:
@@ -111,7 +121,7 @@ class Selection:
 
         `summed`: without those in buckets that have summed up their hours, which `hours` gives.
         """
-        return [*self._single(series), *_beside(self._unpacked(series, summed))]
+        return [*self._single(series), *_beside(self._unpacked(series, summed)), *self._held(series)]
 
     def hours(self, series: Series, stages: Pipeline) -> Pipeline:
         """The stages that add what others make of the summaries of hours, for a selection that `is_plain`."""
@@ -133,19 +143,39 @@ class Selection:
         if self.by_write or not self.packed:
             return [*self.stages(series), *order]
         parts = ([*one, {"$limit": limit}] for one in self._unpacked(series))
-        return [*self._single(series), *order, *_beside(parts), *order]
+        return [*self._single(series), *order, *_beside(parts), *self._held(series), *order]
 
     def _single(self, series: Series) -> Pipeline:
-        found: Pipeline = [{"$match": {"_id": self._keys(series)}}, *_AS_CHANGED] if self.by_change else []
+        found: Pipeline = [{"$match": {"_id": self._keys(series)}}, *self._times] if self.by_write else []
         return [*found, {"$match": self._match(series)}, *self._asked(series)]
+
+    @property
+    def _times(self) -> Pipeline:
+        return _AS_CHANGED if self.by_change else _AS_WRITTEN if self.by_write else []
 
     def _unpacked(self, series: Series, summed: bool = False) -> Iterator[Pipeline]:
         """The same of what is packed: pipelines over the buckets, whose results are in order."""
         left_out: Pipeline = [{"$match": {"h": _NOT_THERE}}] if summed else []
-        changed = _AS_CHANGED if self.by_change else []
         for buckets in self._buckets(series) if self.packed else ():
-            found = [*buckets, *left_out, *unpacking(backwards=self.direction < 0), *changed]
+            found = [*buckets, *left_out, *unpacking(backwards=self.direction < 0), *self._times]
             yield [*found, {"$match": self._match(series)}, *self._asked(series)]
+
+    def _held(self, series: Series) -> Pipeline:
+        """The stage that adds what the document of the entity holds."""
+        if not self.held:
+            return []
+        mine = {"$filter": {"input": "$h", "cond": {"$eq": ["$$this.a", series[1]]}}}
+        key = {"e": "$_id", "a": "$h.a", "t": "$h.t", "s": "$h.s"}
+        found: Pipeline = [
+            {"$match": {"_id": series[0]}},
+            {"$project": {"h": mine}},
+            {"$unwind": "$h"},
+            {"$replaceWith": {"$mergeObjects": ["$h", {"_id": key}]}},
+            *self._times,
+            {"$match": self._match(series)},
+            *self._asked(series),
+        ]
+        return _beside([found], "entities")
 
     def _buckets(self, series: Series) -> Iterator[Pipeline]:
         inside: Pipeline = [{"$match": {"_id": self._keys(series)}}, {"$sort": {"_id": self.direction}}]
@@ -164,10 +194,8 @@ class Selection:
         return [{"$set": {"attrs": {series[1]: ["$i"]}}}, {"$match": condition(self.term)}]
 
     def _match(self, series: Series) -> Document:
-        if self.by_change:
-            return {**_written(self.low, self.high), **self.condition}
         if self.by_write:
-            return {"_id": self._keys(series), **_written(self.low, self.high), **self.condition}
+            return {**_written(self.low, self.high), **self.condition}
         return {"_id": self._keys(series), **self.condition}
 
     def _keys(self, series: Series) -> Document:
@@ -225,9 +253,9 @@ def union(pipelines: Iterable[Pipeline]) -> Pipeline:
     return [*first, *({"$unionWith": {"coll": "history", "pipeline": one}} for one in others)]
 
 
-def _beside(pipelines: Iterable[Pipeline]) -> Pipeline:
-    """The stages that add what pipelines over the buckets yield."""
-    return [{"$unionWith": {"coll": "packed", "pipeline": one}} for one in pipelines]
+def _beside(pipelines: Iterable[Pipeline], collection: str = "packed") -> Pipeline:
+    """The stages that add what pipelines over the buckets, or another collection, yield."""
+    return [{"$unionWith": {"coll": collection, "pipeline": one}} for one in pipelines]
 
 
 def _written(low: int | None, high: int | None) -> Document:

@@ -1,8 +1,8 @@
 """The writer: takes what waits, commits it in groups, and sees each write through to its answer.
 
-Two or three groups are on their way at once. A group that conflicts is split until the innocent are
-through; what conflicts alone is tried again after a while, with its entity kept back and its place in the
-group free for others. No write waits for company, and none waits for ever.
+Two or three groups are on their way at once. A write that lost a race is alone in being tried again, after a
+while, with its entity kept back and its place in the group free for others. No write waits for company, and
+none waits for ever.
 """
 
 import asyncio
@@ -15,18 +15,17 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.core.entity.update import Rule
-from broker.core.errors import BadRequestData, Unavailable
+from broker.core.errors import Unavailable
 from broker.core.temporal.revision import Revision
-from broker.store.commit import Away, Committer, Conflict, Refused
-from broker.store.queue import Answer, Queue, Write
-from broker.store.tenants import Tenant, Tenants
+from broker.store.tenants import Tenants
+from broker.store.writes.commit import Again, Committer, Sessions
+from broker.store.writes.guarded import Away, Guarded
+from broker.store.writes.queue import PATIENCE, Answer, Queue, Write
 
 log = logging.getLogger(__name__)
-_PATIENCE = 20.0  # seconds that a write may conflict, or the database be away, before it is answered 503
 _PAUSE = 0.01  # seconds between looks for whether all is done
 _AHEAD = 4  # pieces of one batch, each of a group's size, that wait for a commit at once
 _LEAST = 8  # writes that are worth a group of their own
-_GROWTH = 8  # writes by which a group may grow again after one that went through
 
 
 class Writer:
@@ -35,24 +34,26 @@ class Writer:
     def __init__(self, tenants: Tenants, committer: Committer, *, group: int, limit: int) -> None:
         self._tenants = tenants
         self._committer = committer
-        self._most = self._size = group
+        self._most = group
         self._queue = Queue(limit)
-        self._free: list[AsyncClientSession] = []
+        self._free: list[Sessions] = []
         self._running: set[asyncio.Task[None]] = set()
         self._scheduled = False
 
     def open(self, client: AsyncMongoClient[dict[str, Any]], in_flight: int) -> list[AsyncClientSession]:
-        """Begins to commit, `in_flight` groups at once, each on a session of its own."""
-        self._free = [client.start_session() for _ in range(in_flight)]
-        return list(self._free)
+        """Begins to commit, `in_flight` groups at once. Gives the sessions on which transactions run."""
+        self._free = [
+            Sessions(Guarded(client), Guarded(client), client.start_session()) for _ in range(in_flight)
+        ]
+        return [sessions.transactions for sessions in self._free]
 
     async def close(self) -> None:
         """Waits for the groups on their way; what still queues, or was kept back, is answered by them too."""
         while self._running or self._queue:
             self._start()
             await asyncio.sleep(_PAUSE)
-        for session in self._free:
-            await session.end_session()
+        for sessions in self._free:
+            await sessions.close()
 
     @property
     def waiting(self) -> int:
@@ -92,7 +93,7 @@ class Writer:
     async def _add_later(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Answer:
         """The same for a later piece of a batch: it waits for room; if there is none for long, it fails."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + _PATIENCE
+        end = loop.time() + PATIENCE
         while True:
             try:
                 return self._add(tenant, changes)
@@ -111,15 +112,18 @@ class Writer:
         self._scheduled = False
         while self._free and self._queue.is_ready:
             share = max(_LEAST, -(-len(self._queue) // len(self._free)))
-            task = asyncio.create_task(self._run(self._free.pop(), self._queue.take(min(self._size, share))))
+            task = asyncio.create_task(self._run(self._free.pop(), self._queue.take(min(self._most, share))))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _run(self, session: AsyncClientSession, writes: list[Write]) -> None:
+    async def _run(self, sessions: Sessions, writes: list[Write]) -> None:
         tenant = writes[0].tenant
         kept_back: set[str] = set()
         try:
-            await self._settle(session, await self._tenants.obtain(tenant), writes, kept_back)
+            outcomes = await self._committer.commit(sessions, await self._tenants.obtain(tenant), writes)
+            self._answer(writes, outcomes, kept_back)
+        except Away as away:
+            self._try_later(writes, kept_back, away)
         except Unavailable as error:
             _fail(writes, error)
         except Exception as error:
@@ -127,63 +131,30 @@ class Writer:
             _fail(writes, error)
         finally:
             self._queue.release(tenant, {write.entity_id for write in writes} - kept_back)
-            self._free.append(session)
+            self._free.append(sessions)
             self._start()
 
-    async def _settle(
-        self, session: AsyncClientSession, tenant: Tenant, writes: list[Write], kept_back: set[str]
-    ) -> None:
-        """Commits the group, in smaller parts if it must; every write is answered or kept back afterwards."""
-        try:
-            outcomes = await self._committer.commit(session, tenant, writes)
-        except Conflict as conflict:
-            await self._part(session, tenant, writes, kept_back, conflict)
-        except (Refused, BadRequestData) as refusal:
-            if len(writes) == 1:
-                _fail(writes, refusal)
+    def _answer(self, writes: list[Write], outcomes: list[Any], kept_back: set[str]) -> None:
+        """Gives the writes of a group their answers; those that have none yet are tried again."""
+        again: dict[str, list[Write]] = {}
+        why: Exception = Again()
+        for write, outcome in zip(writes, outcomes, strict=True):
+            if isinstance(outcome, Again | Away):
+                again.setdefault(write.entity_id, []).append(write)
+                why = outcome
             else:
-                await self._part(session, tenant, writes, kept_back, refusal)
-        except Away as away:
-            self._try_later(writes, kept_back, away)
-        else:
-            self._size = min(self._most, self._size + _GROWTH)
-            for write, outcome in zip(writes, outcomes, strict=True):
                 write.settle(outcome)
-
-    async def _part(
-        self,
-        session: AsyncClientSession,
-        tenant: Tenant,
-        writes: list[Write],
-        kept_back: set[str],
-        why: Exception,
-    ) -> None:
-        """Splits a group, by entity as long as there are several."""
-        ids = list(dict.fromkeys(write.entity_id for write in writes))
-        if len(ids) == 1 and isinstance(why, Conflict):
-            return self._try_later(writes, kept_back, why)
-        if len(ids) == 1:
-            half = len(writes) // 2
-            parts = [writes[:half], writes[half:]]
-        else:
-            if isinstance(why, Conflict):
-                self._size = max(1, len(writes) // 2)
-            first = set(ids[: len(ids) // 2])
-            parts = [[w for w in writes if (w.entity_id in first) is side] for side in (True, False)]
-        await self._settle(session, tenant, parts[0], kept_back)
-        if len(ids) == 1 and ids[0] in kept_back:
-            self._queue.give_back(parts[1])  # not before the others of its entity
-        else:
-            await self._settle(session, tenant, parts[1], kept_back)
+        for some in again.values():
+            self._try_later(some, kept_back, why)
 
     def _try_later(self, writes: list[Write], kept_back: set[str], why: Exception) -> None:
         """Puts writes back for a moment; gives those up that have been at it for too long."""
         loop = asyncio.get_running_loop()
-        late = [write for write in writes if loop.time() - write.born > _PATIENCE]
+        late = [write for write in writes if loop.time() - write.born > PATIENCE]
         _fail(
-            late, Unavailable(f"the write could not be committed in {_PATIENCE:.0f} s: {type(why).__name__}")
+            late, Unavailable(f"the write could not be committed in {PATIENCE:.0f} s: {type(why).__name__}")
         )
-        if again := [write for write in writes if loop.time() - write.born <= _PATIENCE]:
+        if again := [write for write in writes if loop.time() - write.born <= PATIENCE]:
             ids = {write.entity_id for write in again}
             kept_back |= ids
             self._queue.give_back(again)

@@ -1,24 +1,28 @@
 """Notifications that were given up: kept for a while, for whoever wants to know or to have them sent again.
 
-{_id: subscription and id of the entry, what the entry told, reason, at: µs, expires: date}
+{_id: subscription and id of the entry, e: entity id, what the entry tells (`entries`), reason,
+given_up: time of the server (µs), expires: date}
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from pymongo import ReplaceOne
+from pymongo import ReplaceOne, ReturnDocument
 
+from broker.clock import Clock, Stamp
 from broker.core import instant
-from broker.ports.changes import ChangeSink, Clock, Entry
+from broker.core.delivery.entry import Entry
+from broker.ports.changes import ChangeSink
 from broker.ports.subscriptions import Failure
-from broker.store.entries import facts, restored, stored
 from broker.store.errors import reported
-from broker.store.tenants import EPOCH, Collection, Tenants
+from broker.store.pending import entries
+from broker.store.tenants import EPOCH, Collection, Tenant, Tenants
 
 Document = dict[str, Any]
 _AT_ONCE = 500  # notifications replayed in one go
+_TOLD = ("e", "entity", "was", "report")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,14 @@ class Kept:
 
     seconds: float
     count: int
+    clock: Clock = field(default_factory=Clock)
 
 
 async def keep(collection: Collection, given_up: Sequence[tuple[Entry, str, str]], kept: Kept) -> None:
     """Keeps entries that were given up for a subscription, with the reason; the oldest make room."""
-    now = datetime.now(UTC)
-    documents = [_document(*one, now, now + timedelta(seconds=kept.seconds)) for one in given_up]
+    now = kept.clock.server()
+    expires = datetime.fromtimestamp(now / 1_000_000 + kept.seconds, UTC)
+    documents = [_document(*one, now, expires) for one in given_up]
     await collection.bulk_write([ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in documents])
     excess = await collection.estimated_document_count() - kept.count
     if excess > 0:
@@ -40,13 +46,14 @@ async def keep(collection: Collection, given_up: Sequence[tuple[Entry, str, str]
         await collection.delete_many({"_id": {"$in": [one["_id"] async for one in oldest]}})
 
 
-def _document(entry: Entry, subscription: str, reason: str, now: datetime, expires: datetime) -> Document:
+def _document(entry: Entry, subscription: str, reason: str, now: int, expires: datetime) -> Document:
     return {
         "_id": f"{subscription} {entry.id}",
         "reason": reason,
-        "at": round(now.timestamp() * 1e6),
+        "given_up": now,
         "expires": expires,
-        **facts(entry),
+        "e": entry.entity_id,
+        **entries.told(entry),
     }
 
 
@@ -81,12 +88,12 @@ class MongoUndelivered:
             epoch = await handle.entities.find_one({"_id": EPOCH}) or {"n": 0}
             await self._sink.at_epoch(tenant, epoch["n"])
             while found := await handle.undelivered.find(wanted, sort=[("_id", 1)], limit=_AT_ONCE).to_list():
-                entries = [self._renewed(one, tenant, subscription_id) for one in found]
                 # In this order: whatever happens in between, none is lost.
-                await handle.outbox.insert_many([stored(one, self._process) for one in entries])
+                renewed = [await self._renewed(one, handle, subscription_id) for one in found]
                 await handle.undelivered.delete_many({"_id": {"$in": [one["_id"] for one in found]}})
-                self._sink.committed(entries)
-                count += len(entries)
+                for entry in renewed:
+                    self._sink.committed(entry, (), False)
+                count += len(found)
         return count
 
     async def delete(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
@@ -95,13 +102,32 @@ class MongoUndelivered:
         with reported():
             return (await undelivered.delete_many(_of(subscription_id, failure_id))).deleted_count
 
-    def _renewed(self, document: Document, tenant: str, subscription_id: str) -> Entry:
-        """The entry as a new one, which comes after all that the entity has had since."""
-        stamp = self._clock(0)
-        new = {"_id": f"{stamp:016x}{self._process}", "due": [subscription_id], "stamp": stamp}
-        entry = restored({**document, **new}, tenant, self._process)
-        entry.foreign = True
-        return entry
+    async def _renewed(self, document: Document, tenant: Tenant, subscription_id: str) -> Entry:
+        """The entry as a new one in the outbox, which comes after all that the entity has had since."""
+        stamp = await self._stamp(document, tenant)
+        new: Document = {
+            "_id": entries.entry_id(stamp, self._process), "st": stamp.rev, "at": self._clock.server(),
+            "by": self._process, "due": [subscription_id],
+        }  # fmt: skip
+        renewed = {**{name: document[name] for name in _TOLD if name in document}, **new}
+        await tenant.outbox.insert_one(renewed)
+        return entries.whole(renewed, tenant.name, document["e"])
+
+    async def _stamp(self, document: Document, tenant: Tenant) -> Stamp:
+        """A stamp after the last one of the entity, whose document says from now on that the outbox has some."""
+        if document.get("report"):
+            return self._clock.stamp()
+        stamp = self._clock.stamp()
+        raised = {"rev": {"$max": [stamp.rev, {"$add": ["$rev", 1]}]}, "ov": {"$literal": True}}
+        found = await tenant.entities.find_one_and_update(
+            {"_id": document["e"]},
+            [{"$set": {**raised, "gone": {"$cond": [{"$gt": ["$rev", None]}, "$gone", 1]}}}],
+            {"rev": 1},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        assert found is not None, "it is made if there is none"
+        return Stamp(found["rev"], stamp.now)
 
 
 def all_of(subscription_id: str) -> Document:
@@ -117,7 +143,7 @@ def _failure(document: Document) -> Failure:
     return Failure(
         document["_id"].partition(" ")[2],
         None if document.get("report") else document["e"],
-        instant.of_micros(document["stamp"]),
         instant.of_micros(document["at"]),
+        instant.of_micros(document["given_up"]),
         document["reason"],
     )

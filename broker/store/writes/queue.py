@@ -10,15 +10,21 @@ from broker.core.entity.update import Rule
 from broker.core.errors import Unavailable
 from broker.core.temporal.revision import Revision
 
+PATIENCE = 20.0  # seconds that a write may lose races, or the database be away, before it is answered 503
+
 
 class Write:
-    """One rule to apply to one entity, or a revision of its past, and who waits for the answer."""
+    """One rule to apply to one entity, or a revision of its past, and who waits for the answer.
+
+    `is_alone`: it shares a group with no other write to its entity. A revision is, since it is about what there
+    is in the database; and so is a write that failed together with others, which may be innocent.
+    """
 
     __slots__ = (
         "answer",
         "born",
         "entity_id",
-        "is_revision",
+        "is_alone",
         "is_settled",
         "number",
         "place",
@@ -32,12 +38,17 @@ class Write:
         self.tenant = tenant
         self.entity_id = entity_id
         self.rule = rule
-        self.is_revision = isinstance(rule, Revision)
+        self.is_alone = isinstance(rule, Revision)
         self.born = born
         self.answer = answer
         self.place = place
         self.is_settled = False
         self.number = 0
+
+    def give_up_if_late(self) -> None:
+        """Lets the requester go, if nobody has known for long whether the write went through."""
+        if not self.is_settled and asyncio.get_running_loop().time() - self.born > PATIENCE:
+            self.settle(Unavailable("the database does not say whether the write went through"))
 
     def settle(self, outcome: Any) -> None:
         """Gives the answer, or the exception, to who waits for it; the first one counts."""
@@ -68,8 +79,7 @@ class Queue:
     """Writes in order of arrival, by entity.
 
     An entity whose writes were taken is busy until it is released: it is never in two commits at once,
-    and all that waits for it goes into the same one; but a revision is alone with its entity, for it is
-    about what there is in the database. Tenants take turns.
+    and all that waits for it goes into the same one, but for what has to be alone. Tenants take turns.
     """
 
     def __init__(self, limit: int) -> None:
@@ -113,7 +123,7 @@ class Queue:
             self._busy.add(key)
             line = self._waiting[key]
             taken.append(line.popleft())
-            while line and len(taken) < size and not (taken[-1].is_revision or line[0].is_revision):
+            while line and len(taken) < size and not (taken[-1].is_alone or line[0].is_alone):
                 taken.append(line.popleft())
             if not line:
                 del self._waiting[key]

@@ -1,6 +1,6 @@
 """What revisions have to know of the past, read before their group is worked out, as of one moment.
 
-That is the catalogue's documents and what the revisions name: instances, and buckets that may hold them. An
+That is the documents of their entities and what the revisions name: instances, and buckets that may hold them. An
 addition names times, often many in a row. They are looked for in runs: one look at the span of a run finds
 all that is there, unless that is much more than what is looked for; then each time is looked for alone.
 """
@@ -17,9 +17,11 @@ from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.temporal.revision import Addition, AttributeDeletion, Burial, InstanceChange
 from broker.store import codec
 from broker.store.history.aggregates import parts
+from broker.store.history.catalogue import head
 from broker.store.history.records import SCOPE, at_most, of_attribute, place, time_of
-from broker.store.queue import Write
 from broker.store.tenants import Collection, Tenant
+from broker.store.writes.queue import Write
+from broker.store.writes.statements import single
 
 Document = dict[str, Any]
 Pipeline = list[Document]
@@ -33,14 +35,23 @@ _MOST_BUCKETS = 20
 _LAST: Pipeline = [{"$sort": {"_id": -1}}, {"$limit": 1}]
 
 
+_SHOWN = {"rev": 1, "past": 1, "p": 1, "h": 1, "type": 1, "pn": 1}
+
+
 @dataclass(slots=True)
 class Past:
-    """What there is of an evolution: its document in the catalogue, and the instances a revision is about.
+    """What there is of an evolution, and the instances a revision is about.
 
-    Those may be in buckets, the documents of which are there, too.
+    `rev` is that of the entity's document, 0 if there is none; `is_there`: the entity is. `head` are the facts of
+    the evolution, None if there is none. `held` are the single instances in the document, all of them; `found`
+    those in the history; `buckets` may hold some, too. `moves` as in `Standing`.
     """
 
+    rev: int = 0
+    is_there: bool = False
     head: Document | None = None
+    held: list[Document] = field(default_factory=list)
+    moves: int = 0
     found: list[Document] = field(default_factory=list)
     buckets: list[Document] = field(default_factory=list)
 
@@ -67,7 +78,7 @@ class _Run:
     def instances(self, number: int) -> Pipeline:
         """Finds the instances in the span."""
         match = {"$gte": self._at(self.times[0]), "$lt": {**self._at(self.times[-1]), "s": MaxKey()}}
-        shown = {"i.datasetId": 1, "run": {"$literal": number}}
+        shown = {"i.datasetId": 1, "o": 1, "w": 1, "run": {"$literal": number}}
         return [{"$match": {"_id": match}}, {"$limit": _MOST}, {"$project": shown}]
 
     def buckets(self, number: int) -> Iterator[Pipeline]:
@@ -95,9 +106,9 @@ class _Looking:
 
     async def at(self, writes: Sequence[Write]) -> dict[str, Past]:
         pasts = {write.entity_id: Past() for write in writes}
-        heads = [[{"$match": {"_id": {"$in": list(pasts)}}}]]
-        for head in await self._all(self.tenant.evolutions, heads):
-            pasts[head["_id"]].head = head
+        documents = self.tenant.entities.find({"_id": {"$in": list(pasts)}}, _SHOWN, session=self.session)
+        async for document in documents:
+            pasts[document["_id"]] = _past(document)
         known = [write for write in writes if pasts[write.entity_id].head is not None]
         runs = [run for write in known for run in _runs(write)]
         moved = await self._moved(known)
@@ -147,6 +158,11 @@ class _Looking:
             cursor = await collection.aggregate([*first, *unions], session=self.session, batchSize=_ALL)
             found += await cursor.to_list()
         return found
+
+
+def _past(document: Document) -> Past:
+    held = [single(document["_id"], one) for one in document.get("h", ())]
+    return Past(document["rev"], "type" in document, head(document), held, document.get("pn", 0))
 
 
 def _crowded(runs: Sequence[_Run], found: Iterable[Document], most: int) -> set[int]:

@@ -1,0 +1,5 @@
+"""Every write to entities, their history and what is pending: queued, judged, and committed in groups.
+
+A write is one guarded update of one document (decision 0013), so a group is one command, in which each
+statement stands alone. What has to move out of a document goes through a transaction, which is rare.
+"""

@@ -1,0 +1,205 @@
+"""Writes for which something has to move out of a document, or never goes into it: in a transaction.
+
+History that fills a document moves into buckets, an attribute at a time; what came late, behind the last bucket
+of its attribute, becomes single instances, and so do large ones and more than a document may hold. Entries that
+fill a document, and large ones, move to the outbox.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from broker.store import commands
+from broker.store.history.buckets import LARGE, pack
+from broker.store.pending import entries
+from broker.store.tenants import Tenant
+from broker.store.writes import weight
+from broker.store.writes.batch import Batch
+from broker.store.writes.plan import Draft
+from broker.store.writes.statements import Statement, bytes_of, document, held, single, statement
+from broker.store.writes.transactions import Conflict, transaction
+
+Document = dict[str, Any]
+
+HELD = 64  # instances of history that a document holds
+HELD_BYTES = 65_536
+PENDING = 8  # entries that a document holds
+LARGE_ENTRY = 65_536  # bytes of an entry that never goes into a document
+WORTH = 8  # moves after which it is worth the while to pack what moved
+_SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1}
+
+
+def has_to_move(draft: Draft) -> bool:
+    """Whether a draft cannot be written by one statement."""
+    return draft.forgets or _is_full(draft) or _is_pending_full(draft)
+
+
+def _is_full(draft: Draft) -> bool:
+    """Whether the history of a draft does not fit into its document, or some of it is too large for that."""
+    if not draft.history:
+        return False
+    sizes = [bytes_of(one) for one in draft.history]
+    standing = draft.standing
+    return (
+        standing.held + len(sizes) > HELD or standing.weight + sum(sizes) > HELD_BYTES or max(sizes) > LARGE
+    )
+
+
+def _is_pending_full(draft: Draft) -> bool:
+    if not draft.entries:
+        return False
+    return len(draft.standing.pending) + len(draft.entries) > PENDING or any(map(_is_large, draft.entries))
+
+
+def _is_large(entry: Any) -> bool:
+    size = weight.of_entity(entry.entity)
+    if entry.previous is not None:
+        size += weight.of_entity({"attrs": entry.previous})
+    return size > LARGE_ENTRY
+
+
+class Mover:
+    """Writes such drafts."""
+
+    async def commit(
+        self,
+        session: AsyncClientSession,
+        tenant: Tenant,
+        drafts: Sequence[Draft],
+        doubt: Callable[[], None],
+    ) -> None:
+        """Writes all of the drafts, or none; Conflict if one of the entities was written by others meanwhile."""
+        async with transaction(session, doubt):
+            found = await self._found(session, tenant, drafts)
+            batch = Batch()
+            for draft in drafts:
+                _write(draft, found.get(draft.id), batch)
+            await batch.write(session, tenant)
+
+    async def _found(
+        self, session: AsyncClientSession, tenant: Tenant, drafts: Sequence[Draft]
+    ) -> dict[str, Document]:
+        """The parts of the documents that may have to move."""
+        ids = [draft.id for draft in drafts if draft.standing.rev]
+        if not ids:
+            return {}
+        wanted = {"_id": {"$in": ids}}
+        documents = await commands.find(tenant.entities, wanted, session, projection=_SHOWN)
+        found = {one["_id"]: one for one in documents}
+        for draft in drafts:
+            if found.get(draft.id, {}).get("rev", 0) != draft.standing.rev:
+                raise Conflict(f"{draft.id} was written meanwhile")
+        return found
+
+
+def _write(draft: Draft, found: Document | None, batch: Batch) -> None:
+    """Adds to the batch what a draft comes to; `found` is its document, None if there was none."""
+    moving = _Moving(draft, found or {}, batch)
+    if draft.forgets:
+        batch.forget(draft.id)
+    if _is_full(draft):
+        moving.history()
+    if _is_pending_full(draft):
+        moving.pending()
+    moving.finish()
+
+
+class _Moving:
+    """One draft on its way into a batch."""
+
+    def __init__(self, draft: Draft, found: Document, batch: Batch) -> None:
+        self._draft = draft
+        self._found = found
+        self._batch = batch
+        self._kept: list[Document] | None = None  # history that stays in the document, if that is new
+        self._entries: list[Document] | None = None
+        self._packed: dict[str, int] = {}
+        self._singles = 0
+
+    def history(self) -> None:
+        """Moves out what the document holds, and what never goes into it."""
+        draft = self._draft
+        new, apart = list(draft.history), list[Document]()
+        if len(new) > HELD or sum(map(bytes_of, new)) > HELD_BYTES:
+            new, apart = [], new
+        else:
+            apart = [one for one in new if bytes_of(one) > LARGE]
+            new = [one for one in new if bytes_of(one) <= LARGE]
+        old = [] if draft.forgets else [single(draft.id, one) for one in self._found.get("h", ())]
+        self._pack(old)
+        self._add_singles(apart)
+        self._kept = new
+
+    def pending(self) -> None:
+        """Moves what is pending to the outbox; the newest entries stay, if they are not too many or too large."""
+        draft = self._draft
+        old = [entries.moved(one, draft.id) for one in self._found.get("o", ())]
+        self._batch.pending += old
+        if len(draft.entries) > PENDING or any(map(_is_large, draft.entries)):
+            self._batch.pending += map(entries.apart, draft.entries)
+            self._entries = []
+        else:
+            self._entries = [entries.held(one) for one in draft.entries]
+
+    def finish(self) -> None:
+        """Adds the statement of the document itself."""
+        if not self._draft.standing.rev:
+            self._batch.new.append(self._new())
+            return
+        made = statement(self._draft)
+        if self._kept is not None:
+            made.push.pop("h", None)
+            made.inc = {}
+            made.hold(self._kept, anew=True)
+            made.set |= {f"p.{key}": time for key, time in self._packed.items()}
+            self._count(made)
+        if self._entries is not None:
+            made.push.pop("o", None)
+            made.set |= {"o": self._entries, "ov": True}
+        self._batch.entities.append(made.plain)
+
+    def _new(self) -> Document:
+        made = document(self._draft)
+        if self._kept is not None:
+            made |= {"h": [held(one) for one in self._kept], "hn": len(self._kept)}
+            made["hb"] = sum(map(bytes_of, self._kept))
+            made |= {"pn": 1} if self._singles else {}
+        if self._entries is not None:
+            made |= {"o": self._entries, "ov": True}
+        return made
+
+    def _count(self, made: Statement) -> None:
+        """Counts the move, and has the packer come by when there were some."""
+        moves = self._draft.standing.moves + 1 + self._singles // HELD
+        made.set["pn"] = moves
+        if moves >= WORTH:
+            made.set["pk"] = 1
+
+    def _pack(self, old: list[Document]) -> None:
+        """Puts instances into buckets; what is no later than the last bucket of its attribute stays single."""
+        by_key = groupby(sorted(old, key=_order), key=lambda one: str(one["_id"]["a"]))
+        for key, many in by_key:
+            last = self._found.get("p", {}).get(key)
+            instances = list(many)
+            fit = [one for one in instances if _is_fit(one, last)]
+            self._add_singles([one for one in instances if not _is_fit(one, last)])
+            if fit:
+                self._batch.packed += pack(fit)
+                self._packed[key] = fit[-1]["_id"]["t"]
+
+    def _add_singles(self, many: Iterable[Document]) -> None:
+        many = list(many)
+        self._batch.singles += many
+        self._singles += len(many)
+
+
+def _is_fit(one: Document, last: int | None) -> bool:
+    """Whether an instance may go into a bucket: it is later than the last one, and does not expire."""
+    return (last is None or one["_id"]["t"] > last) and "expiresAt" not in one["i"]
+
+
+def _order(one: Document) -> tuple[str, int, int]:
+    key = one["_id"]
+    return key["a"], key["t"], key["s"]
