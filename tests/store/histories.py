@@ -9,6 +9,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 
+from broker.clock import Stamp
 from broker.core import Entity, Instance, Json, instant
 from broker.core.change import Change, tombstone
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
@@ -20,6 +21,7 @@ from broker.store.history import records
 from broker.store.history.packer import Packer, Packing
 from broker.store.history.reads import MongoTemporal
 from broker.store.tenants import Tenant, Tenants
+from broker.store.writes.statements import held
 
 BASE = instant.micros("2026-07-01T12:00:00")
 NAMES = (DEFAULT_VOCAB + "speed", "https://ex.org/fuel.level", NGSI_LD + "name", SCOPE)
@@ -114,22 +116,30 @@ class Store:
     async def write(self, model: Model, r: Random | None = None) -> None:
         """Puts a model into the database, by the code that records every write.
 
-        With `r` in any order, and by chance some of it is packed, before others come that may be older.
+        With `r` in any order, and by chance some of it lies in the documents of the entities, and some is packed,
+        before others come that may be older.
         """
         documents = [document for one in model.written for document in _records(one)]
-        await self.tenant.evolutions.insert_many([_catalogued(model, entity) for entity in model.entities])
+        await self.tenant.entities.insert_many([_catalogued(model, entity) for entity in model.entities])
         if r is None:
             await self._insert(documents)
             return
         r.shuffle(documents)
         first, second = sorted(r.randint(0, len(documents)) for _ in range(2))
         for part in (documents[:first], documents[first:second], documents[second:]):
-            await self._insert(part)
+            is_held = [r.random() < 0.3 for _ in part]
+            await self._insert([one for one, held in zip(part, is_held, strict=True) if not held])
+            await self._hold([one for one, held in zip(part, is_held, strict=True) if held])
             await self._pack_some(model, r)
 
     async def _insert(self, documents: list[dict[str, Any]]) -> None:
         if documents:
             await self.tenant.history.insert_many(documents)
+
+    async def _hold(self, documents: list[dict[str, Any]]) -> None:
+        for one in documents:
+            push = {"$push": {"h": held(one)}, "$inc": {"rev": 1}}
+            await self.tenant.entities.update_one({"_id": one["_id"]["e"]}, push)
 
     async def _pack_some(self, model: Model, r: Random) -> None:
         packing = Packing(0, least=1, size=r.randint(1, 4))
@@ -157,18 +167,22 @@ def _records(one: Written) -> list[dict[str, Any]]:
     if one.name != SCOPE:
         entity: Entity = {"id": one.entity, "attrs": {}}
         return records.records(
-            Change(one.entity, entity, entity, now), one.stamp, [(one.name, one.instance)], []
+            Change(one.entity, entity, entity, now),
+            Stamp(one.stamp, one.stamp),
+            [(one.name, one.instance)],
+            [],
         )
     old, new = ["/old"], one.instance["value"] or None
     before, after = (Entity(id=one.entity, attrs={}, scope=scope) for scope in (old, new))
-    return records.records(Change(one.entity, before, after, now), one.stamp, [], [])
+    return records.records(Change(one.entity, before, after, now), Stamp(one.stamp, one.stamp), [], [])
 
 
 def _catalogued(model: Model, entity: str) -> dict[str, Any]:
     names = model.entities[entity]
-    found: dict[str, Any] = {"_id": entity, "type": [model.type], "createdAt": "2026-07-01T12:00:00"}
-    found["attrs"] = [codec.key(name) for name in names if name != SCOPE]
-    return {**found, "scope": ["/A"]} if SCOPE in names else found
+    past: dict[str, Any] = {"type": [model.type], "createdAt": "2026-07-01T12:00:00"}
+    past["attrs"] = [codec.key(name) for name in names if name != SCOPE]
+    past |= {"scope": ["/A"]} if SCOPE in names else {}
+    return {"_id": entity, "rev": 1, "past": past}
 
 
 def some_model(r: Random) -> Model:

@@ -6,16 +6,16 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
+from broker.store.entries import stored
+from broker.store.outbox import MongoOutbox
+from broker.store.undelivered import Kept
 from pymongo import WriteConcern
 from pymongo.read_concern import ReadConcern
 
 from broker.core import Entity
 from broker.ports.changes import Entry, Settled, Tally
 from broker.store.client import open_database
-from broker.store.entries import stored
-from broker.store.outbox import MongoOutbox
 from broker.store.tenants import Tenant, Tenants
-from broker.store.undelivered import Kept
 
 ME, OTHER = "a" * 16, "b" * 16
 

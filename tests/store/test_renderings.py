@@ -6,22 +6,22 @@ from contextlib import AsyncExitStack
 
 import orjson
 import pytest
+from broker.main.clock import ticking
+from broker.store.commit import Committer
+from broker.store.writer import Writer
 
 from broker.core import Entity, Json
 from broker.core.entity import update
 from broker.core.entity.parse import Fragment
 from broker.core.lang import types
 from broker.core.query import Query
-from broker.main.clock import ticking
 from broker.ports.entities import Renderer
 from broker.store.client import open_database
-from broker.store.commit import Committer
 from broker.store.entities import MongoEntities
 from broker.store.query.advice import Advice
 from broker.store.renderings import Renderings
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
-from broker.store.writer import Writer
 from tests.store.test_writer import Sink
 
 SHOW = Renderer("ids", lambda entity: orjson.dumps([entity["id"], entity["attrs"]["n"][0]["value"]]))

@@ -7,6 +7,10 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from broker.main.clock import ticking
+from broker.store.commit import Committer
+from broker.store.entries import stored
+from broker.store.writer import Writer
 from pymongo.read_concern import ReadConcern
 
 from broker.contexts.compiler import compile_context
@@ -15,17 +19,13 @@ from broker.core.change import Change
 from broker.core.entity import update
 from broker.core.errors import AlreadyExists, NonexistentTenant, ResourceNotFound
 from broker.core.subscription import Subscription, read, updated
-from broker.main.clock import ticking
 from broker.notify.index import Index
 from broker.ports.changes import Due, Entry, SubscriptionChanges
 from broker.store import subscriptions as module
 from broker.store.client import open_database
-from broker.store.commit import Committer
-from broker.store.entries import stored
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.timers import Schedule
-from broker.store.writer import Writer
 
 CORE = compile_context(None, {})
 NOW = "2026-07-01T12:00:00.000001"

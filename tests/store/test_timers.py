@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
+from broker.store.outbox import MongoOutbox
+from broker.store.undelivered import Kept
 
 from broker.core import Json, instant
 from broker.core.change import Change
@@ -13,11 +15,9 @@ from broker.core.subscription import read, updated
 from broker.notify.periods import Periods
 from broker.ports.changes import Due, Entry
 from broker.store.client import open_database
-from broker.store.outbox import MongoOutbox
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.timers import MongoTimers, Schedule, give_back
-from broker.store.undelivered import Kept
 from tests.core.documents import CORE, NOW
 from tests.core.test_periods import periodic
 

@@ -28,7 +28,7 @@ Document = dict[str, Any]
 
 _DURABLE = {"w": "majority", "j": True}
 _PAUSE = 0.1
-_LOCKED = 2000  # ms that a command may take, before those of its statements are told apart that wait for a lock
+_LOCKED = 500  # ms that a command may take, before those of its statements are told apart that wait for a lock
 _TOO_LARGE = 10334
 WAITED = 50  # the code of a statement that waited too long for a lock
 # Ended by others, timed out, shutting down, or no primary any more: the server may have done it, and knows.

@@ -1,8 +1,8 @@
 """Writes for which something has to move out of a document, or never goes into it: in a transaction.
 
 History that fills a document moves into buckets, an attribute at a time; what came late, behind the last bucket
-of its attribute, becomes single instances, and so do large ones and more than a document may hold. Entries that
-fill a document, and large ones, move to the outbox.
+of its attribute, becomes single instances, and so do large ones and a few that are not worth a bucket. Entries
+that fill a document, and large ones, move to the outbox.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +27,7 @@ HELD = 64  # instances of history that a document holds
 HELD_BYTES = 65_536
 PENDING = 8  # entries that a document holds
 LARGE_ENTRY = 65_536  # bytes of an entry that never goes into a document
+_FEW = 4  # instances that are not worth a bucket
 WORTH = 8  # moves after which it is worth the while to pack what moved
 _SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1}
 
@@ -121,16 +122,15 @@ class _Moving:
     def history(self) -> None:
         """Moves out what the document holds, and what never goes into it."""
         draft = self._draft
-        new, apart = list(draft.history), list[Document]()
-        if len(new) > HELD or sum(map(bytes_of, new)) > HELD_BYTES:
-            new, apart = [], new
-        else:
-            apart = [one for one in new if bytes_of(one) > LARGE]
-            new = [one for one in new if bytes_of(one) <= LARGE]
         old = [] if draft.forgets else [single(draft.id, one) for one in self._found.get("h", ())]
-        self._pack(old)
-        self._add_singles(apart)
-        self._kept = new
+        new = [one for one in draft.history if bytes_of(one) <= LARGE]
+        self._add_singles(one for one in draft.history if bytes_of(one) > LARGE)
+        if len(new) > HELD or sum(map(bytes_of, new)) > HELD_BYTES:
+            self._pack(old + new)
+            self._kept = []
+        else:
+            self._pack(old)
+            self._kept = new
 
     def pending(self) -> None:
         """Moves what is pending to the outbox; the newest entries stay, if they are not too many or too large."""
@@ -165,7 +165,9 @@ class _Moving:
         if self._kept is not None:
             made |= {"h": [held(one) for one in self._kept], "hn": len(self._kept)}
             made["hb"] = sum(map(bytes_of, self._kept))
-            made |= {"pn": 1} if self._singles else {}
+            made |= {"pn": 1}
+            if self._packed:
+                made["p"] = self._packed
         if self._entries is not None:
             made |= {"o": self._entries, "ov": True}
         return made
@@ -178,14 +180,16 @@ class _Moving:
             made.set["pk"] = 1
 
     def _pack(self, old: list[Document]) -> None:
-        """Puts instances into buckets; what is no later than the last bucket of its attribute stays single."""
+        """Puts instances into buckets. A few stay single, and so do those before the end of the last bucket."""
         by_key = groupby(sorted(old, key=_order), key=lambda one: str(one["_id"]["a"]))
         for key, many in by_key:
             last = self._found.get("p", {}).get(key)
             instances = list(many)
             fit = [one for one in instances if _is_fit(one, last)]
-            self._add_singles([one for one in instances if not _is_fit(one, last)])
-            if fit:
+            if len(fit) < _FEW:
+                self._add_singles(instances)
+            else:
+                self._add_singles(one for one in instances if not _is_fit(one, last))
                 self._batch.packed += pack(fit)
                 self._packed[key] = fit[-1]["_id"]["t"]
 

@@ -55,7 +55,8 @@ def read(tenant: str, documents: Iterable[Document]) -> tuple[int, dict[str, Sta
         if document["_id"] == EPOCH:
             epoch = document["n"]
         else:
-            found[document["_id"]] = _standing(tenant, document)
+            entity_id = document["_id"]
+            found[entity_id] = _standing(tenant, document)
     return epoch, found
 
 

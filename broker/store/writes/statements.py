@@ -16,6 +16,7 @@ Document = dict[str, Any]
 # Members of a document that are there as long as the entity is.
 _STATE = ("type", "scope", "createdAt", "modifiedAt", "expiresAt", "attrs", "due", "shape", *codec.PLACES)
 PAST = ("past", "unlisted", "h", "hn", "hb", "p", "pk", "pn")
+_MANY = 200  # attributes that differ, from which on all are written: MongoDB looks for each by itself
 _NEVER = {"_id": "\0"}  # an update that would insert a document fails instead: what it is for is not there
 
 
@@ -174,8 +175,13 @@ def _difference(change: Change, before: Entity, after: Entity, made: Statement) 
     made.set |= {k: v for k, v in after.items() if k not in ("attrs", "id") and before.get(k) is not v}
     made.unset |= {k: 1 for k in before if k not in after}
     is_reshaped, is_moved = before["type"] is not after["type"], False
+    is_whole = len(change.touched) > _MANY
+    if is_whole:
+        made.set["attrs"] = codec.encode_attrs(after["attrs"])
     for iri, old, new in change.touched:
-        if new:
+        if is_whole:
+            pass
+        elif new:
             made.set["attrs." + codec.key(iri)] = [codec.encode_instance(one) for one in new]
         else:
             made.unset["attrs." + codec.key(iri)] = 1
