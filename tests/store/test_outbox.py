@@ -1,134 +1,142 @@
-"""The outbox on a real MongoDB."""
+"""What is pending, on a real MongoDB: in documents and in the outbox, read, settled, adopted and forgotten."""
 
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import replace
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
-from broker.store.entries import stored
-from broker.store.outbox import MongoOutbox
-from broker.store.undelivered import Kept
-from pymongo import WriteConcern
-from pymongo.read_concern import ReadConcern
+from pymongo import AsyncMongoClient
 
-from broker.core import Entity
-from broker.ports.changes import Entry, Settled, Tally
-from broker.store.client import open_database
+from broker.core.delivery.entry import Entry
+from broker.ports.changes import Settled, Tally
+from broker.store.pending import entries, outbox
+from broker.store.pending.outbox import MongoOutbox
+from broker.store.pending.reaper import Reaper
+from broker.store.pending.undelivered import Kept
 from broker.store.tenants import Tenant, Tenants
 
 ME, OTHER = "a" * 16, "b" * 16
+N = "https://ex.org/n"
 
 
-class Store:
-    """The outbox of a process, and the collections behind it."""
+class World:
+    """A tenant with entries, and the outbox of one process over it."""
 
     def __init__(self, tenants: Tenants, tenant: Tenant) -> None:
         self.tenants, self.tenant = tenants, tenant
-        # The outbox writes in a hurry; what it wrote is seen at once by who does not ask for the majority.
-        self.entries = tenant.outbox.with_options(read_concern=ReadConcern("local"))
         self.outbox = MongoOutbox(tenants, ME, Kept(60, 4))
 
-    async def add(self, stamp: int, of: str = "1", due: str = "a", by: str = ME) -> Entry:
-        """An entry, committed."""
-        one = entry(stamp, of, due, by)
-        durably = self.tenant.outbox.with_options(write_concern=WriteConcern("majority"))
-        await durably.insert_one(stored(one, by))
-        return one
+    async def hold(self, entity: str, *its: Entry, **members: Any) -> None:
+        """Puts entries into the document of an entity."""
+        push = {"$push": {"o": {"$each": [entries.held(one) for one in its]}}, "$set": {"rev": 1, **members}}
+        await self.tenant.entities.update_one({"_id": entity}, push, upsert=True)
 
-    async def left(self) -> dict[int, set[str]]:
-        """What is not told, by stamp."""
-        return {one["stamp"]: set(one["due"]) async for one in self.entries.find()}
+    async def put_apart(self, *its: Entry) -> None:
+        """Puts entries into the outbox."""
+        await self.tenant.outbox.insert_many([entries.apart(one) for one in its])
+        for one in its:
+            mark = {"$set": {"ov": True}, "$setOnInsert": {"rev": 1, "gone": 1}}
+            await self.tenant.entities.update_one({"_id": one.entity_id}, mark, upsert=True)
 
-
-def entry(stamp: int, of: str = "1", due: str = "a", by: str = ME) -> Entry:
-    attrs = {"https://a.b/c": [{"type": "Property", "value": {"$x": 1}}]}
-    entity: Entity = {"id": f"urn:x:{of}", "type": ["T"], "attrs": attrs}
-    return Entry(f"{stamp:016x}{by}", "", stamp, entity, set(due))
+    async def pending(self, entity: str) -> list[tuple[int, list[str]]]:
+        """The revisions of pending entries of an entity, and to whom they are due."""
+        found = await self.outbox.load("", [entity])
+        return [(one.rev, sorted(one.due)) for one in found[entity]]
 
 
 @pytest.fixture
-async def store(mongo_uri: str) -> AsyncIterator[Store]:
-    async with AsyncExitStack() as stack:
-        client = (await open_database(f"{mongo_uri}&serverMonitoringMode=poll", stack)).client
+async def world(mongo_uri: str) -> AsyncIterator[World]:
+    """An empty one."""
+    async with AsyncMongoClient[dict[str, Any]](mongo_uri, serverMonitoringMode="poll") as client:
         tenants = Tenants(client, f"o{secrets.token_hex(4)}")
-        yield Store(tenants, await tenants.obtain(""))
+        yield World(tenants, await tenants.obtain(""))
 
 
-async def test_an_entry_comes_back_as_it_was(store: Store) -> None:
-    one = await store.add(5, due="ab")
-    [back] = await store.outbox.mine("", "", (), 10)
-    assert (back.id, back.stamp, back.entity, back.due) == (one.id, 5, one.entity, {"a", "b"})
-    assert not back.foreign, "this process made it"
-    assert back.previous is None
-    was = {"https://a.b/c": [{"type": "JsonProperty", "json": {"a.b": {"$x": 2}}, "attrs": {"a.b:c": []}}]}
-    await store.entries.insert_one(stored(replace(one, id=f"6{ME}", previous=was), ME))
-    [_, back] = await store.outbox.mine("", "", (), 10)
-    assert back.previous == was
+def entry(rev: int, entity: str = "urn:x:1", due: Sequence[str] = ("s",), by: str = ME) -> Entry:
+    state = {"id": entity, "type": ["T"], "attrs": {N: [{"type": "Property", "value": rev}]}}
+    was = {N: [{"type": "Property", "value": rev - 1}]}
+    return Entry(f"{rev:016x}{by}", "", entity, rev, rev * 10, by, set(due), state, was)
 
 
-async def test_what_is_mine_comes_in_order_from_an_id_on(store: Store) -> None:
-    entries = [await store.add(stamp, due="ab"[stamp % 2]) for stamp in range(9, 0, -1)][::-1]
-    await store.add(3, by=OTHER)
-    page = await store.outbox.mine("", entries[2].id, (), 3)
-    assert [one.stamp for one in page] == [3, 4, 5]
-    rest = await store.outbox.mine("", page[-1].id + "\0", (), 10)
-    assert [one.stamp for one in rest] == [6, 7, 8, 9]
-    only = await store.outbox.mine("", "", ["a", "x"], 10)
-    assert [one.stamp for one in only] == [2, 4, 6, 8]
+async def test_entries_come_back_as_they_were_in_order_wherever_they_lie(world: World) -> None:
+    await world.put_apart(entry(2, by=OTHER), entry(1))
+    await world.hold("urn:x:1", entry(3), entry(4))
+    await world.hold("urn:x:2", entry(1, "urn:x:2"))
+    found = await world.outbox.load("", ["urn:x:1", "urn:x:2", "urn:x:none"])
+    expected = [entry(1), entry(2, by=OTHER), entry(3), entry(4)]
+    assert found == {"urn:x:1": expected, "urn:x:2": [entry(1, "urn:x:2")], "urn:x:none": []}
 
 
-async def test_what_was_inherited_is_foreign(store: Store) -> None:
-    one = await store.add(1, by=OTHER)
-    durably = store.tenant.outbox.with_options(write_concern=WriteConcern("majority"))
-    await durably.update_one({"_id": one.id}, {"$set": {"by": ME}})
-    [back] = await store.outbox.mine("", "", (), 10)
-    assert back.foreign
+async def test_what_was_seen_in_both_places_is_one(world: World) -> None:
+    await world.hold("urn:x:1", entry(1))
+    await world.put_apart(entry(1), entry(2))
+    assert await world.pending("urn:x:1") == [(1, ["s"]), (2, ["s"])]
 
 
-async def test_an_entry_waits_for_earlier_ones_of_others_due_to_the_same(store: Store) -> None:
-    await store.add(5, "1", "a", by=OTHER)
-    await store.add(2, "2", "b", by=OTHER)
-    await store.add(1, "3", "a")
-    asked = [entry(6), entry(4), entry(7, "1", "b"), entry(8, "2", "ab"), entry(9, "3")]
-    assert await store.outbox.blocked("", asked) == {asked[0].id, asked[3].id}
+async def test_pages_are_of_what_this_process_has_for_these_subscriptions(world: World) -> None:
+    for n in range(5):
+        await world.hold(f"urn:x:{n}", entry(1, f"urn:x:{n}", ["s", "t"] if n % 2 else ["t"]))
+    await world.hold("urn:x:other", entry(1, "urn:x:other", by=OTHER))
+    await world.put_apart(entry(1, "urn:x:9", ["s"]), entry(2, "urn:x:9", ["s"]))
+    assert await world.outbox.page("", "", ["s"], 10) == ["urn:x:1", "urn:x:3", "urn:x:9"]
+    assert await world.outbox.page("", "urn:x:1", ["s"], 1) == ["urn:x:3"]
+    assert await world.outbox.page("", "urn:x:2", None, 10) == ["urn:x:3", "urn:x:4", "urn:x:9"]
+    assert await world.outbox.page("", "", ["nobody"], 10) == []
 
 
-async def test_what_was_told_goes_and_the_rest_stays(store: Store) -> None:
-    one, two, three = [await store.add(stamp, due="ab") for stamp in (1, 2, 3)]
-    tally = Tally(2, 1, "t2", "t1", "t2")
-    await store.outbox.settle("", Settled(told={two.id: ["a"]}, finished=[one.id], tallies={"a": tally}))
-    assert await store.left() == {2: {"b"}, 3: {"a", "b"}}
-    await store.outbox.settle("", Settled(tallies={"a": Tally(1, 0, "t0", "t3")}, told={three.id: ["x"]}))
-    tallies = store.tenant.tallies.with_options(read_concern=ReadConcern("local"))
-    found = await tallies.find_one({"_id": "a"})
-    assert found == {
-        "_id": "a", "sent": 3, "failed": 1, "notification": "t2", "success": "t3", "failure": "t2",
-    }  # fmt: skip
+async def test_what_is_over_goes_for_one_subscription_or_for_all(world: World) -> None:
+    await world.hold("urn:x:1", entry(3, due="st"), entry(4, due="st"))
+    await world.put_apart(entry(1, due="st"), entry(2, due="st"))
+    await world.hold("urn:x:1", ov=True)
+    first, second = entry(1).id, entry(2).id
+    third, fourth = entry(3).id, entry(4).id
+    partly = {"urn:x:1": {second: ["s"], fourth: ["t"]}}
+    settled = Settled({"urn:x:1": [first, third]}, partly, {"s": Tally(2, 1, "a", "b", "c")})
+    for _ in range(2):  # it may be done again
+        await world.outbox.settle("", settled)
+        assert await world.pending("urn:x:1") == [(2, ["t"]), (4, ["s"])]
+    await world.outbox.settle("", Settled({}, {"urn:x:1": {second: ["t"], fourth: ["s"]}}))
+    assert await world.pending("urn:x:1") == []
+    assert await world.outbox.count("") == 0
+    tally = await world.tenant.tallies.find_one({"_id": "s"})
+    assert tally == {"_id": "s", "sent": 4, "failed": 2, "notification": "a", "success": "b", "failure": "c"}
 
 
-async def test_an_entry_whose_ends_come_apart_does_not_stay_for_ever(store: Store) -> None:
-    """Two lanes have a copy each; neither of them sees that the other one is through."""
-    one = await store.add(1, due="ab")
-    await store.outbox.settle("", Settled(told={one.id: ["a"]}))
-    await store.outbox.settle("", Settled(told={one.id: ["b"]}))
-    assert await store.left() == {}
-    two = await store.add(2, due="ab")
-    await store.outbox.settle("", Settled(told={two.id: ["b", "a"]}))
-    assert await store.left() == {}
+async def test_dead_letters_are_kept_before_their_entries_go(world: World) -> None:
+    await world.hold("urn:x:1", entry(1))
+    await world.outbox.settle("", Settled({"urn:x:1": [entry(1).id]}, dead=[(entry(1), "s", "gone")]))
+    kept = await world.tenant.undelivered.find_one({})
+    assert kept is not None
+    assert (kept["_id"], kept["reason"], kept["e"]) == (f"s {entry(1).id}", "gone", "urn:x:1")
+    assert await world.pending("urn:x:1") == []
 
 
-async def test_settling_twice_does_no_harm(store: Store) -> None:
-    one, two = await store.add(1), await store.add(2, due="ab")
-    settled = Settled(told={two.id: ["a"]}, finished=[one.id])
-    await store.outbox.settle("", settled)
-    await store.outbox.settle("", settled)
-    assert await store.left() == {2: {"b"}}
+async def test_an_heir_takes_over_what_the_dead_had_and_nothing_else(world: World) -> None:
+    await world.hold("urn:x:1", entry(1, by=OTHER), entry(2), entry(3, by="c" * 16))
+    await world.put_apart(entry(1, "urn:x:2", by=OTHER))
+    assert await outbox.owners(world.tenant) == {ME, OTHER, "c" * 16}
+    await outbox.adopt(world.tenant, OTHER, ME)
+    assert await outbox.owners(world.tenant) == {ME, "c" * 16}
+    found = await world.outbox.load("", ["urn:x:1", "urn:x:2"])
+    assert [one.by for one in found["urn:x:1"]] == [ME, ME, "c" * 16]
+    assert [one.by for one in found["urn:x:2"]] == [ME]
 
 
-async def test_what_is_due_to_a_subscription_that_is_gone_is_forgotten(store: Store) -> None:
-    for stamp, due in ((1, "a"), (2, "ab"), (3, "b")):
-        await store.add(stamp, due=due)
-    await store.add(4, due="a", by=OTHER)
-    await store.outbox.forget("", "a")
-    assert await store.left() == {2: {"b"}, 3: {"b"}, 4: {"a"}}
+async def test_what_is_due_to_a_subscription_that_is_gone_is_forgotten(world: World) -> None:
+    await world.hold("urn:x:1", entry(1, due="s"), entry(2, due="st"), entry(3, due="t"))
+    await world.put_apart(entry(1, "urn:x:2", "s"), entry(2, "urn:x:2", "st"))
+    await world.outbox.forget("", "s")
+    assert await world.pending("urn:x:1") == [(2, ["t"]), (3, ["t"])]
+    assert await world.pending("urn:x:2") == [(2, ["t"])]
+
+
+async def test_documents_are_tidied_up_when_nothing_is_pending(world: World) -> None:
+    await world.put_apart(entry(1, "urn:x:gone"), entry(2, "urn:x:busy"))
+    await world.hold("urn:x:there", type=["T"], ov=True)
+    await world.outbox.settle("", Settled({"urn:x:gone": [entry(1).id]}))
+    reaper = Reaper(world.tenants)
+    await reaper.reap("")
+    left = {one["_id"]: one async for one in world.tenant.entities.find({"rev": {"$exists": True}})}
+    assert set(left) == {"urn:x:busy", "urn:x:there"}
+    assert "ov" not in left["urn:x:there"]
+    assert left["urn:x:busy"]["ov"]

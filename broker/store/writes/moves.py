@@ -29,7 +29,7 @@ PENDING = 8  # entries that a document holds
 LARGE_ENTRY = 65_536  # bytes of an entry that never goes into a document
 _FEW = 4  # instances that are not worth a bucket
 WORTH = 8  # moves after which it is worth the while to pack what moved
-_SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1}
+_SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1, "past.attrs": 1}
 
 
 def has_to_move(draft: Draft) -> bool:
@@ -149,6 +149,7 @@ class _Moving:
             self._batch.new.append(self._new())
             return
         made = statement(self._draft)
+        self._list(made)
         if self._kept is not None:
             made.push.pop("h", None)
             made.inc = {}
@@ -159,6 +160,12 @@ class _Moving:
             made.push.pop("o", None)
             made.set |= {"o": self._entries, "ov": True}
         self._batch.entities.append(made.plain)
+
+    def _list(self, made: Statement) -> None:
+        """Writes the attributes of the evolution as a whole: MongoDB would compare each new one with all others."""
+        if (added := made.add.pop("past.attrs", None)) is not None:
+            attrs = dict.fromkeys(self._found.get("past", {}).get("attrs", ()))
+            made.set["past.attrs"] = list(attrs | dict.fromkeys(added["$each"]))
 
     def _new(self) -> Document:
         made = document(self._draft)
