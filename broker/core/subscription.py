@@ -25,6 +25,7 @@ from broker.core.subscription_body import NotificationParams, SubscriptionBody, 
 from broker.core.uri import NULL
 
 _NAMES = re.compile(r"[^\s(),;|]+")
+_BEGINS_IRI = re.compile("<[A-Za-z]")  # in q
 _MEMBERS = re.compile(r"[^\s,|;{}()\[\]\"]+")
 
 
@@ -126,7 +127,7 @@ def shown_body(subscription: Subscription, context: Context) -> dict[str, Json]:
 def _shown_query(subscription: Subscription, member: str, text: str, compact: Callable[[str], str]) -> str:
     """The query in this member: as it was sent, if all names in it are the reader's, too."""
     names = subscription.names[member]
-    if all(compact(iri) == name for name, iri in names.items()):
+    if not _BEGINS_IRI.search(text) and all(compact(iri) == name for name, iri in names.items()):
         return text
     values = _expanded_values(subscription.body, subscription.names) if member == "q" else set()
     tree = q_language.parse(unquote(text), names.__getitem__, values, what=member)

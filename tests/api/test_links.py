@@ -9,24 +9,7 @@ from broker.core.errors import BadRequestData
 
 pytestmark = pytest.mark.clause("6.3.5")
 
-PIECES = [
-    "<http://x/c>",
-    "<a>",
-    "<",
-    ">",
-    ";",
-    ",",
-    " ",
-    "rel",
-    "=",
-    '"',
-    "'",
-    JSONLD_REL,
-    "next",
-    "\\",
-    "é",
-    "\udcff",
-]
+PIECES = ["<http://x/c>", "<a>", JSONLD_REL, "rel", "next", " ", "é", "\udcff", *"<>;,='\"\\"]
 
 
 @pytest.mark.parametrize(
@@ -50,10 +33,14 @@ def test_links(header: str, url: str | None) -> None:
 @example("<a>" + "; a  " * 2000 + "x")
 @given(st.text(max_size=20) | st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_whatever_is_sent_is_read_or_refused(header: str) -> None:
+    url, detail = _read(header)
+    assert url is None or f"<{url}>" in header
+    assert detail is None or JSONLD_REL in detail or "one @context" in detail
+    assert "\udcff" not in (detail or "")
+
+
+def _read(header: str) -> tuple[str | None, str | None]:
     try:
-        url = linked_context(header)
+        return linked_context(header), None
     except BadRequestData as error:
-        assert f'rel="{JSONLD_REL}"' in error.detail or "one @context" in error.detail
-        assert error.detail.encode()
-    else:
-        assert url is None or f"<{url}>" in header
+        return None, error.detail
