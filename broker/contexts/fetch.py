@@ -111,6 +111,4 @@ def _document(url: str, body: bytes) -> Json:
     if not isinstance(document, dict) or "@context" not in document:
         raise BadRequestData(f"{url}: a JSON document without @context")
     refuse_deep(document["@context"])
-    return {
-        "@context": document["@context"]
-    }  # whatever else there is, an ontology perhaps, is nobody's context
+    return {"@context": document["@context"]}  # what else there is, an ontology perhaps, is of no use here
