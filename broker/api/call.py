@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api.accept import LD_JSON, negotiate, preferences
+from broker.api.links import IGNORED, linked_context
 from broker.api.params import Params, read_params
 from broker.api.problem import HttpError, TooLarge
 from broker.core import Json
@@ -20,9 +21,6 @@ from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvail
 from broker.core.jsonld.context import Context
 from broker.ports.broker import Broker, Limits
 
-JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
-_LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[\w!#$&+\-.^`|~]+\*?\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
-_REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]+))', re.IGNORECASE)
 _PATIENCE = 20.0  # seconds for the @contexts of all items of a batch
 _VALUE = 8  # bytes of the largest body for each value that one may have: about what it takes in the database
 _QUERY = 1024**2  # bytes of a query, at most
@@ -73,10 +71,24 @@ class Call:
 
     async def context(self) -> Context:
         """The @context of a request without a body: that of its Link header, or the core."""
-        link = self.http.headers.getall("Link", None)
-        if link is None:
+        links = self.http.headers.getall("Link", None)
+        if links is None:
             return self.broker.contexts.core
-        return await self.broker.contexts.resolve(linked_context(", ".join(link)), self.tenant)
+        url = linked_context(header := ", ".join(links))
+        if url is None and header.strip():
+            self.http[IGNORED] = True
+        return await self.broker.contexts.resolve(url, self.tenant)
+
+    async def context_for(self, name: str | None) -> Context:
+        """The context for one name, or for none: not fetched where there is nothing to expand (5.5.2)."""
+        if name is None or name.partition(":")[2].startswith("//"):
+            return self.broker.contexts.core
+        return await self.context()
+
+    async def named(self, context: Context) -> Context:
+        """The context under a URL, as a Link header needs it: what came inline gets one of ours (5.13.1)."""
+        url = await self.broker.context_storage.url(self.tenant, context.source, self.root)
+        return context if url == context.source else context.under(url)
 
     async def body(self) -> tuple[Json, Context]:
         """The JSON body without its @context, and the context that its names are of (6.3.5)."""
@@ -117,7 +129,7 @@ class Call:
             self._refuse_link()
             until = asyncio.get_running_loop().time() + _PATIENCE
             return docs, [await self._own_context(doc, until) async for doc in unhurried(docs)]
-        context = await self.context()
+        context = await self.context_for(None) if plain else await self.context()
         return docs, [_refusal(doc) or context for doc in docs]
 
     async def _own_context(self, doc: Json, until: float) -> Context | Exception:
@@ -212,16 +224,3 @@ def _refusal(doc: Json) -> BadRequestData | None:
     if isinstance(doc, dict) and "@context" in doc:
         return BadRequestData("@context: not allowed in application/json; use application/ld+json or a Link")
     return None
-
-
-def linked_context(header: str) -> str | None:
-    """The URL of the one Link with JSON-LD's relation; None if there is none (6.3.5)."""
-    urls = [url for url, params in _LINK.findall(header) if _relation(params) == JSONLD_REL]
-    if len(urls) > 1:
-        raise BadRequestData("Link: expected one @context at most")
-    return urls[0] if urls else None
-
-
-def _relation(params: str) -> str | None:
-    found = _REL.search(params)
-    return (found[1] or found[2]) if found else None

@@ -67,6 +67,8 @@ async def _queried(call: Call, query: Query, shape: Shape) -> web.Response:
         found, count = await operations.query_entities(broker, tenant, query)
         texts, is_amended = await _shown(call, found.items, shape)
         links = entity_links(call, query, found)
+    if shape.is_linked:
+        shape = replace(shape, context=await call.named(shape.context))
     return reply.amended(reply.many_shown(shape, texts, count, links), is_amended=is_amended)
 
 
@@ -140,7 +142,7 @@ def _shape(call: Call, context: Context, params: p.Params) -> Shape:
 async def delete_entity(call: Call) -> web.Response:
     """6.5.3.2 DELETE /entities/{entityId}."""
     p.allow(call.params, ("type",))
-    gate = p.type_gate(call.params, await call.context())
+    gate = p.type_gate(call.params, await call.context()) if "type" in call.params else None
     await operations.delete_entity(call.broker, call.tenant, entity_id(call), gate)
     return reply.nothing()
 
@@ -175,7 +177,8 @@ async def merge_entity(call: Call) -> web.Response:
 async def purge_entities(call: Call) -> web.Response:
     """6.4.3.3 DELETE /entities."""
     p.allow(call.params, p.SELECTION, ("keep", "drop"))
-    context = await call.context()
+    is_nameless = call.params.keys() <= p.NAMELESS
+    context = await (call.context_for(None) if is_nameless else call.context())
     query = p.check_depth(p.read_query(call.params, context, call.broker.limits), 0)
     await operations.purge_entities(call.broker, call.tenant, query, p.read_purge(call.params, context))
     return reply.nothing()

@@ -28,9 +28,10 @@ VIEW = frozenset({"options", "format", "attrs"})
 ORDER = frozenset({"orderBy", "orderFrom", "orderGeometry", "collation"})
 _GEO = frozenset({*geo.MEMBERS, "geoproperty"})
 SELECTION = _GEO | {"type", "id", "idPattern", "q", "expandValues", "jsonKeys", "scopeQ", "csf", "attrs"}
+LOCAL = "local"  # accepted everywhere: this broker asks no other yet
+NAMELESS = frozenset({"id", "idPattern", "scopeQ", LOCAL})  # no @context is needed to read these
 PAGE = frozenset({"limit", "offset", "count"})
 AFTER = "after"  # our own: the key of the page before, which only the links to pages need to know
-LOCAL = "local"  # accepted everywhere: this broker asks no other yet
 
 
 def read_params(query: str) -> Params:

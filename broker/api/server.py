@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from broker.api.admission import LARGE, Admission
 from broker.api.call import new_call
 from broker.api.cors import cors
+from broker.api.links import IGNORED
 from broker.api.metering import Meter
 from broker.api.problem import HttpError, problem
 from broker.api.routes import Resource, Router, allowed
@@ -114,6 +115,8 @@ class Front:
                 answer = await handler(call)
         else:
             answer = await handler(call)
+        if IGNORED in http and method != "GET":
+            answer.headers["NGSILD-Warning"] = IGNORED
         if answer.status in _WITH_PAYLOAD and (version := call.version) is not None:
             answer.headers["Preference-Applied"] = f"ngsi-ld={version[0]}.{version[1]}"
         return answer

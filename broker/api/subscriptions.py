@@ -14,8 +14,9 @@ from broker.core import subscription as rules
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.subscription import Subscription
+from broker.core.subscription_body import is_web_url
 from broker.core.trigger import DEFAULT
-from broker.core.uri import NULL, is_uri
+from broker.core.uri import is_uri
 from broker.operations import subscriptions as operations
 from broker.ports.changes import Tally
 
@@ -66,7 +67,7 @@ async def update_subscription(call: Call) -> web.Response:
         call.tenant,
         subscription_id,
         lambda old: rules.updated(old, doc, context, now),
-        named if is_uri(named) and named != NULL else None,
+        named if is_web_url(named) else None,
     )
     return reply.nothing()
 
@@ -89,7 +90,7 @@ def _now() -> str:
 
 
 def _shown(subscription: Subscription, tally: Tally, context: Context, *, sys_attrs: bool) -> dict[str, Json]:
-    shown = rules.shown_body(subscription, context.compact)
+    shown = rules.shown_body(subscription, context)
     shown.setdefault("notificationTrigger", list(DEFAULT))
     shown["status"] = subscription.status(_now())
     shown["notification"] |= _tally(tally)

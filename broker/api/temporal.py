@@ -7,6 +7,7 @@ from aiohttp import web
 
 from broker.api import params as p
 from broker.api import reply
+from broker.api.accept import JSON
 from broker.api.call import Call
 from broker.api.entities import entity_id
 from broker.api.evolutions import ASPECTS, SELECTION, read_aspects
@@ -50,6 +51,8 @@ async def _queried(
     found, part, count, more = await operations.query_temporal(call.broker, call.tenant, query)
     pages = page_links(call, entities.limit, entities.offset, more)
     docs, is_amended = _shown(found, context, aspects.view)
+    if call.accept == JSON:
+        context = await call.named(context)
     return _partial(reply.many(call, docs, context, count, pages), part, is_amended)
 
 

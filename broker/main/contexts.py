@@ -1,6 +1,7 @@
 """The room of @contexts: fetched, stored, and forgotten by all workers when one changes."""
 
 import time
+from collections.abc import Collection
 from functools import partial
 
 from broker.config import Settings
@@ -9,6 +10,7 @@ from broker.contexts.hits import Hits
 from broker.contexts.loader import Contexts
 from broker.contexts.storage import Storage
 from broker.main.base import Base
+from broker.ports.contexts import ContextKey
 from broker.store.context_changes import ContextChanges
 from broker.store.contexts import MongoContexts
 
@@ -31,15 +33,19 @@ class ContextRoom:
         self._changes = ContextChanges(
             base.client, settings.database, settings.process_id, settings.process_lease
         )
-        tell = partial(self._changes.tell, self.contexts.forget)
+        tell = partial(self._changes.tell, self._forget)
         self.storage = Storage(self.contexts, store, self._hits, tell, time.time)
 
     async def open(self) -> None:
         """Begins to hear of changes."""
         await self._changes.open()
         await self.storage.open()
-        self._base.repeat(partial(self._changes.follow, self.contexts.forget), _RETRY)
+        self._base.repeat(partial(self._changes.follow, self._forget), _RETRY)
         self._base.repeat(self._hits.flush, _FLUSH)
+
+    def _forget(self, keys: Collection[ContextKey] | None) -> None:
+        self.contexts.forget(keys)
+        self.storage.forget(keys)
 
 
 def _limits(settings: Settings) -> FetchLimits:

@@ -97,6 +97,52 @@ async def test_a_context_that_is_not_there(api: Api) -> None:
     assert (await api("GET", SUBSCRIPTIONS)).is_problem(404, "NonexistentTenant")
 
 
+@pytest.mark.clause("5.2.12")
+@pytest.mark.parametrize("url", ["urn:foo:ctx", "ftp://x/c", "http:///c", "/ngsi-ld/v1/jsonldContexts/x"])
+async def test_a_context_of_notifications_that_is_nowhere(api: Api, url: str) -> None:
+    refused = await api("POST", SUBSCRIPTIONS, subscription(jsonldContext=url))
+    assert refused.is_problem(400, "BadRequestData")
+    assert refused.doc["detail"].startswith("jsonldContext: expected an http or https URL")
+    made = subscription(id="urn:s:1")
+    assert (await api("POST", SUBSCRIPTIONS, made)).status == 201
+    before = await api.get("subscriptions/urn:s:1?options=sysAttrs")
+    changed = await api("PATCH", "subscriptions/urn:s:1", {"jsonldContext": url})
+    assert changed.is_problem(400, "BadRequestData")
+    assert await api.get("subscriptions/urn:s:1?options=sysAttrs") == before
+
+
+@pytest.mark.clause("5.8.2")
+async def test_what_is_read_in_other_names_and_sent_back_hears_the_same(api: Api, receiver: Receiver) -> None:
+    own = {
+        "heat": "https://ex.org/heat",
+        "T": "https://ex.org/T",
+        "ort": "https://uri.etsi.org/ngsi-ld/location",
+    }
+    path = (await api("POST", "jsonldContexts", {"@context": own})).headers["Location"]
+    named = linked(api.root + path)
+    doc = subscription(receiver.root + "/notify", id="urn:s:1", q='heat>1;ort;name!="50%25"', csf="heat")
+    assert (await api("POST", SUBSCRIPTIONS, doc, headers=named)).status == 201
+    in_own = await api.get("subscriptions/urn:s:1", **named)
+    assert (in_own["q"], in_own["entities"]) == ('heat>1;location;name!="50%"', [{"type": "T"}])
+    in_core = await api.get("subscriptions/urn:s:1")
+    assert (in_core["q"], in_core["csf"]) == (
+        '<https://ex.org/heat>>1;location;name!="50%"',
+        "<https://ex.org/heat>",
+    )
+    assert in_core["entities"] == [{"type": "https://ex.org/T"}]
+    assert (await api("PATCH", "subscriptions/urn:s:1", in_core)).status == 204
+    assert await api.get("subscriptions/urn:s:1") == in_core
+    assert await api.get("subscriptions/urn:s:1", **named) == in_own
+    place = {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [1, 2]}}
+    for number, heat in ((1, 1), (2, 2)):
+        doc = room(f"urn:x:{number}", heat=heat, ort=place, name="x")
+        made = await api("POST", "entities", doc, headers=named)
+        assert made.status == 201, made.body
+    assert "location" in await api.get("entities/urn:x:2", **named)
+    (one,) = await receiver.only(1)
+    assert one.entity["id"] == "urn:x:2"
+
+
 @pytest.mark.clause("5.8.4")
 async def test_subscriptions_are_listed_in_pages(api: Api) -> None:
     for n in range(3):

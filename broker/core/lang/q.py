@@ -53,17 +53,18 @@ _DEEPEST = 20  # parentheses
 _LONGEST = 10  # names in a path, and members in brackets
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.\-]*:"
-_TERM = r"[^\W\d_]\w*"
+TERM = r"[^\W\d_]\w*"
 _NAME = re.compile(
-    rf"<(?P<iri>{_SCHEME}[^<>\s]+)>|(?P<url>{_SCHEME}//[^\s=!<>~;|()\[\]{{}},\"]+)|{_TERM}(?::{_TERM})?"
+    rf"<(?P<iri>{_SCHEME}[^<>\s]+)>|(?P<url>{_SCHEME}//[^\s=!<>~;|()\[\]{{}},\"]+)|{TERM}(?::{TERM})?"
 )
-_TYPE = rf"(?:<{_SCHEME}[^<>\s,]+>|{_TERM})"
+_TYPE = rf"(?:<{_SCHEME}[^<>\s]+>|{TERM})"
 _TYPES = re.compile(rf"({_TYPE}(?: *, *{_TYPE})*) *:(?!//)")
+_ONE_TYPE = re.compile(_TYPE)
 _MEMBER = re.compile(r"[^\s.\[\]]+")
 _OPERATOR = re.compile("==|!=|!~=|~=|>=|>|<=|<")
 _QUOTED_PATTERN = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BARE_PATTERN = re.compile(r'[^\s";|()]+')
-_NO_ATTRIBUTES = {"id": "the parameter id", "type": "the parameter type", "scope": "the parameter scopeQ"}
+NO_ATTRIBUTES = {"id": "the parameter id", "type": "the parameter type", "scope": "the parameter scopeQ"}
 
 
 def parse(text: str, expand: Expand, expand_values: Collection[str] = (), *, what: str = "q") -> Q:
@@ -147,7 +148,7 @@ class _Parser:
         """The types in front of a colon, if there is one."""
         if (found := self.scanner.take(_TYPES)) is None:
             return ()
-        names = (name.strip() for name in found[1].split(","))
+        names = _ONE_TYPE.findall(found[1])
         return tuple(name[1:-1] if name.startswith("<") else self._expand(name) for name in names)
 
     def _name(self) -> tuple[str, str]:
@@ -162,8 +163,8 @@ class _Parser:
         if len(names) > _LONGEST:
             raise TooComplexQuery(f"q: expected at most {_LONGEST} names in a path")
         for name, _ in names:
-            if name in _NO_ATTRIBUTES:
-                self.scanner.fail(f"an attribute ({_NO_ATTRIBUTES[name]} selects by {name})", at)
+            if name in NO_ATTRIBUTES:
+                self.scanner.fail(f"an attribute ({NO_ATTRIBUTES[name]} selects by {name})", at)
         if any(_is_member(*name) for name in path):
             self.scanner.fail("an attribute before the dot", at)
         above = tuple(iri for _, iri in path)
