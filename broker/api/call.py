@@ -94,8 +94,9 @@ class Call:
         return doc, await self.context()
 
     async def query_body(self) -> tuple[Json, Context]:
-        """The body of a query; TooLarge if it is longer than what any query needs."""
-        if (self.http.content_length or 0) > _QUERY:
+        """The body of a query; TooLarge if it is longer than what any query needs, packed or unpacked."""
+        content_type(self.http)
+        if (self.http.content_length or 0) > _QUERY or len(await read_body(self.http)) > _QUERY:
             raise TooLarge(f"body: expected at most {_QUERY} bytes in a query")
         return await self.body()
 
