@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -11,8 +11,8 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from broker.api.accept import LD_JSON, negotiate, preferences
-from broker.api.params import Params, read_params
+from broker.api.accept import JSON, LD_JSON, MERGE_PATCH, TAKEN, negotiate, preferences, taken
+from broker.api.params import Params, of_list, read_params
 from broker.api.problem import HttpError, TooLarge
 from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
@@ -70,6 +70,10 @@ class Call:
     def older(self) -> Version | None:
         """That version, if it is older than ours, so that what is shown may have to be downgraded."""
         return None if (version := self.version) == CURRENT else version
+
+    def of_list(self) -> "Call":
+        """The call as one of a list, that has a count."""
+        return replace(self, params=of_list(self.params))
 
     async def context(self) -> Context:
         """The @context of a request without a body: that of its Link header, or the core."""
@@ -159,13 +163,11 @@ def new_call(broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query
 
 
 def content_type(http: web.BaseRequest) -> str:
-    """The media type of the body; 415 if it is none of JSON's."""
+    """The media type of the body; 415, which says what is taken, if it is none of JSON's."""
     media = http.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media in ("application/json", LD_JSON):
-        return media
-    if media == "application/merge-patch+json" and http.method == "PATCH":
-        return "application/json"
-    raise HttpError(415)
+    if media not in TAKEN[http.method]:
+        raise HttpError(415, taken(http.method))
+    return JSON if media == MERGE_PATCH else media
 
 
 async def read_body(http: web.BaseRequest) -> bytes:

@@ -227,3 +227,23 @@ def test_any_text_parses_or_is_refused(text: str) -> None:
     except NgsiLdError:
         return
     assert q.parse(str(tree), _expand) == tree
+
+
+@pytest.mark.parametrize(
+    "text", ["<urn:a\0b>", "<urn:a\0>==1", "a.<urn:x\0>", "http://a\0/b", "a{<urn:T\0>:b}", "<urn:a^b>"]
+)
+def test_what_is_in_brackets_is_an_iri(text: str) -> None:
+    with pytest.raises(BadRequestData, match="IRI"):
+        _parse(text)
+
+
+def test_a_path_of_a_million_names_is_given_up_at_once() -> None:
+    for text in ("a" + ".b" * 500_000, "a[" + ".".join("b" * 500_000) + "]"):
+        with pytest.raises(TooComplexQuery, match="at most 10"):
+            _parse(text)
+
+
+@pytest.mark.parametrize("text", ["a=='x'", "a>'x'", "a=='x','y'", "a=='a'..'b'"])
+def test_single_quotes_are_told_of_double_ones(text: str) -> None:
+    with pytest.raises(BadRequestData, match=r"q, character \d: expected .* double quotes, found \"'"):
+        _parse(text)
