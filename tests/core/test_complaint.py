@@ -1,4 +1,4 @@
-"""What is said of documents that are none: the member, and what of JSON was expected, never the library's words."""
+"""What is said of documents that are none: the member and the JSON expected, never the library's words."""
 
 from typing import Any
 
@@ -14,7 +14,18 @@ from broker.core.temporal.query_body import temporal_query_body
 from tests.core.documents import few, json_values
 
 ENDPOINT = {"uri": "http://x/"}
-WORDS = ("Input", "instance", "Extra", "inputs", "valid ", "List ", "dictionary", "Field", "str]", "function-")
+WORDS = (
+    "Input",
+    "instance",
+    "Extra",
+    "inputs",
+    "valid ",
+    "List ",
+    "dictionary",
+    "Field",
+    "str]",
+    "function-",
+)
 
 
 def subscription(**members: Json) -> dict[str, Any]:
@@ -138,7 +149,14 @@ def test_no_word_of_it_is_the_librarys(data: st.DataObject) -> None:
     gather(doc)
     value, step = data.draw(st.sampled_from(places))
     value[step] = data.draw(json_values(4))
+    detail = complained(doc).replace(repr(value[step]), "")
+    assert not any(word in detail for word in WORDS), detail
+
+
+def complained(doc: Json) -> str:
+    """What is said of a document; nothing if it is right."""
     try:
         read_body(doc)
     except NgsiLdError as error:
-        assert not any(word in error.detail.replace(repr(value[step]), "") for word in WORDS), error.detail
+        return error.detail
+    return ""

@@ -33,7 +33,8 @@ def test_terms_name_attributes_members_and_directions() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", ",", "a,", "a;", "a;up", "a;dist", "a;ascending", "a;asc;desc", "a[", "a[]", "a[b", "a..b", "!a",
-     "<urn:a\0b>", "http://a\0/b", "a.<urn:x^>", "observedAt", "unitCode", "a.id.b[", "id;dist-asc", "a[b];dist-asc", "a.unitCode;dist-asc"],
+     "<urn:a\0b>", "http://a\0/b", "a.<urn:x^>",
+     "observedAt", "unitCode", "a.id.b[", "id;dist-asc", "a[b];dist-asc", "a.unitCode;dist-asc"],
 )  # fmt: skip
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(BadRequestData, match="orderBy"):

@@ -105,7 +105,7 @@ def ids(documents: list[Any]) -> list[int]:
     return [int(one["_id"][6:]) for one in documents]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(0, 2**32))
 def test_types_come_in_the_order_of_the_clause_and_pages_in_that_order(stored: Stored, seed: int) -> None:
     r = Random(seed)
@@ -228,7 +228,7 @@ def test_every_locale_and_kind_is_known_to_mongodb(stored: Stored) -> None:
         mongo_collation(collation.parse("fr-u-co-phonebk"))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.integers(0, 2**32))
 def test_a_collation_leaves_the_selection_alone(stored: Stored, seed: int) -> None:
     r = Random(seed)
@@ -316,7 +316,7 @@ def test_a_key_that_is_too_deep_is_none(stored: Stored) -> None:
             assert isinstance(page(stored, by("a"), after), list)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, len(order.TYPES) - 1), json_values(8))
 def test_what_a_key_holds_is_what_mongodb_is_asked_for(stored: Stored, rank: int, value: Json) -> None:
     """Whatever value an entity has, the page behind it can be asked for."""
