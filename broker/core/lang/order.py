@@ -66,11 +66,11 @@ def parse(text: str, expand: Callable[[str], str]) -> tuple[OrderTerm, ...]:
     scanner = Scanner("orderBy", text)
     terms = [_term(scanner, expand)]
     while scanner.takes(","):
+        if len(terms) == _MOST:
+            raise TooComplexQuery(f"orderBy: expected at most {_MOST} terms")
         terms.append(_term(scanner, expand))
     if not scanner.is_at_end():
         scanner.fail("a comma, ; or the end")
-    if len(terms) > _MOST:
-        raise TooComplexQuery(f"orderBy: expected at most {_MOST} terms")
     return tuple(terms)
 
 

@@ -99,7 +99,7 @@ def test_heights_may_be_any_number() -> None:
     assert order.reference("Point", f"[8,40,{2**70}]")["coordinates"] == [8, 40, float(2**70)]
 
 
-def test_a_path_of_a_million_names_is_given_up_at_once() -> None:
-    for text in ("a" + ".b" * 500_000, "a[" + ".".join("b" * 500_000) + "]"):
+def test_a_million_names_are_given_up_at_once() -> None:
+    for text in ("a," * 500_000, "a" + ".b" * 500_000, "a[" + ".".join("b" * 500_000) + "]"):
         with pytest.raises(TooComplexQuery, match="at most 10"):
             order.parse(text, EXPAND)
