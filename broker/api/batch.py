@@ -49,7 +49,10 @@ async def batch_upsert(call: Call) -> web.Response:
 async def batch_update(call: Call) -> web.Response:
     """6.16.3.1 POST /entityOperations/update."""
     p.allow(call.params, ("options",))
-    overwrite = "noOverwrite" not in p.options(call.params, ("noOverwrite",))
+    chosen = p.options(call.params, ("noOverwrite", "update"))  # as for an upsert, which clients send alike
+    if len(chosen) > 1:
+        raise InvalidRequest("options: expected noOverwrite or update, not both")
+    overwrite = "noOverwrite" not in chosen
 
     def read(doc: Json, context: Context) -> Rule:
         return update.append(parse.entity_id(doc), parse.fragment(doc, Reading(context)), overwrite=overwrite)

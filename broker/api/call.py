@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -11,9 +11,9 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from broker.api.accept import LD_JSON, negotiate, preferences
+from broker.api.accept import JSON, LD_JSON, MERGE_PATCH, TAKEN, negotiate, preferences, taken
 from broker.api.links import IGNORED, linked_context
-from broker.api.params import Params, read_params
+from broker.api.params import Params, of_list, read_params
 from broker.api.problem import HttpError, TooLarge
 from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
@@ -69,6 +69,10 @@ class Call:
         """That version, if it is older than ours, so that what is shown may have to be downgraded."""
         return None if (version := self.version) == CURRENT else version
 
+    def of_list(self) -> "Call":
+        """The call as one of a list, that has a count."""
+        return replace(self, params=of_list(self.params))
+
     async def context(self) -> Context:
         """The @context of a request without a body: that of its Link header, or the core."""
         links = self.http.headers.getall("Link", None)
@@ -106,8 +110,9 @@ class Call:
         return doc, await self.context()
 
     async def query_body(self) -> tuple[Json, Context]:
-        """The body of a query; TooLarge if it is longer than what any query needs."""
-        if (self.http.content_length or 0) > _QUERY:
+        """The body of a query; TooLarge if it is longer than what any query needs, packed or unpacked."""
+        content_type(self.http)
+        if (self.http.content_length or 0) > _QUERY or len(await read_body(self.http)) > _QUERY:
             raise TooLarge(f"body: expected at most {_QUERY} bytes in a query")
         return await self.body()
 
@@ -170,13 +175,11 @@ def new_call(broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query
 
 
 def content_type(http: web.BaseRequest) -> str:
-    """The media type of the body; 415 if it is none of JSON's."""
+    """The media type of the body; 415, which says what is taken, if it is none of JSON's."""
     media = http.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media in ("application/json", LD_JSON):
-        return media
-    if media == "application/merge-patch+json" and http.method == "PATCH":
-        return "application/json"
-    raise HttpError(415)
+    if media not in TAKEN[http.method]:
+        raise HttpError(415, taken(http.method))
+    return JSON if media == MERGE_PATCH else media
 
 
 async def read_body(http: web.BaseRequest) -> bytes:

@@ -37,6 +37,7 @@ async def create_entity(call: Call) -> web.Response:
 
 async def query_entities(call: Call) -> web.Response:
     """6.4.3.2 GET /entities."""
+    call = call.of_list()
     p.allow(call.params, p.SELECTION, p.PAGE, p.ORDER, (p.AFTER, "splitEntities"), VIEW, JOIN)
     shape = _shape(call, await call.context(), call.params)
     return await _queried(call, p.read_query(call.params, shape.context, call.broker.limits), shape)
@@ -44,6 +45,7 @@ async def query_entities(call: Call) -> web.Response:
 
 async def query_batch(call: Call) -> web.Response:
     """6.23.3.1 POST /entityOperations/query: a query in the body, whose page and format are in the URL."""
+    call = call.of_list()
     p.allow(call.params, p.PAGE, (p.AFTER, "options", "format", "geometryProperty"))
     doc, context = await call.query_body()
     body = query_body(doc)

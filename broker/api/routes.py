@@ -23,6 +23,7 @@ from broker.api import (
     temporal,
     types,
 )
+from broker.api.accept import TAKEN, taken
 from broker.api.call import Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
@@ -35,12 +36,25 @@ class Resource:
     template: str
     methods: dict[str, Handler]
 
+    def has_body(self, method: str) -> bool:
+        """Whether requests of this method have a body."""
+        return method in TAKEN and not self.template.endswith("/replay")
+
 
 def allowed(resource: Resource) -> str:
     """The Allow header of a resource (6.3.2). What only says that an id is missing is no method of it."""
     return ", ".join(
         sorted(m for m, handler in resource.methods.items() if handler is not entities.without_id)
     )
+
+
+def described(resource: Resource) -> dict[str, str]:
+    """What OPTIONS tells of a resource: its methods, and which bodies those take that have one (RFC 5789)."""
+    methods = allowed(resource)
+    headers = {"Allow": methods}
+    for method in filter(resource.has_body, ("POST", "PATCH")):
+        headers |= taken(method) if method in methods.split(", ") else {}
+    return headers
 
 
 _API = "/ngsi-ld/v1"

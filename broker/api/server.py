@@ -16,7 +16,7 @@ from broker.api.cors import cors
 from broker.api.links import IGNORED
 from broker.api.metering import Meter
 from broker.api.problem import HttpError, problem
-from broker.api.routes import Resource, Router, allowed
+from broker.api.routes import Resource, Router, allowed, described
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.logs import request_id
 from broker.ports.broker import Broker
@@ -99,10 +99,9 @@ class Front:
     ) -> web.Response:
         method = "GET" if http.method == "HEAD" else http.method
         if method == "OPTIONS":
-            return web.Response(status=204, headers={"Allow": allowed(resource)})
+            return web.Response(status=204, headers=described(resource))
         length = http.headers.get("Content-Length")
-        has_body = method in ("POST", "PATCH", "PUT") and not resource.template.endswith("/replay")
-        if has_body and length is None:
+        if resource.has_body(method) and length is None:
             raise HttpError(411)
         handler = resource.methods.get(method)
         if path and not path[0] and "{entityId}" in resource.template:

@@ -32,6 +32,7 @@ async def create_subscription(call: Call) -> web.Response:
 
 async def query_subscriptions(call: Call) -> web.Response:
     """6.10.3.2 GET /subscriptions."""
+    call = call.of_list()
     p.allow(call.params, p.PAGE, ("options",))
     _ = call.accept
     sys_attrs = "sysAttrs" in p.options(call.params, ("sysAttrs",))

@@ -74,7 +74,7 @@ def _limits(settings: Settings) -> Limits:
         settings.max_body_bytes,
         settings.queue_limit,
         settings.max_depth,
-        settings.default_limit,
+        min(settings.default_limit, settings.max_limit),
         settings.max_limit,
         settings.temporal_page,
         settings.max_linked,

@@ -173,11 +173,11 @@ def _name(stored: str) -> str:
 
 
 def _literal(text: str) -> str:
-    return text.replace("%", "%25").replace(".", "%2E").replace("$", "%24")
+    return text.replace("%", "%25").replace(".", "%2E").replace("$", "%24").replace("\x00", "%00")
 
 
 def _unliteral(text: str) -> str:
-    return text.replace("%24", "$").replace("%2E", ".").replace("%25", "%")
+    return text.replace("%00", "\x00").replace("%24", "$").replace("%2E", ".").replace("%25", "%")
 
 
 def _escape(value: Json) -> Json:

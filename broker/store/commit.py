@@ -21,7 +21,8 @@ from broker.store.queue import Write
 from broker.store.tenants import EPOCH, Tenant
 
 _DUPLICATE_KEY = 11000
-_TOO_BIG = {2, 15, 10334, 17419, 17420, 22}  # BSON too large or nested too deeply, as the server puts it
+# BSON or a key too large, or nested too deeply, as the server puts it.
+_TOO_BIG = {2, 15, 22, 10334, 17419, 17420, 5894900}
 # Ended by others, timed out, or too late for its snapshot: nothing is wrong with what was to be written.
 _AGAIN = {43, 50, 64, 91, 189, 225, 237, 239, 244, 246, 251, 262, 290, 11601}
 _ENDED = {50, 237, 262, 290, 11601}

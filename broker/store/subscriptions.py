@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import orjson
 from pymongo import AsyncMongoClient, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
+from broker.core import Json
 from broker.core.errors import AlreadyExists, ResourceNotFound
 from broker.core.subscription import Subscription
 from broker.core.subscription_body import SubscriptionBody
@@ -27,6 +29,8 @@ Document = dict[str, Any]
 Apply = Callable[[AsyncClientSession], Awaitable[Subscription | None]]
 Tell = Callable[[str, SubscriptionChanges], Awaitable[None]]
 
+_INT64 = 2**63
+_TEXT = "@json"  # what a stored @context has for a member that is text
 _LOGGED = 10_000  # changes that the log holds; a process that is further behind reads everything again
 
 
@@ -187,19 +191,37 @@ def _document(subscription: Subscription) -> Document:
     body = subscription.body.model_dump(by_alias=True, exclude_none=True, exclude={"id"})
     return {
         "_id": subscription.id,
-        "body": body,
-        "context": subscription.context,
+        "body": _storable(body),
+        "context": _context(subscription.context),
         "names": {one: [list(pair) for pair in names.items()] for one, names in subscription.names.items()},
         "createdAt": subscription.created_at,
         "modifiedAt": subscription.modified_at,
     }
 
 
+def _storable(value: Any) -> Any:
+    """The same, with numbers that BSON has no integers for (durations, heights) as the nearest floats."""
+    if isinstance(value, dict):
+        return {name: _storable(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_storable(one) for one in value]
+    return float(value) if type(value) is int and not -_INT64 <= value < _INT64 else value
+
+
+def _context(source: Json) -> Json:
+    """An @context that is no URL, as text, so that any keys and numbers are safe."""
+    return source if isinstance(source, str | None) else {_TEXT: orjson.dumps(source).decode()}
+
+
+def _source(stored: Json) -> Json:
+    return orjson.loads(stored[_TEXT]) if isinstance(stored, dict) and _TEXT in stored else stored
+
+
 def _subscription(document: Document) -> Subscription:
     return Subscription(
         document["_id"],
         SubscriptionBody.model_validate(document["body"]),
-        document["context"],
+        _source(document["context"]),
         document["createdAt"],
         document["modifiedAt"],
         {one: {name: iri for name, iri in pairs} for one, pairs in document["names"].items()},

@@ -29,7 +29,7 @@ NOW, LATER = "2026-07-01T12:00:00.000001", "2026-07-01T12:00:00.000002"
 NULL = "urn:ngsi-ld:null"
 POINT = {"type": "Point", "coordinates": [13.4, 52.5]}
 
-few = settings(max_examples=15, deadline=None)  # of large examples
+few = settings(max_examples=15)  # of large examples
 
 # One value of each kind of attribute, in normalized form.
 KINDS: list[dict[str, Json]] = [

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core import Entity
@@ -42,7 +42,6 @@ def _alike(entity: Entity) -> tuple[Any, ...]:
 
 
 @given(st.integers(0, 2**32))
-@settings(deadline=None)
 def test_a_change_of_the_shape_is_stored_and_no_other(seed: int) -> None:
     r = Random(seed)
     before, after = _random(r, 1), _random(r, 1)

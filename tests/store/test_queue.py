@@ -171,5 +171,5 @@ class Commits(RuleBasedStateMachine):
         assert self.queue.is_ready == any(line and key not in busy for key, line in self.waiting.items())
 
 
-Commits.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Commits.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 test_whatever_happens_order_and_exclusion_hold = Commits.TestCase

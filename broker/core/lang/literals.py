@@ -43,7 +43,8 @@ def literal(scanner: Scanner, comparable: bool) -> Literal:
             if (value := _READ[kind](found[0])) is None:
                 scanner.fail(f"a {_NAMES.get(kind, kind)} that exists", at)
             return Literal("text" if kind == "word" else kind, value)
-    scanner.fail("a number, a quoted string or a date" if comparable else "a value")
+    expected = "a number, a quoted string or a date" if comparable else "a value"
+    scanner.fail(f"{expected}, with text in double quotes" if scanner.takes("'") else expected, at)
 
 
 def is_comparable(one: Literal, text: str) -> bool:

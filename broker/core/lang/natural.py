@@ -22,13 +22,13 @@ Ranges = tuple[str, ...]
 
 def parse(text: str) -> Ranges:
     """The ranges of a filter in lower case, the most wanted first; BadRequestData if it is none."""
+    if text.count(",") >= _MOST:
+        raise BadRequestData(f"lang: expected at most {_MOST} language tags")
     found = []
     for one in text.split(","):
         if (match := _RANGE.fullmatch(one)) is None:
             raise BadRequestData(f"lang: expected tags such as en or fr-CH;q=0.8, and {one!r} is none")
         found.append((-float(match[2] or 1), match[1].lower()))
-    if len(found) > _MOST:
-        raise BadRequestData(f"lang: expected at most {_MOST} language tags")
     return tuple(tag for weight, tag in sorted(found, key=lambda pair: pair[0]) if weight) or ("*",)
 
 

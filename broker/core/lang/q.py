@@ -45,6 +45,7 @@ from broker.core.lang.terms import (
     Value,
     ValueList,
 )
+from broker.core.uri import is_uri
 
 Expand = Callable[[str], str]
 
@@ -125,10 +126,7 @@ class _Parser:
 
     def _target(self, links: tuple[Link, ...] = ()) -> Target:
         at = self.scanner.at
-        names = [self._name()]
-        while self.scanner.takes("."):
-            names.append(self._name())
-        target = replace(self._resolved(names, at), links=links)
+        target = replace(self._resolved(self._names(), at), links=links)
         if self.scanner.takes("{"):
             return self._linked(target, at)
         return replace(target, trailing=self._trailing()) if self.scanner.takes("[") else target
@@ -149,19 +147,33 @@ class _Parser:
         if (found := self.scanner.take(_TYPES)) is None:
             return ()
         names = _ONE_TYPE.findall(found[1])
-        return tuple(name[1:-1] if name.startswith("<") else self._expand(name) for name in names)
+        return tuple(self._iri(name[1:-1]) if name.startswith("<") else self._expand(name) for name in names)
+
+    def _names(self) -> list[tuple[str, str]]:
+        """The names of a path; they are counted as they come, since a text may be a million of them."""
+        names = [self._name()]
+        while self.scanner.takes("."):
+            if len(names) == _LONGEST:
+                raise TooComplexQuery(f"q: expected at most {_LONGEST} names in a path")
+            names.append(self._name())
+        return names
 
     def _name(self) -> tuple[str, str]:
         """A name, as it was written and expanded."""
+        at = self.scanner.at
         if (found := self.scanner.take(_NAME)) is None:
             self.scanner.fail("the name of an attribute")
-        iri = found["iri"]
-        return (iri, iri) if iri else (found[0], self._expand(found[0]))
+        if found["iri"]:
+            return (iri := self._iri(found["iri"], at)), iri
+        return found[0], self._expand(self._iri(found[0], at) if found["url"] else found[0])
+
+    def _iri(self, text: str, at: int | None = None) -> str:
+        if not is_uri(text):
+            self.scanner.fail("an IRI without signs that no IRI has", at)
+        return text
 
     def _resolved(self, names: list[tuple[str, str]], at: int) -> Target:
         *path, (written, iri) = names
-        if len(names) > _LONGEST:
-            raise TooComplexQuery(f"q: expected at most {_LONGEST} names in a path")
         for name, _ in names:
             if name in NO_ATTRIBUTES:
                 self.scanner.fail(f"an attribute ({NO_ATTRIBUTES[name]} selects by {name})", at)
@@ -179,10 +191,10 @@ class _Parser:
         """The rest of `[` member *("." member) `]`."""
         members = [self._member()]
         while self.scanner.takes("."):
+            if len(members) == _LONGEST:
+                raise TooComplexQuery(f"q: expected at most {_LONGEST} members in brackets")
             members.append(self._member())
         self.scanner.need("]")
-        if len(members) > _LONGEST:
-            raise TooComplexQuery(f"q: expected at most {_LONGEST} members in brackets")
         return tuple(members)
 
     def _member(self) -> str:

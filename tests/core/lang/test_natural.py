@@ -50,3 +50,8 @@ def test_a_language_property_is_shown_as_a_property() -> None:
     assert shown == {**inner, "note": inner}
     assert view(entity, CORE, View("simplified", languages=("en",)))["a"] == "heat"
     assert view(entity, CORE, View("concise", languages=("en",)))["a"]["value"] == "heat"
+
+
+def test_a_million_tags_are_given_up_at_once() -> None:
+    with pytest.raises(BadRequestData, match="at most"):
+        parse("a," * 500_000)

@@ -210,3 +210,23 @@ def test_too_much_is_too_complex(text: str) -> None:
 def test_attributes_are_those_of_the_entity() -> None:
     assert attributes(_parse("a.b>1;(c[d]|createdAt>2026-01-01T00:00:00Z)")) == {"x:a", "x:c"}
     assert not attributes(_parse("createdAt|modifiedAt"))
+
+
+@pytest.mark.parametrize(
+    "text", ["<urn:a\0b>", "<urn:a\0>==1", "a.<urn:x\0>", "http://a\0/b", "a{<urn:T\0>:b}", "<urn:a^b>"]
+)
+def test_what_is_in_brackets_is_an_iri(text: str) -> None:
+    with pytest.raises(BadRequestData, match="IRI"):
+        _parse(text)
+
+
+def test_a_path_of_a_million_names_is_given_up_at_once() -> None:
+    for text in ("a" + ".b" * 500_000, "a[" + ".".join("b" * 500_000) + "]"):
+        with pytest.raises(TooComplexQuery, match="at most 10"):
+            _parse(text)
+
+
+@pytest.mark.parametrize("text", ["a=='x'", "a>'x'", "a=='x','y'", "a=='a'..'b'"])
+def test_single_quotes_are_told_of_double_ones(text: str) -> None:
+    with pytest.raises(BadRequestData, match=r"q, character \d: expected .* double quotes, found \"'"):
+        _parse(text)

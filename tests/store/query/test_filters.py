@@ -38,7 +38,7 @@ def stored(mongo_uri: str) -> Iterator[Stored]:
         yield client["filters"]["entities"]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(0, 2**32))
 def test_both_readers_of_q_select_the_same(stored: Stored, seed: int) -> None:
     r = Random(seed)
@@ -47,7 +47,7 @@ def test_both_readers_of_q_select_the_same(stored: Stored, seed: int) -> None:
         _select_the_same(stored, entities, Query(q=some.query(r, depth=r.choice((0, 0, 0, 2)))))
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(st.integers(0, 2**32))
 def test_both_readers_of_whole_queries_select_the_same(stored: Stored, seed: int) -> None:
     r = Random(seed)
