@@ -352,8 +352,11 @@ async def test_instances_are_selected_by_dataset(http: Http, tenant: Tenant) -> 
         body, _ = await get(http, tenant, "/urn:v:1", datasetId=asked)
         assert sorted(values(body["speed"])) == sorted(expected)
     window: dict[str, Any] = {"type": "Vehicle", "timerel": "after", "timeAt": at(0)}
-    body, _ = await get(http, tenant, "", datasetId="urn:d:2", **window)
-    assert body == []
+    for more in ({}, {"format": "aggregatedValues", "aggrMethods": "max"}, {"options": "temporalValues"}):
+        body, _ = await get(http, tenant, "", datasetId="urn:d:2", **window, **more)
+        assert body == []
+        problem = await get(http, tenant, "/urn:v:1", 404, datasetId="urn:d:2", **more)
+        assert problem["type"].endswith("/ResourceNotFound")
 
 
 @pytest.mark.clause("5.7.4.4")

@@ -53,7 +53,8 @@ class TemporalQuery:
     @property
     def is_selective(self) -> bool:
         """Whether an entity without any instance that is asked for is none that is asked for."""
-        return self.window is not None or bool(self.entities.attrs) or self.pick is not None
+        of_parts = self.window is not None or self.pick is not None
+        return of_parts or bool(self.entities.attrs) or bool(self.datasets)
 
     @property
     def is_stamped(self) -> bool:
