@@ -352,7 +352,8 @@ async def test_instances_are_selected_by_dataset(http: Http, tenant: Tenant) -> 
         body, _ = await get(http, tenant, "/urn:v:1", datasetId=asked)
         assert sorted(values(body["speed"])) == sorted(expected)
     window: dict[str, Any] = {"type": "Vehicle", "timerel": "after", "timeAt": at(0)}
-    for more in ({}, {"format": "aggregatedValues", "aggrMethods": "max"}, {"options": "temporalValues"}):
+    formats: list[dict[str, Any]] = [{}, {"format": "aggregatedValues", "aggrMethods": "max"}]
+    for more in (*formats, {"options": "temporalValues"}):
         body, _ = await get(http, tenant, "", datasetId="urn:d:2", **window, **more)
         assert body == []
         problem = await get(http, tenant, "/urn:v:1", 404, datasetId="urn:d:2", **more)
@@ -533,3 +534,25 @@ async def test_places_and_scopes_are_those_in_the_window(http: Http, tenant: Ten
     assert [values(one["scope"]) for one in body] == [["/A/B"], ["/A/B"]]
     body, _ = await get(http, tenant, "", scopeQ="/C", **window)
     assert [(one["id"], values(one["speed"])) for one in body] == [("urn:v:0", [30])]
+
+
+@pytest.mark.clause("4.18")
+async def test_scopes_that_entities_come_with_count_for_what_was_before(http: Http, tenant: Tenant) -> None:
+    doc = {"type": "Vehicle", "speed": [speed(1), speed(3)]}
+    late = {"type": "Property", "value": "/A", "observedAt": at(2)}
+    for entity, there in (("urn:v:1", "/A"), ("urn:v:2", ["/A", "/B"]), ("urn:v:3", late), ("urn:v:4", "/C")):
+        await send(http, tenant, "POST", TEMPORAL, {"id": entity, "scope": there, **doc})
+    await measure(http, tenant, "urn:v:5", [3, 1], scope="/A")
+    await measure(http, tenant, "urn:v:6", [3, 1])
+    for entity in ("urn:v:5", "urn:v:6"):
+        await send(http, tenant, "POST", f"{ENTITIES}/{entity}/attrs", {"scope": "/A/B"})
+    window: dict[str, Any] = {"type": "Vehicle", "timerel": "between", "timeAt": at(0), "endTimeAt": at(5)}
+    expected = {"urn:v:1": [10, 30], "urn:v:2": [10, 30], "urn:v:3": [30], "urn:v:5": [10, 30]}
+    for asked, found in (("/A", expected), ("/B", {"urn:v:2": [10, 30]}), ("/A/B", {}), ("/D", {})):
+        body, headers = await get(http, tenant, "", scopeQ=asked, count="true", attrs="speed,scope", **window)
+        assert {one["id"]: values(one["speed"]) for one in body} == found
+        assert headers["NGSILD-Results-Count"] == str(len(found))
+    more = {"id": "urn:v:5", "type": "Vehicle", "scope": "/A/B", "speed": [speed(-9)]}
+    await send(http, tenant, "POST", TEMPORAL, more)
+    body, _ = await get(http, tenant, "", type="Vehicle", scopeQ="/A", timerel="before", timeAt=at(0))
+    assert [(one["id"], values(one["speed"])) for one in body] == [("urn:v:5", [-90])]

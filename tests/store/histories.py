@@ -52,11 +52,12 @@ class Written:
 
 @dataclass(slots=True)
 class Model:
-    """All that was ever written, and the clauses read plainly."""
+    """All that was ever written, and the clauses read plainly. `created`: when the entities came."""
 
     type: str
     entities: dict[str, list[str]] = field(default_factory=dict)
     written: list[Written] = field(default_factory=list)
+    created: str = "2026-07-01T12:00:00"
 
     def answer(self, entity: str, query: TemporalQuery, most: int) -> dict[str, list[Json]]:
         """The values found, by attribute, in order."""
@@ -166,7 +167,7 @@ def _records(one: Written) -> list[dict[str, Any]]:
 
 def _catalogued(model: Model, entity: str) -> dict[str, Any]:
     names = model.entities[entity]
-    found: dict[str, Any] = {"_id": entity, "type": [model.type], "createdAt": "2026-07-01T12:00:00"}
+    found: dict[str, Any] = {"_id": entity, "type": [model.type], "createdAt": model.created}
     found["attrs"] = [codec.key(name) for name in names if name != SCOPE]
     return {**found, "scope": ["/A"]} if SCOPE in names else found
 
