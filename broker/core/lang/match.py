@@ -10,15 +10,15 @@
   (`{"@type": …, "@value": text}`) stands for its text when a date, time or date-time is asked for.
   A VocabProperty's is the IRI. Brackets lead into the value or the json, through objects only; into
   a languageMap they name a language. A LanguageProperty without them, or with [*], has the texts of all
-  its languages.
+  its languages. A language may have several texts, in an array; each of them counts, with every operator.
 - Numbers compare with numbers, text with text (by code point; URIs are text), booleans with booleans,
   and a date, time or date-time with the strings that have its form, as moments. A quoted string is
   text, also when it looks like a date, but for the members that hold instants.
 - `==`: the value, or one element of it if it is an array, is the same. Ranges take no arrays. `!=` is the
   contrary for that instance: so it holds for another type, and for arrays without the value.
 - `<` and its like hold for values of the literal's type, so not for arrays, and never for Relationships.
-- `~=` and `!~=` hold for strings only, and never for Relationships. With several languages `~=` asks for one
-  text that matches, `!~=` for a text, and that none does.
+- `~=` and `!~=` hold for strings only, and never for Relationships. With several texts `~=` asks for one that
+  matches, `!~=` for a text, and that none does.
 """
 
 import operator as operators
@@ -94,7 +94,7 @@ def matches(q: Q, entity: Entity, linked: Linked = _nobody) -> bool:
 
 
 class _Found(NamedTuple):
-    """The values of one target: several for several languages. `where` is the member they come from."""
+    """The values of one target: several for the texts of languages. `where` is the member they come from."""
 
     where: str
     values: list[Json]
@@ -162,9 +162,14 @@ def _value(instance: Instance, trailing: tuple[str, ...]) -> Iterator[_Found]:
 
 def _languages(texts: dict[str, Json], trailing: tuple[str, ...]) -> Iterator[_Found]:
     if trailing in ((), ANY_LANGUAGE):
-        yield _Found("languageMap", list(texts.values()))
+        yield _Found("languageMap", [word for words in texts.values() for word in _words(words)])
     elif len(trailing) == 1 and trailing[0] in texts:
-        yield _Found("languageMap", [texts[trailing[0]]])
+        yield _Found("languageMap", _words(texts[trailing[0]]))
+
+
+def _words(texts: Json) -> list[Json]:
+    """The texts of one language."""
+    return texts if isinstance(texts, list) else [texts]
 
 
 def _walked(where: str, value: Json, trailing: tuple[str, ...]) -> Iterator[_Found]:

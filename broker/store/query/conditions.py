@@ -63,10 +63,14 @@ def any_of(filters: list[Filter]) -> Filter:
 
 
 class _Place(NamedTuple):
-    """Where in an instance a target value may be: its path, and the paths above that must be no arrays."""
+    """Where in an instance a target value may be: its path, and the paths above that must be no arrays.
+
+    `several`: an array there is no value itself, but each of its elements is one.
+    """
 
     path: str
     above: tuple[str, ...] = ()
+    several: bool = False
 
     def is_(self, condition: Any) -> Filter:
         return {**dict.fromkeys(self.above, ONE), self.path: condition}
@@ -110,7 +114,7 @@ def _places(target: Target, kind: str, members: _Members) -> list[_Place]:
 def _inside(trailing: tuple[str, ...], kind: str) -> list[_Place]:
     places = [_walk(member, trailing) for member in ("value", "json")]
     if kind == "text" and len(trailing) == 1:
-        places.append(_Place(f"languageMap.{value_key(trailing[0])}"))
+        places.append(_Place(f"languageMap.{value_key(trailing[0])}", several=True))
     return places
 
 
@@ -167,7 +171,9 @@ def _within(place: _Place, bounds: Bounds) -> Filter:
     if place.path in TEMPORAL_MEMBERS:
         return _instants(place.path, bounds)
     if bounds[0][1].kind not in TEMPORAL:
-        return place.is_({**{_ORDER[sign]: _stored(bound) for sign, bound in bounds}, **ONE})
+        within = {_ORDER[sign]: _stored(bound) for sign, bound in bounds}
+        inside = [place.is_({"$elemMatch": within})] if place.several else []
+        return any_of([place.is_({**within, **ONE}), *inside])
     alternatives = [_moments(place, bounds)]
     if place.may_be_typed:
         alternatives.append(_moments(place.typed, bounds))
@@ -199,18 +205,19 @@ def _stored(one: Literal) -> Any:
 
 
 def _patterned(term: Term) -> Filter:
-    found = {"$regex": _portable(term), **ONE}
-    return any_of([place.is_(found) for place in _places(term.target, "text", _ORDERED)])
+    found = {"$regex": _portable(term)}
+    places = _places(term.target, "text", _ORDERED)
+    return any_of([place.is_(found if place.several else {**found, **ONE}) for place in places])
 
 
 def _unpatterned(term: Term) -> Filter:
-    unwanted: list[Any] = [ONE["$not"], {"$regex": _portable(term)}]
-    return any_of(
-        [
-            all_of([place.is_({"$type": "string"}), {"$nor": [{place.path: one} for one in unwanted]}])
-            for place in _places(term.target, "text", _ORDERED)
-        ]
-    )
+    found = {"$regex": _portable(term)}
+    alternatives = []
+    for place in _places(term.target, "text", _ORDERED):
+        unwanted = [found] if place.several else [ONE["$not"], found]
+        none = {"$nor": [{place.path: one} for one in unwanted]}
+        alternatives.append(all_of([place.is_({"$type": "string"}), none]))
+    return any_of(alternatives)
 
 
 def _portable(term: Term) -> str:

@@ -67,6 +67,8 @@ address[no] / address[no]!=1 / address[since]==2026-07-01T12:00:00Z
 sensor.rawdata[airquality.particulate]==40 / sensor==40 / tickets[value]=="Overstay" / address
 address!="Berlin" / label[en]=="red" / label[*]=="rouge" / label=="rouge" / label[en]!="rouge"
 label[fr]=="chat" / label~="^r" / label[en] / label>"r" / label[*]!="blue" / category==x:commercial
+label[fr]~="^r" / label[fr]~="cha" / label~="^c" / label[*]~="t$" / label[fr]!~="z" / label!~="z" / label<"d"
+label[fr]>"d" / label[fr]=="b".."d" / label=="b".."d" / label[fr]!="d".."e"
 category>"x:a" / managedBy==urn:p:1 / managedBy=="urn:p:1" / parts==urn:p:2 / parts!=urn:p:3 / steps==2
 steps!=3 / stops==urn:s:1 / (speed>50|route=="551");active==true
 """
@@ -80,8 +82,9 @@ departure=="2026-07-01T12:00:00.5Z" / departure>2026-07-01 / arrival=="2026-07-0
 opens>08:30:00Z / address[zip] / address[zip]!="1" / address[lines.n]==1 / address[lines.0.n]==1
 address[city.x] / address[*] / address==Berlin / tickets=="Overstay" / label[en]=="rouge"
 label[de]!="red" / label[*]!="red" / label!="chat" / label[fr]!="chat" / label!~="r" / label[en.x]
+label[fr]~="red" / label[fr]!~="^c" / label[*]!~="^c" / label[fr]=="d".."e" / label[fr]!="b".."d"
 label==1 / category==commercial / managedBy>"urn:a" / managedBy~="urn" / managedBy!~="x" / parts!=urn:p:2
-steps>1
+steps>1 / label[fr]>"s"
 """
 
 
