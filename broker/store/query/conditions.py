@@ -12,6 +12,7 @@ from bson import Decimal128
 
 from broker.core import instant
 from broker.core.lang import pattern
+from broker.core.lang.literals import as_moment
 from broker.core.lang.terms import (
     ANY_LANGUAGE,
     ORDERING,
@@ -149,15 +150,21 @@ def _same(target: Target, kind: str, wanted: list[Literal]) -> list[Filter]:
     if kind in TEMPORAL:
         return [one for place in places for literal in wanted for one in _moment(place, literal)]
     values = [_stored(one) for one in wanted]
-    return [place.is_({"$in": values} if len(values) > 1 else values[0]) for place in places]
+    found = [place.is_({"$in": values} if len(values) > 1 else values[0]) for place in places]
+    quoted = [moment for one in wanted if (moment := as_moment(one)).kind in TEMPORAL]
+    return found + [_typed(place, moment) for place in places if place.may_be_typed for moment in quoted]
 
 
 def _moment(place: _Place, wanted: Literal) -> list[Filter]:
     if place.path in TEMPORAL_MEMBERS:
         return [_instants(place.path, [(">=", wanted), ("<=", wanted)])]
-    same = {"$regex": moments.same(wanted)}
-    typed = [place.typed.is_({**same, **ONE})] if place.may_be_typed else []
-    return [place.is_(same), *typed]
+    typed = [_typed(place, wanted)] if place.may_be_typed else []
+    return [place.is_({"$regex": moments.same(wanted)}), *typed]
+
+
+def _typed(place: _Place, wanted: Literal) -> Filter:
+    """The condition that a typed value is this moment."""
+    return place.typed.is_({"$regex": moments.same(wanted), **ONE})
 
 
 def _ordering(term: Term) -> Filter:
@@ -173,11 +180,19 @@ def _within(place: _Place, bounds: Bounds) -> Filter:
     if bounds[0][1].kind not in TEMPORAL:
         within = {_ORDER[sign]: _stored(bound) for sign, bound in bounds}
         inside = [place.is_({"$elemMatch": within})] if place.several else []
-        return any_of([place.is_({**within, **ONE}), *inside])
+        return any_of([place.is_({**within, **ONE}), *inside, *_quoted(place, bounds)])
     alternatives = [_moments(place, bounds)]
     if place.may_be_typed:
         alternatives.append(_moments(place.typed, bounds))
     return any_of(alternatives)
+
+
+def _quoted(place: _Place, bounds: Bounds) -> list[Filter]:
+    """The condition that a typed value is within bounds that are quoted moments, if it may be one."""
+    unquoted = [(sign, as_moment(bound)) for sign, bound in bounds]
+    kinds = {bound.kind for _, bound in unquoted}
+    is_asked = place.may_be_typed and len(kinds) == 1 and kinds <= TEMPORAL
+    return [_moments(place.typed, unquoted)] if is_asked else []
 
 
 def _moments(place: _Place, bounds: Bounds) -> Filter:
