@@ -332,14 +332,46 @@ async def test_aggregated_values(http: Http, tenant: Tenant) -> None:
 
 
 @pytest.mark.clause("5.7.4.4")
-async def test_values_that_a_method_cannot_take_are_refused(http: Http, tenant: Tenant) -> None:
-    await measure(http, tenant, "urn:v:1", [1], name={"type": "Property", "value": "bus"})
-    asked: dict[str, Any] = {"format": "aggregatedValues", "aggrMethods": "min,stddev"}
-    problem = await get(http, tenant, "/urn:v:1", 400, **asked)
-    assert problem["type"].endswith("/InvalidRequest")
-    assert problem["detail"].startswith("aggrMethods: stddev can't take the values of name")
-    body, _ = await get(http, tenant, "/urn:v:1", attrs="speed", **asked)
-    assert body["speed"]["stddev"][0][0] == 0
+async def test_methods_that_cannot_take_values_are_left_out(http: Http, tenant: Tenant) -> None:
+    bus = {"type": "Property", "value": "bus", "observedAt": at(1)}
+    await measure(http, tenant, "urn:v:1", [1, 2], name=bus, line=bus)
+    await measure(http, tenant, "urn:v:2", [1], name={**bus, "value": 7}, line=bus)
+    asked: dict[str, Any] = {"format": "aggregatedValues", "timerel": "after", "timeAt": at(0)}
+    body, _ = await get(http, tenant, "/urn:v:1", aggrMethods="avg,max", **asked)
+    assert body["speed"]["avg"][0][0] == 15
+    assert body["name"].keys() == {"type", "max"}
+    assert body["name"]["max"][0][0] == "bus"
+    body, _ = await get(http, tenant, "/urn:v:1", aggrMethods="avg,stddev", **asked)
+    assert body.keys() == {"id", "type", "speed"}, "what was not asked for by name is left out"
+    body, _ = await get(http, tenant, "", type="Vehicle", aggrMethods="avg", attrs="speed,name", **asked)
+    assert [one.keys() - {"id", "type"} for one in body] == [{"speed"}, {"speed", "name"}]
+
+
+@pytest.mark.clause("5.7.4.4")
+@pytest.mark.parametrize("how", [{"attrs": "speed,name"}, {"pick": "id,name"}])
+async def test_an_attribute_none_of_whose_values_can_be_taken_is_refused(
+    http: Http, tenant: Tenant, how: dict[str, str]
+) -> None:
+    bus = {"type": "Property", "value": "bus", "observedAt": at(1)}
+    await measure(http, tenant, "urn:v:1", [1], name=bus)
+    asked: dict[str, Any] = {"format": "aggregatedValues", "aggrMethods": "avg,stddev", **how}
+    window: dict[str, Any] = {"type": "Vehicle", "timerel": "after", "timeAt": at(0)}
+    for path, more in (("/urn:v:1", {}), ("", window)):
+        problem = await get(http, tenant, path, 400, **asked, **more)
+        assert problem["type"].endswith("/InvalidRequest")
+        assert problem["detail"] == "aggrMethods: name has no values that avg, stddev can take"
+
+
+@pytest.mark.clause("4.5.19")
+async def test_series_that_no_method_takes_are_left_out_beside_others(http: Http, tenant: Tenant) -> None:
+    word = {"type": "Property", "value": "fast", "observedAt": at(1), "datasetId": "urn:d:1"}
+    doc = {"id": "urn:v:1", "type": "Vehicle", "speed": [speed(1), word]}
+    await send(http, tenant, "POST", ENTITIES, doc)
+    asked: dict[str, Any] = {"format": "aggregatedValues", "attrs": "speed"}
+    body, _ = await get(http, tenant, "/urn:v:1", aggrMethods="avg", **asked)
+    assert body["speed"]["avg"][0][0] == 10
+    body, _ = await get(http, tenant, "/urn:v:1", aggrMethods="min", **asked)
+    assert [one["min"][0][0] for one in body["speed"]] == [10, "fast"]
 
 
 @pytest.mark.clause("4.5.5")

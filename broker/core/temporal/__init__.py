@@ -46,6 +46,12 @@ class TemporalQuery:
         return self.is_judged(name) and not self.is_bare and not omitted
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """The attributes (IRIs) that are asked for by their names."""
+        picked = () if self.pick is None else (iri for iri, _ in self.pick.attrs)
+        return (*self.entities.attrs, *picked)
+
+    @property
     def is_bare(self) -> bool:
         """Whether neither attributes nor the scope are to be shown, only what else an entity has."""
         return self.pick is not None and not self.pick.attrs and "scope" not in self.pick.members
