@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import permutations, product
 from typing import Any
 from urllib.parse import quote
 
@@ -390,6 +391,28 @@ async def test_instances_are_selected_by_dataset(http: Http, tenant: Tenant) -> 
         assert body == []
         problem = await get(http, tenant, "/urn:v:1", 404, datasetId="urn:d:2", **more)
         assert problem["type"].endswith("/ResourceNotFound")
+
+
+@pytest.mark.clause("5.7.4.4")
+@pytest.mark.parametrize("order", [*permutations(("@none", "urn:d:1", "urn:d:2"))])
+async def test_last_n_does_not_depend_on_what_was_written_first(
+    http: Http, tenant: Tenant, order: tuple[str, ...]
+) -> None:
+    for minute, dataset in product((1, 2, 3), order):
+        named = {} if dataset == "@none" else {"datasetId": dataset}
+        one = {**speed(minute), **named, "value": f"{minute} {dataset}"}
+        await send(http, tenant, "POST", TEMPORAL, {"id": "urn:v:1", "type": "Vehicle", "speed": [one]})
+    for n, expected in ((1, ["3"]), (2, ["3", "2"]), (9, ["3", "2", "1"])):
+        body, headers = await get(http, tenant, "/urn:v:1", lastN=n)
+        assert values(body["speed"]) == [
+            f"{minute} {dataset}" for minute in expected for dataset in ("@none", "urn:d:1", "urn:d:2")
+        ]
+        assert "Content-Range" not in headers
+        asked: dict[str, Any] = {"format": "aggregatedValues", "aggrMethods": "totalCount"}
+        body, _ = await get(http, tenant, "/urn:v:1", lastN=n, **asked)
+        assert [one["totalCount"][0][0] for one in body["speed"]] == [len(expected)] * 3
+    body, _ = await get(http, tenant, "/urn:v:1", lastN=2, datasetId="urn:d:2")
+    assert values(body["speed"]) == ["3 urn:d:2", "2 urn:d:2"]
 
 
 @pytest.mark.clause("5.7.4.4")

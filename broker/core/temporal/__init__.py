@@ -17,7 +17,7 @@ SCOPE = NGSI_LD + "scope"
 
 @dataclass(frozen=True, slots=True)
 class TemporalQuery:
-    """Which evolutions (`entities`), and of them which instances: window, attributes, the last n of each.
+    """Which evolutions (`entities`), and of them which instances: window, attributes, the last n times.
 
     Without a window every instance is wanted, whatever times it has. `sys_attrs`: the system attributes of
     the entity and of its instances are wanted, too. `datasets`: of these datasetIds only, None among them

@@ -15,7 +15,7 @@ from broker.core.lang.match import is_placed, matches
 from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
 from broker.core.temporal import SCOPE, Evolution, TemporalQuery, Window
-from tests.store.histories import BASE, Model, Store, Written, at, numbers, open_store
+from tests.store.histories import BASE, Model, Store, Written, at, latest, numbers, open_store
 
 NAMES = ("https://ex.org/a", "https://ex.org/b.c", "https://ex.org/d")
 TERMS = (
@@ -239,21 +239,23 @@ def _valid(model: Model, query: TemporalQuery) -> dict[str, dict[str, list[Json]
         def fits(one: Written | None) -> bool:
             return one is not None and scope.matches(query.entities.scope, one.value)  # type: ignore[arg-type]
 
-        kept: dict[str, list[Json]] = {}
+        kept: dict[str, list[Written]] = {}
         for one in sorted(
             (one for one in model.written if one.entity == entity), key=lambda x: (x.time, x.stamp)
         ):
             inside = (low is None or low <= one.time) and (high is None or one.time < high)
             if inside and "observedAt" in one.instance and fits(at_time(one.time)):
-                kept.setdefault(one.name, []).append(one.value)
+                kept.setdefault(one.name, []).append(one)
         if not kept:
             continue
         first = None if low is None else at_time(low - 1)
         is_carried = low is not None and first is not None and first.stamp < low and at_time(low) is first
         if is_carried and first is not None and fits(first):
-            kept.setdefault(SCOPE, []).insert(0, first.value)
-        back = query.last_n
-        found[entity] = {name: many if back is None else many[::-1][:back] for name, many in kept.items()}
+            kept.setdefault(SCOPE, []).insert(0, first)
+        found[entity] = {
+            name: [one.value for one in (many if query.last_n is None else latest(many, query))]
+            for name, many in kept.items()
+        }
     return found
 
 
