@@ -18,6 +18,7 @@ from broker.core.jsonld.context import Context
 from broker.core.query import Query
 from broker.core.selector import Selector, selector
 from broker.core.temporal import Evolution
+from broker.core.temporal.eligibility import check_eligible
 from broker.core.temporal.page import Part
 from broker.core.temporal.query_body import temporal_query_body
 from broker.core.temporal.view import TemporalView, view
@@ -53,6 +54,7 @@ async def _queried(
     entities = p.check_depth(p.read_query(aspects.params, context, call.broker.limits, selectors), 0)
     query = aspects.query(entities)
     found, part, count, more = await operations.query_temporal(call.broker, call.tenant, query)
+    check_eligible(found, query, context.compact)
     pages = page_links(call, entities.limit, entities.offset, more)
     docs, is_amended = _shown(found, context, aspects.view)
     if call.accept == JSON:
@@ -76,6 +78,7 @@ async def retrieve_temporal(call: Call) -> web.Response:
         if query.window is not None and query.window.is_empty:
             raise ResourceNotFound(f"{error.detail}; {_EMPTY}") from error
         raise
+    check_eligible([found], query, context.compact)
     docs, is_amended = _shown([found], context, aspects.view)
     if not docs:
         raise ResourceNotFound(f"{found.id} has none of the members asked for")

@@ -52,11 +52,12 @@ class Written:
 
 @dataclass(slots=True)
 class Model:
-    """All that was ever written, and the clauses read plainly."""
+    """All that was ever written, and the clauses read plainly. `created`: when the entities came."""
 
     type: str
     entities: dict[str, list[str]] = field(default_factory=dict)
     written: list[Written] = field(default_factory=list)
+    created: str = "2026-07-01T12:00:00"
 
     def answer(self, entity: str, query: TemporalQuery, most: int) -> dict[str, list[Json]]:
         """The values found, by attribute, in order."""
@@ -81,7 +82,21 @@ def _wanted(many: list[Written], query: TemporalQuery) -> list[Written]:
         times = [(one.of(window.timeproperty), one.stamp, one) for one in many]
         kept = [x for x in times if x[0] is not None and _holds(window.timerel, x[0], at, end)]
         many = [one for _, _, one in sorted(kept, key=lambda x: x[:2])]
-    return many if query.last_n is None else many[::-1][: query.last_n]
+    return many if query.last_n is None else latest(many, query)
+
+
+def latest(many: list[Written], query: TemporalQuery) -> list[Written]:
+    """Those of the last n times, the newest first; those of one time by datasetId, then the newest first."""
+    name = query.window.timeproperty if query.window else None
+    found: dict[int | None, list[Written]] = {}
+    for one in reversed(many):
+        found.setdefault(one.of(name) if name else one.time, []).append(one)
+    newest = list(found.values())[: query.last_n]
+    return [one for group in newest for one in sorted(group, key=lambda one: _dataset(one))]
+
+
+def _dataset(one: Written) -> str:
+    return str(one.instance.get("datasetId", ""))
 
 
 def _holds(timerel: str | None, time: int, at: int | None, end: int | None) -> bool:
@@ -166,7 +181,7 @@ def _records(one: Written) -> list[dict[str, Any]]:
 
 def _catalogued(model: Model, entity: str) -> dict[str, Any]:
     names = model.entities[entity]
-    found: dict[str, Any] = {"_id": entity, "type": [model.type], "createdAt": "2026-07-01T12:00:00"}
+    found: dict[str, Any] = {"_id": entity, "type": [model.type], "createdAt": model.created}
     found["attrs"] = [codec.key(name) for name in names if name != SCOPE]
     return {**found, "scope": ["/A"]} if SCOPE in names else found
 

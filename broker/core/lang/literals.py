@@ -58,6 +58,16 @@ def as_instant(one: Literal) -> Literal:
     return Literal("dateTime", found) if found else one
 
 
+def as_moment(one: Literal) -> Literal:
+    """A quoted date, time or date-time as what it is; any other literal as it is."""
+    if one.kind != "text":
+        return one
+    text = str(one.value)
+    kind = next((kind for kind in moments.FORMS if _FORMS[kind].fullmatch(text)), None)
+    value = None if kind is None else _READ[kind](text)
+    return one if kind is None or value is None else Literal(kind, value)
+
+
 def _number(text: str) -> int | float | None:
     if text.lstrip("-").isdigit():
         return int(text) if len(text.lstrip("-")) <= _DIGITS else None

@@ -5,11 +5,12 @@ range = (tag / "*") [";q=" weight] ; a tag as in RFC 5646, in any case
 
 Ranges are tried by their weights, equal ones in their order. A range takes the language that it names, else
 a wider one (`nl` for `nl-BE`; RFC 4647, 3.4), else a narrower one (`en-US` for `en`). If none fits, or
-for `*`, it is the default (`@none`), else the first there is.
+for `*`, it is the default (`@none`), else English if the map has it, else the first language of the map.
 """
 
 import re
 from collections.abc import Collection
+from itertools import takewhile
 
 from broker.core.errors import BadRequestData
 
@@ -35,16 +36,17 @@ def parse(text: str) -> Ranges:
 def choose(ranges: Ranges, languages: Collection[str]) -> str:
     """The language of a languageMap, which is not empty, that suits the ranges best."""
     by_tag = {one.lower(): one for one in languages}
-    for wanted in ranges:
-        if wanted == "*":
-            break
-        for tag in _wider(wanted):
-            if tag in by_tag:
-                return by_tag[tag]
-        for tag, one in by_tag.items():
-            if tag.startswith(wanted + "-"):
-                return one
-    return by_tag.get("@none") or next(iter(languages))
+    wanted = (*takewhile("*".__ne__, ranges), "@none", "en")
+    fitting = (_fitting(one, by_tag) for one in wanted)
+    return next((one for one in fitting if one is not None), next(iter(languages)))
+
+
+def _fitting(wanted: str, by_tag: dict[str, str]) -> str | None:
+    """The language that a range takes: the very one, a wider or a narrower one; None if there is none."""
+    for tag in _wider(wanted):
+        if tag in by_tag:
+            return by_tag[tag]
+    return next((one for tag, one in by_tag.items() if tag.startswith(wanted + "-")), None)
 
 
 def _wider(tag: str) -> list[str]:

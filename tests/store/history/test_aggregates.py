@@ -125,7 +125,7 @@ def _chosen(model: Model, name: str, query: TemporalQuery) -> list[tuple[int, Wr
             many.append((time, one))
     many.sort(key=lambda x: (x[0], x[1].stamp))
     if query.last_n is not None and many:
-        edge = many[-query.last_n :][0][0]
+        edge = sorted({time for time, _ in many})[-query.last_n :][0]
         many = [x for x in many if x[0] >= edge]
     return many
 
