@@ -1,8 +1,8 @@
 """Notifications (clause 5.3.1), as they are put on the wire (6.3.8)."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from broker.core import Attributes, Entity, Json
@@ -46,7 +46,6 @@ class Subscriber:
     join: Join | None
     interest: Interest
     context: Json
-    is_throttled: bool
     is_paused: bool
 
 
@@ -67,7 +66,6 @@ def subscriber(subscription: Subscription) -> Subscriber:
         _shared(Join(params.join, params.join_level or 1) if params.join in ("flat", "inline") else None),
         _shared(_interest(subscription)),
         body.jsonld_context or subscription.context,
-        body.throttling is not None,
         body.is_active is False,
     )
 
@@ -112,10 +110,13 @@ def _shared(value: _T) -> _T:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is to be told: entities, what the one of a change was, and entities that they link to."""
+    """What is to be told: entities, their attributes before the changes, and entities that they link to.
+
+    `previous` is by the entity's id, where somebody wants to know.
+    """
 
     entities: Sequence[Entity]
-    previous: Attributes | None = None
+    previous: Mapping[str, Attributes | None] = field(default_factory=dict)
     linked: Sequence[tuple[Entity, View]] = ()
 
 
@@ -162,7 +163,9 @@ def _data(to: Subscriber, content: Content, context: Context) -> list[tuple[Enti
     inlined = None
     if join and join.kind == "inline":
         inlined = Inlined({one["id"]: one for one, _ in content.linked}, join, context)
-    docs = [(entity, _shown(to, entity, content.previous, context, inlined)) for entity in content.entities]
+    docs = [
+        (one, _shown(to, one, content.previous.get(one["id"]), context, inlined)) for one in content.entities
+    ]
     beside = content.linked if join and join.kind == "flat" else ()
     return docs + [(one, view(one, context, shape)) for one, shape in beside]
 

@@ -43,6 +43,11 @@ class Subscription:
     modified_at: str
     names: Names = field(default_factory=dict)
 
+    @property
+    def throttling(self) -> int:
+        """5.2.12: the least time (µs) between two notifications; 0 for none."""
+        return round((self.body.throttling or 0) * 1_000_000)
+
     def status(self, now: str) -> str:
         """5.2.12: active, paused or expired, at this instant."""
         if self.body.expires_at and instant.ceiling(self.body.expires_at[:-1].replace(",", ".")) <= now:

@@ -106,6 +106,6 @@ def trigger(subscription: Subscription) -> Trigger:
         q if q is not None and depth(q) else None,
         None if body.scope_q is None else scope.parse(body.scope_q),
         compiled_geo_q(subscription),
-        round((body.throttling or 0) * 1_000_000),
+        subscription.throttling,
         instant.parse(body.expires_at) if body.expires_at else None,
     )

@@ -375,19 +375,6 @@ async def test_every_change_is_told_once_and_in_order(api: Api, receiver: Receiv
     assert len({one.doc["id"] for one in received}) == 44
 
 
-@pytest.mark.clause("5.2.12")
-async def test_throttling(api: Api, receiver: Receiver) -> None:
-    await subscribe(api, receiver, throttling=0.4)
-    await api.make(room(heat=0))
-    for n in range(1, 4):
-        await patch(api, heat=n)
-    assert heats(await receiver.only(1)) == [0]
-    await asyncio.sleep(0.4)
-    await patch(api, heat=4)
-    await patch(api, heat=5)
-    assert heats(await receiver.only(2)) == [0, 4]
-
-
 @pytest.mark.clause("5.8.6")
 async def test_nothing_is_told_after_expiry_until_it_is_renewed(api: Api, receiver: Receiver) -> None:
     path = await subscribe(api, receiver, expiresAt=soon(1.5))

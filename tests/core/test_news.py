@@ -24,7 +24,8 @@ def data(
     to = subscriber(read({**doc, "notification": {**endpoint, **(params or {})}}, CORE, "urn:s:1", NOW))
     change = Change("urn:x:1", before, after, LATER)
     was = previous(change) if to.interest.before else None
-    (entity,) = notification(to, Content([told(change)], was), CORE, "urn:n:1", LATER).body["data"]
+    content = Content([told(change)], {"urn:x:1": was})
+    (entity,) = notification(to, content, CORE, "urn:n:1", LATER).body["data"]
     return dict(entity)
 
 

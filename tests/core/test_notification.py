@@ -112,7 +112,7 @@ def test_linked_entities(join: str | None) -> None:
     doc: Json = {"endpoint": {"uri": "http://x/"}, "format": "simplified", **params}
     doc = {"type": "Subscription", "entities": [{"type": "T"}], "notification": doc}
     to = subscriber(read(doc, CORE, "urn:s:1", NOW))
-    body = notification(to, Content([ENTITY], None, [(linked, to.shape)]), CORE, "urn:n:1", LATER).body
+    body = notification(to, Content([ENTITY], {}, [(linked, to.shape)]), CORE, "urn:n:1", LATER).body
     shown = {"id": "urn:x:2", "type": "T", "n": 1}
     mine = {"id": "urn:x:1", "type": "T", "heat": 1, "cold": shown if join == "inline" else "urn:x:2"}
     assert body["data"] == [mine, shown] if join == "flat" else [mine]
