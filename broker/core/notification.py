@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from broker.core import Attributes, Entity, Json
-from broker.core.change import ATTRIBUTE_DELETED
+from broker.core.change import ATTRIBUTE_DELETED, ENTITY_DELETED
 from broker.core.entity.downgrade import conformant
 from broker.core.entity.geojson import feature
 from broker.core.entity.links import Inlined, Join
@@ -90,8 +90,8 @@ def _view(subscription: Subscription) -> View:
 
 def _interest(subscription: Subscription) -> Interest:
     body = subscription.body
-    shows = bool(body.notification.show_changes)
-    if not mask(body.notification_trigger) & ATTRIBUTE_DELETED:
+    shows, events = bool(body.notification.show_changes), mask(body.notification_trigger)
+    if events & ENTITY_DELETED or not events & ATTRIBUTE_DELETED:
         return Interest(shows)
     return Interest(shows, frozenset(body.watched_attributes) if body.watched_attributes else None)
 
