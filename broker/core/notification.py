@@ -19,6 +19,7 @@ from broker.core.news import Interest, news
 from broker.core.subscription import Subscription, projected
 from broker.core.trigger import mask
 
+LEAST_TIMEOUT, LONGEST_TIMEOUT = 0.01, 60.0  # seconds that a delivery may take, whatever the endpoint says
 JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
 
 
@@ -58,7 +59,7 @@ def subscriber(subscription: Subscription) -> Subscriber:
         subscription.id,
         endpoint.uri,
         sys.intern(endpoint.accept or JSON),
-        endpoint.timeout / 1000 if endpoint.timeout else None,
+        _seconds(endpoint.timeout),
         endpoint.cooldown / 1000 if endpoint.cooldown else None,
         tuple((pair.key, pair.value) for pair in endpoint.receiver_info or ()),
         tuple((pair.key, pair.value) for pair in endpoint.notifier_info or ()),
@@ -68,6 +69,11 @@ def subscriber(subscription: Subscription) -> Subscriber:
         body.jsonld_context or subscription.context,
         body.is_active is False,
     )
+
+
+def _seconds(timeout: float | None) -> float | None:
+    """The timeout of an endpoint (ms) in seconds, within bounds: the broker may override it (5.2.15)."""
+    return None if timeout is None else min(max(timeout / 1000, LEAST_TIMEOUT), LONGEST_TIMEOUT)
 
 
 def _view(subscription: Subscription) -> View:

@@ -20,6 +20,7 @@ from broker.core.lang.projection import Projection
 from broker.core.lang.terms import Q
 from broker.core.selector import EntitySelector, selector
 from broker.core.subscription_body import NotificationParams, SubscriptionBody, read_body
+from broker.core.subscription_limits import check, check_selectors
 from broker.core.uri import NULL
 
 _NAMES = re.compile(r"[^\s(),;|]+")
@@ -57,10 +58,18 @@ class Subscription:
 
 def read(doc: Json, context: Context, new_id: str, now: str) -> Subscription:
     """A new subscription of what a client sent (5.8.1)."""
-    body = read_body(doc)
+    body = _sent_body(doc)
     subscription = _expanded(Subscription(body.id or new_id, body, context.source, now, now), context, {})
     _refuse_past(subscription, now)
     return subscription
+
+
+def _sent_body(doc: Json) -> SubscriptionBody:
+    if isinstance(doc, dict):
+        check_selectors(doc)
+    body = read_body(doc)
+    check(body)
+    return body
 
 
 def _refuse_past(subscription: Subscription, now: str) -> None:
@@ -79,7 +88,7 @@ def updated(old: Subscription, fragment: Json, context: Context, now: str) -> Su
     if _is_revived(old, fragment, now):
         merged["isActive"] = True
     kept = {member: names for member, names in old.names.items() if member.partition(".")[0] not in fragment}
-    read = Subscription(old.id, read_body(_without_nulls(merged)), old.context, old.created_at, now)
+    read = Subscription(old.id, _sent_body(_without_nulls(merged)), old.context, old.created_at, now)
     new = _expanded(read, context, kept)
     if "expiresAt" in fragment:
         _refuse_past(new, now)

@@ -82,11 +82,25 @@ async def test_a_subscription_is_kept_as_it_was_sent(api: Api) -> None:
         subscription(expiresAt="2020-01-01T00:00:00Z"),
         subscription(id="x"),
         subscription(entities=[{"type": "T", "idPattern": "("}]),
+        subscription("http://h:99999/"),
+        subscription("http://[::1/x"),
+        subscription(endpoint={"receiverInfo": [{"key": "A", "value": "\x01"}]}),
+        subscription(timeInterval=1e13),
+        subscription(timeInterval=1e-9),
+        subscription(throttling=1e300),
+        subscription(entities=[{"type": "T"}] * 40_000),
     ],
-    ids=str,
+    ids=lambda wrong: str(wrong)[:200],
 )
 async def test_a_wrong_subscription_is_not_kept(kept: Kept, wrong: Json) -> None:
     assert (await kept("POST", SUBSCRIPTIONS, wrong)).is_problem(400, "BadRequestData")
+    assert await kept.is_unchanged()
+
+
+@pytest.mark.clause("5.8.1")
+async def test_a_subscription_that_is_too_long(kept: Kept) -> None:
+    wrong = subscription(entities=[{"type": "T"}] * 200_000)
+    assert (await kept("POST", SUBSCRIPTIONS, wrong)).status == 413
     assert await kept.is_unchanged()
 
 

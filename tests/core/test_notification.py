@@ -31,6 +31,16 @@ def data(one: Notification) -> dict[str, Any]:
     return dict(entity)
 
 
+@pytest.mark.clause("5.2.15")
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [(None, None), (500, 0.5), (1e-9, 0.01), (10**30, 60), (1e300, 60)]
+)
+def test_the_timeout_of_an_endpoint_is_kept_in_bounds(timeout: float | None, seconds: float | None) -> None:
+    endpoint: dict[str, Json] = {"uri": "http://x/"} | ({} if timeout is None else {"timeout": timeout})
+    doc = {"type": "Subscription", "watchedAttributes": ["a"], "notification": {"endpoint": endpoint}}
+    assert subscriber(read(doc, CORE, "urn:s:1", NOW)).timeout == seconds
+
+
 @pytest.mark.clause("5.3.1")
 def test_a_notification() -> None:
     before = copy.deepcopy(ENTITY)
