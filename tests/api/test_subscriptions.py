@@ -391,15 +391,24 @@ async def test_every_change_is_told_once_and_in_order(api: Api, receiver: Receiv
 
 @pytest.mark.clause("5.8.6")
 async def test_nothing_is_told_after_expiry_until_it_is_renewed(api: Api, receiver: Receiver) -> None:
-    path = await subscribe(api, receiver, expiresAt=soon(1.5))
+    path = await subscribe(api, receiver, expiresAt=soon(3600))
     await api.make(room(heat=1))
     await receiver.wait(1)
-    await asyncio.sleep(1.6)
-    assert (await api.get(path))["status"] == "expired"
+    await expire(api, path)
     await patch(api, heat=2)
-    assert (await api("PATCH", path, {"expiresAt": soon(60)})).status == 204
+    assert (await api("PATCH", path, {"expiresAt": soon(3600)})).status == 204
     await patch(api, heat=3)
     assert heats(await receiver.only(2)) == [1, 3]
+
+
+async def expire(api: Api, path: str) -> None:
+    """Lets a subscription expire, as soon as the machine can tell it to in time."""
+    seconds = 0.1
+    async with asyncio.timeout(60):
+        while (await api("PATCH", path, {"expiresAt": soon(seconds)})).status != 204:
+            seconds *= 2
+        while (await api.get(path))["status"] != "expired":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.clause("5.8.2")
@@ -414,14 +423,10 @@ async def test_an_update_holds_from_its_answer_on(api: Api, receiver: Receiver) 
 
 @pytest.mark.clause("5.8.5")
 async def test_after_its_deletion_nothing_is_told(api: Api, receiver: Receiver) -> None:
-    receiver.refuse = [500] * 1000
     path = await subscribe(api, receiver)
-    await api.make(room(heat=0))
     gone = await api("DELETE", path)
     assert (gone.status, gone.body) == (204, b"")
-    receiver.refuse.clear()
-    await patch(api, heat=1)
-    await asyncio.sleep(0.2)
+    await api.make(room(heat=0))
     await receiver.only(0)
     assert (await api("GET", path)).is_problem(404, "ResourceNotFound")
 
