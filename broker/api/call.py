@@ -23,7 +23,7 @@ from broker.ports.broker import Broker, Limits
 
 _PATIENCE = 20.0  # seconds for the @contexts of all items of a batch
 _VALUE = 8  # bytes of the largest body for each value that one may have: about what it takes in the database
-_QUERY = 1024**2  # bytes of a query, at most
+_QUERY = 1024**2  # bytes of a query or subscription, at most
 _TURN = 0.005  # seconds for the items of a batch before other requests get a turn
 _TENANT = re.compile(r"[\w.:\-]{1,256}", re.ASCII)
 
@@ -110,10 +110,10 @@ class Call:
         return doc, await self.context()
 
     async def query_body(self) -> tuple[Json, Context]:
-        """The body of a query; TooLarge if it is longer than what any query needs, packed or unpacked."""
+        """The body of a query or subscription; TooLarge if it is longer than they need, packed or unpacked."""
         content_type(self.http)
         if (self.http.content_length or 0) > _QUERY or len(await read_body(self.http)) > _QUERY:
-            raise TooLarge(f"body: expected at most {_QUERY} bytes in a query")
+            raise TooLarge(f"body: expected at most {_QUERY} bytes in a query or subscription")
         return await self.body()
 
     async def bodies(self, *, plain: bool = False) -> tuple[list[Json], list[Context | Exception]]:

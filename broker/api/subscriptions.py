@@ -24,7 +24,7 @@ from broker.ports.changes import Tally
 async def create_subscription(call: Call) -> web.Response:
     """6.10.3.1 POST /subscriptions."""
     p.allow(call.params)
-    doc, context = await call.body()
+    doc, context = await call.query_body()
     subscription = rules.read(doc, context, f"urn:ngsi-ld:Subscription:{uuid4()}", _now())
     await operations.create_subscription(call.broker, call.tenant, subscription, call.root)
     return reply.created("subscriptions", subscription.id)
@@ -60,7 +60,7 @@ async def update_subscription(call: Call) -> web.Response:
     """6.11.3.2 PATCH /subscriptions/{subscriptionId}."""
     p.allow(call.params)
     subscription_id = _id(call)
-    doc, context = await call.body()
+    doc, context = await call.query_body()
     now = _now()
     named = doc.get("jsonldContext")
     await operations.update_subscription(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from broker.core import Attributes, Entity, Instance
+from broker.core.entity.instances import of_datasets
 from broker.core.entity.kinds import KINDS
 from broker.core.uri import NULL
 
@@ -49,9 +50,14 @@ class Events(NamedTuple):
     all: int
 
 
-def events(change: Change) -> Events:
-    """What happened, instance by instance; what was written but says what it said before does not count."""
+def events(change: Change, datasets: frozenset[str] | None = None) -> Events:
+    """What happened, instance by instance; what was written but says what it said before does not count.
+
+    Only to the instances of these datasetIds, if any are given ("@none" for the default one).
+    """
     before, after = _attrs(change.before), _attrs(change.after)
+    if datasets is not None:
+        before, after = (dict(of_datasets(one.items(), datasets)) for one in (before, after))
     found = {}
     for iri, instances in after.items():
         old = before.get(iri, ())

@@ -22,6 +22,7 @@ from broker.core.lang.show import show
 from broker.core.lang.terms import Q
 from broker.core.selector import EntitySelector, selector
 from broker.core.subscription_body import NotificationParams, SubscriptionBody, encoded, read_body
+from broker.core.subscription_limits import check, check_selectors
 from broker.core.uri import NULL
 
 _NAMES = re.compile(r"[^\s(),;|]+")
@@ -46,6 +47,11 @@ class Subscription:
     modified_at: str
     names: Names = field(default_factory=dict)
 
+    @property
+    def throttling(self) -> int:
+        """5.2.12: the least time (µs) between two notifications; 0 for none."""
+        return round((self.body.throttling or 0) * 1_000_000)
+
     def status(self, now: str) -> str:
         """5.2.12: active, paused or expired, at this instant."""
         if self.body.expires_at and instant.ceiling(self.body.expires_at[:-1].replace(",", ".")) <= now:
@@ -55,10 +61,18 @@ class Subscription:
 
 def read(doc: Json, context: Context, new_id: str, now: str) -> Subscription:
     """A new subscription of what a client sent (5.8.1)."""
-    body = read_body(doc)
+    body = _sent_body(doc)
     subscription = _expanded(Subscription(body.id or new_id, body, context.source, now, now), context, {})
     _refuse_past(subscription, now)
     return subscription
+
+
+def _sent_body(doc: Json) -> SubscriptionBody:
+    if isinstance(doc, dict):
+        check_selectors(doc)
+    body = read_body(doc)
+    check(body)
+    return body
 
 
 def _refuse_past(subscription: Subscription, now: str) -> None:
@@ -77,7 +91,7 @@ def updated(old: Subscription, fragment: Json, context: Context, now: str) -> Su
     if _is_revived(old, fragment, now):
         merged["isActive"] = True
     kept = {member: names for member, names in old.names.items() if member.partition(".")[0] not in fragment}
-    read = Subscription(old.id, read_body(_without_nulls(merged)), old.context, old.created_at, now)
+    read = Subscription(old.id, _sent_body(_without_nulls(merged)), old.context, old.created_at, now)
     new = _expanded(read, context, kept)
     if "expiresAt" in fragment:
         _refuse_past(new, now)

@@ -39,7 +39,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
 
     await notify.open(Messages(contexts.contexts, links, report))
     core = contexts.contexts.core
-    store = StoreRoom(base, notify.notifier, core.expand, core.compact)
+    store = StoreRoom(base, notify.notifier, notify.schedule, core.expand, core.compact)
     # Entered before the first commit: whoever finds this process dead ends these sessions.
     sessions = [*store.sessions(), notify.subscriptions.open(), notify.timers.open()]
     await processes.enter(sessions)

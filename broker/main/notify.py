@@ -32,21 +32,22 @@ class NotifyRoom:
 
     def __init__(self, base: Base) -> None:
         self._base, settings = base, base.settings
-        self._schedule = Schedule(base.client, settings.database)
-        self.subscriptions = MongoSubscriptions(base.client, base.tenants, self._schedule)
+        self.schedule = Schedule(base.client, settings.database)
+        self.subscriptions = MongoSubscriptions(base.client, base.tenants, self.schedule)
         self.timers = MongoTimers(
-            base.client, self._schedule, base.tenants, settings.process_id, lease=settings.process_lease
+            base.client, self.schedule, base.tenants, settings.process_id, lease=settings.process_lease
         )
 
     async def open(self, messages: Messages) -> None:
         """Everybody is there, but does not begin."""
-        await self._schedule.open()
+        await self.schedule.open()
         base, settings = self._base, self._base.settings
         self.notifier = self._new_notifier(messages)
         base.stack.push_async_callback(self.notifier.close)
         tick = partial(base.clock, 0)
         self.periods = Periods(self.timers, self.subscriptions, self.notifier, settings.process_id, tick)
         self.subscriptions.tell(self._changed)
+        self.schedule.tell(self.periods.expect)
         self.undelivered = MongoUndelivered(base.tenants, self.notifier, base.clock, settings.process_id)
 
     def begin(self, processes: Processes) -> None:

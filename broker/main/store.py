@@ -21,6 +21,7 @@ from broker.store.processes import Processes
 from broker.store.query.advice import Advice
 from broker.store.query.indexes import Declared, Indexes
 from broker.store.sweeper import Sweeper
+from broker.store.timers import Schedule
 from broker.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -33,10 +34,13 @@ Expand = Callable[[str], str]
 class StoreRoom:
     """Entities and history, written by one writer; `expand` and `compact` are those of the core context."""
 
-    def __init__(self, base: Base, notifier: Notifier, expand: Expand, compact: Expand) -> None:
+    def __init__(
+        self, base: Base, notifier: Notifier, schedule: Schedule, expand: Expand, compact: Expand
+    ) -> None:
         self._base, self._expand = base, expand
         settings, tenants = base.settings, base.tenants
-        committer = Committer(notifier, base.clock, settings.process_id, _recording(settings, expand))
+        recording = _recording(settings, expand)
+        committer = Committer(notifier, base.clock, settings.process_id, schedule, recording)
         self._writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
         base.stack.push_async_callback(self._writer.close)
         packing = Packing(settings.pack_after or 0.0, lease=settings.process_lease)

@@ -61,13 +61,10 @@ class Deliverer:
 
     def offer(self, entry: Entry, subscription_id: str) -> None:
         """Takes an entry for one of the subscriptions that it is due to."""
-        index = self._indexes[entry.tenant]
-        to = index.subscribers.get(subscription_id)
+        to = self._indexes[entry.tenant].subscribers.get(subscription_id)
         if to is None:  # deleted since
             self._settler.told(entry, subscription_id)
             return
-        if to.is_throttled:
-            index.fired(subscription_id, entry.stamp)
         lane = self._lane(entry.tenant, to.uri)
         if to.is_paused:
             lane.park(subscription_id)

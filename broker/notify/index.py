@@ -25,7 +25,6 @@ class Index:
     def __init__(self) -> None:
         self.epoch = -1
         self.subscribers: dict[str, Subscriber] = {}
-        self._last: dict[str, int] = {}
         self._keys: dict[str, set[Key]] = {}
         self._triggers: dict[Key, Bucket] = {}
 
@@ -43,8 +42,8 @@ class Index:
         self.epoch = changes.epoch
         return old
 
-    def due(self, change: Change, stamp: int) -> list[Due]:
-        """The subscriptions that the change triggers and that are not known to be throttled at this time."""
+    def due(self, change: Change) -> list[Due]:
+        """The subscriptions that the change triggers, throttled or not."""
         if not self._triggers:
             return []
         happened = events(change)
@@ -52,16 +51,10 @@ class Index:
             return []
         found = []
         for one in self._candidates(change.entity, happened.attrs).values():
-            if one.throttling and stamp - self._last.get(one.id, 0) < one.throttling:
-                continue
             if one.fires(change, happened):
                 shows_changes = self.subscribers[one.id].interest.before
                 found.append(Due(one.id, one.throttling, shows_changes, one.condition))
         return found
-
-    def fired(self, subscription_id: str, stamp: int) -> None:
-        """Remembers when a throttled subscription was last due."""
-        self._last[subscription_id] = max(stamp, self._last.get(subscription_id, 0))
 
     def _candidates(self, entity: Entity, touched: Collection[str]) -> dict[str, Trigger]:
         keys: list[Key] = [(_ID, entity["id"])]
@@ -85,7 +78,6 @@ class Index:
 
     def _drop(self, subscription_id: str) -> None:
         self.subscribers.pop(subscription_id, None)
-        self._last.pop(subscription_id, None)
         for key in self._keys.pop(subscription_id, ()):
             bucket = self._triggers[key]
             bucket.remove(subscription_id)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from broker.core import instant
 from broker.core.change import Change
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
@@ -61,14 +60,10 @@ class Notifier:
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """See `ports.ChangeSink.due`."""
-        dues = self._indexes[tenant].due(change, instant.micros(change.now))
+        dues = self._indexes[tenant].due(change)
         if dues:
             self._backlog.admit(tenant)
         return dues
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None:
-        """See `ports.ChangeSink.throttled`."""
-        self._indexes[tenant].fired(subscription, last)
 
     def committed(self, entries: Sequence[Entry]) -> None:
         """See `ports.ChangeSink.committed`."""

@@ -1,4 +1,7 @@
-"""Periodic subscriptions (timeInterval, clause 5.8.6): each is told once in an interval, by whoever lives."""
+"""Timers: periodic subscriptions (timeInterval, 5.8.6), and what throttling suppressed (5.2.12).
+
+Each is notified once when its time has come, by whatever process lives.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +19,7 @@ _LONGEST = 5.0  # seconds after which it looks, even if nothing is known to be d
 class Periods:
     """Makes due what its time has come for. `now` is in microseconds.
 
-    What is due is only that the subscriber be told: of what, is read when it is sent.
+    Of a periodic subscription it is only due that the subscriber be told: of what, is read when it is sent.
     """
 
     def __init__(
@@ -33,16 +36,25 @@ class Periods:
         self._process = process
         self._now = now
         self._news = asyncio.Event()
+        self._looks_at = 0  # the time of the next round; 0 while there is one
 
     def wake(self) -> None:
         """There may be something new to look at."""
         self._news.set()
 
+    def expect(self, due: int) -> None:
+        """A timer was set to this time."""
+        if not self._looks_at or due < self._looks_at:
+            self._news.set()
+
     async def round_and_wait(self) -> None:
         """Fires all that is due, and returns when it is worth to look again."""
         self._news.clear()
+        self._looks_at = 0
         try:
-            async with asyncio.timeout(await self.round()):
+            seconds = await self.round()
+            self._looks_at = self._now() + round(seconds * 1_000_000)
+            async with asyncio.timeout(seconds):
                 await self._news.wait()
         except TimeoutError:
             return
@@ -58,25 +70,33 @@ class Periods:
 
     async def _fire(self, timer: Timer) -> None:
         now = self._now()
-        if await self._active(timer, now) is None:
+        subscription = await self._wanting(timer, now)
+        if subscription is None:
             await self._timers.drop(timer)
             return
         await self._sink.at_epoch(timer.tenant, await self._subscriptions.current_epoch(timer.tenant))
-        entry = report(f"{now:016x}{self._process}", timer, now)
-        if await self._timers.fire(timer, next_due(timer.due, timer.every, now), entry):
+        entry = _entry(f"{now:016x}{self._process}", timer, now)
+        if timer.entity is None:
+            is_due = await self._timers.fire(timer, next_due(timer.due, timer.every, now), entry)
+        else:
+            is_due = await self._timers.release(timer, subscription.throttling, entry)
+        if is_due:
             self._sink.committed([entry])
 
-    async def _active(self, timer: Timer, now: int) -> Subscription | None:
+    async def _wanting(self, timer: Timer, now: int) -> Subscription | None:
+        """The subscription, unless it is over; a paused one gets what was suppressed when it is active."""
         try:
             found = await self._subscriptions.get(timer.tenant, timer.subscription)
         except NonexistentTenant:
             return None
-        if found is None or found[0].status(instant.of_micros(now)) != "active":
+        wanted = ("active",) if timer.entity is None else ("active", "paused")
+        if found is None or found[0].status(instant.of_micros(now)) not in wanted:
             return None
         return found[0]
 
 
-def report(entry_id: str, timer: Timer, now: int) -> Entry:
-    """The entry that says that a subscriber is to be told of all that it subscribes to."""
+def _entry(entry_id: str, timer: Timer, now: int) -> Entry:
+    """The entry of a subscription as a whole: what it is told is read later, or was suppressed."""
     about = {"id": timer.subscription, "type": [], "attrs": {}}
-    return Entry(entry_id, timer.tenant, now, about, {timer.subscription}, is_report=True)
+    is_report = timer.entity is None
+    return Entry(entry_id, timer.tenant, now, about, {timer.subscription}, is_report=is_report)

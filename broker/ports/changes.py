@@ -35,7 +35,9 @@ class Entry:
     which may still be telling of that. The entity is as `core.change.told` has it; `previous` holds the
     attribute instances before the change, where somebody wants to know. `is_report`: it is no change, but
     the time of a periodic subscription, whose id stands for the entity's; what there is to tell is read
-    when it is sent. `has_waited`: for another process, as others are likely to wait for it.
+    when it is sent. `suppressed`: the newest states of the entities, each with its previous attributes, that
+    throttling suppressed for one subscription, whose id stands for the entity's then, too.
+    `has_waited`: for another process, as others are likely to wait for it.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Entry:
     foreign: bool = False
     previous: Attributes | None = None
     is_report: bool = False
+    suppressed: Sequence[tuple[Entity, Attributes | None]] = ()
     has_waited: bool = False
 
 
@@ -92,9 +95,6 @@ class ChangeSink(Protocol):
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """The subscriptions that the change triggers (5.8.6); Unavailable if there is no room for more."""
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None:
-        """Tells when (µs) a throttled subscription was last due, whoever found it so."""
 
     def committed(self, entries: Sequence[Entry]) -> None:
         """Takes the entries that were committed with their changes. Never waits."""

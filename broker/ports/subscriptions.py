@@ -38,17 +38,21 @@ class SubscriptionStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """A periodic subscription that is due, claimed by this process. Times in microseconds."""
+    """A subscription that is due, claimed by this process. Times in microseconds.
+
+    `entity`: the entity whose state throttling suppressed; None if the subscription is periodic.
+    """
 
     tenant: str
     subscription: str
     every: int
     due: int
     until: int
+    entity: str | None = None
 
 
 class Timers(Protocol):
-    """When periodic subscriptions are due: one time for all processes."""
+    """When periodic subscriptions, and what throttling suppressed, are due: one time for all processes."""
 
     async def claim(self, now: int) -> Timer | None:
         """One that is due at this time, for this process to see to before the claim runs out."""
@@ -57,6 +61,12 @@ class Timers(Protocol):
         """Sets when it is due next and commits the entry, at once; False if there is no entry to deliver.
 
         There is none if the claim was lost, or the last one has not been told yet.
+        """
+
+    async def release(self, timer: Timer, period: int, entry: Entry) -> bool:
+        """Commits the entry with all that was suppressed of a subscription; False if there is no entry.
+
+        There is none yet if the throttling period (µs) is not over, or the last notification still pending.
         """
 
     async def drop(self, timer: Timer) -> None:

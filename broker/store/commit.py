@@ -9,7 +9,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.recording import Recording
-from broker.ports.changes import ChangeSink, Clock, Due, Entry
+from broker.ports.changes import ChangeSink, Clock
 from broker.store import commands
 from broker.store.conditional import drop_unmet
 from broker.store.entries import stored
@@ -19,6 +19,8 @@ from broker.store.history.past import read as read_past
 from broker.store.plan import Plan, Stored, read, work_out
 from broker.store.queue import Write
 from broker.store.tenants import EPOCH, Tenant
+from broker.store.throttling import throttle
+from broker.store.timers import Schedule
 
 _DUPLICATE_KEY = 11000
 # BSON or a key too large, or nested too deeply, as the server puts it.
@@ -47,9 +49,15 @@ class Committer:
     """Commits groups of writes on behalf of one process."""
 
     def __init__(
-        self, sink: ChangeSink, clock: Clock, process: str, recording: Recording = _RECORD_ALL
+        self,
+        sink: ChangeSink,
+        clock: Clock,
+        process: str,
+        schedule: Schedule,
+        recording: Recording = _RECORD_ALL,
     ) -> None:
         self._sink = sink
+        self._schedule = schedule
         self._clock = clock
         self._process = process
         self._recording = recording
@@ -74,6 +82,8 @@ class Committer:
             raise
         if plan.entries:
             self._sink.committed(plan.entries)
+        if plan.suppressed_until is not None:
+            self._schedule.expect(plan.suppressed_until)
         return plan.outcomes
 
     async def _write(self, session: AsyncClientSession, tenant: Tenant, writes: list[Write]) -> Plan:
@@ -89,7 +99,8 @@ class Committer:
         if plan.conditions:
             await drop_unmet(session, tenant, plan)
         if any(due.throttling for _, due in plan.dues):
-            await self._throttle(session, tenant, plan)
+            timers = self._schedule.timers
+            plan.suppressed_until = await throttle(session, tenant, timers, plan.dues)
         plan.entries = [entry for entry in plan.entries if entry.due]
         await self._write_history(session, tenant, plan)
         entries = [stored(entry, self._process) for entry in plan.entries]
@@ -123,37 +134,6 @@ class Committer:
             for write in writes
         ]
         return plan
-
-    async def _throttle(self, session: AsyncClientSession, tenant: Tenant, plan: Plan) -> None:
-        """Leaves throttled subscriptions out of what is due, unless their time has come (5.2.12).
-
-        The time of the last notification is read and set in the transaction, so that it is one time for
-        all processes: two that would fire at once conflict, and the second finds the time set.
-        """
-        throttled = [(entry, due) for entry, due in plan.dues if due.throttling]
-        ids = list({due.subscription for _, due in throttled})
-        last = {
-            one["_id"]: one["at"]
-            async for one in tenant.throttles.find({"_id": {"$in": ids}}, session=session)
-        }
-        fired = _let_through(throttled, last)
-        times = [{"q": {"_id": one}, "u": {"$set": {"at": last[one]}}, "upsert": True} for one in fired]
-        await commands.update(tenant.throttles, times, session)
-        for subscription, at in last.items():
-            if subscription not in fired:
-                self._sink.throttled(tenant.name, subscription, at)
-
-
-def _let_through(throttled: list[tuple[Entry, Due]], last: dict[str, int]) -> set[str]:
-    """Decides in order which dues stay; notes in `last` when each subscription fired."""
-    fired = set()
-    for entry, due in throttled:
-        if entry.stamp - last.get(due.subscription, 0) >= due.throttling:
-            last[due.subscription] = entry.stamp
-            fired.add(due.subscription)
-        else:
-            entry.due.discard(due.subscription)
-    return fired
 
 
 async def _finish(session: AsyncClientSession, writes: list[Write]) -> None:

@@ -2,12 +2,13 @@
 
 {_id, e: entity id, by: the process that delivers, stamp, due: subscriptions that have not been told,
 entity: its state after the change, was: attributes before it, where somebody wants to know}. A report has
-{e: subscription id, report: true} instead of an entity. Ids sort by time within one process.
+{e: subscription id, report: true} instead of an entity; what throttling suppressed, {e: subscription id,
+suppressed: [{entity, was}]}. Ids sort by time within one process.
 """
 
 from typing import Any
 
-from broker.core import Entity
+from broker.core import Attributes, Entity
 from broker.ports.changes import Entry
 from broker.store.codec import decode_attrs, decode_entity, encode_attrs, encode_entity
 
@@ -24,25 +25,37 @@ def facts(entry: Entry) -> Document:
     document: Document = {"e": entry.entity["id"], "stamp": entry.stamp}
     if entry.is_report:
         return document | {"report": True}
-    document["entity"] = encode_entity(entry.entity)
-    if entry.previous is not None:
-        document["was"] = encode_attrs(entry.previous)
+    if entry.suppressed:
+        return document | {"suppressed": [_state(*one) for one in entry.suppressed]}
+    return document | _state(entry.entity, entry.previous)
+
+
+def _state(entity: Entity, previous: Attributes | None) -> Document:
+    document: Document = {"entity": encode_entity(entity)}
+    if previous is not None:
+        document["was"] = encode_attrs(previous)
     return document
+
+
+def state(document: Document) -> tuple[Entity, Attributes | None]:
+    """The entity in a document, and its attributes before the change, where somebody wants to know."""
+    was = document.get("was")
+    return decode_entity(document["entity"]), None if was is None else decode_attrs(was)
 
 
 def restored(document: Document, tenant: str, process: str) -> Entry:
     """An entry read back; it is foreign if another process made it, which its id tells."""
-    is_report = document.get("report", False)
+    is_of_one = "entity" in document
+    entity, previous = state(document) if is_of_one else (nothing_of(document["e"]), None)
     return Entry(
-        document["_id"], tenant, document["stamp"],
-        nothing_of(document["e"]) if is_report else decode_entity(document["entity"]),
-        set(document["due"]),
+        document["_id"], tenant, document["stamp"], entity, set(document["due"]),
         foreign=not document["_id"].endswith(process),
-        previous=None if (was := document.get("was")) is None else decode_attrs(was),
-        is_report=is_report,
+        previous=previous,
+        is_report=document.get("report", False),
+        suppressed=[state(one) for one in document.get("suppressed", ())],
     )  # fmt: skip
 
 
 def nothing_of(subscription_id: str) -> Entity:
-    """What stands for the entity in a report, which is of many."""
+    """What stands for the entity in an entry that is of many."""
     return {"id": subscription_id, "type": [], "attrs": {}}

@@ -43,7 +43,8 @@ class Plan:
     Revisions take evolutions with the updates in `taken`, buckets by the keys in `opened`, of which `spilled`
     and `repacked` are left, and instances with those in `rewritten` and by the keys in `taken_out`; all of
     these have to find what they are for. What is in `forgotten`, and by filters in `erased` (history),
-    `dropped` (buckets) and `strayed`, goes before anything else is written.
+    `dropped` (buckets) and `strayed`, goes before anything else is written. `suppressed_until`: when (µs) the
+    first of the states that throttling suppressed is due.
     """
 
     inserts: list[Document] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Plan:
     dues: list[tuple[Entry, Due]] = field(default_factory=list)
     conditions: list[tuple[Entry, Due, Entity]] = field(default_factory=list)
     outcomes: list[Any] = field(default_factory=list)
+    suppressed_until: int | None = None
 
     def forget(self, entity_id: str) -> None:
         """An evolution goes, with what was to be recorded of it up to now."""

@@ -1,14 +1,17 @@
-"""The timers of periodic subscriptions: when each is due next, in one collection for all tenants.
+"""Timers: when periodic subscriptions, and states that throttling suppressed, are due; for all tenants.
 
 {_id: tenant and subscription, t: tenant, s: subscription, every, due, at: when to look at it, by: who does}
-with times in µs. Whoever moves `at` first may see to it; if he dies, it is anybody's again when `at` is over.
+with times in µs; a suppressed state has `state` instead of `every`, and its entity in the `_id`, too (see
+`throttling`). Whoever moves `at` first may see to it; if he dies, it is anybody's again when `at` is over.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from pymongo import ASCENDING, AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from broker.core import instant
 from broker.core.periods import first_due, interval
 from broker.core.subscription import Subscription
 from broker.ports.changes import Entry
@@ -16,6 +19,7 @@ from broker.ports.subscriptions import Timer
 from broker.store.entries import stored
 from broker.store.errors import reported
 from broker.store.tenants import Collection, Tenants
+from broker.store.throttling import key, release, suppressed_of
 
 Document = dict[str, Any]
 
@@ -25,12 +29,22 @@ class Schedule:
 
     def __init__(self, client: AsyncMongoClient[Document], prefix: str) -> None:
         self.timers: Collection = client[prefix]["timers"]
+        self._expect: Callable[[int], None] | None = None
+
+    def tell(self, expect: Callable[[int], None]) -> None:
+        """Names who waits for timers in this process."""
+        self._expect = expect
+
+    def expect(self, due: int) -> None:
+        """A timer was set to this time (µs)."""
+        if self._expect is not None:
+            self._expect(due)
 
     async def open(self) -> None:
         """Makes the collection and its indexes."""
         with reported():
             await self.timers.create_indexes(
-                [IndexModel([("at", ASCENDING)]), IndexModel([("by", ASCENDING)])]
+                [IndexModel([(one, ASCENDING) for one in names]) for names in (["at"], ["by"], ["t", "s"])]
             )
 
     async def follow(
@@ -40,11 +54,12 @@ class Schedule:
         old: Subscription | None,
         new: Subscription | None,
     ) -> None:
-        """Sets, keeps or removes the timer of a subscription, in the transaction that changes it."""
+        """Sets, keeps or removes the timers of a subscription, in the transaction that changes it."""
+        await self._follow_throttling(session, tenant, old, new)
         before, after, one = interval(old), interval(new), old or new
         if one is None or not before | after:
             return
-        wanted = {"_id": _key(tenant, one.id)}
+        wanted = {"_id": key(tenant, one.id)}
         if new is None or not after:
             await self.timers.delete_one(wanted, session=session)
             return
@@ -53,9 +68,19 @@ class Schedule:
         how = "$setOnInsert" if before == after else "$set"
         await self.timers.update_one(wanted, {how: values}, upsert=True, session=session)
 
-
-def _key(tenant: str, subscription_id: str) -> str:
-    return f"{tenant} {subscription_id}"
+    async def _follow_throttling(
+        self, session: AsyncClientSession, tenant: str, old: Subscription | None, new: Subscription | None
+    ) -> None:
+        """Suppressed states go with their subscription; if its period changes, they are looked at anew."""
+        if old is None or old.body.throttling is None:
+            return
+        wanted = suppressed_of(tenant, old.id)
+        if new is None:
+            await self.timers.delete_many(wanted, session=session)
+        elif new.body.throttling != old.body.throttling:
+            now = instant.micros(new.modified_at)
+            anew = {"$set": {"due": now, "at": now, "by": ""}}
+            await self.timers.update_many(wanted, anew, session=session)
 
 
 class MongoTimers:
@@ -86,11 +111,7 @@ class MongoTimers:
             found = await self._timers.find_one_and_update(
                 {"at": {"$lte": now}}, until, sort=[("at", 1)], return_document=ReturnDocument.AFTER
             )
-        return (
-            None
-            if found is None
-            else Timer(found["t"], found["s"], found["every"], found["due"], found["at"])
-        )
+        return None if found is None else _timer(found)
 
     async def fire(self, timer: Timer, due: int, entry: Entry) -> bool:
         """See `ports.Timers.fire`."""
@@ -108,6 +129,16 @@ class MongoTimers:
         with reported():
             return await self._session.with_transaction(all_of_it)
 
+    async def release(self, timer: Timer, period: int, entry: Entry) -> bool:
+        """See `ports.Timers.release`."""
+        handle = await self._tenants.obtain(timer.tenant)
+
+        async def all_of_it(session: AsyncClientSession) -> bool:
+            return await release(session, handle, self._timers, entry, period, self._process)
+
+        with reported():
+            return await self._session.with_transaction(all_of_it)
+
     async def drop(self, timer: Timer) -> None:
         """See `ports.Timers.drop`."""
         with reported():
@@ -121,7 +152,14 @@ class MongoTimers:
 
     def _claimed(self, timer: Timer) -> Document:
         """The timer, as long as nobody else has it, and its subscription did not change."""
-        return {"_id": _key(timer.tenant, timer.subscription), "by": self._process, "at": timer.until}
+        its_key = key(timer.tenant, timer.subscription, timer.entity)
+        return {"_id": its_key, "by": self._process, "at": timer.until}
+
+
+def _timer(document: Document) -> Timer:
+    entity = document["state"]["e"] if "state" in document else None
+    every = document.get("every", 0)
+    return Timer(document["t"], document["s"], every, document["due"], document["at"], entity)
 
 
 async def give_back(timers: Collection, process: str) -> None:

@@ -18,6 +18,7 @@ from broker.store.errors import reported
 from broker.store.tenants import EPOCH, Collection, Tenants
 
 Document = dict[str, Any]
+_STATES = ("entity", "was", "suppressed.entity", "suppressed.was")
 _AT_ONCE = 500  # notifications replayed in one go
 
 
@@ -62,7 +63,7 @@ class MongoUndelivered:
     async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[Failure]:
         """See `ports.Undelivered.find`."""
         undelivered = (await self._tenants.get(tenant)).undelivered
-        wanted, shown = all_of(subscription_id), {"entity": 0, "was": 0}
+        wanted, shown = all_of(subscription_id), dict.fromkeys(_STATES, 0)
         with reported():
             cursor = undelivered.find(wanted, shown, sort=[("_id", 1)], skip=offset, limit=limit)
             return [_failure(one) async for one in cursor]
@@ -116,7 +117,7 @@ def _of(subscription_id: str, failure_id: str | None) -> Document:
 def _failure(document: Document) -> Failure:
     return Failure(
         document["_id"].partition(" ")[2],
-        None if document.get("report") else document["e"],
+        None if document.keys() & {"report", "suppressed"} else document["e"],
         instant.of_micros(document["stamp"]),
         instant.of_micros(document["at"]),
         document["reason"],

@@ -82,11 +82,25 @@ async def test_a_subscription_is_kept_as_it_was_sent(api: Api) -> None:
         subscription(expiresAt="2020-01-01T00:00:00Z"),
         subscription(id="x"),
         subscription(entities=[{"type": "T", "idPattern": "("}]),
+        subscription("http://h:99999/"),
+        subscription("http://[::1/x"),
+        subscription(endpoint={"receiverInfo": [{"key": "A", "value": "\x01"}]}),
+        subscription(timeInterval=1e13),
+        subscription(timeInterval=1e-9),
+        subscription(throttling=1e300),
+        subscription(entities=[{"type": "T"}] * 40_000),
     ],
-    ids=str,
+    ids=lambda wrong: str(wrong)[:200],
 )
 async def test_a_wrong_subscription_is_not_kept(kept: Kept, wrong: Json) -> None:
     assert (await kept("POST", SUBSCRIPTIONS, wrong)).is_problem(400, "BadRequestData")
+    assert await kept.is_unchanged()
+
+
+@pytest.mark.clause("5.8.1")
+async def test_a_subscription_that_is_too_long(kept: Kept) -> None:
+    wrong = subscription(entities=[{"type": "T"}] * 200_000)
+    assert (await kept("POST", SUBSCRIPTIONS, wrong)).status == 413
     assert await kept.is_unchanged()
 
 
@@ -421,30 +435,26 @@ async def test_every_change_is_told_once_and_in_order(api: Api, receiver: Receiv
     assert len({one.doc["id"] for one in received}) == 44
 
 
-@pytest.mark.clause("5.2.12")
-async def test_throttling(api: Api, receiver: Receiver) -> None:
-    await subscribe(api, receiver, throttling=0.4)
-    await api.make(room(heat=0))
-    for n in range(1, 4):
-        await patch(api, heat=n)
-    assert heats(await receiver.only(1)) == [0]
-    await asyncio.sleep(0.4)
-    await patch(api, heat=4)
-    await patch(api, heat=5)
-    assert heats(await receiver.only(2)) == [0, 4]
-
-
 @pytest.mark.clause("5.8.6")
 async def test_nothing_is_told_after_expiry_until_it_is_renewed(api: Api, receiver: Receiver) -> None:
-    path = await subscribe(api, receiver, expiresAt=soon(1.5))
+    path = await subscribe(api, receiver, expiresAt=soon(3600))
     await api.make(room(heat=1))
     await receiver.wait(1)
-    await asyncio.sleep(1.6)
-    assert (await api.get(path))["status"] == "expired"
+    await expire(api, path)
     await patch(api, heat=2)
-    assert (await api("PATCH", path, {"expiresAt": soon(60)})).status == 204
+    assert (await api("PATCH", path, {"expiresAt": soon(3600)})).status == 204
     await patch(api, heat=3)
     assert heats(await receiver.only(2)) == [1, 3]
+
+
+async def expire(api: Api, path: str) -> None:
+    """Lets a subscription expire, as soon as the machine can tell it to in time."""
+    seconds = 0.1
+    async with asyncio.timeout(60):
+        while (await api("PATCH", path, {"expiresAt": soon(seconds)})).status != 204:
+            seconds *= 2
+        while (await api.get(path))["status"] != "expired":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.clause("5.8.2")
@@ -459,14 +469,10 @@ async def test_an_update_holds_from_its_answer_on(api: Api, receiver: Receiver) 
 
 @pytest.mark.clause("5.8.5")
 async def test_after_its_deletion_nothing_is_told(api: Api, receiver: Receiver) -> None:
-    receiver.refuse = [500] * 1000
     path = await subscribe(api, receiver)
-    await api.make(room(heat=0))
     gone = await api("DELETE", path)
     assert (gone.status, gone.body) == (204, b"")
-    receiver.refuse.clear()
-    await patch(api, heat=1)
-    await asyncio.sleep(0.2)
+    await api.make(room(heat=0))
     await receiver.only(0)
     assert (await api("GET", path)).is_problem(404, "ResourceNotFound")
 

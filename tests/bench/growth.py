@@ -95,9 +95,6 @@ class _Nobody:
         """Nothing."""
         return []
 
-    def throttled(self, tenant: str, subscription: str, last: int) -> None:
-        """Nobody is."""
-
     def committed(self, entries: Sequence[Entry]) -> None:
         """There are none."""
 

@@ -150,6 +150,60 @@ def test_members_that_are_wrong(wrong: dict[str, Json]) -> None:
         of(**wrong)
 
 
+def endpoint(**members: Json) -> dict[str, Any]:
+    return {"notification": {"endpoint": {**ENDPOINT, **members}}}
+
+
+@pytest.mark.clause("5.2.15")
+@pytest.mark.parametrize(
+    ("wrong", "member"),
+    [
+        *((endpoint(uri=uri), "notification.endpoint.uri") for uri in (
+            "http://h:99999/", "http://h:0/", "http://h:x/", "http://[::1/x", "http://[::g]/x", "http://a..b/",
+            f"http://{'a' * 64}.org/", "http://:80/", "http://h/\x01", "http://h/\x85", "http://h/a b",
+            "http://h/a\nb", "mqtt://h:99999/t", "mqtt://[::1/t", "mqtt://h/a\tb",
+        )),
+        (endpoint(receiverInfo=[{"key": "A", "value": "1"}, {"key": "B", "value": "x\x01"}]),
+         "notification.endpoint.receiverInfo.1.value"),
+        (endpoint(notifierInfo=[{"key": "A", "value": "\x7f"}]),
+         "notification.endpoint.notifierInfo.0.value"),
+        *(({"timeInterval": seconds}, "timeInterval") for seconds in (1e-9, 0.09, 1e13, 1e300, 10**18)),
+        *(({"throttling": seconds}, "throttling") for seconds in (1e13, 1e300)),
+        ({"entities": [{"type": "T"}] * 501}, "entities"),
+    ],
+    ids=lambda value: str(value)[:60],
+)  # fmt: skip
+def test_what_can_never_be_served_is_refused_and_the_member_named(
+    wrong: dict[str, Json], member: str
+) -> None:
+    with pytest.raises(BadRequestData) as raised:
+        of(**wrong)
+    assert raised.value.detail.startswith(member + ": "), raised.value.detail
+    standing = of(throttling=5) if "timeInterval" not in wrong else of(timeInterval=5)
+    with pytest.raises(BadRequestData):
+        updated(standing, wrong, EX, LATER)
+
+
+@pytest.mark.clause("5.2.15")
+@pytest.mark.parametrize(
+    "right",
+    [
+        *(endpoint(uri=uri) for uri in (
+            "http://h:65535/", "http://[::1]:80/x", "http://1.2.3.4", "https://a.b.", "http://h:/x?a=|#y",
+            "http://u:p@h/", "http://é.de/ü", "mqtt://u:p@h/a/b", "mqtts://[::1]:8883/t",
+            f"http://{'a' * 63}.org/",
+        )),
+        endpoint(receiverInfo=[{"key": "A", "value": "\t é"}]),
+        {"timeInterval": 0.1}, {"timeInterval": 10**9}, {"throttling": 1e-9}, {"throttling": 10**9},
+        {"entities": [{"type": "T"}] * 500},
+    ],
+    ids=lambda value: str(value)[:60],
+)  # fmt: skip
+def test_what_can_be_served_is_taken(right: dict[str, Any]) -> None:
+    shown = shown_body(of(**right), EX.compact)
+    assert {name: shown[name] for name in right} == right
+
+
 @pytest.mark.clause("5.2.12")
 def test_a_subscription_is_to_entities_or_to_attributes() -> None:
     neither = {k: v for k, v in small().items() if k != "entities"}

@@ -21,6 +21,7 @@ from broker.store.query.advice import Advice
 from broker.store.renderings import Renderings
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
+from broker.store.timers import Schedule
 from broker.store.writer import Writer
 from tests.store.test_writer import Sink
 
@@ -55,7 +56,8 @@ async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
     async with AsyncExitStack() as stack:
         client = (await open_database(mongo_uri, stack)).client
         tenants = Tenants(client, prefix)
-        writer = Writer(tenants, Committer(Sink(), ticking(), "p" * 16), group=10, limit=100)
+        committer = Committer(Sink(), ticking(), "p" * 16, Schedule(client, prefix))
+        writer = Writer(tenants, committer, group=10, limit=100)
         writer.open(client, 1)
         stack.push_async_callback(writer.close)
         sweeper = Sweeper(client[prefix]["tasks"], tenants, writer, "p" * 16)

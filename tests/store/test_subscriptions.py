@@ -52,9 +52,10 @@ class Process:
         """Ready to write."""
         client = (await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)).client
         self.tenants = Tenants(client, self.prefix)
-        self.store = MongoSubscriptions(client, self.tenants, Schedule(client, self.prefix))
+        schedule = Schedule(client, self.prefix)
+        self.store = MongoSubscriptions(client, self.tenants, schedule)
         await self.tenants.obtain("")
-        committer = Committer(self, ticking(), secrets.token_hex(8))
+        committer = Committer(self, ticking(), secrets.token_hex(8), schedule)
         self.writer = Writer(self.tenants, committer, group=16, limit=100)
         self.writer.open(client, 2)
         self.stack.push_async_callback(self.writer.close)
@@ -67,9 +68,7 @@ class Process:
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """What the index says."""
-        return self.index.due(change, 0)
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None: ...
+        return self.index.due(change)
 
     def committed(self, entries: Any) -> None:
         """Notes to whom the last commit was due."""

@@ -41,23 +41,22 @@ class Process:
         self.schedule = Schedule(client, self.world.prefix)
         await self.schedule.open()
         await self.tenants.obtain("")
+        self.client = client
         self.store = MongoSubscriptions(client, self.tenants, self.schedule)
         self.timers = MongoTimers(client, self.schedule, self.tenants, self.name, LEASE)
         self.outbox = MongoOutbox(self.tenants, self.name, Kept(60, 100))
         self.periods = Periods(self.timers, self.store, self, self.name, self._tick)
         return self
 
-    def _tick(self) -> int:
+    def _tick(self, at_least: int = 0) -> int:
         """The time of the world, but each moment once."""
-        self._last = max(self.world.now, self._last + 1)
+        self._last = max(self.world.now, self._last + 1, at_least)
         return self._last
 
     async def at_epoch(self, tenant: str, epoch: int) -> None: ...
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         return []
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None: ...
 
     def committed(self, entries: Sequence[Entry]) -> None:
         """Notes what is due, and takes it for told."""

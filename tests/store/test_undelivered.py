@@ -26,8 +26,6 @@ class Sink:
     def due(self, tenant: str, change: Change) -> list[Due]:
         return []
 
-    def throttled(self, tenant: str, subscription: str, last: int) -> None: ...
-
     def committed(self, entries: Sequence[Entry]) -> None:
         self.entries += entries
 

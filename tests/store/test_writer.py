@@ -23,6 +23,7 @@ from broker.store import writer as writer_module
 from broker.store.client import open_database
 from broker.store.commit import Committer
 from broker.store.tenants import Tenant, Tenants
+from broker.store.timers import Schedule
 from broker.store.writer import Writer
 
 N = DEFAULT_VOCAB + "n"
@@ -35,7 +36,6 @@ class Sink:
         self.subscriptions: list[Due] = []
         self.told: list[Entry] = []
         self.epochs: list[int] = []
-        self.times: dict[str, int] = {}
         self.error: Exception | None = None
 
     async def at_epoch(self, tenant: str, epoch: int) -> None:
@@ -47,10 +47,6 @@ class Sink:
     def due(self, tenant: str, change: Change) -> list[Due]:
         """All there are."""
         return list(self.subscriptions) if any(written(change)) else []
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None:
-        """Notes the time."""
-        self.times[subscription] = last
 
     def committed(self, entries: Sequence[Entry]) -> None:
         """Notes the entries."""
@@ -70,9 +66,9 @@ class Process:
         self.client = database.client
         self.tenants = Tenants(self.client, prefix)
         self.tenant = await self.tenants.obtain("")
-        self.writer = Writer(
-            self.tenants, Committer(self.sink, ticking(), self.name), group=self.group, limit=self.limit
-        )
+        self.schedule = Schedule(self.client, prefix)
+        committer = Committer(self.sink, ticking(), self.name, self.schedule)
+        self.writer = Writer(self.tenants, committer, group=self.group, limit=self.limit)
         self.sessions = self.writer.open(self.client, 2)
         self.stack.push_async_callback(self.writer.close)
         return self
@@ -387,25 +383,6 @@ async def test_a_write_that_is_due_to_nobody_does_not_hide_who_has_something_to_
     await one.change(*count("a"))
     await one.change(*count("a"))
     assert [entry.foreign for entry in one.sink.told] == [True, False]
-
-
-async def test_a_throttled_subscription_fires_once_per_window_in_all_processes(start: Start) -> None:
-    processes = [await start(), await start()]
-    for one in processes:
-        one.sink.subscriptions = [Due("urn:s:t", throttling=400_000), Due("urn:s:always")]
-    await processes[0].together(create("a"), create("b"))
-    began = time.monotonic()
-    n = 0
-    while time.monotonic() - began < 1.0:
-        await asyncio.gather(*(p.change(*count(name)) for p in processes for name in ("a", "b")))
-        n += 4
-    lasted = time.monotonic() - began
-    fired = sorted(e.stamp for one in processes for e in one.sink.told if "urn:s:t" in e.due)
-    assert 2 <= len(fired) <= 1 + lasted / 0.4
-    assert all(after - before >= 400_000 for before, after in pairwise(fired))
-    always = [e for one in processes for e in one.sink.told if "urn:s:always" in e.due]
-    assert len(always) == n + 2
-    assert processes[0].sink.times or processes[1].sink.times
 
 
 async def test_the_sink_is_brought_to_the_epoch_of_each_commit(start: Start) -> None:

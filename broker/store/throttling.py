@@ -1,0 +1,157 @@
+"""Throttling (clause 5.2.12): one notification per period, and at its end the newest suppressed states.
+
+A throttled subscription has at most one notification pending: `throttles` holds {_id: subscription,
+at: time (µs) of the last one, entry: its id in the outbox}. A change that comes too early is suppressed: the
+transaction that commits the change keeps its newest state for each subscription and entity as a timer,
+{…, state: facts of the outbox entry}. When the period is over, whoever claims one of these timers commits
+one entry with all suppressed states of the subscription (`release`).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import bson
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from broker.ports.changes import Due, Entry
+from broker.store import commands
+from broker.store.entries import facts, state, stored
+from broker.store.tenants import Collection, Tenant
+
+Document = dict[str, Any]
+Throttled = list[tuple[Entry, Due]]
+
+_SHORTEST = 1_000_000  # µs between two looks for whether the last notification is delivered
+_MOST = 500  # entities in one notification; what is left follows a period later
+_LARGEST = 8_000_000  # bytes of BSON in one notification, unless one entity alone is larger
+
+
+async def throttle(
+    session: AsyncClientSession, tenant: Tenant, timers: Collection, dues: Throttled
+) -> int | None:
+    """Leaves throttled subscriptions out of the entries that come too early, and keeps what that suppresses.
+
+    When (µs) the first suppressed state is due; None if nothing was suppressed.
+    The time of the last notification is read and written in the transaction, so two processes that would
+    both notify conflict, and the second one finds the time of the first.
+    """
+    throttled = [(entry, due) for entry, due in dues if due.throttling]
+    ids = list({due.subscription for _, due in throttled})
+    found = await commands.find(tenant.throttles, {"_id": {"$in": ids}}, session)
+    last = {one["_id"]: one for one in found}
+    busy = await _busy(session, tenant, timers, _over(throttled, last))
+    fired, suppressed = _decide(throttled, last, busy)
+    times = [{"q": {"_id": one}, "u": {"$set": values}, "upsert": True} for one, values in fired.items()]
+    await commands.update(tenant.throttles, times, session)
+    await commands.update(timers, [_kept(*one) for one in suppressed], session)
+    return min((until for _, _, until in suppressed), default=None)
+
+
+def _over(throttled: Throttled, last: dict[str, Document]) -> list[Document]:
+    """The last notifications whose period is over at one of the entries."""
+    return [
+        last[one]
+        for one in {
+            due.subscription
+            for entry, due in throttled
+            if due.subscription in last and entry.stamp - last[due.subscription]["at"] >= due.throttling
+        }
+    ]
+
+
+async def _busy(
+    session: AsyncClientSession, tenant: Tenant, timers: Collection, last: list[Document]
+) -> set[str]:
+    """The subscriptions whose last notification is still pending, or that have suppressed states.
+
+    Those come first: else the newest state would not be the last one that the subscriber hears of, and
+    an entity that changes often would keep all others from being notified.
+    """
+    if not last:
+        return set()
+    pending = {one["_id"]: one.get("entry") for one in last}
+    wanted = {"_id": {"$in": list(pending.values())}}
+    entries = await commands.find(tenant.outbox, wanted, session, projection={"due": 1})
+    due = {one["_id"]: set(one["due"]) for one in entries}
+    busy = {one for one, entry in pending.items() if one in due.get(entry, ())}
+    ours = {"t": tenant.name, "s": {"$in": list(pending)}}
+    return busy | set(await timers.distinct("s", ours, session=session))
+
+
+def _decide(
+    throttled: Throttled, last: dict[str, Document], busy: set[str]
+) -> tuple[dict[str, Document], list[tuple[Entry, Due, int]]]:
+    """The subscriptions that are notified, with the new times; what is suppressed, and until when."""
+    fired: dict[str, Document] = {}
+    suppressed: dict[tuple[str, str], tuple[Entry, Due, int]] = {}
+    for entry, due in throttled:
+        one = due.subscription
+        until = last[one]["at"] + due.throttling if one in last else 0
+        if entry.stamp >= until and one not in busy:
+            last[one] = fired[one] = {"at": entry.stamp, "entry": entry.id}
+            suppressed.pop((one, entry.entity["id"]), None)
+        else:
+            entry.due.discard(one)
+            suppressed[one, entry.entity["id"]] = entry, due, max(until, entry.stamp)
+    return fired, list(suppressed.values())
+
+
+def _kept(entry: Entry, due: Due, until: int) -> Document:
+    """The update that keeps a suppressed state in place of an older one; when it is due stays."""
+    timer = {"t": entry.tenant, "s": due.subscription, "due": until, "at": until, "by": ""}
+    wanted = {"_id": key(entry.tenant, due.subscription, entry.entity["id"])}
+    return {"q": wanted, "u": {"$set": {"state": facts(entry)}, "$setOnInsert": timer}, "upsert": True}
+
+
+def key(tenant: str, subscription_id: str, entity_id: str | None = None) -> str:
+    """The id of a timer: of a subscription, or of a suppressed state. URIs have no spaces."""
+    return " ".join((tenant, subscription_id, *(() if entity_id is None else (entity_id,))))
+
+
+def suppressed_of(tenant: str, subscription_id: str) -> Document:
+    """A filter for the suppressed states of a subscription."""
+    return {"t": tenant, "s": subscription_id, "state": {"$exists": True}}
+
+
+async def release(
+    session: AsyncClientSession, tenant: Tenant, timers: Collection, entry: Entry, period: int, process: str
+) -> bool:
+    """Commits the entry with the suppressed states of the subscription that it is due to.
+
+    False if there are none. False, too, if the period is not over or the last notification is still pending:
+    the timers are then put off.
+    """
+    (subscription,) = entry.due
+    wanted = suppressed_of(tenant.name, subscription)
+    last = await tenant.throttles.find_one({"_id": subscription}, session=session) or {"at": 0}
+    pending = {"_id": last.get("entry"), "due": subscription}
+    following = last["at"] + period
+    if await tenant.outbox.find_one(pending, {"_id": 1}, session=session) is not None:
+        following = entry.stamp + max(period, _SHORTEST)
+    if following > entry.stamp:
+        await timers.update_many(wanted, _at(following), session=session)
+        return False
+    found = list(_fitting(await commands.find(timers, wanted, session, sort={"state.stamp": 1}, limit=_MOST)))
+    if not found:
+        return False
+    entry.suppressed = [state(one["state"]) for one in found]
+    await commands.delete(timers, [one["_id"] for one in found], session)
+    await timers.update_many(wanted, _at(entry.stamp + period), session=session)
+    times = {"at": entry.stamp, "entry": entry.id}
+    await tenant.throttles.update_one({"_id": subscription}, {"$set": times}, upsert=True, session=session)
+    await tenant.outbox.insert_one(stored(entry, process), session=session)
+    return True
+
+
+def _at(moment: int) -> Document:
+    return {"$set": {"due": moment, "at": moment, "by": ""}}
+
+
+def _fitting(documents: list[Document]) -> Iterator[Document]:
+    """The first ones, as many as fit in one entry."""
+    size = 0
+    for document in documents:
+        size += len(bson.encode(document["state"]))
+        if size > _LARGEST and document is not documents[0]:
+            return
+        yield document
