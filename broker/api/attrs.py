@@ -7,8 +7,8 @@ from broker.api import reply
 from broker.api.call import Call
 from broker.api.entities import entity_id, same_id
 from broker.core.entity import parse
-from broker.core.entity.parse import Reading
 from broker.core.entity.update import UpdateResult
+from broker.core.entity.values import Reading
 from broker.core.errors import BadRequestData
 from broker.core.temporal.revision import Burial
 from broker.operations import entities as operations

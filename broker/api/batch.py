@@ -10,9 +10,10 @@ from broker.api.call import Call, unhurried
 from broker.api.problem import details
 from broker.core import Json
 from broker.core.entity import parse, update
-from broker.core.entity.merge import merge
-from broker.core.entity.parse import Reading
+from broker.core.entity.merge import merge, patch
+from broker.core.entity.sent import Form
 from broker.core.entity.update import Rule
+from broker.core.entity.values import Reading
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
 from broker.core.jsonld.context import Context
 from broker.core.uri import is_uri
@@ -66,8 +67,7 @@ async def batch_merge(call: Call) -> web.Response:
     p.allow(call.params)
 
     def read(doc: Json, context: Context) -> Rule:
-        reading = Reading(context, nulls=True, deep=True)
-        return merge(parse.entity_id(doc), parse.fragment(doc, reading), reading)
+        return merge(parse.entity_id(doc), patch(doc, Form(context)))
 
     result = await operations.batch_merge(call.broker, call.tenant, await _items(call, read))
     return _done(result)

@@ -110,7 +110,7 @@ class Call:
         return doc, await self.context()
 
     async def query_body(self) -> tuple[Json, Context]:
-        """The body of a query or subscription; TooLarge if it is longer than they need, packed or unpacked."""
+        """The body of a query or subscription; TooLarge if it is longer than any needs, unpacked."""
         content_type(self.http)
         if (self.http.content_length or 0) > _QUERY or len(await read_body(self.http)) > _QUERY:
             raise TooLarge(f"body: expected at most {_QUERY} bytes in a query or subscription")

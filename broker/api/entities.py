@@ -14,8 +14,9 @@ from broker.api.shapes import JOIN, VIEW, Shape, read_shape
 from broker.core import Entity, Json
 from broker.core.entity import parse
 from broker.core.entity.links import Join
-from broker.core.entity.merge import merge
-from broker.core.entity.values import Reading, is_language, moment
+from broker.core.entity.merge import merge, patch
+from broker.core.entity.sent import Form
+from broker.core.entity.values import is_language, moment
 from broker.core.errors import BadRequestData, ResourceNotFound
 from broker.core.jsonld.context import Context
 from broker.core.query import Query
@@ -168,10 +169,10 @@ async def merge_entity(call: Call) -> web.Response:
     target = entity_id(call)
     doc, context = await call.body()
     same_id(doc, target)
-    reading = _merging(call, context)
+    fragment = patch(doc, _form(call, context))
     observed_at = moment(call.params["observedAt"], "observedAt") if "observedAt" in call.params else None
-    rule = merge(target, parse.fragment(doc, reading), reading, observed_at)
     gate = p.type_gate(call.params, context)
+    rule = merge(target, fragment, observed_at)
     await operations.merge_entity(call.broker, call.tenant, target, rule, gate)
     return reply.nothing()
 
@@ -186,14 +187,12 @@ async def purge_entities(call: Call) -> web.Response:
     return reply.nothing()
 
 
-def _merging(call: Call, context: Context) -> Reading:
-    """5.6.17: how a fragment is to be read that is merged."""
+def _form(call: Call, context: Context) -> Form:
+    """5.6.17: the form of a fragment that is merged."""
     chosen = p.read_format(call.params)
     if "lang" in call.params and not is_language(call.params["lang"]):
         raise BadRequestData("lang: expected a language tag such as en or pt-BR")
-    return Reading(
-        context, nulls=True, deep=True, simplified=chosen == "simplified", language=call.params.get("lang")
-    )
+    return Form(context, chosen == "simplified", call.params.get("lang"))
 
 
 def same_id(doc: Json, target: str) -> None:

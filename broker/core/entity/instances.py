@@ -10,7 +10,7 @@ from broker.core.uri import NULL
 
 def is_deletion(instance: Instance) -> bool:
     """Whether the instance is an NGSI-LD Null, which deletes the one it is for."""
-    return "raw" not in instance and is_null(instance[KINDS[instance["type"]].value])
+    return is_null(instance[KINDS[instance["type"]].value])
 
 
 def replaced(

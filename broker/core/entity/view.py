@@ -188,12 +188,14 @@ def _brief(shown: dict[str, Json]) -> dict[str, Json]:
 
 
 def _bare(shown: dict[str, Json]) -> Json:
-    """A lone plain value or geometry without the object around it. Other containers keep it: they
-    could be read back as something else than a Property's value."""
+    """A lone value without the object around it. Objects keep it, but for geometries, and so do arrays of
+    objects: they could be read back as something else than a Property's value (specs/doubts.md)."""
     if shown.keys() != {"value"}:
         return shown
     value = shown["value"]
-    return shown if isinstance(value, dict | list) and not is_geometry(value) else value
+    if isinstance(value, list):
+        return shown if any(isinstance(one, dict) for one in value) else value
+    return shown if isinstance(value, dict) and not is_geometry(value) else value
 
 
 def value(instance: Instance, context: Context, languages: natural.Ranges = ()) -> Json:
