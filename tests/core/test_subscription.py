@@ -200,7 +200,7 @@ def test_what_can_never_be_served_is_refused_and_the_member_named(
     ids=lambda value: str(value)[:60],
 )  # fmt: skip
 def test_what_can_be_served_is_taken(right: dict[str, Any]) -> None:
-    shown = shown_body(of(**right), EX.compact)
+    shown = shown_body(of(**right), EX)
     assert {name: shown[name] for name in right} == right
 
 
