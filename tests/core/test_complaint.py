@@ -1,5 +1,6 @@
 """What is said of documents that are none: the member and the JSON expected, never the library's words."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -132,11 +133,13 @@ def test_of_queries() -> None:
 @given(st.data())
 @few
 def test_no_word_of_it_is_the_librarys(data: st.DataObject) -> None:
-    doc = subscription(
-        q="a",
-        geoQ={"georel": "within", "geometry": "Point", "coordinates": [1, 2]},
-        timeInterval=5,
-        datasetId=["urn:d:1"],
+    doc = deepcopy(
+        subscription(
+            q="a",
+            geoQ={"georel": "within", "geometry": "Point", "coordinates": [1, 2]},
+            timeInterval=5,
+            datasetId=["urn:d:1"],
+        )
     )
     places: list[tuple[Any, Any]] = []
 

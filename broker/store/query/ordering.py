@@ -116,7 +116,7 @@ def _decoded(after: str, terms: int) -> tuple[list[Document], str]:
 
 
 def _sort_key(rank: Json, *value: Json) -> Document:
-    if type(rank) is not int or not 0 <= rank < len(TYPES) or len(value) > 1:
+    if type(rank) is not int or not 0 <= rank <= len(TYPES) or len(value) > 1:  # one more with distances
         raise ValueError
     return {"r": rank, **({"v": _stored(value[0])} if value else {})}
 

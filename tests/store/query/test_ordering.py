@@ -271,7 +271,7 @@ def nested(levels: int) -> Json:
         packed([[[1, [{"a": {"b\0": 1}}]]], "urn:x:1"]),
         packed([[[10**30, 1]], "urn:x:1"]),
         packed([[[2**63]], "urn:x:1"]),
-        packed([[[10]], "urn:x:1"]),
+        packed([[[11]], "urn:x:1"]),
         packed([[[-1]], "urn:x:1"]),
         packed([[[True, 1]], "urn:x:1"]),
         packed([[[1, math.nan]], "urn:x:1"]),
