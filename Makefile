@@ -44,7 +44,7 @@ run: $(VENV)/run.stamp
 	@exec $(IN) broker serve
 
 test: $(VENV)/dev.stamp
-	@echo "LEAD: the machine is overloaded. Your branch is being merged and the whole suite is run by the lead: do not run it again. Report now."
+	@$(IN) pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/dev.stamp
 	@$(IN) pytest $(SIDE_BY_SIDE) -m slow $(ARGS)
