@@ -61,7 +61,7 @@ class Periods:
         if await self._active(timer, now) is None:
             await self._timers.drop(timer)
             return
-        await self._sink.at_epoch(timer.tenant, await self._subscriptions.current_epoch(timer.tenant))
+        await self._sink.at_epoch(timer.tenant, *await self._subscriptions.current_epoch(timer.tenant))
         entry = report(f"{now:016x}{self._process}", timer, now)
         if await self._timers.fire(timer, next_due(timer.due, timer.every, now), entry):
             self._sink.committed([entry])

@@ -10,11 +10,12 @@ from broker.core.errors import NgsiLdError
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Revision
 from broker.ports.changes import ChangeSink, Clock, Due, Entry
+from broker.ports.entities import Undecodable
 from broker.store import codec
 from broker.store.history.records import of_entity, records
 from broker.store.query.places import is_spatial
 from broker.store.queue import Write
-from broker.store.tenants import EPOCH
+from broker.store.tenants import EPOCH, epoch_of
 
 Document = dict[str, Any]
 
@@ -25,7 +26,7 @@ class Stored:
 
     `by` is the process that was the last to have something to tell of it: another one has to ask whether
     that is told yet. A write that is due to nobody leaves it alone. `unlisted`: the catalogue of evolutions
-    does not have all of its attributes.
+    does not have all of its attributes. `fault`: why it cannot be read, which fails every write to it.
     """
 
     entity: Entity | None = None
@@ -33,6 +34,7 @@ class Stored:
     by: str = ""
     due: str | None = None
     unlisted: bool = False
+    fault: Undecodable | None = None
 
 
 @dataclass(slots=True)
@@ -76,18 +78,26 @@ class Plan:
             filters.append({"_id": of_entity(entity_id)})
 
 
-def read(documents: list[Document]) -> tuple[int, dict[str, Stored]]:
-    """The tenant's epoch, and the entities found, by id, as they are in the database."""
-    epoch, found = 0, {}
+def read(documents: list[Document]) -> tuple[tuple[int, str], dict[str, Stored]]:
+    """The tenant's epoch with its mark, and the entities found, by id, as they are in the database."""
+    epoch, found = (0, ""), {}
     for document in documents:
         if document["_id"] == EPOCH:
-            epoch = document["n"]
+            epoch = epoch_of(document)
         else:
-            rev, by, due = document["rev"], document["by"], document.get("due")
-            unlisted = "unlisted" in document
-            entity = codec.decode_entity(document)
-            found[entity["id"]] = Stored(entity, rev, by, due, unlisted)
+            entity_id = document["_id"]
+            found[entity_id] = _read(entity_id, document)
     return epoch, found
+
+
+def _read(entity_id: str, document: Document) -> Stored:
+    try:
+        rev, by, due = document["rev"], document["by"], document.get("due")
+        unlisted = "unlisted" in document
+        return Stored(codec.decode_entity(document), rev, by, due, unlisted)
+    except Exception as error:  # whatever it is, it is about this entity alone
+        fault = error if isinstance(error, Undecodable) else Undecodable(entity_id)
+        return Stored(fault=fault)
 
 
 def work_out(
@@ -103,6 +113,9 @@ def work_out(
     now: dict[str, Stored] = {}
     for write in writes:
         old = found.get(write.entity_id) or found.setdefault(write.entity_id, Stored())
+        if old.fault is not None:
+            plan.outcomes.append(old.fault)
+            continue
         stamp = clock(old.rev + 1)
         state = now.get(write.entity_id)
         if state is None:

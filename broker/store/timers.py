@@ -16,6 +16,7 @@ from broker.ports.subscriptions import Timer
 from broker.store.entries import stored
 from broker.store.errors import reported
 from broker.store.tenants import Collection, Tenants
+from broker.store.transactions import Transactions
 
 Document = dict[str, Any]
 
@@ -70,14 +71,14 @@ class MongoTimers:
         lease: float,
     ) -> None:
         self._timers = schedule.timers
-        self._session = client.start_session()
+        self._transactions = Transactions(client)
         self._tenants = tenants
         self._process = process
         self._lease = round(lease * 1_000_000)
 
     def open(self) -> AsyncClientSession:
         """The session on which timers fire, for the list of processes."""
-        return self._session
+        return self._transactions.session
 
     async def claim(self, now: int) -> Timer | None:
         """See `ports.Timers.claim`."""
@@ -105,8 +106,7 @@ class MongoTimers:
             await handle.outbox.insert_one(stored(entry, self._process), session=session)
             return True
 
-        with reported():
-            return await self._session.with_transaction(all_of_it)
+        return await self._transactions.run(all_of_it)
 
     async def drop(self, timer: Timer) -> None:
         """See `ports.Timers.drop`."""

@@ -15,7 +15,7 @@ from broker.ports.changes import ChangeSink, Clock, Entry
 from broker.ports.subscriptions import Failure
 from broker.store.entries import facts, restored, stored
 from broker.store.errors import reported
-from broker.store.tenants import EPOCH, Collection, Tenants
+from broker.store.tenants import EPOCH, Collection, Tenants, epoch_of
 
 Document = dict[str, Any]
 _AT_ONCE = 500  # notifications replayed in one go
@@ -78,8 +78,7 @@ class MongoUndelivered:
         handle = await self._tenants.get(tenant)
         wanted, count = _of(subscription_id, failure_id), 0
         with reported():
-            epoch = await handle.entities.find_one({"_id": EPOCH}) or {"n": 0}
-            await self._sink.at_epoch(tenant, epoch["n"])
+            await self._sink.at_epoch(tenant, *epoch_of(await handle.entities.find_one({"_id": EPOCH})))
             while found := await handle.undelivered.find(wanted, sort=[("_id", 1)], limit=_AT_ONCE).to_list():
                 entries = [self._renewed(one, tenant, subscription_id) for one in found]
                 # In this order: whatever happens in between, none is lost.

@@ -52,7 +52,7 @@ class Process:
         self._last = max(self.world.now, self._last + 1)
         return self._last
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None: ...
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None: ...
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         return []

@@ -10,6 +10,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from bson import encode
+from bson.raw_bson import RawBSONDocument
 
 from broker.core import Entity, instant
 from broker.core.change import Change, written
@@ -19,6 +21,7 @@ from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound, 
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.main.clock import ticking
 from broker.ports.changes import Due, Entry
+from broker.ports.entities import Undecodable
 from broker.store import writer as writer_module
 from broker.store.client import open_database
 from broker.store.commit import Committer
@@ -38,7 +41,7 @@ class Sink:
         self.times: dict[str, int] = {}
         self.error: Exception | None = None
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
         """Notes the epoch."""
         if self.error is not None:
             raise self.error
@@ -485,3 +488,106 @@ async def test_stamps_never_go_back_whatever_the_clock_says(start: Start) -> Non
     assert stored is not None
     assert stored["rev"] > ahead
     assert stored["modifiedAt"] > instant.of_micros(ahead)
+
+
+DAMAGED: dict[str, Any] = {
+    "no revision": {"$unset": {"rev": 1}},
+    "no type": {"$unset": {"type": 1}},
+    "no attributes": {"$unset": {"attrs": 1}},
+    "attributes that are none": {"$set": {"attrs": 7}},
+    "an attribute of an unknown kind": {"$set": {"attrs.~n": [{"type": "Prophecy", "value": 1}]}},
+    "an attribute without its value": {"$set": {"attrs.~n": [{"type": "Property"}]}},
+}
+
+
+async def spoil(process: Process, name: str, damage: str) -> None:
+    """Damages a stored entity, in a way, or to bytes that are no text."""
+    entities, wanted = process.tenant.entities, {"_id": f"urn:x:{name}"}
+    if damage in DAMAGED:
+        await entities.update_one(wanted, DAMAGED[damage])
+        return
+    document = await entities.find_one_and_delete(wanted)
+    assert document is not None
+    raw = encode({**document, "attrs": {"~n": [{"type": "Property", "value": "spoilt"}]}})
+    await entities.insert_one(RawBSONDocument(raw.replace(b"spoilt", b"spoil\xff")))
+
+
+@pytest.mark.parametrize("damage", [*DAMAGED, "bytes that are no text"])
+async def test_a_stored_entity_that_cannot_be_decoded_fails_alone(start: Start, damage: str) -> None:
+    one = await start()
+    await one.together(create("a"), create("bad"), create("b"))
+    await spoil(one, "bad", damage)
+    answers = await one.together(
+        count("a"), count("bad"), create("c"), ("bad", update.delete("bad")), count("b")
+    )
+    assert [type(answer) for answer in answers] == [int, Undecodable, type(None), Undecodable, int]
+    assert "urn:x:bad" in str(answers[1])
+    assert await history_of(one.tenant, "bad") == [0]
+    assert await history_of(one.tenant, "a") == [0, 1]
+
+
+async def test_what_nobody_foresaw_fails_alone(start: Start) -> None:
+    """A state that a rule left in a shape that has no stored form, say."""
+    one = await start()
+    await one.together(*(create(str(n)) for n in range(7)))
+
+    def prophecy(before: Entity | None, now: str) -> Outcome:
+        assert before is not None
+        return Outcome({**before, "attrs": {N: [{"type": "Prophecy", "value": 1}]}})
+
+    changes = [count(str(n)) for n in range(7)]
+    answers = await one.together(*changes[:3], ("3", prophecy), *changes[4:])
+    assert [type(answer) for answer in answers] == [int, int, int, KeyError, int, int, int]
+    assert await one.change(*count("3")) == 1
+
+
+async def test_what_nobody_waits_for_is_dropped_before_its_commit(start: Start) -> None:
+    """Sixty-four clients send overlapping batches and leave."""
+    one = await start(group=20)
+    await one.together(*(create(str(n)) for n in range(100)))
+    batches = [asyncio.create_task(one.together(*(count(str(n)) for n in range(100)))) for _ in range(64)]
+    stays = asyncio.create_task(one.change(*count("0")))
+    await asyncio.sleep(0)
+    assert one.writer.waiting > 1000
+    for batch in batches:
+        batch.cancel()
+    assert all(
+        isinstance(end, asyncio.CancelledError)
+        for end in await asyncio.gather(*batches, return_exceptions=True)
+    )
+    assert one.writer.waiting <= 1, "only what somebody waits for"
+    assert await stays == len(await history_of(one.tenant, "0")) - 1
+    await one.writer.close()
+    counts = [len(await history_of(one.tenant, str(n))) - 1 for n in range(100)]
+    assert sum(counts) <= 2 * 20 + 1, "no more than the groups that were on their way"
+    for n, expected in enumerate(counts):
+        stored = await one.stored(str(n))
+        assert stored is not None
+        assert stored["attrs"]["~n"][0]["value"] == expected
+
+
+async def test_a_batch_whose_client_left_is_fed_no_further(start: Start) -> None:
+    one = await start(group=4, limit=20)
+    batch = asyncio.create_task(one.together(*(create(f"b{n}") for n in range(400))))
+    while await one.tenant.entities.estimated_document_count() < 5:
+        await asyncio.sleep(0)
+    batch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await batch
+    await one.writer.close()
+    assert await one.tenant.entities.estimated_document_count() < 100
+
+
+async def test_what_conflicts_is_not_tried_again_for_nobody(start: Start) -> None:
+    one = await start()
+    await one.together(create("locked"))
+    async with one.client.start_session() as session:
+        await session.start_transaction()
+        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+        stuck = asyncio.create_task(one.change(*count("locked")))
+        await asyncio.sleep(0.1)
+        stuck.cancel()
+        async with asyncio.timeout(5):
+            await one.writer.close()
+        await session.abort_transaction()
+    assert await history_of(one.tenant, "locked") == [0]
