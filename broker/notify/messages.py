@@ -60,6 +60,8 @@ class Messages:
             headers.append(("Link", told.link))
         if entry.tenant:
             headers.append(("NGSILD-Tenant", entry.tenant))
+        if entry.cut:
+            headers.append(("NGSILD-Warning", f'299 - "{entry.cut}"'))
         headers += to.headers
         return Message(to.uri, tuple(headers), orjson.dumps(told.body), to.notifier)
 

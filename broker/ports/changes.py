@@ -35,7 +35,8 @@ class Entry:
     which may still be telling of that. The entity is as `core.change.told` has it; `previous` holds the
     attribute instances before the change, where somebody wants to know. `is_report`: it is no change, but
     the time of a periodic subscription, whose id stands for the entity's; what there is to tell is read
-    when it is sent. `has_waited`: for another process, as others are likely to wait for it.
+    when it is sent. `has_waited`: for another process, as others are likely to wait for it. `cut`: what is
+    missing, and why.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Entry:
     previous: Attributes | None = None
     is_report: bool = False
     has_waited: bool = False
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)

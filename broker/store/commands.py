@@ -3,7 +3,7 @@
 Writes are for use in transactions: what goes wrong raises, and the caller abandons the transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bson import CodecOptions, decode
@@ -87,7 +87,9 @@ async def _with_cursor(
         return await cursor.to_list()
 
 
-async def insert(collection: Collection, documents: Sequence[Document], session: AsyncClientSession) -> None:
+async def insert(
+    collection: Collection, documents: Sequence[Mapping[str, Any]], session: AsyncClientSession
+) -> None:
     """Inserts documents; WriteError with the server's code if one is refused."""
     await _run(collection, "insert", "documents", documents, session)
 
@@ -125,7 +127,11 @@ async def delete_each(collection: Collection, ids: Sequence[Document], session: 
 
 
 async def _run(
-    collection: Collection, command: str, member: str, items: Sequence[Document], session: AsyncClientSession
+    collection: Collection,
+    command: str,
+    member: str,
+    items: Sequence[Mapping[str, Any]],
+    session: AsyncClientSession,
 ) -> int:
     """How many documents the command was about."""
     if not items:

@@ -4,6 +4,7 @@
 with times in µs. Whoever moves `at` first may see to it; if he dies, it is anybody's again when `at` is over.
 """
 
+import logging
 from typing import Any
 
 from pymongo import ASCENDING, AsyncMongoClient, IndexModel, ReturnDocument
@@ -18,6 +19,7 @@ from broker.store.errors import reported
 from broker.store.tenants import Collection, Tenants
 from broker.store.transactions import Transactions
 
+log = logging.getLogger(__name__)
 Document = dict[str, Any]
 
 
@@ -71,6 +73,7 @@ class MongoTimers:
         lease: float,
     ) -> None:
         self._timers = schedule.timers
+        self._processes = schedule.timers.database["processes"]
         self._transactions = Transactions(client)
         self._tenants = tenants
         self._process = process
@@ -100,13 +103,27 @@ class MongoTimers:
 
         async def all_of_it(session: AsyncClientSession) -> bool:
             moved = await self._timers.update_one(self._claimed(timer), next_time, session=session)
-            earlier = {"e": entry.entity["id"], "report": True}
-            if not moved.matched_count or await handle.outbox.find_one(earlier, {"_id": 1}, session=session):
+            if not moved.matched_count or await self._is_pending(handle.outbox, entry.entity["id"], session):
                 return False
             await handle.outbox.insert_one(stored(entry, self._process), session=session)
             return True
 
         return await self._transactions.run(all_of_it)
+
+    async def _is_pending(self, outbox: Collection, subscription: str, session: AsyncClientSession) -> bool:
+        """Whether some process has a report to deliver. One whose process nobody knows is removed.
+
+        The dead are in the list of processes until others have taken over what they had.
+        """
+        reports = {"e": subscription, "report": True}
+        if not (found := await outbox.find(reports, {"by": 1}, session=session).to_list()):
+            return False
+        known = {one["_id"] async for one in self._processes.find({}, {"_id": 1}, session=session)}
+        orphans = [one["_id"] for one in found if one["by"] not in known | {self._process}]
+        if orphans:
+            log.warning("a report that nobody has is replaced", extra={"subscription": subscription})
+            await outbox.delete_many({"_id": {"$in": orphans}}, session=session)
+        return len(orphans) < len(found)
 
     async def drop(self, timer: Timer) -> None:
         """See `ports.Timers.drop`."""

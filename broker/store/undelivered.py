@@ -4,16 +4,17 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bson.raw_bson import RawBSONDocument
 from pymongo import ReplaceOne
 
 from broker.core import instant
 from broker.ports.changes import ChangeSink, Clock, Entry
 from broker.ports.subscriptions import Failure
-from broker.store.entries import facts, restored, stored
+from broker.store.entries import fitting, restored, stored
 from broker.store.errors import reported
 from broker.store.tenants import EPOCH, Collection, Tenants, epoch_of
 
@@ -40,14 +41,16 @@ async def keep(collection: Collection, given_up: Sequence[tuple[Entry, str, str]
         await collection.delete_many({"_id": {"$in": [one["_id"] async for one in oldest]}})
 
 
-def _document(entry: Entry, subscription: str, reason: str, now: datetime, expires: datetime) -> Document:
-    return {
+def _document(
+    entry: Entry, subscription: str, reason: str, now: datetime, expires: datetime
+) -> RawBSONDocument:
+    head = {
         "_id": f"{subscription} {entry.id}",
         "reason": reason,
         "at": round(now.timestamp() * 1e6),
         "expires": expires,
-        **facts(entry),
     }
+    return fitting(replace(entry), head)  # what is cut here is not cut for those who are still to be told
 
 
 class MongoUndelivered:
@@ -62,7 +65,7 @@ class MongoUndelivered:
     async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[Failure]:
         """See `ports.Undelivered.find`."""
         undelivered = (await self._tenants.get(tenant)).undelivered
-        wanted, shown = all_of(subscription_id), {"entity": 0, "was": 0}
+        wanted, shown = all_of(subscription_id), {"entity": 0, "was": 0, "zipped": 0}
         with reported():
             cursor = undelivered.find(wanted, shown, sort=[("_id", 1)], skip=offset, limit=limit)
             return [_failure(one) async for one in cursor]
