@@ -1,5 +1,6 @@
 """What one commit writes, worked out from what it read: pure but for the clock and the sink it is given."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ from broker.store.queue import Write
 from broker.store.tenants import EPOCH, epoch_of
 
 Document = dict[str, Any]
+_MANY = 100  # attributes from which on what is done for each of them takes another way
 
 
 @dataclass(slots=True)
@@ -205,12 +207,28 @@ def _catalogued(change: Change, unlisted: bool) -> Document | None:
         new = after["attrs"].keys() - before["attrs"].keys()
         if not new:
             return None
-        return _upsert(change.id, {"$addToSet": {"attrs": {"$each": [*map(codec.key, new)]}}})
-    facts = {name: change.entity[name] for name in ("type", "createdAt", "scope") if name in change.entity}
-    attrs = {"$each": [codec.key(iri) for iri in change.entity["attrs"]]}
+        return _upsert(change.id, _listing(new, {}))
+    facts: Document = {k: change.entity[k] for k in ("type", "createdAt", "scope") if k in change.entity}
     if after is None:
-        return _upsert(change.id, {"$set": {**facts, "deletedAt": change.now}, "$addToSet": {"attrs": attrs}})
-    return _upsert(change.id, {"$set": facts, "$addToSet": {"attrs": attrs}, "$unset": {"deletedAt": 1}})
+        facts["deletedAt"] = change.now
+    return _upsert(change.id, _listing(change.entity["attrs"], facts))
+
+
+def _listing(attrs: Collection[str], facts: Document) -> Document | list[Document]:
+    """The update that adds attributes to those listed. With facts, the entity is there unless they say not.
+
+    `$addToSet` compares each with each: where there are many, a stage makes the union.
+    """
+    keys = [*map(codec.key, attrs)]
+    gone = ["deletedAt"] if facts and "deletedAt" not in facts else []
+    if len(keys) <= _MANY:
+        update: Document = {"$addToSet": {"attrs": {"$each": keys}}}
+        if facts:
+            update["$set"] = facts
+        return update | ({"$unset": dict.fromkeys(gone, 1)} if gone else {})
+    values = {name: {"$literal": fact} for name, fact in facts.items()}
+    union = {"$setUnion": [{"$ifNull": ["$attrs", []]}, {"$literal": keys}]}
+    return [{"$set": {**values, "attrs": union}}, *({"$unset": gone} for _ in gone)]
 
 
 def _is_listed(before: Entity, after: Entity) -> bool:
@@ -218,7 +236,7 @@ def _is_listed(before: Entity, after: Entity) -> bool:
     return before["type"] is after["type"] and before.get("scope") is after.get("scope")
 
 
-def _upsert(document_id: str, update: Document) -> Document:
+def _upsert(document_id: str, update: Document | list[Document]) -> Document:
     return {"q": {"_id": document_id}, "u": update, "upsert": True}
 
 
@@ -236,8 +254,9 @@ def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
     if state.unlisted:
         own["unlisted"] = True
     if before is None:
-        extra = codec.encode_places(after["attrs"]) | {"shape": codec.shape(after)}
-        plan.inserts.append({**codec.encode_entity(after), **extra, **own})
+        plan.inserts.append(_whole(after, own))
+    elif _differs_much(before, after):
+        plan.updates.append({"q": {"_id": entity_id}, "u": _whole(after, own)})
     else:
         changed, gone = _difference(before, after)
         gone += [name for name in ("due", "unlisted") if getattr(stored, name) and name not in own]
@@ -245,6 +264,22 @@ def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
         if gone:
             update["$unset"] = dict.fromkeys(gone, 1)
         plan.updates.append({"q": {"_id": entity_id}, "u": update})
+
+
+def _whole(entity: Entity, own: Document) -> Document:
+    extra = codec.encode_places(entity["attrs"]) | {"shape": codec.shape(entity)}
+    return {**codec.encode_entity(entity), **extra, **own}
+
+
+def _differs_much(before: Entity, after: Entity) -> bool:
+    """Whether so many attributes differ that the document is better replaced.
+
+    For each that is set, the database looks through all that there are.
+    """
+    old, new = before["attrs"], after["attrs"]
+    if len(old) <= _MANY and len(new) <= _MANY:
+        return False
+    return sum(old.get(iri) is not its for iri, its in new.items()) + len(old.keys() - new.keys()) > _MANY
 
 
 def _difference(before: Entity, after: Entity) -> tuple[Document, list[str]]:
