@@ -73,6 +73,7 @@ class MongoTimers:
         lease: float,
     ) -> None:
         self._timers = schedule.timers
+        self._unclear: dict[tuple[str, str], set[str]] = {}  # ids of reports, by tenant and subscription
         self._processes = schedule.timers.database["processes"]
         self._transactions = Transactions(client)
         self._tenants = tenants
@@ -103,25 +104,32 @@ class MongoTimers:
 
         async def all_of_it(session: AsyncClientSession) -> bool:
             moved = await self._timers.update_one(self._claimed(timer), next_time, session=session)
-            if not moved.matched_count or await self._is_pending(handle.outbox, entry.entity["id"], session):
+            if not moved.matched_count or await self._is_pending(handle.outbox, timer, session):
                 return False
             await handle.outbox.insert_one(stored(entry, self._process), session=session)
             return True
 
-        return await self._transactions.run(all_of_it)
+        key = timer.tenant, timer.subscription
+        self._unclear.setdefault(key, set()).add(entry.id)
+        is_fired = await self._transactions.run(all_of_it)
+        del self._unclear[key]
+        return is_fired
 
-    async def _is_pending(self, outbox: Collection, subscription: str, session: AsyncClientSession) -> bool:
-        """Whether some process has a report to deliver. One whose process nobody knows is removed.
+    async def _is_pending(self, outbox: Collection, timer: Timer, session: AsyncClientSession) -> bool:
+        """Whether some process has a report to deliver. One that no process knows is removed.
 
-        The dead are in the list of processes until others have taken over what they had.
+        The dead are in the list of processes until others have taken over what they had. This one does not
+        know the reports of which it never learned whether they were committed.
         """
-        reports = {"e": subscription, "report": True}
+        reports = {"e": timer.subscription, "report": True}
+        unclear = self._unclear.get((timer.tenant, timer.subscription), ())
         if not (found := await outbox.find(reports, {"by": 1}, session=session).to_list()):
             return False
         known = {one["_id"] async for one in self._processes.find({}, {"_id": 1}, session=session)}
-        orphans = [one["_id"] for one in found if one["by"] not in known | {self._process}]
+        known.add(self._process)
+        orphans = [one["_id"] for one in found if one["by"] not in known or one["_id"] in unclear]
         if orphans:
-            log.warning("a report that nobody has is replaced", extra={"subscription": subscription})
+            log.warning("a report that nobody has is replaced", extra={"subscription": timer.subscription})
             await outbox.delete_many({"_id": {"$in": orphans}}, session=session)
         return len(orphans) < len(found)
 

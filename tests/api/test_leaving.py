@@ -1,4 +1,4 @@
-"""Clients that leave before they are answered: what nobody waits for is dropped, and nothing else is harmed."""
+"""Clients that leave before they are answered: what nobody waits for is dropped, and nothing else."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ async def answered(api: Api, method: str, path: str) -> dict[int, int]:
 async def all_over(api: Api, method: str, path: str, total: int) -> dict[int, int]:
     """The same, once there are so many in all."""
     async with asyncio.timeout(60):
-        while sum((known := await answered(api, method, path)).values()) < total:
+        while sum((known := await answered(api, method, path)).values()) < total:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return known
 
