@@ -5,8 +5,9 @@ transaction. Each group commit reads the epoch with its entities, so a write tha
 subscription was acknowledged knows of it, in whatever process.
 """
 
+import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from pymongo import AsyncMongoClient
@@ -24,6 +25,7 @@ from broker.store.timers import Schedule
 from broker.store.transactions import Transactions
 from broker.store.undelivered import all_of
 
+log = logging.getLogger(__name__)
 Document = dict[str, Any]
 Apply = Callable[[AsyncClientSession], Awaitable[Subscription | None]]
 Tell = Callable[[str, SubscriptionChanges], Awaitable[None]]
@@ -89,7 +91,8 @@ class MongoSubscriptions:
             found = await handle.subscriptions.find_one_and_delete({"_id": subscription_id}, session=session)
             if found is None:
                 raise _missing(subscription_id)
-            await self._schedule.follow(session, tenant, _subscription(found), None)
+            old = next(iter(_decoded([found])), None)  # what cannot be decoded can be deleted
+            await self._schedule.follow(session, tenant, old, None)
 
         await self._change(handle, subscription_id, remove)
         with reported():
@@ -101,11 +104,18 @@ class MongoSubscriptions:
     async def get(self, tenant: str, subscription_id: str) -> tuple[Subscription, Tally] | None:
         """A subscription with its tally."""
         found = await self._find(tenant, {"_id": subscription_id}, 1, 0)
-        return found[0] if found else None
+        return (_subscription(found[0][0]), found[0][1]) if found else None
 
     async def find(self, tenant: str, limit: int, offset: int) -> list[tuple[Subscription, Tally]]:
-        """A page of subscriptions, in the order of their ids."""
-        return await self._find(tenant, {}, limit, offset)
+        """A page of subscriptions, in the order of their ids, as full as if none were damaged."""
+        damaged: set[str] = set()
+        while True:
+            found = await self._find(tenant, {"_id": {"$nin": [*damaged]}}, limit, offset)
+            tallies = {document["_id"]: tally for document, tally in found}
+            page = _decoded(document for document, _ in found)
+            if len(page) == len(found):
+                return [(one, tallies[one.id]) for one in page]
+            damaged |= tallies.keys() - {one.id for one in page}
 
     async def count(self, tenant: str) -> int:
         """How many subscriptions the tenant has."""
@@ -139,21 +149,22 @@ class MongoSubscriptions:
                 return SubscriptionChanges(newest, [], [], mark=mark)
             if (ids := await _changed_since(handle, epoch, mark, session)) is None:
                 found = await handle.subscriptions.find(session=session).to_list()
-                return SubscriptionChanges(newest, [*map(_subscription, found)], whole=True, mark=its_mark)
+                return SubscriptionChanges(newest, _decoded(found), whole=True, mark=its_mark)
             found = await handle.subscriptions.find({"_id": {"$in": ids}}, session=session).to_list()
-        gone = set(ids) - {one["_id"] for one in found}
-        return SubscriptionChanges(newest, [*map(_subscription, found)], sorted(gone), mark=its_mark)
+        changed = _decoded(found)
+        gone = set(ids) - {one.id for one in changed}
+        return SubscriptionChanges(newest, changed, sorted(gone), mark=its_mark)
 
     async def _find(
         self, tenant: str, wanted: Document, limit: int, offset: int
-    ) -> list[tuple[Subscription, Tally]]:
+    ) -> list[tuple[Document, Tally]]:
         handle = await self._tenants.get(tenant)
         with reported():
             cursor = handle.subscriptions.find(wanted, sort=[("_id", 1)], limit=limit, skip=offset)
             documents = await cursor.to_list()
             ids = [one["_id"] for one in documents]
             tallies = {one["_id"]: one async for one in handle.tallies.find({"_id": {"$in": ids}})}
-        return [(_subscription(one), _tally(tallies.get(one["_id"], {}))) for one in documents]
+        return [(one, _tally(tallies.get(one["_id"], {}))) for one in documents]
 
     async def _change(self, tenant: Tenant, subscription_id: str, apply: Apply) -> None:
         """Applies a change, bumps the epoch and logs it, in one transaction; tried again if it conflicts."""
@@ -218,6 +229,17 @@ def _subscription(document: Document) -> Subscription:
         document["modifiedAt"],
         {one: {name: iri for name, iri in pairs} for one, pairs in document["names"].items()},
     )
+
+
+def _decoded(documents: Iterable[Document]) -> list[Subscription]:
+    """The subscriptions of stored documents, without those that cannot be decoded: others go on."""
+    found = []
+    for document in documents:
+        try:
+            found.append(_subscription(document))
+        except Exception:  # damaged, or of another version
+            log.exception("a stored subscription cannot be decoded", extra={"subscription": document["_id"]})
+    return found
 
 
 def _tally(document: Document) -> Tally:

@@ -266,3 +266,18 @@ async def test_a_change_that_cannot_be_committed_is_answered_in_time(
     monkeypatch.undo()
     await one.store.create("", subscription("a"))
     assert [found.id for found, _ in await one.store.find("", 10, 0)] == ["urn:s:a", "urn:s:there"]
+
+
+async def test_one_that_cannot_be_decoded_is_left_out_and_can_be_deleted(processes: list[Process]) -> None:
+    one, other = processes
+    for name in ("a", "bad", "c"):
+        await one.store.create("", subscription(name))
+    stored_ones = (await one.tenants.obtain("")).subscriptions
+    await stored_ones.update_one({"_id": "urn:s:bad"}, {"$set": {"body": {"of": "another version"}}})
+    assert await other.create("urn:x:1") == ["urn:s:a", "urn:s:c"], "it reads all of them"
+    assert [found.id for found, _ in await one.store.find("", 2, 0)] == ["urn:s:a", "urn:s:c"], "a full page"
+    with pytest.raises(ValueError, match="notification"):
+        await one.store.get("", "urn:s:bad")
+    await one.store.delete("", "urn:s:bad")
+    assert await one.store.count("") == 2
+    assert await other.create("urn:x:2") == ["urn:s:a", "urn:s:c"]
