@@ -37,7 +37,10 @@ class Transactions:
         except TimeoutError as error:
             raise _late() from error
         try:
-            return await self._run(work, end - asyncio.get_running_loop().time())
+            left = end - asyncio.get_running_loop().time()
+            if left <= 0:  # its turn came in the last moment
+                raise _late()
+            return await self._run(work, left)
         finally:
             self._turn.release()
 
