@@ -1,6 +1,5 @@
 """What one commit writes, worked out from what it read: pure but for the clock and the sink it is given."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,7 @@ from broker.core.temporal.revision import Revision
 from broker.ports.changes import ChangeSink, Clock, Due, Entry
 from broker.ports.entities import Undecodable
 from broker.store import codec
+from broker.store.history.listing import listed
 from broker.store.history.records import of_entity, records
 from broker.store.query.places import is_spatial
 from broker.store.queue import Write
@@ -193,51 +193,9 @@ def _record(
         plan.forget(change.id)
     else:
         plan.history.extend(records(change, stamp, list(written(change)), gone))
-        if (catalogued := _catalogued(change, state.unlisted)) is not None:
-            plan.evolutions.append(catalogued)
+        if (listing := listed(change, state.unlisted)) is not None:
+            plan.evolutions.append(listing)
         state.unlisted = False
-
-
-def _catalogued(change: Change, unlisted: bool) -> Document | None:
-    """Keeps the list of whose history there is; touched only when an attribute, type or scope is new."""
-    before, after = None if unlisted else change.before, change.after
-    if after is None and not unlisted:
-        return _upsert(change.id, {"$set": {"deletedAt": change.now}})
-    if before is not None and after is not None and _is_listed(before, after):
-        new = after["attrs"].keys() - before["attrs"].keys()
-        if not new:
-            return None
-        return _upsert(change.id, _listing(new, {}))
-    facts: Document = {k: change.entity[k] for k in ("type", "createdAt", "scope") if k in change.entity}
-    if after is None:
-        facts["deletedAt"] = change.now
-    return _upsert(change.id, _listing(change.entity["attrs"], facts))
-
-
-def _listing(attrs: Collection[str], facts: Document) -> Document | list[Document]:
-    """The update that adds attributes to those listed. With facts, the entity is there unless they say not.
-
-    `$addToSet` compares each with each: where there are many, a stage makes the union.
-    """
-    keys = [*map(codec.key, attrs)]
-    gone = ["deletedAt"] if facts and "deletedAt" not in facts else []
-    if len(keys) <= _MANY:
-        update: Document = {"$addToSet": {"attrs": {"$each": keys}}}
-        if facts:
-            update["$set"] = facts
-        return update | ({"$unset": dict.fromkeys(gone, 1)} if gone else {})
-    values = {name: {"$literal": fact} for name, fact in facts.items()}
-    union = {"$setUnion": [{"$ifNull": ["$attrs", []]}, {"$literal": keys}]}
-    return [{"$set": {**values, "attrs": union}}, *({"$unset": gone} for _ in gone)]
-
-
-def _is_listed(before: Entity, after: Entity) -> bool:
-    """Whether the catalogue says already what the entity is now, but for its attributes."""
-    return before["type"] is after["type"] and before.get("scope") is after.get("scope")
-
-
-def _upsert(document_id: str, update: Document | list[Document]) -> Document:
-    return {"q": {"_id": document_id}, "u": update, "upsert": True}
 
 
 def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
