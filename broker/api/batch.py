@@ -93,6 +93,8 @@ def _item(doc: Json, context: Context | Exception, read: _Read) -> Item:
         return entity_id, context
     try:
         return entity_id, read(doc, context)
+    except UnicodeEncodeError as error:
+        return entity_id, InvalidRequest(f"text that is not Unicode: {error.reason}")
     except Exception as error:  # the requester's mistake, or a fault of ours: the other items go on
         return entity_id, error
 
