@@ -1,5 +1,6 @@
 """/entityOperations (clauses 6.14 to 6.17 and 6.31)."""
 
+import logging
 from collections.abc import Callable
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from broker.core.uri import is_uri
 from broker.operations import batch as operations
 from broker.operations.batch import BatchResult, Item
 
+log = logging.getLogger(__name__)
 _Read = Callable[[Json, Context], Rule]
 
 
@@ -94,7 +96,9 @@ def _item(doc: Json, context: Context | Exception, read: _Read) -> Item:
         return entity_id, context
     try:
         return entity_id, read(doc, context)
-    except NgsiLdError as error:
+    except UnicodeEncodeError as error:
+        return entity_id, InvalidRequest(f"text that is not Unicode: {error.reason}")
+    except Exception as error:  # the requester's mistake, or a fault of ours: the other items go on
         return entity_id, error
 
 
@@ -103,5 +107,8 @@ def _done(result: BatchResult) -> web.Response:
 
 
 def _mixed(result: BatchResult) -> web.Response:
+    for entity_id, error in result.errors:
+        if not isinstance(error, NgsiLdError):
+            log.error("an item of a batch failed", extra={"entity": entity_id}, exc_info=error)
     errors = [{"entityId": one, "error": details(error)} for one, error in result.errors]
     return reply.plain(207, {"success": result.success, "errors": errors})

@@ -17,7 +17,7 @@ from broker.api.params import Params, of_list, read_params
 from broker.api.problem import HttpError, TooLarge
 from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
-from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable, NgsiLdError
+from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable
 from broker.core.jsonld.context import Context
 from broker.ports.broker import Broker, Limits
 
@@ -143,10 +143,10 @@ class Call:
         try:
             async with asyncio.timeout_at(until):  # what is known already is had in no time, even then
                 return await self.broker.contexts.resolve(doc.pop("@context"), self.tenant)
-        except NgsiLdError as error:
-            return error
         except TimeoutError:
             return LdContextNotAvailable("@context: not had in time, after those of the other items")
+        except Exception as error:  # of this item alone
+            return error
 
     def _refuse_link(self) -> None:
         if "Link" in self.http.headers:

@@ -31,10 +31,15 @@ Handler = Callable[[Call], Awaitable[web.Response]]
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A path template such as `/entities/{entityId}`, and its handlers by method."""
+    """A path template such as `/entities/{entityId}`, and its handlers by method.
+
+    `is_finished`: what a handler has begun is done to its end, even if the client leaves. Otherwise it is
+    cancelled then: reads end, and writes that no commit has begun to write are dropped.
+    """
 
     template: str
     methods: dict[str, Handler]
+    is_finished: bool = False
 
     def has_body(self, method: str) -> bool:
         """Whether requests of this method have a body."""
@@ -99,6 +104,7 @@ ROUTES = (
     Resource(
         f"{_API}/subscriptions",
         {"GET": subscriptions.query_subscriptions, "POST": subscriptions.create_subscription},
+        is_finished=True,
     ),
     Resource(
         f"{_API}/subscriptions/{{subscriptionId}}",
@@ -107,11 +113,17 @@ ROUTES = (
             "PATCH": subscriptions.update_subscription,
             "DELETE": subscriptions.delete_subscription,
         },
+        is_finished=True,
     ),
-    Resource(f"{_API}/jsonldContexts", {"GET": contexts.list_contexts, "POST": contexts.add_context}),
+    Resource(
+        f"{_API}/jsonldContexts",
+        {"GET": contexts.list_contexts, "POST": contexts.add_context},
+        is_finished=True,
+    ),
     Resource(
         f"{_API}/jsonldContexts/{{contextId}}",
         {"GET": contexts.serve_context, "DELETE": contexts.delete_context},
+        is_finished=True,
     ),
     Resource(f"{_API}/types", {"GET": types.retrieve_types}),
     Resource(f"{_API}/types/{{type}}", {"GET": types.retrieve_type}),
@@ -132,12 +144,16 @@ ROUTES = (
         {"PATCH": history.modify_instance, "DELETE": history.delete_instance},
     ),
     Resource(
-        f"{_OWN}/deliveries", {"GET": deliveries.query_deliveries, "DELETE": deliveries.delete_deliveries}
+        f"{_OWN}/deliveries",
+        {"GET": deliveries.query_deliveries, "DELETE": deliveries.delete_deliveries},
+        is_finished=True,
     ),
     Resource(f"{_OWN}/explain", {"GET": deliveries.explain_subscription}),
-    Resource(f"{_OWN}/deliveries/replay", {"POST": deliveries.replay_deliveries}),
-    Resource(f"{_OWN}/deliveries/{{deliveryId}}", {"DELETE": deliveries.delete_deliveries}),
-    Resource(f"{_OWN}/deliveries/{{deliveryId}}/replay", {"POST": deliveries.replay_deliveries}),
+    Resource(f"{_OWN}/deliveries/replay", {"POST": deliveries.replay_deliveries}, is_finished=True),
+    Resource(f"{_OWN}/deliveries/{{deliveryId}}", {"DELETE": deliveries.delete_deliveries}, is_finished=True),
+    Resource(
+        f"{_OWN}/deliveries/{{deliveryId}}/replay", {"POST": deliveries.replay_deliveries}, is_finished=True
+    ),
     Resource("/openapi.yaml", {"GET": openapi.openapi}),
     Resource(f"{_API}/info/sourceIdentity", {"GET": info.source_identity_information}),
     Resource("/version", {"GET": health.version}),

@@ -19,11 +19,12 @@ _ID = "id"
 class Index:
     """Triggers under the keys by which a change finds them: an entity's id, or a type and an attribute.
 
-    `epoch` is that of the subscriptions it holds, -1 before the first were loaded.
+    `epoch` and `mark` are those of the subscriptions it holds, -1 before the first were loaded.
     """
 
     def __init__(self) -> None:
         self.epoch = -1
+        self.mark = ""
         self.subscribers: dict[str, Subscriber] = {}
         self._keys: dict[str, set[Key]] = {}
         self._triggers: dict[Key, Bucket] = {}
@@ -39,7 +40,7 @@ class Index:
             body = subscription.body
             if body.is_active is not False and body.time_interval is None:
                 self._add(subscription)
-        self.epoch = changes.epoch
+        self.epoch, self.mark = changes.epoch, changes.mark
         return old
 
     def due(self, change: Change) -> list[Due]:

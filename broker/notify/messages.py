@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import orjson
 
-from broker.core import Attributes, Entity
+from broker.core import Entity
 from broker.core.entity.links import Join
 from broker.core.entity.view import View
 from broker.core.errors import NgsiLdError, TooManyResults
@@ -39,7 +39,7 @@ class Messages:
         Raises DeliveryFailed if something that belongs into it cannot be had.
         """
         if not entry.is_report:
-            yield await self._message(entry, to, [one for one, _ in _states(entry)], now)
+            yield await self._message(entry, to, [one for one, _ in entry.states()], now)
             return
         try:
             async for entities in self._report(entry.tenant, to.id):
@@ -53,13 +53,15 @@ class Messages:
         except NgsiLdError as error:
             raise DeliveryFailed(f"the @context of the subscription: {error.detail}") from error
         linked = await self._linked(to, entry.tenant, entities)
-        content = Content(entities, {one["id"]: was for one, was in _states(entry)}, linked)
+        content = Content(entities, {one["id"]: was for one, was in entry.states()}, linked)
         told = notification(to, content, context, f"urn:ngsi-ld:Notification:{uuid4()}", now)
         headers = [("Content-Type", told.content_type)]
         if told.link:
             headers.append(("Link", told.link))
         if entry.tenant:
             headers.append(("NGSILD-Tenant", entry.tenant))
+        if entry.cut:
+            headers.append(("NGSILD-Warning", f'299 - "{entry.cut}"'))
         headers += to.headers
         return Message(to.uri, tuple(headers), orjson.dumps(told.body), to.notifier)
 
@@ -77,8 +79,3 @@ class Messages:
             return ()
         except NgsiLdError as error:
             raise DeliveryFailed(f"the linked entities: {error.detail}") from error
-
-
-def _states(entry: Entry) -> Sequence[tuple[Entity, Attributes | None]]:
-    """The entities of an entry, each with its attributes before the change; a report has its own besides."""
-    return entry.suppressed or ((entry.entity, entry.previous),)

@@ -74,8 +74,8 @@ class Periods:
         if subscription is None:
             await self._timers.drop(timer)
             return
-        await self._sink.at_epoch(timer.tenant, await self._subscriptions.current_epoch(timer.tenant))
-        entry = _entry(f"{now:016x}{self._process}", timer, now)
+        await self._sink.at_epoch(timer.tenant, *await self._subscriptions.current_epoch(timer.tenant))
+        entry = entry_of(f"{now:016x}{self._process}", timer, now)
         if timer.entity is None:
             is_due = await self._timers.fire(timer, next_due(timer.due, timer.every, now), entry)
         else:
@@ -95,7 +95,7 @@ class Periods:
         return found[0]
 
 
-def _entry(entry_id: str, timer: Timer, now: int) -> Entry:
+def entry_of(entry_id: str, timer: Timer, now: int) -> Entry:
     """The entry of a subscription as a whole: what it is told is read later, or was suppressed."""
     about = {"id": timer.subscription, "type": [], "attrs": {}}
     is_report = timer.entity is None

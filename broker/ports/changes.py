@@ -37,7 +37,7 @@ class Entry:
     the time of a periodic subscription, whose id stands for the entity's; what there is to tell is read
     when it is sent. `suppressed`: the newest states of the entities, each with its previous attributes, that
     throttling suppressed for one subscription, whose id stands for the entity's then, too.
-    `has_waited`: for another process, as others are likely to wait for it.
+    `has_waited`: for another process, as others are likely to wait for it. `cut`: what is missing, and why.
     """
 
     id: str
@@ -50,16 +50,27 @@ class Entry:
     is_report: bool = False
     suppressed: Sequence[tuple[Entity, Attributes | None]] = ()
     has_waited: bool = False
+    cut: str = ""
+
+    def states(self) -> Sequence[tuple[Entity, Attributes | None]]:
+        """The entities that it tells of, each with its attributes before; a report has its own besides."""
+        return self.suppressed or ((self.entity, self.previous),)
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChanges:
-    """Subscriptions that changed, and the ids of those deleted; `whole`: these are all there are."""
+    """Subscriptions that changed, and the ids of those deleted; `whole`: these are all there are.
+
+    `mark` is the random name of the epoch, which tells it from another of its number, as there may be after a
+    backup was restored; `before` the mark of the epoch that one change was made in.
+    """
 
     epoch: int
     changed: Sequence[Subscription]
     gone: Sequence[str] = ()
     whole: bool = False
+    mark: str = ""
+    before: str = ""
 
 
 @dataclass(slots=True)
@@ -90,8 +101,11 @@ class Settled:
 class ChangeSink(Protocol):
     """Who is told of changes: the notifier."""
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
-        """Returns when the subscriptions known are those of this epoch of the tenant, or newer."""
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
+        """Returns when the subscriptions known are those of this epoch of the tenant, or newer.
+
+        If the tenant is no more in an epoch that was known, all of them are read again.
+        """
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """The subscriptions that the change triggers (5.8.6); Unavailable if there is no room for more."""

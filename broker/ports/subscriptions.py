@@ -29,11 +29,14 @@ class SubscriptionStore(Protocol):
     async def last_due(self, tenant: str, subscription_id: str) -> int | None:
         """When (µs) a throttled subscription was last due."""
 
-    async def current_epoch(self, tenant: str) -> int:
-        """The tenant's epoch: how often its subscriptions have changed."""
+    async def current_epoch(self, tenant: str) -> tuple[int, str]:
+        """The tenant's epoch, which is how often its subscriptions have changed, and its mark."""
 
-    async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
-        """What changed after this epoch (-1: nothing is known yet), as of one moment."""
+    async def since(self, tenant: str, epoch: int, mark: str = "") -> SubscriptionChanges:
+        """What changed after this epoch (-1: nothing is known yet), as of one moment.
+
+        All there is if the tenant was never in an epoch of this number and mark, or was so long ago.
+        """
 
 
 @dataclass(frozen=True, slots=True)

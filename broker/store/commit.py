@@ -89,7 +89,7 @@ class Committer:
     async def _write(self, session: AsyncClientSession, tenant: Tenant, writes: list[Write]) -> Plan:
         ids = {write.entity_id for write in writes}
         epoch, found = read(await commands.find(tenant.entities, {"_id": {"$in": [EPOCH, *ids]}}, session))
-        await self._sink.at_epoch(tenant.name, epoch)
+        await self._sink.at_epoch(tenant.name, *epoch)
         revising = [write for write in writes if write.is_revision]
         past = await read_past(tenant, revising) if revising else {}
         plan = self._worked_out(writes, found, past)
@@ -128,12 +128,18 @@ class Committer:
         plan = work_out(rules, found, self._sink, self._clock, self._process, self._recording)
         outcomes = iter(plan.outcomes)
         plan.outcomes = [
-            revisions.work_out(write, past[write.entity_id], found.get(write.entity_id), plan, self._clock)
+            self._revised(write, past[write.entity_id], found.get(write.entity_id), plan)
             if write.is_revision
             else next(outcomes)
             for write in writes
         ]
         return plan
+
+    def _revised(self, write: Write, past: Past, stored: Stored | None, plan: Plan) -> Any:
+        """The outcome of a revision, whose statements go into the plan."""
+        if stored is not None and stored.fault is not None:
+            return stored.fault
+        return revisions.work_out(write, past, stored, plan, self._clock)
 
 
 async def _finish(session: AsyncClientSession, writes: list[Write]) -> None:

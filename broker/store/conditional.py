@@ -1,12 +1,17 @@
 """Conditions on linked entities (clause 4.9), by which it hangs whether a change is due to a subscription."""
 
+import logging
+
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.core import instant
 from broker.core.linked import Known, judged
+from broker.ports.entities import Undecodable
 from broker.store import codec, commands
 from broker.store.plan import Plan
 from broker.store.tenants import Tenant
+
+log = logging.getLogger(__name__)
 
 
 async def drop_unmet(session: AsyncClientSession, tenant: Tenant, plan: Plan) -> None:
@@ -41,5 +46,8 @@ async def _read(session: AsyncClientSession, tenant: Tenant, ids: set[str], stam
     found: Known = dict.fromkeys(ids)
     for document in await commands.find(tenant.entities, {"_id": {"$in": list(ids)}}, session):
         entity_id = document["_id"]
-        found[entity_id] = codec.decode_alive(document, instant.of_micros(stamp))
+        try:
+            found[entity_id] = codec.decode_alive(document, instant.of_micros(stamp))
+        except Undecodable:
+            log.exception("a condition takes a linked entity for missing", extra={"entity": entity_id})
     return found

@@ -4,30 +4,66 @@
 entity: its state after the change, was: attributes before it, where somebody wants to know}. A report has
 {e: subscription id, report: true} instead of an entity; what throttling suppressed, {e: subscription id,
 suppressed: [{entity, was}]}. Ids sort by time within one process.
+
+A change must not fail because somebody is to be told of it. So an entry that does not fit in a document has
+{zipped: its states, compressed} instead (what throttling suppressed: {suppressed: [], zipped}); if that does
+not fit either it is cut, and `cut` says of what.
 """
 
+import logging
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from bson import decode, encode
+from bson.raw_bson import RawBSONDocument
 
 from broker.core import Attributes, Entity
 from broker.ports.changes import Entry
 from broker.store.codec import decode_attrs, decode_entity, encode_attrs, encode_entity
 
+log = logging.getLogger(__name__)
 Document = dict[str, Any]
+State = tuple[Entity, Attributes | None]  # an entity, and its attributes before, where somebody wants to know
+_MOST = 16 * 1024**2  # bytes of a document
 
 
-def stored(entry: Entry, process: str) -> Document:
-    """The document of an entry."""
-    return {"_id": entry.id, "by": process, "due": list(entry.due), **facts(entry)}
+def stored(entry: Entry, process: str) -> RawBSONDocument:
+    """The document of an entry in the outbox. The entry is cut to what fits."""
+    return fitting(entry, {"_id": entry.id, "by": process, "due": list(entry.due)})
 
 
-def facts(entry: Entry) -> Document:
-    """What an entry tells, to whomever."""
-    document: Document = {"e": entry.entity["id"], "stamp": entry.stamp}
+def fitting(entry: Entry, head: Document, room: int = 0) -> RawBSONDocument:
+    """The document of `head` and of what an entry tells, which is cut to what fits. It is encoded once.
+
+    `room`: bytes to leave in the document that it will be a part of.
+    """
+    raw = b""
+    for facts in _forms(entry):
+        raw = encode({**head, "e": entry.entity["id"], "stamp": entry.stamp, **facts})
+        if len(raw) <= _MOST - room:
+            break
+    return RawBSONDocument(raw)
+
+
+def _forms(entry: Entry) -> Iterator[Document]:
+    """What an entry tells, to whomever, in smaller and smaller forms; it is cut before the last ones."""
     if entry.is_report:
-        return document | {"report": True}
+        yield {"report": True}
+        return
+    yield _told(entry)
+    yield _zipped(entry)
+    if any(previous is not None for _, previous in entry.states()):
+        yield _cut(entry, "what was before", lambda entity: (entity, None))
+    yield _cut(entry, "the attributes", lambda entity: ({**entity, "attrs": {}}, None))
+
+
+def _told(entry: Entry) -> Document:
     if entry.suppressed:
-        return document | {"suppressed": [_state(*one) for one in entry.suppressed]}
-    return document | _state(entry.entity, entry.previous)
+        states: Document = {"suppressed": [_state(*one) for one in entry.suppressed]}
+    else:
+        states = _state(entry.entity, entry.previous)
+    return states | ({"cut": entry.cut} if entry.cut else {})
 
 
 def _state(entity: Entity, previous: Attributes | None) -> Document:
@@ -37,22 +73,43 @@ def _state(entity: Entity, previous: Attributes | None) -> Document:
     return document
 
 
-def state(document: Document) -> tuple[Entity, Attributes | None]:
-    """The entity in a document, and its attributes before the change, where somebody wants to know."""
-    was = document.get("was")
-    return decode_entity(document["entity"]), None if was is None else decode_attrs(was)
+def _zipped(entry: Entry) -> Document:
+    marked: Document = {"suppressed": []} if entry.suppressed else {}
+    return {**marked, "zipped": zlib.compress(encode(_told(entry)), 1)}
+
+
+def _cut(entry: Entry, what: str, left: Callable[[Entity], State]) -> Document:
+    if entry.suppressed:
+        entry.suppressed = [left(entity) for entity, _ in entry.suppressed]
+    else:
+        entry.entity, entry.previous = left(entry.entity)
+    entry.cut = f"{what}: too large to be kept for delivery"
+    log.warning("a notification is cut", extra={"entity": entry.entity["id"], "missing": entry.cut})
+    return _zipped(entry)
+
+
+def unzipped(document: Document) -> Document:
+    """What a document tells: of one entity, as `state` reads it, or `suppressed`; `cut` if it is cut."""
+    return decode(zlib.decompress(document["zipped"])) if "zipped" in document else document
+
+
+def state(told: Document) -> State:
+    """The entity that a document tells of, and its attributes before the change."""
+    was = told.get("was")
+    return decode_entity(told["entity"]), None if was is None else decode_attrs(was)
 
 
 def restored(document: Document, tenant: str, process: str) -> Entry:
     """An entry read back; it is foreign if another process made it, which its id tells."""
-    is_of_one = "entity" in document
-    entity, previous = state(document) if is_of_one else (nothing_of(document["e"]), None)
+    told = unzipped(document)
+    entity, previous = state(told) if "entity" in told else (nothing_of(document["e"]), None)
     return Entry(
         document["_id"], tenant, document["stamp"], entity, set(document["due"]),
         foreign=not document["_id"].endswith(process),
         previous=previous,
         is_report=document.get("report", False),
-        suppressed=[state(one) for one in document.get("suppressed", ())],
+        suppressed=[state(one) for one in told.get("suppressed", ())],
+        cut=told.get("cut", ""),
     )  # fmt: skip
 
 

@@ -10,13 +10,16 @@ from broker.core.errors import NgsiLdError
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Revision
 from broker.ports.changes import ChangeSink, Clock, Due, Entry
+from broker.ports.entities import Undecodable
 from broker.store import codec
+from broker.store.history.listing import listed
 from broker.store.history.records import of_entity, records
 from broker.store.query.places import is_spatial
 from broker.store.queue import Write
-from broker.store.tenants import EPOCH
+from broker.store.tenants import EPOCH, epoch_of
 
 Document = dict[str, Any]
+_MANY = 100  # attributes from which on what is done for each of them takes another way
 
 
 @dataclass(slots=True)
@@ -25,7 +28,7 @@ class Stored:
 
     `by` is the process that was the last to have something to tell of it: another one has to ask whether
     that is told yet. A write that is due to nobody leaves it alone. `unlisted`: the catalogue of evolutions
-    does not have all of its attributes.
+    does not have all of its attributes. `fault`: why it cannot be read, which fails every write to it.
     """
 
     entity: Entity | None = None
@@ -33,6 +36,7 @@ class Stored:
     by: str = ""
     due: str | None = None
     unlisted: bool = False
+    fault: Undecodable | None = None
 
 
 @dataclass(slots=True)
@@ -78,18 +82,26 @@ class Plan:
             filters.append({"_id": of_entity(entity_id)})
 
 
-def read(documents: list[Document]) -> tuple[int, dict[str, Stored]]:
-    """The tenant's epoch, and the entities found, by id, as they are in the database."""
-    epoch, found = 0, {}
+def read(documents: list[Document]) -> tuple[tuple[int, str], dict[str, Stored]]:
+    """The tenant's epoch with its mark, and the entities found, by id, as they are in the database."""
+    epoch, found = (0, ""), {}
     for document in documents:
         if document["_id"] == EPOCH:
-            epoch = document["n"]
+            epoch = epoch_of(document)
         else:
-            rev, by, due = document["rev"], document["by"], document.get("due")
-            unlisted = "unlisted" in document
-            entity = codec.decode_entity(document)
-            found[entity["id"]] = Stored(entity, rev, by, due, unlisted)
+            entity_id = document["_id"]
+            found[entity_id] = _read(entity_id, document)
     return epoch, found
+
+
+def _read(entity_id: str, document: Document) -> Stored:
+    try:
+        rev, by, due = document["rev"], document["by"], document.get("due")
+        unlisted = "unlisted" in document
+        return Stored(codec.decode_entity(document), rev, by, due, unlisted)
+    except Exception as error:  # whatever it is, it is about this entity alone
+        fault = error if isinstance(error, Undecodable) else Undecodable(entity_id)
+        return Stored(fault=fault)
 
 
 def work_out(
@@ -105,6 +117,9 @@ def work_out(
     now: dict[str, Stored] = {}
     for write in writes:
         old = found.get(write.entity_id) or found.setdefault(write.entity_id, Stored())
+        if old.fault is not None:
+            plan.outcomes.append(old.fault)
+            continue
         stamp = clock(old.rev + 1)
         state = now.get(write.entity_id)
         if state is None:
@@ -180,35 +195,9 @@ def _record(
         plan.forget(change.id)
     else:
         plan.history.extend(records(change, stamp, list(written(change)), gone))
-        if (catalogued := _catalogued(change, state.unlisted)) is not None:
-            plan.evolutions.append(catalogued)
+        if (listing := listed(change, state.unlisted)) is not None:
+            plan.evolutions.append(listing)
         state.unlisted = False
-
-
-def _catalogued(change: Change, unlisted: bool) -> Document | None:
-    """Keeps the list of whose history there is; touched only when an attribute, type or scope is new."""
-    before, after = None if unlisted else change.before, change.after
-    if after is None and not unlisted:
-        return _upsert(change.id, {"$set": {"deletedAt": change.now}})
-    if before is not None and after is not None and _is_listed(before, after):
-        new = after["attrs"].keys() - before["attrs"].keys()
-        if not new:
-            return None
-        return _upsert(change.id, {"$addToSet": {"attrs": {"$each": [*map(codec.key, new)]}}})
-    facts = {name: change.entity[name] for name in ("type", "createdAt", "scope") if name in change.entity}
-    attrs = {"$each": [codec.key(iri) for iri in change.entity["attrs"]]}
-    if after is None:
-        return _upsert(change.id, {"$set": {**facts, "deletedAt": change.now}, "$addToSet": {"attrs": attrs}})
-    return _upsert(change.id, {"$set": facts, "$addToSet": {"attrs": attrs}, "$unset": {"deletedAt": 1}})
-
-
-def _is_listed(before: Entity, after: Entity) -> bool:
-    """Whether the catalogue says already what the entity is now, but for its attributes."""
-    return before["type"] is after["type"] and before.get("scope") is after.get("scope")
-
-
-def _upsert(document_id: str, update: Document) -> Document:
-    return {"q": {"_id": document_id}, "u": update, "upsert": True}
 
 
 def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
@@ -225,8 +214,9 @@ def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
     if state.unlisted:
         own["unlisted"] = True
     if before is None:
-        extra = codec.encode_places(after["attrs"]) | {"shape": codec.shape(after)}
-        plan.inserts.append({**codec.encode_entity(after), **extra, **own})
+        plan.inserts.append(_whole(after, own))
+    elif _differs_much(before, after):
+        plan.updates.append({"q": {"_id": entity_id}, "u": _whole(after, own)})
     else:
         changed, gone = _difference(before, after)
         gone += [name for name in ("due", "unlisted") if getattr(stored, name) and name not in own]
@@ -234,6 +224,22 @@ def _store(plan: Plan, entity_id: str, stored: Stored, state: Stored) -> None:
         if gone:
             update["$unset"] = dict.fromkeys(gone, 1)
         plan.updates.append({"q": {"_id": entity_id}, "u": update})
+
+
+def _whole(entity: Entity, own: Document) -> Document:
+    extra = codec.encode_places(entity["attrs"]) | {"shape": codec.shape(entity)}
+    return {**codec.encode_entity(entity), **extra, **own}
+
+
+def _differs_much(before: Entity, after: Entity) -> bool:
+    """Whether so many attributes differ that the document is better replaced.
+
+    For each that is set, the database looks through all that there are.
+    """
+    old, new = before["attrs"], after["attrs"]
+    if len(old) <= _MANY and len(new) <= _MANY:
+        return False
+    return sum(old.get(iri) is not its for iri, its in new.items()) + len(old.keys() - new.keys()) > _MANY
 
 
 def _difference(before: Entity, after: Entity) -> tuple[Document, list[str]]:

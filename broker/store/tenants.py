@@ -20,7 +20,7 @@ Database = AsyncDatabase[dict[str, Any]]
 
 DEFAULT = ""
 _EXISTS = 48  # MongoDB's NamespaceExists
-EPOCH = "epoch"  # the id of the document beside the entities that subscription changes bump
+EPOCH = "epoch"  # the id of the document {n: number, mark} beside the entities that subscription changes bump
 _PLAIN = re.compile(r"[a-z0-9_\-]{1,30}")
 _CLUSTERED = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}}
 _DENSE = {"storageEngine": {"wiredTiger": {"configString": "block_compressor=zstd"}}}
@@ -125,6 +125,11 @@ class Tenants:
             undelivered=database["undelivered"],
             contexts=database["contexts"],
         )
+
+
+def epoch_of(document: dict[str, Any] | None) -> tuple[int, str]:
+    """The number and the mark of the epoch that a document holds."""
+    return (document["n"], document.get("mark", "")) if document is not None else (0, "")
 
 
 def database_name(prefix: str, tenant: str) -> str:

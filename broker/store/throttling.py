@@ -3,11 +3,12 @@
 A throttled subscription has at most one notification pending: `throttles` holds {_id: subscription,
 at: time (µs) of the last one, entry: its id in the outbox}. A change that comes too early is suppressed: the
 transaction that commits the change keeps its newest state for each subscription and entity as a timer,
-{…, state: facts of the outbox entry}. When the period is over, whoever claims one of these timers commits
-one entry with all suppressed states of the subscription (`release`).
+{…, state: what the outbox entry would have told}. When the period is over, whoever claims one of these
+timers commits one entry with all suppressed states of the subscription (`release`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import bson
@@ -15,7 +16,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.ports.changes import Due, Entry
 from broker.store import commands
-from broker.store.entries import facts, state, stored
+from broker.store.entries import fitting, state, stored, unzipped
 from broker.store.tenants import Collection, Tenant
 
 Document = dict[str, Any]
@@ -24,6 +25,7 @@ Throttled = list[tuple[Entry, Due]]
 _SHORTEST = 1_000_000  # µs between two looks for whether the last notification is delivered
 _MOST = 500  # entities in one notification; what is left follows a period later
 _LARGEST = 8_000_000  # bytes of BSON in one notification, unless one entity alone is larger
+_AROUND = 1_000  # bytes of BSON around what a timer is made of
 
 
 async def throttle(
@@ -100,7 +102,9 @@ def _kept(entry: Entry, due: Due, until: int) -> Document:
     """The update that keeps a suppressed state in place of an older one; when it is due stays."""
     timer = {"t": entry.tenant, "s": due.subscription, "due": until, "at": until, "by": ""}
     wanted = {"_id": key(entry.tenant, due.subscription, entry.entity["id"])}
-    return {"q": wanted, "u": {"$set": {"state": facts(entry)}, "$setOnInsert": timer}, "upsert": True}
+    own = len(bson.encode(wanted | timer)) + _AROUND
+    told = fitting(replace(entry), {}, own)  # what is cut here is not cut for the others that it is due to
+    return {"q": wanted, "u": {"$set": {"state": told}, "$setOnInsert": timer}, "upsert": True}
 
 
 def key(tenant: str, subscription_id: str, entity_id: str | None = None) -> str:
@@ -131,11 +135,13 @@ async def release(
     if following > entry.stamp:
         await timers.update_many(wanted, _at(following), session=session)
         return False
-    found = list(_fitting(await commands.find(timers, wanted, session, sort={"state.stamp": 1}, limit=_MOST)))
-    if not found:
+    found = await commands.find(timers, wanted, session, sort={"state.stamp": 1}, limit=_MOST)
+    told = list(_first(unzipped(one["state"]) for one in found))
+    if not told:
         return False
-    entry.suppressed = [state(one["state"]) for one in found]
-    await commands.delete(timers, [one["_id"] for one in found], session)
+    entry.suppressed = [state(one) for one in told]
+    entry.cut = next((one["cut"] for one in told if "cut" in one), "")
+    await commands.delete(timers, [one["_id"] for one in found[: len(told)]], session)
     await timers.update_many(wanted, _at(entry.stamp + period), session=session)
     times = {"at": entry.stamp, "entry": entry.id}
     await tenant.throttles.update_one({"_id": subscription}, {"$set": times}, upsert=True, session=session)
@@ -147,11 +153,11 @@ def _at(moment: int) -> Document:
     return {"$set": {"due": moment, "at": moment, "by": ""}}
 
 
-def _fitting(documents: list[Document]) -> Iterator[Document]:
+def _first(told: Iterable[Document]) -> Iterator[Document]:
     """The first ones, as many as fit in one entry."""
     size = 0
-    for document in documents:
-        size += len(bson.encode(document["state"]))
-        if size > _LARGEST and document is not documents[0]:
+    for number, one in enumerate(told):
+        size += len(bson.encode(one))
+        if size > _LARGEST and number:
             return
-        yield document
+        yield one

@@ -5,6 +5,7 @@ with times in µs; a suppressed state has `state` instead of `every`, and its en
 `throttling`). Whoever moves `at` first may see to it; if he dies, it is anybody's again when `at` is over.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,9 @@ from broker.store.entries import stored
 from broker.store.errors import reported
 from broker.store.tenants import Collection, Tenants
 from broker.store.throttling import key, release, suppressed_of
+from broker.store.transactions import Transactions
 
+log = logging.getLogger(__name__)
 Document = dict[str, Any]
 
 
@@ -95,14 +98,16 @@ class MongoTimers:
         lease: float,
     ) -> None:
         self._timers = schedule.timers
-        self._session = client.start_session()
+        self._unclear: dict[tuple[str, str], set[str]] = {}  # ids of reports, by tenant and subscription
+        self._processes = schedule.timers.database["processes"]
+        self._transactions = Transactions(client)
         self._tenants = tenants
         self._process = process
         self._lease = round(lease * 1_000_000)
 
     def open(self) -> AsyncClientSession:
         """The session on which timers fire, for the list of processes."""
-        return self._session
+        return self._transactions.session
 
     async def claim(self, now: int) -> Timer | None:
         """See `ports.Timers.claim`."""
@@ -120,14 +125,34 @@ class MongoTimers:
 
         async def all_of_it(session: AsyncClientSession) -> bool:
             moved = await self._timers.update_one(self._claimed(timer), next_time, session=session)
-            earlier = {"e": entry.entity["id"], "report": True}
-            if not moved.matched_count or await handle.outbox.find_one(earlier, {"_id": 1}, session=session):
+            if not moved.matched_count or await self._is_pending(handle.outbox, timer, session):
                 return False
             await handle.outbox.insert_one(stored(entry, self._process), session=session)
             return True
 
-        with reported():
-            return await self._session.with_transaction(all_of_it)
+        whose = timer.tenant, timer.subscription
+        self._unclear.setdefault(whose, set()).add(entry.id)
+        is_fired = await self._transactions.run(all_of_it)
+        del self._unclear[whose]
+        return is_fired
+
+    async def _is_pending(self, outbox: Collection, timer: Timer, session: AsyncClientSession) -> bool:
+        """Whether some process has a report to deliver. One that no process knows is removed.
+
+        The dead are in the list of processes until others have taken over what they had. This one does not
+        know the reports of which it never learned whether they were committed.
+        """
+        reports = {"e": timer.subscription, "report": True}
+        unclear = self._unclear.get((timer.tenant, timer.subscription), ())
+        if not (found := await outbox.find(reports, {"by": 1}, session=session).to_list()):
+            return False
+        known = {one["_id"] async for one in self._processes.find({}, {"_id": 1}, session=session)}
+        known.add(self._process)
+        orphans = [one["_id"] for one in found if one["by"] not in known or one["_id"] in unclear]
+        if orphans:
+            log.warning("a report that nobody has is replaced", extra={"subscription": timer.subscription})
+            await outbox.delete_many({"_id": {"$in": orphans}}, session=session)
+        return len(orphans) < len(found)
 
     async def release(self, timer: Timer, period: int, entry: Entry) -> bool:
         """See `ports.Timers.release`."""
@@ -136,8 +161,7 @@ class MongoTimers:
         async def all_of_it(session: AsyncClientSession) -> bool:
             return await release(session, handle, self._timers, entry, period, self._process)
 
-        with reported():
-            return await self._session.with_transaction(all_of_it)
+        return await self._transactions.run(all_of_it)
 
     async def drop(self, timer: Timer) -> None:
         """See `ports.Timers.drop`."""

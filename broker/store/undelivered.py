@@ -4,21 +4,22 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bson.raw_bson import RawBSONDocument
 from pymongo import ReplaceOne
 
 from broker.core import instant
 from broker.ports.changes import ChangeSink, Clock, Entry
 from broker.ports.subscriptions import Failure
-from broker.store.entries import facts, restored, stored
+from broker.store.entries import fitting, restored, stored
 from broker.store.errors import reported
-from broker.store.tenants import EPOCH, Collection, Tenants
+from broker.store.tenants import EPOCH, Collection, Tenants, epoch_of
 
 Document = dict[str, Any]
-_STATES = ("entity", "was", "suppressed.entity", "suppressed.was")
+_STATES = ("entity", "was", "zipped", "suppressed.entity", "suppressed.was")
 _AT_ONCE = 500  # notifications replayed in one go
 
 
@@ -41,14 +42,16 @@ async def keep(collection: Collection, given_up: Sequence[tuple[Entry, str, str]
         await collection.delete_many({"_id": {"$in": [one["_id"] async for one in oldest]}})
 
 
-def _document(entry: Entry, subscription: str, reason: str, now: datetime, expires: datetime) -> Document:
-    return {
+def _document(
+    entry: Entry, subscription: str, reason: str, now: datetime, expires: datetime
+) -> RawBSONDocument:
+    head = {
         "_id": f"{subscription} {entry.id}",
         "reason": reason,
         "at": round(now.timestamp() * 1e6),
         "expires": expires,
-        **facts(entry),
     }
+    return fitting(replace(entry), head)  # what is cut here is not cut for those who are still to be told
 
 
 class MongoUndelivered:
@@ -79,8 +82,7 @@ class MongoUndelivered:
         handle = await self._tenants.get(tenant)
         wanted, count = _of(subscription_id, failure_id), 0
         with reported():
-            epoch = await handle.entities.find_one({"_id": EPOCH}) or {"n": 0}
-            await self._sink.at_epoch(tenant, epoch["n"])
+            await self._sink.at_epoch(tenant, *epoch_of(await handle.entities.find_one({"_id": EPOCH})))
             while found := await handle.undelivered.find(wanted, sort=[("_id", 1)], limit=_AT_ONCE).to_list():
                 entries = [self._renewed(one, tenant, subscription_id) for one in found]
                 # In this order: whatever happens in between, none is lost.

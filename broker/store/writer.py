@@ -15,9 +15,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.core.entity.update import Rule
-from broker.core.errors import BadRequestData, Unavailable
+from broker.core.errors import Unavailable
 from broker.core.temporal.revision import Revision
-from broker.store.commit import Away, Committer, Conflict, Refused
+from broker.store.commit import Away, Committer, Conflict
 from broker.store.queue import Answer, Queue, Write
 from broker.store.tenants import Tenant, Tenants
 
@@ -27,6 +27,8 @@ _PAUSE = 0.01  # seconds between looks for whether all is done
 _AHEAD = 4  # pieces of one batch, each of a group's size, that wait for a commit at once
 _LEAST = 8  # writes that are worth a group of their own
 _GROWTH = 8  # writes by which a group may grow again after one that went through
+
+Piece = tuple[Answer, list[Write]]  # the writes of one request that went into the queue together
 
 
 class Writer:
@@ -70,26 +72,35 @@ class Writer:
         """See `ports.EntityStore.change_many`. A long batch goes in piece by piece: others get in between."""
         if not changes:
             return []
-        answer = self._add(tenant, changes[: self._most])
-        rest = [changes[n : n + self._most] for n in range(self._most, len(changes), self._most)]
-        answers = [answer]
-        for piece in rest:
-            if len(answers) >= _AHEAD:
-                await answers[-_AHEAD].future
-            answers.append(await self._add_later(tenant, piece))
-        for answer in answers:
-            await answer.future
-        return answer.outcomes if not rest else [one for answer in answers for one in answer.outcomes]
+        pieces = [self._add(tenant, changes[: self._most])]
+        try:
+            for n in range(self._most, len(changes), self._most):
+                if len(pieces) >= _AHEAD:
+                    await pieces[-_AHEAD][0].future
+                pieces.append(await self._add_later(tenant, changes[n : n + self._most]))
+            for answer, _ in pieces:
+                await answer.future
+        except asyncio.CancelledError:
+            self._withdraw(pieces)
+            raise
+        return [outcome for answer, _ in pieces for outcome in answer.outcomes]
 
-    def _add(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Answer:
+    def _withdraw(self, pieces: list[Piece]) -> None:
+        """The requester is gone: what no commit has begun to write is dropped."""
+        for answer, writes in pieces:
+            answer.future.cancel()
+            self._queue.withdraw(writes)
+
+    def _add(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Piece:
         """Has changes wait for a commit; Unavailable if too many wait already."""
         loop = asyncio.get_running_loop()
         answer, now = Answer(loop.create_future(), len(changes)), loop.time()
-        self._queue.add([Write(tenant, one, rule, now, answer, n) for n, (one, rule) in enumerate(changes)])
+        writes = [Write(tenant, one, rule, now, answer, n) for n, (one, rule) in enumerate(changes)]
+        self._queue.add(writes)
         self._wake()
-        return answer
+        return answer, writes
 
-    async def _add_later(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Answer:
+    async def _add_later(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Piece:
         """The same for a later piece of a batch: it waits for room; if there is none for long, it fails."""
         loop = asyncio.get_running_loop()
         end = loop.time() + _PATIENCE
@@ -133,18 +144,25 @@ class Writer:
     async def _settle(
         self, session: AsyncClientSession, tenant: Tenant, writes: list[Write], kept_back: set[str]
     ) -> None:
-        """Commits the group, in smaller parts if it must; every write is answered or kept back afterwards."""
+        """Commits the group, in smaller parts if it must; every write is answered or kept back afterwards.
+
+        What nobody waits for any more is dropped. What goes wrong in a way that nobody foresaw may be due to
+        one of the writes, or to one entity as it is stored: the others go on.
+        """
+        writes = [write for write in writes if write.is_wanted]
+        if not writes:
+            return
         try:
             outcomes = await self._committer.commit(session, tenant, writes)
         except Conflict as conflict:
             await self._part(session, tenant, writes, kept_back, conflict)
-        except (Refused, BadRequestData) as refusal:
-            if len(writes) == 1:
-                _fail(writes, refusal)
-            else:
-                await self._part(session, tenant, writes, kept_back, refusal)
         except Away as away:
             self._try_later(writes, kept_back, away)
+        except Exception as error:
+            if len(writes) == 1:
+                _fail(writes, error)
+            else:
+                await self._part(session, tenant, writes, kept_back, error)
         else:
             self._size = min(self._most, self._size + _GROWTH)
             for write, outcome in zip(writes, outcomes, strict=True):
@@ -183,7 +201,8 @@ class Writer:
         _fail(
             late, Unavailable(f"the write could not be committed in {_PATIENCE:.0f} s: {type(why).__name__}")
         )
-        if again := [write for write in writes if loop.time() - write.born <= _PATIENCE]:
+        again = [one for one in writes if one.is_wanted and loop.time() - one.born <= _PATIENCE]
+        if again:
             ids = {write.entity_id for write in again}
             kept_back |= ids
             self._queue.give_back(again)
@@ -195,12 +214,12 @@ class Writer:
         self._start()
 
 
-def _failed(size: int, error: Exception) -> Answer:
+def _failed(size: int, error: Exception) -> Piece:
     """The answer to writes that all failed."""
     answer = Answer(asyncio.get_running_loop().create_future(), size)
     for place in range(size):
         answer.settle(place, error)
-    return answer
+    return answer, []
 
 
 def _fail(writes: list[Write], error: Exception) -> None:

@@ -88,7 +88,7 @@ class Row:
 class _Nobody:
     """A sink to whom nothing is due."""
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
         """Nothing to learn."""
 
     def due(self, tenant: str, change: Change) -> list[Due]:

@@ -4,19 +4,22 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from broker.core import Json, instant
 from broker.core.change import Change
+from broker.core.errors import Unavailable
 from broker.core.subscription import read, updated
-from broker.notify.periods import Periods
+from broker.notify.periods import Periods, entry_of
 from broker.ports.changes import Due, Entry
 from broker.store.client import open_database
 from broker.store.outbox import MongoOutbox
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.timers import MongoTimers, Schedule, give_back
+from broker.store.transactions import Transactions
 from broker.store.undelivered import Kept
 from tests.core.documents import CORE, NOW
 from tests.core.test_periods import periodic
@@ -36,7 +39,7 @@ class Process:
 
     async def open(self, uri: str) -> "Process":
         """Ready."""
-        client = (await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)).client
+        client = self.client = (await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)).client
         self.tenants = Tenants(client, self.world.prefix)
         self.schedule = Schedule(client, self.world.prefix)
         await self.schedule.open()
@@ -53,7 +56,7 @@ class Process:
         self._last = max(self.world.now, self._last + 1, at_least)
         return self._last
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None: ...
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None: ...
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         return []
@@ -168,6 +171,54 @@ async def test_as_long_as_the_last_one_is_not_told_there_is_no_other(world: Worl
     assert (entry.is_report, entry.due, entry.entity["id"]) == (True, {"urn:s:a"}, "urn:s:a")
     await first.deliver()
     assert await world.at(30) == 1
+
+
+async def test_a_report_that_nobody_has_does_not_silence_a_subscription(world: World) -> None:
+    """One of a process that is in no list any more; that of a process that is dead will be taken over."""
+    await world.subscribe("a", timeInterval=10)
+    world.now = START + 10 * SECOND
+    first, second = world.processes[:2]
+    await first.periods.round()
+    outbox = (await first.tenants.obtain("")).outbox
+    processes = first.schedule.timers.database["processes"]
+    await processes.insert_one({"_id": first.name, "sessions": [], "until": 0.0})
+    world.now = START + 20 * SECOND
+    await second.periods.round()
+    assert second.told == [], "it may still be delivered"
+    await processes.delete_one({"_id": first.name})
+    world.now = START + 30 * SECOND
+    await second.periods.round()
+    assert len(second.told) == 1
+    assert [one["by"] async for one in outbox.find()] == [second.name], "the old one is gone"
+
+
+async def test_a_report_of_which_it_never_learned_that_it_was_committed(world: World) -> None:
+    """The network went away with the answer: nobody has the report in memory, so another takes its place."""
+    await world.subscribe("a", timeInterval=10)
+    world.now = START + 10 * SECOND
+    first = world.processes[0]
+    claimed = await first.timers.claim(world.now)
+    assert claimed is not None
+    lost = entry_of(f"{world.now:016x}{first.name}", claimed, world.now)
+    transactions = first.timers._transactions
+
+    class Lost(Transactions):
+        async def run(self, work: Any) -> Any:
+            await transactions.run(work)
+            raise Unavailable("no answer")
+
+    first.timers._transactions = Lost(first.client)
+    with pytest.raises(Unavailable):
+        await first.timers.fire(claimed, START + 20 * SECOND, lost)
+    first.timers._transactions = transactions
+    assert len(await first.outbox.mine("", "", (), 10)) == 1
+    world.now = START + 20 * SECOND
+    await first.periods.round()
+    assert len(first.told) == 1
+    assert [one.id for one in await first.outbox.mine("", "", (), 10)] == [first.told[0].id]
+    world.now = START + 30 * SECOND
+    await first.periods.round()
+    assert len(first.told) == 1, "this one it knows"
 
 
 async def test_pauses_changes_and_ends(world: World) -> None:

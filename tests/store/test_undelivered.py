@@ -20,7 +20,7 @@ class Sink:
         self.epochs: list[int] = []
         self.entries: list[Entry] = []
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
         self.epochs.append(epoch)
 
     def due(self, tenant: str, change: Change) -> list[Due]:

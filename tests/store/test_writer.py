@@ -7,9 +7,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from bson import encode
+from bson.raw_bson import RawBSONDocument
 
 from broker.core import Entity, instant
 from broker.core.change import Change, written
@@ -17,11 +19,15 @@ from broker.core.entity import update
 from broker.core.entity.update import Outcome, Rule
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound, Unavailable
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
+from broker.core.temporal.recording import Recording
 from broker.main.clock import ticking
 from broker.ports.changes import Due, Entry
+from broker.ports.entities import Undecodable
 from broker.store import writer as writer_module
 from broker.store.client import open_database
 from broker.store.commit import Committer
+from broker.store.plan import Stored, work_out
+from broker.store.queue import Answer, Write
 from broker.store.tenants import Tenant, Tenants
 from broker.store.timers import Schedule
 from broker.store.writer import Writer
@@ -38,7 +44,7 @@ class Sink:
         self.epochs: list[int] = []
         self.error: Exception | None = None
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
         """Notes the epoch."""
         if self.error is not None:
             raise self.error
@@ -305,17 +311,108 @@ async def test_what_the_database_cannot_hold_is_the_requesters_fault_alone(start
 
 
 @pytest.mark.parametrize("slack", [100, 250, 400])
-async def test_close_to_what_fits_it_is_all_or_nothing(start: Start, slack: int) -> None:
-    """The entity may fit while its entry in the outbox, a little larger, does not."""
+@pytest.mark.parametrize("subscribers", [0, 50])
+async def test_close_to_what_fits_it_is_all_or_nothing(start: Start, slack: int, subscribers: int) -> None:
+    """The entity may fit while its entry in the outbox, with all its subscribers, does not."""
     one = await start()
-    one.sink.subscriptions = [Due("urn:s:1")]
+    one.sink.subscriptions = [Due(f"urn:s:{n}") for n in range(subscribers)]
     answers = await one.together(create("good"), create("large", "x" * (16 * 1024**2 - slack)))
     assert answers[0] is None
     is_there = await one.stored("large") is not None
     assert is_there == (answers[1] is None)
     assert is_there or isinstance(answers[1], BadRequestData)
     assert len(await history_of(one.tenant, "large")) == is_there
-    assert await one.tenant.outbox.count_documents({"e": "urn:x:large"}) == is_there
+    assert await one.tenant.outbox.count_documents({"e": "urn:x:large"}) == (is_there and subscribers > 0)
+    assert is_there == (slack > 250), "whoever subscribes"
+
+
+async def test_who_wants_to_know_of_changes_cannot_veto_them(start: Start) -> None:
+    """What was before does not fit beside what is now, unless it is compressed (see `test_entries`)."""
+    one = await start()
+    one.sink.subscriptions = [Due("urn:s:1", shows_changes=True)]
+    texts = [letter * 8_600_000 for letter in "xy"]
+    await one.together(create("a", texts[0]))
+
+    def replace(before: Entity | None, now: str) -> Outcome:
+        assert before is not None
+        return Outcome({**before, "attrs": {N: [{"type": "Property", "value": texts[1]}]}})
+
+    assert await one.change("a", replace) is None
+    stored = await one.stored("a")
+    assert stored is not None
+    assert stored["attrs"]["~n"][0]["value"] == texts[1]
+    told = one.sink.told[-1]
+    assert told.previous is not None
+    assert told.previous[N][0]["value"] == texts[0]
+    assert await one.tenant.outbox.count_documents({"e": "urn:x:a"}) == 2
+
+
+def with_attrs(*names: str) -> tuple[str, Rule]:
+    """Leaves an entity with these attributes and no others."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        assert before is not None
+        old = before["attrs"]
+        attrs = {DEFAULT_VOCAB + one: [{"type": "Property", "value": one}] for one in names}
+        return Outcome({**before, "attrs": {iri: old.get(iri, its) for iri, its in attrs.items()}})
+
+    return "a", rule
+
+
+async def test_many_attributes_are_stored_as_few_are(start: Start) -> None:
+    """Statements for each of thousands would take longer than a transaction may."""
+    one = await start()
+    few, many, more = (
+        [f"{letter}{n}" for n in range(size)] for letter, size in (("n", 1), ("m", 300), ("k", 300))
+    )
+    await one.together(create("a"))
+    for names in (many, many + more, few + more[:5], more, few):
+        await one.together(with_attrs(*names))
+        stored = await one.stored("a")
+        assert stored is not None
+        assert stored["attrs"].keys() == {"~" + name for name in names}
+        assert {its[0]["value"] for name, its in stored["attrs"].items() if name != "~n"} <= {*names}
+        assert stored["_id"] == "urn:x:a"
+    listed = await one.tenant.evolutions.find_one({"_id": "urn:x:a"})
+    assert listed is not None
+    assert {*listed["attrs"]} == {"~" + name for name in ("n", *few, *many, *more)}
+    assert listed["type"] == [DEFAULT_VOCAB + "T"]
+    assert "deletedAt" not in listed
+    kept = await one.tenant.history.distinct("_id.a", {"_id.e": "urn:x:a"})
+    assert {*kept} >= {"~" + name for name in (*many, *more)}
+
+
+async def test_an_entity_of_many_attributes_is_deleted_and_comes_back(start: Start) -> None:
+    one = await start()
+    many = {DEFAULT_VOCAB + f"m{n}": [{"type": "Property", "value": n}] for n in range(300)}
+    large: Entity = {**entity("a"), "createdAt": "2026-07-01T12:00:00", "attrs": many}
+    listings = []
+    for rule in (update.create(large), update.delete("a"), update.create(large)):
+        await one.together(("a", rule))
+        listings.append(await one.tenant.evolutions.find_one({"_id": "urn:x:a"}))
+    assert [len(listed["attrs"]) for listed in listings if listed] == [300] * 3
+    assert ["deletedAt" in listed for listed in listings if listed] == [False, True, False]
+
+
+def paths(update: Any) -> int:
+    """How many members an update looks for one by one."""
+    return sum(map(len, update.values())) if any(key[0] == "$" for key in update) else 1
+
+
+@pytest.mark.parametrize("size", [10, 100, 101, 3000])
+def test_no_statement_looks_for_thousands_of_members(size: int) -> None:
+    before = {**entity("a"), "attrs": {f"a{n}": [{"type": "Property", "value": n}] for n in range(size)}}
+    after = {
+        **before,
+        "attrs": before["attrs"] | {f"b{n}": [{"type": "Property", "value": n}] for n in range(size)},
+    }
+    answer = Answer(cast(Any, None), 1)
+    write = Write("", "urn:x:a", lambda *_: Outcome(after), 0.0, answer, 0)
+    plan = work_out([write], {"urn:x:a": Stored(before, 1)}, Sink(), ticking(), "p" * 16, Recording())
+    [statement] = plan.updates
+    assert paths(statement["u"]) < 110
+    assert all(isinstance(one["u"], list) or size <= 100 for one in plan.evolutions)
+    assert len(plan.history) == size
 
 
 async def test_a_bad_write_among_others_of_its_entity_fails_alone(start: Start) -> None:
@@ -462,3 +559,106 @@ async def test_stamps_never_go_back_whatever_the_clock_says(start: Start) -> Non
     assert stored is not None
     assert stored["rev"] > ahead
     assert stored["modifiedAt"] > instant.of_micros(ahead)
+
+
+DAMAGED: dict[str, Any] = {
+    "no revision": {"$unset": {"rev": 1}},
+    "no type": {"$unset": {"type": 1}},
+    "no attributes": {"$unset": {"attrs": 1}},
+    "attributes that are none": {"$set": {"attrs": 7}},
+    "an attribute of an unknown kind": {"$set": {"attrs.~n": [{"type": "Prophecy", "value": 1}]}},
+    "an attribute without its value": {"$set": {"attrs.~n": [{"type": "Property"}]}},
+}
+
+
+async def spoil(process: Process, name: str, damage: str) -> None:
+    """Damages a stored entity, in a way, or to bytes that are no text."""
+    entities, wanted = process.tenant.entities, {"_id": f"urn:x:{name}"}
+    if damage in DAMAGED:
+        await entities.update_one(wanted, DAMAGED[damage])
+        return
+    document = await entities.find_one_and_delete(wanted)
+    assert document is not None
+    raw = encode({**document, "attrs": {"~n": [{"type": "Property", "value": "spoilt"}]}})
+    await entities.insert_one(RawBSONDocument(raw.replace(b"spoilt", b"spoil\xff")))
+
+
+@pytest.mark.parametrize("damage", [*DAMAGED, "bytes that are no text"])
+async def test_a_stored_entity_that_cannot_be_decoded_fails_alone(start: Start, damage: str) -> None:
+    one = await start()
+    await one.together(create("a"), create("bad"), create("b"))
+    await spoil(one, "bad", damage)
+    answers = await one.together(
+        count("a"), count("bad"), create("c"), ("bad", update.delete("bad")), count("b")
+    )
+    assert [type(answer) for answer in answers] == [int, Undecodable, type(None), Undecodable, int]
+    assert "urn:x:bad" in str(answers[1])
+    assert await history_of(one.tenant, "bad") == [0]
+    assert await history_of(one.tenant, "a") == [0, 1]
+
+
+async def test_what_nobody_foresaw_fails_alone(start: Start) -> None:
+    """A state that a rule left in a shape that has no stored form, say."""
+    one = await start()
+    await one.together(*(create(str(n)) for n in range(7)))
+
+    def prophecy(before: Entity | None, now: str) -> Outcome:
+        assert before is not None
+        return Outcome({**before, "attrs": {N: [{"type": "Prophecy", "value": 1}]}})
+
+    changes = [count(str(n)) for n in range(7)]
+    answers = await one.together(*changes[:3], ("3", prophecy), *changes[4:])
+    assert [type(answer) for answer in answers] == [int, int, int, KeyError, int, int, int]
+    assert await one.change(*count("3")) == 1
+
+
+async def test_what_nobody_waits_for_is_dropped_before_its_commit(start: Start) -> None:
+    """Sixty-four clients send overlapping batches and leave."""
+    one = await start(group=20)
+    await one.together(*(create(str(n)) for n in range(100)))
+    batches = [asyncio.create_task(one.together(*(count(str(n)) for n in range(100)))) for _ in range(64)]
+    stays = asyncio.create_task(one.change(*count("0")))
+    await asyncio.sleep(0)
+    assert one.writer.waiting > 1000
+    for batch in batches:
+        batch.cancel()
+    assert all(
+        isinstance(end, asyncio.CancelledError)
+        for end in await asyncio.gather(*batches, return_exceptions=True)
+    )
+    assert one.writer.waiting <= 1, "only what somebody waits for"
+    assert await stays == len(await history_of(one.tenant, "0")) - 1
+    await one.writer.close()
+    counts = [len(await history_of(one.tenant, str(n))) - 1 for n in range(100)]
+    assert sum(counts) <= 2 * 20 + 1, "no more than the groups that were on their way"
+    for n, expected in enumerate(counts):
+        stored = await one.stored(str(n))
+        assert stored is not None
+        assert stored["attrs"]["~n"][0]["value"] == expected
+
+
+async def test_a_batch_whose_client_left_is_fed_no_further(start: Start) -> None:
+    one = await start(group=4, limit=20)
+    batch = asyncio.create_task(one.together(*(create(f"b{n}") for n in range(400))))
+    while await one.tenant.entities.estimated_document_count() < 5:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    batch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await batch
+    await one.writer.close()
+    assert await one.tenant.entities.estimated_document_count() < 100
+
+
+async def test_what_conflicts_is_not_tried_again_for_nobody(start: Start) -> None:
+    one = await start()
+    await one.together(create("locked"))
+    async with one.client.start_session() as session:
+        await session.start_transaction()
+        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+        stuck = asyncio.create_task(one.change(*count("locked")))
+        await asyncio.sleep(0.1)
+        stuck.cancel()
+        async with asyncio.timeout(5):
+            await one.writer.close()
+        await session.abort_transaction()
+    assert await history_of(one.tenant, "locked") == [0]
