@@ -66,8 +66,6 @@ class Deliverer:
         if to is None:  # deleted since
             self._settler.told(entry, subscription_id)
             return
-        if to.is_throttled:
-            index.fired(subscription_id, entry.stamp)
         lane = self._lane(entry.tenant, to.uri)
         if to.is_paused:
             lane.park(subscription_id)

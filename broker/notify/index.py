@@ -7,6 +7,7 @@ from broker.core import Entity
 from broker.core.change import Change, events
 from broker.core.notification import Subscriber, subscriber
 from broker.core.subscription import Subscription, selected_types
+from broker.core.throttling import is_throttled
 from broker.core.trigger import Trigger, trigger
 from broker.notify.bucket import Bucket
 from broker.ports.changes import Due, SubscriptionChanges
@@ -43,8 +44,11 @@ class Index:
         self.epoch = changes.epoch
         return old
 
-    def due(self, change: Change, stamp: int) -> list[Due]:
-        """The subscriptions that the change triggers and that are not known to be throttled at this time."""
+    def due(self, change: Change, now: int) -> list[Due]:
+        """The subscriptions that a change triggers and that are not known to be throttled.
+
+        `now`: the server's time (µs).
+        """
         if not self._triggers:
             return []
         happened = events(change)
@@ -52,16 +56,16 @@ class Index:
             return []
         found = []
         for one in self._candidates(change.entity, happened.attrs).values():
-            if one.throttling and stamp - self._last.get(one.id, 0) < one.throttling:
+            if one.throttling and is_throttled(self._last.get(one.id), now, one.throttling):
                 continue
             if one.fires(change, happened):
                 shows_changes = self.subscribers[one.id].interest.before
                 found.append(Due(one.id, one.throttling, shows_changes, one.condition))
         return found
 
-    def fired(self, subscription_id: str, stamp: int) -> None:
-        """Remembers when a throttled subscription was last due."""
-        self._last[subscription_id] = max(stamp, self._last.get(subscription_id, 0))
+    def fired(self, subscription_id: str, at: int) -> None:
+        """Remembers when (µs, the server's time) a throttled subscription was last due."""
+        self._last[subscription_id] = max(at, self._last.get(subscription_id, 0))
 
     def _candidates(self, entity: Entity, touched: Collection[str]) -> dict[str, Trigger]:
         keys: list[Key] = [(_ID, entity["id"])]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from broker.core import instant
+from broker.clock import Clock
 from broker.core.change import Change
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
@@ -25,12 +25,14 @@ class Notifier:
         outbox: Outbox,
         deliverer: Deliverer,
         backlog: Backlog,
+        clock: Clock,
     ) -> None:
         self._indexes = indexes
         self._store = subscriptions
         self._outbox = outbox
         self._deliverer = deliverer
         self._backlog = backlog
+        self._clock = clock
         self._loading: dict[str, asyncio.Lock] = {}
         self._holds = deliverer.holds
         self._may_have_inherited = False
@@ -61,7 +63,7 @@ class Notifier:
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """See `ports.ChangeSink.due`."""
-        dues = self._indexes[tenant].due(change, instant.micros(change.now))
+        dues = self._indexes[tenant].due(change, self._clock.server())
         if dues:
             self._backlog.admit(tenant)
         return dues

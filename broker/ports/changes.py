@@ -1,6 +1,6 @@
 """What follows from a change: to whom it is due, and what becomes of that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,9 +8,6 @@ from broker.core import Attributes, Entity
 from broker.core.change import Change
 from broker.core.lang.terms import Q
 from broker.core.subscription import Subscription
-
-# Microseconds since 1970, each call more than the last one and not less than what is asked for.
-Clock = Callable[[int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,8 @@ class Due:
 class Entry:
     """One change in the outbox, and the subscriptions that have not been told of it yet.
 
-    `stamp` orders the entries of an entity. `foreign`: the entity was last written by another process,
+    `stamp`, the revision of the entity, orders its entries; `time` (µs, the server's) is when it became due.
+    `foreign`: the entity was last written by another process,
     which may still be telling of that. The entity is as `core.change.told` has it; `previous` holds the
     attribute instances before the change, where somebody wants to know. `is_report`: it is no change, but
     the time of a periodic subscription, whose id stands for the entity's; what there is to tell is read
@@ -47,6 +45,7 @@ class Entry:
     previous: Attributes | None = None
     is_report: bool = False
     has_waited: bool = False
+    time: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class ChangeSink(Protocol):
         """The subscriptions that the change triggers (5.8.6); Unavailable if there is no room for more."""
 
     def throttled(self, tenant: str, subscription: str, last: int) -> None:
-        """Tells when (µs) a throttled subscription was last due, whoever found it so."""
+        """Tells when (µs, the server's time) a throttled subscription was last due, whoever found it so."""
 
     def committed(self, entries: Sequence[Entry]) -> None:
         """Takes the entries that were committed with their changes. Never waits."""

@@ -7,9 +7,11 @@ from bson.errors import BSONError
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
+from broker.clock import Clock
 from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.recording import Recording
-from broker.ports.changes import ChangeSink, Clock, Due, Entry
+from broker.core.throttling import is_throttled
+from broker.ports.changes import ChangeSink, Due, Entry
 from broker.store import commands
 from broker.store.conditional import drop_unmet
 from broker.store.entries import stored
@@ -71,6 +73,8 @@ class Committer:
         except BaseException:
             await _abandon(session)
             raise
+        for subscription, at in plan.throttled.items():
+            self._sink.throttled(tenant.name, subscription, at)
         if plan.entries:
             self._sink.committed(plan.entries)
         return plan.outcomes
@@ -86,7 +90,7 @@ class Committer:
         await commands.update(tenant.entities, plan.updates, session)
         await commands.delete(tenant.entities, plan.deletes, session)
         if plan.conditions:
-            await drop_unmet(session, tenant, plan)
+            await drop_unmet(session, tenant, plan, self._clock.expiring())
         if any(due.throttling for _, due in plan.dues):
             await self._throttle(session, tenant, plan)
         plan.entries = [entry for entry in plan.entries if entry.due]
@@ -131,27 +135,26 @@ class Committer:
         """
         throttled = [(entry, due) for entry, due in plan.dues if due.throttling]
         ids = list({due.subscription for _, due in throttled})
-        last = {
+        plan.throttled = {
             one["_id"]: one["at"]
             async for one in tenant.throttles.find({"_id": {"$in": ids}}, session=session)
         }
-        fired = _let_through(throttled, last)
-        times = [{"q": {"_id": one}, "u": {"$set": {"at": last[one]}}, "upsert": True} for one in fired]
+        fired = _let_through(throttled, plan.throttled)
+        times = [
+            {"q": {"_id": one}, "u": {"$set": {"at": plan.throttled[one]}}, "upsert": True} for one in fired
+        ]
         await commands.update(tenant.throttles, times, session)
-        for subscription, at in last.items():
-            if subscription not in fired:
-                self._sink.throttled(tenant.name, subscription, at)
 
 
 def _let_through(throttled: list[tuple[Entry, Due]], last: dict[str, int]) -> set[str]:
     """Decides in order which dues stay; notes in `last` when each subscription fired."""
     fired = set()
     for entry, due in throttled:
-        if entry.stamp - last.get(due.subscription, 0) >= due.throttling:
-            last[due.subscription] = entry.stamp
-            fired.add(due.subscription)
-        else:
+        if is_throttled(last.get(due.subscription), entry.time, due.throttling):
             entry.due.discard(due.subscription)
+        else:
+            last[due.subscription] = entry.time
+            fired.add(due.subscription)
     return fired
 
 

@@ -2,14 +2,13 @@
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from broker.core import instant
 from broker.core.linked import Known, judged
 from broker.store import codec, commands
 from broker.store.plan import Plan
 from broker.store.tenants import Tenant
 
 
-async def drop_unmet(session: AsyncClientSession, tenant: Tenant, plan: Plan) -> None:
+async def drop_unmet(session: AsyncClientSession, tenant: Tenant, plan: Plan, now: str) -> None:
     """Leaves out of what is due what has a condition that does not hold for entities in the transaction.
 
     Each round reads all that the conditions came upon in the one before.
@@ -17,7 +16,7 @@ async def drop_unmet(session: AsyncClientSession, tenant: Tenant, plan: Plan) ->
     known: Known = {}
     unmet, unknown = _judged(plan, known)
     while unknown:
-        known |= await _read(session, tenant, unknown, max(entry.stamp for entry, _, _ in plan.conditions))
+        known |= await _read(session, tenant, unknown, now)
         unmet, unknown = _judged(plan, known)
     for number in unmet:
         entry, due, _ = plan.conditions[number]
@@ -37,9 +36,9 @@ def _judged(plan: Plan, known: Known) -> tuple[list[int], set[str]]:
     return unmet, unknown
 
 
-async def _read(session: AsyncClientSession, tenant: Tenant, ids: set[str], stamp: int) -> Known:
+async def _read(session: AsyncClientSession, tenant: Tenant, ids: set[str], now: str) -> Known:
     found: Known = dict.fromkeys(ids)
     for document in await commands.find(tenant.entities, {"_id": {"$in": list(ids)}}, session):
         entity_id = document["_id"]
-        found[entity_id] = codec.decode_alive(document, instant.of_micros(stamp))
+        found[entity_id] = codec.decode_alive(document, now)
     return found

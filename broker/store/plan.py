@@ -3,14 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from broker.clock import Clock, Stamp
 from broker.core import Entity, Instance, instant
 from broker.core.change import Change, previous, removed, told, written
 from broker.core.entity import expiry
 from broker.core.errors import NgsiLdError
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Revision
-from broker.ports.changes import ChangeSink, Clock, Due, Entry
+from broker.ports.changes import ChangeSink, Due, Entry
 from broker.store import codec
+from broker.store.entries import entry_id
 from broker.store.history.records import of_entity, records
 from broker.store.query.places import is_spatial
 from broker.store.queue import Write
@@ -43,7 +45,8 @@ class Plan:
     Revisions take evolutions with the updates in `taken`, buckets by the keys in `opened`, of which `spilled`
     and `repacked` are left, and instances with those in `rewritten` and by the keys in `taken_out`; all of
     these have to find what they are for. What is in `forgotten`, and by filters in `erased` (history),
-    `dropped` (buckets) and `strayed`, goes before anything else is written.
+    `dropped` (buckets) and `strayed`, goes before anything else is written. `throttled`: when (µs) each
+    throttled subscription that was due was due last.
     """
 
     inserts: list[Document] = field(default_factory=list)
@@ -65,6 +68,7 @@ class Plan:
     entries: list[Entry] = field(default_factory=list)
     dues: list[tuple[Entry, Due]] = field(default_factory=list)
     conditions: list[tuple[Entry, Due, Entity]] = field(default_factory=list)
+    throttled: dict[str, int] = field(default_factory=dict)
     outcomes: list[Any] = field(default_factory=list)
 
     def forget(self, entity_id: str) -> None:
@@ -103,12 +107,11 @@ def work_out(
     now: dict[str, Stored] = {}
     for write in writes:
         old = found.get(write.entity_id) or found.setdefault(write.entity_id, Stored())
-        stamp = clock(old.rev + 1)
         state = now.get(write.entity_id)
         if state is None:
-            state = now[write.entity_id] = _standing(old, stamp)
+            state = now[write.entity_id] = _standing(old, clock)
         try:
-            plan.outcomes.append(_apply(write, state, stamp, sink, plan, process, recording))
+            plan.outcomes.append(_apply(write, state, clock, sink, plan, process, recording))
         except Exception as error:  # the requester's mistake, or a fault of ours: the others go on
             plan.outcomes.append(error if isinstance(error, NgsiLdError) else _fault(error))
     for entity_id, state in now.items():
@@ -116,10 +119,10 @@ def work_out(
     return plan
 
 
-def _standing(stored: Stored, stamp: int) -> Stored:
+def _standing(stored: Stored, clock: Clock) -> Stored:
     """The entity without what has expired by now (4.22), which rules take for gone."""
-    entity, now = stored.entity, instant.of_micros(stamp)
-    if entity is not None and stored.due is not None and stored.due <= now:
+    entity = stored.entity
+    if entity is not None and stored.due is not None and stored.due <= (now := clock.expiring()):
         entity = expiry.alive(entity, now)
     return Stored(entity, stored.rev, stored.by, unlisted=stored.unlisted)
 
@@ -132,13 +135,14 @@ def _fault(error: Exception) -> Exception:
 def _apply(
     write: Write,
     state: Stored,
-    stamp: int,
+    clock: Clock,
     sink: ChangeSink,
     plan: Plan,
     process: str,
     recording: Recording,
 ) -> Any:
-    change_now = instant.of_micros(stamp)
+    stamp = clock.stamp(state.rev)
+    change_now = instant.of_micros(stamp.now)
     assert not isinstance(write.rule, Revision), "revisions are worked out elsewhere"
     outcome = write.rule(state.entity, change_now)
     if outcome.after is state.entity:
@@ -148,9 +152,9 @@ def _apply(
     by = state.by
     if dues := sink.due(write.tenant, change):
         entry = Entry(
-            f"{stamp:016x}{process}", write.tenant, stamp,
+            entry_id(stamp, process), write.tenant, stamp.rev,
             told(change) if gone or outcome.after is None else change.entity,
-            {due.subscription for due in dues}, foreign=by != process,
+            {due.subscription for due in dues}, time=clock.server(), foreign=by != process,
             previous=(previous(change) or None) if any(due.shows_changes for due in dues) else None,
         )  # fmt: skip
         if not all(due.throttling or due.condition for due in dues):  # else it may be that nothing is left
@@ -159,7 +163,7 @@ def _apply(
         plan.dues.extend((entry, due) for due in dues)
         plan.conditions.extend((entry, due, change.entity) for due in dues if due.condition)
     _record(plan, change, gone, stamp, state, recording)
-    state.entity, state.rev, state.by = outcome.after, stamp, by
+    state.entity, state.rev, state.by = outcome.after, stamp.rev, by
     return outcome.answer
 
 
@@ -167,7 +171,7 @@ def _record(
     plan: Plan,
     change: Change,
     gone: list[tuple[str, Instance]],
-    stamp: int,
+    stamp: Stamp,
     state: Stored,
     recording: Recording,
 ) -> None:

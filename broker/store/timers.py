@@ -1,7 +1,8 @@
 """The timers of periodic subscriptions: when each is due next, in one collection for all tenants.
 
 {_id: tenant and subscription, t: tenant, s: subscription, every, due, at: when to look at it, by: who does}
-with times in µs. Whoever moves `at` first may see to it; if he dies, it is anybody's again when `at` is over.
+with times in µs, all of the server's clock. Whoever moves `at` first may see to it; if he dies, it is
+anybody's again when `at` is over.
 """
 
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from pymongo import ASCENDING, AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from broker.core.periods import first_due, interval
+from broker.clock import Clock
+from broker.core.periods import interval
 from broker.core.subscription import Subscription
 from broker.ports.changes import Entry
 from broker.ports.subscriptions import Timer
@@ -23,8 +25,9 @@ Document = dict[str, Any]
 class Schedule:
     """The timers, as the changes of subscriptions set them."""
 
-    def __init__(self, client: AsyncMongoClient[Document], prefix: str) -> None:
+    def __init__(self, client: AsyncMongoClient[Document], prefix: str, clock: Clock | None = None) -> None:
         self.timers: Collection = client[prefix]["timers"]
+        self._clock = clock or Clock()
 
     async def open(self) -> None:
         """Makes the collection and its indexes."""
@@ -40,7 +43,10 @@ class Schedule:
         old: Subscription | None,
         new: Subscription | None,
     ) -> None:
-        """Sets, keeps or removes the timer of a subscription, in the transaction that changes it."""
+        """Sets, keeps or removes the timer of a subscription, in the transaction that changes it.
+
+        It is due one interval from now.
+        """
         before, after, one = interval(old), interval(new), old or new
         if one is None or not before | after:
             return
@@ -48,7 +54,7 @@ class Schedule:
         if new is None or not after:
             await self.timers.delete_one(wanted, session=session)
             return
-        due = first_due(new)
+        due = self._clock.server() + after
         values = {"t": tenant, "s": new.id, "every": after, "due": due, "at": due, "by": ""}
         how = "$setOnInsert" if before == after else "$set"
         await self.timers.update_one(wanted, {how: values}, upsert=True, session=session)

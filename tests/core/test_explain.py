@@ -33,5 +33,5 @@ def test_what_stops_it(members: dict[str, Json], expected: str | None) -> None:
     doc = {**periodic(), "entities": [{"type": "T"}], **members}
     if "timeInterval" not in members:
         del doc["timeInterval"]
-    last = instant.micros(NOW)
-    assert stopped_by(read(doc, CORE, "urn:s:1", NOW), created(n=2), last, LATER) == expected
+    last, now = instant.micros(NOW), instant.micros(LATER)
+    assert stopped_by(read(doc, CORE, "urn:s:1", NOW), created(n=2), last, LATER, now) == expected

@@ -10,6 +10,7 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from broker.clock import Clock
 from broker.core.errors import Unavailable
 from broker.core.subscription import Subscription
 from broker.notify import holds
@@ -80,7 +81,7 @@ class Process:
             timeout=1,
             now=lambda: 0.0,
         )
-        self.notifier = Notifier(self.indexes, self.store, self.outbox, self.deliverer, backlog)
+        self.notifier = Notifier(self.indexes, self.store, self.outbox, self.deliverer, backlog, Clock())
 
     async def ready(self) -> "Process":
         """Knows the subscriptions."""

@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 import orjson
 import pytest
 
+from broker.clock import Clock
 from broker.core import Entity, Json
 from broker.core.entity import update
 from broker.core.entity.parse import Fragment
 from broker.core.lang import types
 from broker.core.query import Query
-from broker.main.clock import ticking
 from broker.ports.entities import Renderer
 from broker.store.client import open_database
 from broker.store.commit import Committer
@@ -55,7 +55,7 @@ async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
     async with AsyncExitStack() as stack:
         client = (await open_database(mongo_uri, stack)).client
         tenants = Tenants(client, prefix)
-        writer = Writer(tenants, Committer(Sink(), ticking(), "p" * 16), group=10, limit=100)
+        writer = Writer(tenants, Committer(Sink(), Clock(), "p" * 16), group=10, limit=100)
         writer.open(client, 1)
         stack.push_async_callback(writer.close)
         sweeper = Sweeper(client[prefix]["tasks"], tenants, writer, "p" * 16)
