@@ -106,5 +106,7 @@ async def test_rounds_that_fail_are_followed_by_others(caplog: pytest.LogCapture
 
 async def _until(work: Work, count: int = 1) -> None:
     async with asyncio.timeout(10):
-        while len(work.done) < count:
+        while True:
+            if len(work.done) >= count:
+                return
             await asyncio.sleep(0.01)
