@@ -46,7 +46,6 @@ class Subscriber:
     join: Join | None
     interest: Interest
     context: Json
-    is_throttled: bool
     is_paused: bool
 
 
@@ -67,7 +66,6 @@ def subscriber(subscription: Subscription) -> Subscriber:
         _shared(Join(params.join, params.join_level or 1) if params.join in ("flat", "inline") else None),
         _shared(_interest(subscription)),
         body.jsonld_context or subscription.context,
-        body.throttling is not None,
         body.is_active is False,
     )
 
