@@ -39,6 +39,12 @@ class Written:
     value: Json = None
 
     @property
+    def rev(self) -> int:
+        """Of some entities, from some time on, those that a clock one hour ahead began."""
+        is_ahead = self.entity.endswith(("0", "2", "4", "6", "8")) and self.stamp > BASE + 20_000
+        return self.stamp + 3_600_000_000 * is_ahead
+
+    @property
     def time(self) -> int:
         """observedAt, else the time of the write."""
         observed = self.instance.get("observedAt")
@@ -155,9 +161,7 @@ async def open_store(mongo_uri: str, database: str, page: int) -> AsyncIterator[
 
 def _records(one: Written) -> list[dict[str, Any]]:
     now = instant.of_micros(one.stamp)
-    # From some time on, the revisions of some entities are those that a clock one hour ahead began.
-    is_ahead = one.entity.endswith(("0", "2", "4", "6", "8")) and one.stamp > BASE + 20_000_000
-    stamp = Stamp(one.stamp + 3_600_000_000 * is_ahead, one.stamp)
+    stamp = Stamp(one.rev, one.stamp)
     if one.name != SCOPE:
         entity: Entity = {"id": one.entity, "attrs": {}}
         return records.records(Change(one.entity, entity, entity, now), stamp, [(one.name, one.instance)], [])

@@ -166,7 +166,7 @@ async def test_instances_tell_when_they_were_written_and_by_which_id_they_are_kn
             "modifiedAt": instant.of_micros(BASE + 300_000),
         }
         assert (times.items() <= many[0].items()) == sys_attrs
-        assert many[0]["instanceId"] == records.instance_id(BASE, (BASE + 300_000) * records.PLACES)
+        assert many[0]["instanceId"] == records.instance_id(BASE, model.written[0].rev * records.PLACES)
         assert many[0]["instanceId"] != many[1]["instanceId"]
 
 
