@@ -97,7 +97,7 @@ def _options() -> Iterator[inspect.Parameter]:
     section = ""
     for name, field in Settings.model_fields.items():
         section = SECTIONS.get(name, section)
-        if field.default_factory is None:
+        if field.default_factory is None and not field.exclude:
             option = _option(name, field, section)
             yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
 

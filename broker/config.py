@@ -247,6 +247,17 @@ class Settings(BaseSettings):
     process_lease: Seconds = Field(
         default=10.0, description="Silence after which other workers take a process for dead."
     )
+    clock_bound: Seconds = Field(
+        default=5.0,
+        description="By how much a worker's clock may differ from MongoDB's before it says so.",
+    )
+    clock_offset: float = Field(
+        default=0.0,
+        ge=-(10**9),
+        le=10**9,
+        exclude=True,
+        description="By how much a worker takes its clock to be ahead: for tests of wrong clocks.",
+    )
     process_id: str = Field(
         default_factory=lambda: secrets.token_hex(8),
         pattern=r"^[0-9a-f]{16}$",

@@ -1,14 +1,12 @@
 """/eridanus/v1/subscriptions/{subscriptionId}: what was given up, and why nothing comes (an extension)."""
 
-import time
-
 from aiohttp import web
 
 from broker.api import params as p
 from broker.api import reply
 from broker.api.call import Call
 from broker.api.pages import page_links
-from broker.core import Json, instant
+from broker.core import Json
 from broker.core.errors import BadRequestData
 from broker.core.uri import is_uri
 from broker.operations import deliveries as operations
@@ -45,10 +43,7 @@ async def explain_subscription(call: Call) -> web.Response:
     subscription_id, entity_id = _subscription(call), call.params.get("entity")
     if not is_uri(entity_id):
         raise BadRequestData("entity: expected the URI of an entity")
-    now = instant.of_micros(time.time_ns() // 1000)
-    stopped = await operations.explain_subscription(
-        call.broker, call.tenant, subscription_id, str(entity_id), now
-    )
+    stopped = await operations.explain_subscription(call.broker, call.tenant, subscription_id, str(entity_id))
     about = {} if stopped is None else {"stoppedBy": stopped}
     doc = {"subscriptionId": subscription_id, "entityId": entity_id, "fires": stopped is None, **about}
     return reply.plain(200, doc)

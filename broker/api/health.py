@@ -25,9 +25,16 @@ async def live(call: Call) -> web.Response:
 
 
 async def ready(call: Call) -> web.Response:
-    """GET /health/ready: the database answers too; 503 if it does not."""
+    """GET /health/ready: the database answers too; 503 if it does not. A wrong clock is a warning."""
     await call.broker.ready()
-    return reply.plain(200, {"status": "ready"})
+    clock = call.broker.clock
+    warning = {"warning": _clocks(clock.skew())} if clock.is_off() else {}
+    return reply.plain(200, {"status": "ready", **warning})
+
+
+def _clocks(skew: float) -> str:
+    side = "ahead of" if skew > 0 else "behind"
+    return f"clock: it is {abs(skew):.1f} s {side} the database's"
 
 
 async def metrics(call: Call) -> web.Response:

@@ -1,6 +1,5 @@
 """/subscriptions (clauses 6.10 and 6.11)."""
 
-from datetime import UTC, datetime
 from uuid import uuid4
 
 from aiohttp import web
@@ -25,7 +24,9 @@ async def create_subscription(call: Call) -> web.Response:
     """6.10.3.1 POST /subscriptions."""
     p.allow(call.params)
     doc, context = await call.query_body()
-    subscription = rules.read(doc, context, f"urn:ngsi-ld:Subscription:{uuid4()}", _now())
+    subscription = rules.read(
+        doc, context, f"urn:ngsi-ld:Subscription:{uuid4()}", call.broker.clock.present()
+    )
     await operations.create_subscription(call.broker, call.tenant, subscription, call.root)
     return reply.created("subscriptions", subscription.id)
 
@@ -42,7 +43,7 @@ async def query_subscriptions(call: Call) -> web.Response:
         call.broker, call.tenant, limit, offset, counted=counted
     )
     pages = page_links(call, limit, offset, more)
-    docs = [_shown(one, tally, context, sys_attrs=sys_attrs) for one, tally in found]
+    docs = [_shown(call, one, tally, context, sys_attrs=sys_attrs) for one, tally in found]
     return reply.many(call, docs, context, count, pages)
 
 
@@ -53,7 +54,7 @@ async def retrieve_subscription(call: Call) -> web.Response:
     sys_attrs = "sysAttrs" in p.options(call.params, ("sysAttrs",))
     context = await call.context()
     found, tally = await operations.retrieve_subscription(call.broker, call.tenant, _id(call))
-    return reply.one(call, _shown(found, tally, context, sys_attrs=sys_attrs), context)
+    return reply.one(call, _shown(call, found, tally, context, sys_attrs=sys_attrs), context)
 
 
 async def update_subscription(call: Call) -> web.Response:
@@ -61,7 +62,7 @@ async def update_subscription(call: Call) -> web.Response:
     p.allow(call.params)
     subscription_id = _id(call)
     doc, context = await call.query_body()
-    now = _now()
+    now = call.broker.clock.present()
     named = doc.get("jsonldContext")
     await operations.update_subscription(
         call.broker,
@@ -86,14 +87,12 @@ def _id(call: Call) -> str:
     return call.path[0]
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6]
-
-
-def _shown(subscription: Subscription, tally: Tally, context: Context, *, sys_attrs: bool) -> dict[str, Json]:
+def _shown(
+    call: Call, subscription: Subscription, tally: Tally, context: Context, *, sys_attrs: bool
+) -> dict[str, Json]:
     shown = rules.shown_body(subscription, context)
     shown.setdefault("notificationTrigger", list(DEFAULT))
-    shown["status"] = subscription.status(_now())
+    shown["status"] = subscription.status(call.broker.clock.present())
     shown["notification"] |= _tally(tally)
     if sys_attrs:
         shown["createdAt"] = subscription.created_at + "Z"

@@ -1,20 +1,21 @@
 """Why a subscription would not be told of a change (an extension: the specification has none of it)."""
 
-from broker.core import Entity, instant
+from broker.core import Entity
 from broker.core.change import ATTRIBUTE_UPDATED, Events
 from broker.core.entity.instances import of_datasets
 from broker.core.subscription import Subscription
+from broker.core.throttling import is_throttled
 from broker.core.trigger import Trigger, trigger
 
 
 def stopped_by(
-    subscription: Subscription, entity: Entity, last: int | None, now: str, *, holds: bool = True
+    subscription: Subscription, entity: Entity, last: int | None, now: str, server: int, *, holds: bool = True
 ) -> str | None:
     """The member that stops a notification if all attributes of an entity were updated now; or None.
 
     It is the first one in the order in which a person would ask: active, not expired, type and id, watched
-    attributes, trigger, q, geoQ, scopeQ, throttling. `last`: when (µs) a throttled subscription was last due;
-    `holds`: whether a condition on linked entities does.
+    attributes, trigger, q, geoQ, scopeQ, throttling. `last`: when (µs) a throttled subscription was last due,
+    by the clock that says `server` now; `holds`: whether a condition on linked entities does.
     """
     if subscription.body.is_active is False:
         return "isActive"
@@ -25,7 +26,7 @@ def stopped_by(
     compiled = trigger(subscription)
     if unmet := compiled.unmet(entity, _update(entity, compiled), now, holds=holds):
         return unmet
-    if last is not None and instant.micros(now) - last < subscription.throttling:
+    if is_throttled(last, server, subscription.throttling):
         return "throttling"
     return None
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from broker.core import instant
 from broker.core.query import Query
 from broker.core.subscription import Subscription
 from broker.core.trigger import trigger
@@ -14,11 +13,6 @@ def interval(subscription: Subscription | None) -> int:
     if subscription is None or subscription.body.is_active is False:
         return 0
     return round((subscription.body.time_interval or 0) * 1_000_000)
-
-
-def first_due(subscription: Subscription) -> int:
-    """One interval after it was made, or changed."""
-    return instant.micros(subscription.modified_at) + interval(subscription)
 
 
 def next_due(due: int, every: int, now: int) -> int:

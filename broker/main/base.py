@@ -1,18 +1,14 @@
 """What every room of a worker stands on, and the work that it does over and over in the background."""
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+from broker.clock import Clock
 from broker.config import Settings
-from broker.core.errors import NgsiLdError
-from broker.main.clock import ticking
+from broker.store.background import Runner, Task
 from broker.store.client import Database
+from broker.store.lease import Lease
 from broker.store.tenants import Tenants
-
-log = logging.getLogger(__name__)
-_PATIENCE = 1.0  # seconds before work that failed is tried again
 
 
 class Base:
@@ -23,25 +19,17 @@ class Base:
         self.database = database
         self.client = database.client
         self.stack = stack
-        self.clock = ticking()
+        self.clock = Clock(offset=settings.clock_offset, bound=settings.clock_bound)
+        self.runner = Runner(self.clock)
         self.tenants = Tenants(self.client, settings.database)
         self.tasks = self.client[settings.database]["tasks"]
 
-    def repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
-        """Does something over and over in the background, until the stack closes."""
-        task = asyncio.create_task(_forever(work, seconds))
-        self.stack.callback(task.cancel)
+    def repeat(self, name: str, work: Callable[[], Awaitable[object]], seconds: float) -> None:
+        """Does something over and over in the background, from the start of the runner on."""
+        self.runner.add(Task(name, lambda _: work(), seconds))
 
-
-async def _forever(work: Callable[[], Awaitable[None]], seconds: float) -> None:
-    while True:
-        pause = seconds
-        try:
-            await work()
-        except NgsiLdError as error:
-            log.warning("work in the background has to wait", extra={"reason": error.detail})
-            pause = _PATIENCE
-        except Exception:  # whatever it is, the next round may do better, and none must end them all
-            log.exception("work in the background failed")
-            pause = _PATIENCE
-        await asyncio.sleep(pause)
+    def repeat_for_tenants(
+        self, name: str, work: Callable[[str], Awaitable[object]], seconds: float, lease: Lease | None = None
+    ) -> None:
+        """The same for each tenant; with a lease by one process for all."""
+        self.runner.add(Task(name, work, seconds, self.tenants.names, lease))

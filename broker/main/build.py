@@ -17,6 +17,7 @@ from broker.notify.reports import Reports
 from broker.operations.links import linked_entities
 from broker.ports.broker import Broker, Limits
 from broker.store.client import open_database
+from broker.store.compared import Compared
 from broker.store.processes import Processes
 
 
@@ -24,6 +25,8 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     """The front of one process, with all rooms behind it; `stack` closes them in the opposite order."""
     assert settings.mongo_uri is not None, "the parent process names the MongoDB"
     base = Base(settings, await open_database(settings.mongo_uri.get_secret_value(), stack), stack)
+    compared = Compared(base.database, base.clock)
+    await compared.look()
     processes = Processes(base.client, settings.database, settings.process_id, settings.process_lease)
     stack.push_async_callback(processes.leave)
     contexts, notify = ContextRoom(base), NotifyRoom(base)
@@ -47,6 +50,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     await contexts.open()
     store.begin(processes, sessions)
     notify.begin(processes)
+    base.repeat("clock", compared.look, settings.process_lease / 3)
+    base.runner.start()
+    stack.push_async_callback(base.runner.close)
     broker = _broker(base, contexts, notify, store)
     origins = settings.cors_origins or ()
     return Front(broker, settings.process_id, access_log=settings.access_log, origins=origins)
@@ -64,6 +70,7 @@ def _broker(base: Base, contexts: ContextRoom, notify: NotifyRoom, store: StoreR
         contexts.storage,
         _limits(base.settings),
         base.database.ping,
+        base.clock,
         base.settings.alias,
         base.settings.public_url,
     )

@@ -1,6 +1,5 @@
 """The room of @contexts: fetched, stored, and forgotten by all workers when one changes."""
 
-import time
 from collections.abc import Collection
 from functools import partial
 
@@ -28,20 +27,21 @@ class ContextRoom:
         base.stack.push_async_callback(self._hits.flush)
         fetcher = Fetcher(_limits(settings))
         base.stack.push_async_callback(fetcher.close)
-        self.contexts = Contexts(fetcher, store, self._hits, time.time, lifetime=settings.context_lifetime)
+        now, lifetime = base.clock.seconds, settings.context_lifetime
+        self.contexts = Contexts(fetcher, store, self._hits, now, lifetime=lifetime)
         base.stack.push_async_callback(self.contexts.close)
         self._changes = ContextChanges(
-            base.client, settings.database, settings.process_id, settings.process_lease
+            base.client, settings.database, settings.process_id, settings.process_lease, base.clock
         )
         tell = partial(self._changes.tell, self._forget)
-        self.storage = Storage(self.contexts, store, self._hits, tell, time.time)
+        self.storage = Storage(self.contexts, store, self._hits, tell, now)
 
     async def open(self) -> None:
         """Begins to hear of changes."""
         await self._changes.open()
         await self.storage.open()
-        self._base.repeat(partial(self._changes.follow, self._forget), _RETRY)
-        self._base.repeat(self._hits.flush, _FLUSH)
+        self._base.repeat("contexts", partial(self._changes.follow, self._forget), _RETRY)
+        self._base.repeat("hits", self._hits.flush, _FLUSH)
 
     def _forget(self, keys: Collection[ContextKey] | None) -> None:
         self.contexts.forget(keys)

@@ -1,9 +1,9 @@
 """The room that notifies: what is due to whom, and its delivery."""
 
 import ssl
-import time
 from functools import partial
 
+from broker.clock import Clock
 from broker.config import Settings
 from broker.main.base import Base
 from broker.notify.backlog import Backlog
@@ -32,7 +32,7 @@ class NotifyRoom:
 
     def __init__(self, base: Base) -> None:
         self._base, settings = base, base.settings
-        self.schedule = Schedule(base.client, settings.database)
+        self.schedule = Schedule(base.client, settings.database, base.clock)
         self.subscriptions = MongoSubscriptions(base.client, base.tenants, self.schedule)
         self.timers = MongoTimers(
             base.client, self.schedule, base.tenants, settings.process_id, lease=settings.process_lease
@@ -44,8 +44,9 @@ class NotifyRoom:
         base, settings = self._base, self._base.settings
         self.notifier = self._new_notifier(messages)
         base.stack.push_async_callback(self.notifier.close)
-        tick = partial(base.clock, 0)
-        self.periods = Periods(self.timers, self.subscriptions, self.notifier, settings.process_id, tick)
+        self.periods = Periods(
+            self.timers, self.subscriptions, self.notifier, settings.process_id, base.clock
+        )
         self.subscriptions.tell(self._changed)
         self.schedule.tell(self.periods.expect)
         self.undelivered = MongoUndelivered(base.tenants, self.notifier, base.clock, settings.process_id)
@@ -59,9 +60,9 @@ class NotifyRoom:
             return found
 
         adopt = partial(self.notifier.adopt, inherit, self._base.tenants.names)
-        self._base.repeat(adopt, self._base.settings.process_lease / 3)
-        self._base.repeat(self.notifier.refresh, _REFRESH)
-        self._base.repeat(self.periods.round_and_wait, 0)
+        self._base.repeat("adopt", adopt, self._base.settings.process_lease / 3)
+        self._base.repeat("refresh", self.notifier.refresh, _REFRESH)
+        self._base.repeat("periods", self.periods.round_and_wait, 0)
 
     async def _changed(self, tenant: str, what: SubscriptionChanges) -> None:
         await self.notifier.changed(tenant, what)
@@ -70,19 +71,19 @@ class NotifyRoom:
     def _new_notifier(self, messages: Messages) -> Notifier:
         base, settings = self._base, self._base.settings
         indexes: dict[str, Index] = {}
-        kept = Kept(settings.undelivered_age, settings.undelivered_limit)
+        kept = Kept(settings.undelivered_age, settings.undelivered_limit, base.clock)
         outbox = MongoOutbox(base.tenants, settings.process_id, kept)
         backlog = Backlog(outbox, settings.outbox_limit)
-        base.repeat(backlog.count, _COUNT)
+        base.repeat("backlog", backlog.count, _COUNT)
         deliverer = Deliverer(
             indexes,
             outbox,
             backlog,
             messages,
             _senders(settings),
-            _lane(settings),
+            _lane(settings, base.clock),
             timeout=settings.notification_timeout,
-            now=time.time,
+            now=base.clock.seconds,
         )
         return Notifier(indexes, self.subscriptions, outbox, deliverer, backlog)
 
@@ -93,7 +94,7 @@ def _senders(settings: Settings) -> dict[str, Sender]:
     return {"http": http, "https": http, "mqtt": mqtt, "mqtts": mqtt}
 
 
-def _lane(settings: Settings) -> "partial[Lane]":
+def _lane(settings: Settings, clock: Clock) -> "partial[Lane]":
     retry = Retry(
         settings.notification_retry_first, settings.notification_retry_cap, settings.notification_max_age
     )
@@ -103,5 +104,5 @@ def _lane(settings: Settings) -> "partial[Lane]":
         concurrency=settings.lane_concurrency,
         room=Room(settings.deliveries_limit),
         retry=retry,
-        now=time.time,
+        now=clock.server_seconds,
     )

@@ -8,7 +8,6 @@ from broker.config import Settings
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.retention import parse as parse_retention
 from broker.main.base import Base
-from broker.main.clock import present
 from broker.notify.notifier import Notifier
 from broker.store.client import Session
 from broker.store.commit import Committer
@@ -44,12 +43,14 @@ class StoreRoom:
         self._writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
         base.stack.push_async_callback(self._writer.close)
         packing = Packing(settings.pack_after or 0.0, lease=settings.process_lease)
-        self._packer = Packer(base.tasks, tenants, settings.process_id, packing)
-        self._sweeper = Sweeper(base.tasks, tenants, self._writer, settings.process_id)
+        self._packer = Packer(base.tasks, tenants, settings.process_id, packing, base.clock)
+        self._sweeper = Sweeper(base.tasks, tenants, self._writer, settings.process_id, base.clock)
         self._declared = [_declared(one, expand) for one in settings.indexes or ()]
         self.entities = self._new_entities(compact)
         self.discovery = MongoDiscovery(tenants, self._sweeper, timeout=settings.query_timeout)
-        self.temporal = MongoTemporal(tenants, page=settings.temporal_page, timeout=settings.query_timeout)
+        self.temporal = MongoTemporal(
+            tenants, page=settings.temporal_page, timeout=settings.query_timeout, clock=base.clock
+        )
 
     def sessions(self) -> list[Session]:
         """Those that write."""
@@ -59,16 +60,17 @@ class StoreRoom:
     def begin(self, processes: Processes, sessions: list[Session]) -> None:
         """Looks after what is stored; the lease of this process with its sessions, too."""
         base, settings = self._base, self._base.settings
-        base.repeat(partial(_renew, processes, sessions), settings.process_lease / 3)
-        base.repeat(self._sweeper.sweep_all, _SWEEP)
+        base.repeat("renew", partial(_renew, processes, sessions), settings.process_lease / 3)
+        base.repeat_for_tenants("sweep", self._sweeper.sweep, _SWEEP, self._sweeper.lease)
         if settings.pack_after is not None:
-            base.repeat(self._packer.pack_all, settings.pack_interval)
+            packer = self._packer
+            base.repeat_for_tenants("pack", packer.pack_tenant, settings.pack_interval, packer.lease)
         if settings.retention:
             retention = parse_retention(settings.retention, self._expand)
-            eraser = Eraser(base.tasks, base.tenants, settings.process_id, retention)
-            base.repeat(eraser.erase_all, settings.pack_interval)
+            eraser = Eraser(base.tasks, base.tenants, settings.process_id, retention, base.clock)
+            base.repeat_for_tenants("erase", eraser.erase_tenant, settings.pack_interval, eraser.lease)
         if settings.indexes is not None:
-            base.repeat(Indexes(base.tenants, self._declared).make, _INDEXES)
+            base.repeat_for_tenants("index", Indexes(base.tenants, self._declared).make, _INDEXES)
 
     def _new_entities(self, compact: Expand) -> MongoEntities:
         settings = self._base.settings
@@ -80,7 +82,7 @@ class StoreRoom:
             timeout=settings.query_timeout,
             candidates=settings.query_candidates,
             remembered=settings.rendering_bytes,
-            now=present,
+            now=self._base.clock.expiring,
             advice=Advice(self._declared, settings.slow_query, compact),
         )
 

@@ -28,7 +28,9 @@ Key = tuple[str, str, str]
 
 def part(entry: Entry, subscription: str) -> Entry:
     """An entry as it concerns one subscription alone."""
-    return Entry(f"{entry.id} {subscription}", entry.tenant, entry.stamp, entry.entity, {subscription})
+    return Entry(
+        f"{entry.id} {subscription}", entry.tenant, entry.stamp, entry.entity, {subscription}, time=entry.time
+    )
 
 
 @dataclass(slots=True)

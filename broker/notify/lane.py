@@ -283,7 +283,7 @@ class Lane:
         for key in waiting:
             line = self._lines[key]
             old = []
-            while line and line[0].entry.stamp < oldest:
+            while line and line[0].entry.time < oldest:
                 old.append(line.popleft())
             self._settle_line(key, line)
             for delivery in old:

@@ -4,9 +4,8 @@ Each is notified once when its time has come, by whatever process lives.
 """
 
 import asyncio
-from collections.abc import Callable
 
-from broker.core import instant
+from broker.clock import Clock, Stamp
 from broker.core.errors import NonexistentTenant
 from broker.core.periods import next_due
 from broker.core.subscription import Subscription
@@ -17,7 +16,7 @@ _LONGEST = 5.0  # seconds after which it looks, even if nothing is known to be d
 
 
 class Periods:
-    """Makes due what its time has come for. `now` is in microseconds.
+    """Makes due what its time has come for: the server's time, so that it is one for all processes.
 
     Of a periodic subscription it is only due that the subscriber be told: of what, is read when it is sent.
     """
@@ -28,13 +27,13 @@ class Periods:
         subscriptions: SubscriptionStore,
         sink: ChangeSink,
         process: str,
-        now: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self._timers = timers
         self._subscriptions = subscriptions
         self._sink = sink
         self._process = process
-        self._now = now
+        self._clock = clock
         self._news = asyncio.Event()
         self._looks_at = 0  # the time of the next round; 0 while there is one
 
@@ -53,7 +52,7 @@ class Periods:
         self._looks_at = 0
         try:
             seconds = await self.round()
-            self._looks_at = self._now() + round(seconds * 1_000_000)
+            self._looks_at = self._clock.server() + round(seconds * 1_000_000)
             async with asyncio.timeout(seconds):
                 await self._news.wait()
         except TimeoutError:
@@ -61,21 +60,21 @@ class Periods:
 
     async def round(self) -> float:
         """Fires all that is due by now; the seconds until it is worth to look again."""
-        while (timer := await self._timers.claim(self._now())) is not None:
+        while (timer := await self._timers.claim(self._clock.server())) is not None:
             await self._fire(timer)
         following = await self._timers.next()
         if following is None:
             return _LONGEST
-        return min(_LONGEST, max(0.0, (following - self._now()) / 1_000_000))
+        return min(_LONGEST, max(0.0, (following - self._clock.server()) / 1_000_000))
 
     async def _fire(self, timer: Timer) -> None:
-        now = self._now()
-        subscription = await self._wanting(timer, now)
+        now = self._clock.server()
+        subscription = await self._wanting(timer)
         if subscription is None:
             await self._timers.drop(timer)
             return
         await self._sink.at_epoch(timer.tenant, *await self._subscriptions.current_epoch(timer.tenant))
-        entry = entry_of(f"{now:016x}{self._process}", timer, now)
+        entry = entry_of(self._clock.stamp(), timer, now, self._process)
         if timer.entity is None:
             is_due = await self._timers.fire(timer, next_due(timer.due, timer.every, now), entry)
         else:
@@ -83,20 +82,22 @@ class Periods:
         if is_due:
             self._sink.committed([entry])
 
-    async def _wanting(self, timer: Timer, now: int) -> Subscription | None:
+    async def _wanting(self, timer: Timer) -> Subscription | None:
         """The subscription, unless it is over; a paused one gets what was suppressed when it is active."""
         try:
             found = await self._subscriptions.get(timer.tenant, timer.subscription)
         except NonexistentTenant:
             return None
         wanted = ("active",) if timer.entity is None else ("active", "paused")
-        if found is None or found[0].status(instant.of_micros(now)) not in wanted:
+        if found is None or found[0].status(self._clock.present()) not in wanted:
             return None
         return found[0]
 
 
-def entry_of(entry_id: str, timer: Timer, now: int) -> Entry:
+def entry_of(stamp: Stamp, timer: Timer, now: int, process: str) -> Entry:
     """The entry of a subscription as a whole: what it is told is read later, or was suppressed."""
     about = {"id": timer.subscription, "type": [], "attrs": {}}
-    is_report = timer.entity is None
-    return Entry(entry_id, timer.tenant, now, about, {timer.subscription}, is_report=is_report)
+    entry_id, is_report = f"{stamp.rev:016x}{process}", timer.entity is None
+    return Entry(
+        entry_id, timer.tenant, stamp.rev, about, {timer.subscription}, time=now, is_report=is_report
+    )

@@ -34,7 +34,7 @@ async def delete_deliveries(broker: Broker, tenant: str, subscription_id: str, f
 
 
 async def explain_subscription(
-    broker: Broker, tenant: str, subscription_id: str, entity_id: str, now: str
+    broker: Broker, tenant: str, subscription_id: str, entity_id: str
 ) -> str | None:
     """The member of a subscription that stops a notification of an entity; None if it would be told of it."""
     subscription, _ = await retrieve_subscription(broker, tenant, subscription_id)
@@ -43,7 +43,8 @@ async def explain_subscription(
         raise ResourceNotFound(f"there is no entity {entity_id}")
     last = await broker.subscriptions.last_due(tenant, subscription_id)
     holds = await _holds(broker, tenant, trigger(subscription).condition, entity)
-    return stopped_by(subscription, entity, last, now, holds=holds)
+    now, server = broker.clock.present(), broker.clock.server()
+    return stopped_by(subscription, entity, last, now, server, holds=holds)
 
 
 async def _holds(broker: Broker, tenant: str, condition: Q | None, entity: Entity) -> bool:

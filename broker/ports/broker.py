@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from broker.clock import Clock
 from broker.ports.contexts import ContextLoader, ContextStorage
 from broker.ports.entities import DiscoveryStore, EntityStore, TemporalStore
 from broker.ports.subscriptions import SubscriptionStore, Undelivered
@@ -42,5 +43,6 @@ class Broker:
     context_storage: ContextStorage
     limits: Limits
     ready: Callable[[], Awaitable[None]]
+    clock: Clock
     alias: str
     public_url: str | None = None

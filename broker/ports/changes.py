@@ -1,6 +1,6 @@
 """What follows from a change: to whom it is due, and what becomes of that."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,9 +8,6 @@ from broker.core import Attributes, Entity
 from broker.core.change import Change
 from broker.core.lang.terms import Q
 from broker.core.subscription import Subscription
-
-# Microseconds since 1970, each call more than the last one and not less than what is asked for.
-Clock = Callable[[int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,8 @@ class Due:
 class Entry:
     """One change in the outbox, and the subscriptions that have not been told of it yet.
 
-    `stamp` orders the entries of an entity. `foreign`: the entity was last written by another process,
+    `stamp`, the revision of the entity, orders its entries; `time` (µs, the server's) is when it became due.
+    `foreign`: the entity was last written by another process,
     which may still be telling of that. The entity is as `core.change.told` has it; `previous` holds the
     attribute instances before the change, where somebody wants to know. `is_report`: it is no change, but
     the time of a periodic subscription, whose id stands for the entity's; what there is to tell is read
@@ -51,6 +49,7 @@ class Entry:
     suppressed: Sequence[tuple[Entity, Attributes | None]] = ()
     has_waited: bool = False
     cut: str = ""
+    time: int = 0
 
     def states(self) -> Sequence[tuple[Entity, Attributes | None]]:
         """The entities that it tells of, each with its attributes before; a report has its own besides."""

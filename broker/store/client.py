@@ -2,6 +2,7 @@
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import AsyncMongoClient
@@ -22,6 +23,13 @@ class Database:
         """Returns if a primary answers; Unavailable otherwise."""
         with reported():
             await self.client.admin.command("ping")
+
+    async def time(self) -> int:
+        """The server's time (µs), to the millisecond."""
+        with reported():
+            reply = await self.client.admin.command("hello")
+        time: datetime = reply["localTime"]
+        return round(time.replace(tzinfo=UTC).timestamp() * 1_000_000)
 
 
 async def open_database(uri: str, stack: AsyncExitStack) -> Database:

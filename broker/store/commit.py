@@ -7,9 +7,10 @@ from bson.errors import BSONError
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
+from broker.clock import Clock
 from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.recording import Recording
-from broker.ports.changes import ChangeSink, Clock
+from broker.ports.changes import ChangeSink
 from broker.store import commands
 from broker.store.conditional import drop_unmet
 from broker.store.entries import stored
@@ -97,7 +98,7 @@ class Committer:
         await commands.update(tenant.entities, plan.updates, session)
         await commands.delete(tenant.entities, plan.deletes, session)
         if plan.conditions:
-            await drop_unmet(session, tenant, plan)
+            await drop_unmet(session, tenant, plan, self._clock.expiring())
         if any(due.throttling for _, due in plan.dues):
             timers = self._schedule.timers
             plan.suppressed_until = await throttle(session, tenant, timers, plan.dues)

@@ -4,7 +4,6 @@ import logging
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from broker.core import instant
 from broker.core.linked import Known, judged
 from broker.ports.entities import Undecodable
 from broker.store import codec, commands
@@ -14,7 +13,7 @@ from broker.store.tenants import Tenant
 log = logging.getLogger(__name__)
 
 
-async def drop_unmet(session: AsyncClientSession, tenant: Tenant, plan: Plan) -> None:
+async def drop_unmet(session: AsyncClientSession, tenant: Tenant, plan: Plan, now: str) -> None:
     """Leaves out of what is due what has a condition that does not hold for entities in the transaction.
 
     Each round reads all that the conditions came upon in the one before.
@@ -22,7 +21,7 @@ async def drop_unmet(session: AsyncClientSession, tenant: Tenant, plan: Plan) ->
     known: Known = {}
     unmet, unknown = _judged(plan, known)
     while unknown:
-        known |= await _read(session, tenant, unknown, max(entry.stamp for entry, _, _ in plan.conditions))
+        known |= await _read(session, tenant, unknown, now)
         unmet, unknown = _judged(plan, known)
     for number in unmet:
         entry, due, _ = plan.conditions[number]
@@ -42,12 +41,12 @@ def _judged(plan: Plan, known: Known) -> tuple[list[int], set[str]]:
     return unmet, unknown
 
 
-async def _read(session: AsyncClientSession, tenant: Tenant, ids: set[str], stamp: int) -> Known:
+async def _read(session: AsyncClientSession, tenant: Tenant, ids: set[str], now: str) -> Known:
     found: Known = dict.fromkeys(ids)
     for document in await commands.find(tenant.entities, {"_id": {"$in": list(ids)}}, session):
         entity_id = document["_id"]
         try:
-            found[entity_id] = codec.decode_alive(document, instant.of_micros(stamp))
+            found[entity_id] = codec.decode_alive(document, now)
         except Undecodable:
             log.exception("a condition takes a linked entity for missing", extra={"entity": entity_id})
     return found

@@ -9,7 +9,6 @@ database, and begins anew when it can again.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection
 from secrets import token_hex
 from typing import Any
@@ -18,14 +17,16 @@ from pymongo import AsyncMongoClient, CursorType
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
+from broker.clock import Clock
 from broker.ports.contexts import ContextKey
 from broker.store.errors import reported
+from broker.store.processes import ALIVE
 
 log = logging.getLogger(__name__)
 _EXISTS = 48  # MongoDB's NamespaceExists
 _BYTES = 256 * 1024
 _AWAIT_MS = 5000  # how long one question for news may stay with the server
-_RECENT = 60.0  # seconds after which nobody waits for an answer any more
+_RECENT = 60.0  # seconds (the server's) after which nobody waits for an answer any more
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 
 Forget = Callable[[Collection[ContextKey] | None], None]
@@ -35,7 +36,12 @@ class ContextChanges:
     """The changes, as one process makes them and follows those of others; `lease` in seconds."""
 
     def __init__(
-        self, client: AsyncMongoClient[dict[str, Any]], prefix: str, process: str, lease: float
+        self,
+        client: AsyncMongoClient[dict[str, Any]],
+        prefix: str,
+        process: str,
+        lease: float,
+        clock: Clock | None = None,
     ) -> None:
         self._database = client[prefix]
         # Read at once: nobody is woken when the majority has it. What a change tells of, it has by then.
@@ -43,6 +49,8 @@ class ContextChanges:
         self._processes = self._database["processes"]
         self._process = process
         self._lease = lease
+        self._clock = clock or Clock()
+        self._last: str | None = None  # the last change that this process heard of
 
     async def open(self) -> None:
         """Makes the collection. Nobody can follow an empty one, so it begins with a change of nothing."""
@@ -62,21 +70,43 @@ class ContextChanges:
         change = token_hex(8)
         with reported():
             await self._changes.insert_one(
-                {"_id": change, "by": self._process, "at": time.time(), "key": list(key)}
+                {"_id": change, "by": self._process, "at": self._clock.server_seconds(), "key": list(key)}
             )
             await self._wait(change)
             await self._processes.update_many({"forgot": change}, {"$pull": {"forgot": change}})
 
     async def follow(self, forget: Forget) -> None:
-        """Follows the changes, until the cursor ends; what was known before it began is forgotten."""
+        """Follows the changes from where it was, as long as the database is there.
+
+        All is forgotten only if something may have been missed: at first, and if the change that it heard of
+        last is not among the changes any more.
+        """
         with reported():
             async with self._changes.find(cursor_type=CursorType.TAILABLE_AWAIT) as cursor:
                 cursor.max_await_time_ms(_AWAIT_MS)
-                forget(None)
-                async for change in cursor:
-                    if change["by"] != self._process and change["at"] > time.time() - _RECENT:
-                        forget([tuple(change["key"])])
-                        await self._answer(change["_id"])
+                is_new = await self._is_lost()
+                if is_new:
+                    forget(None)
+                while cursor.alive:  # the cursor pauses when there was nothing new for a while
+                    async for change in cursor:
+                        if is_new:
+                            await self._hear(change, forget)
+                        is_new = is_new or change["_id"] == self._last
+                    if not is_new:  # the last one has gone since it was looked for
+                        self._last = None
+                        return
+
+    async def _is_lost(self) -> bool:
+        """Whether there is no change that it heard of and could go on after."""
+        return self._last is None or await self._changes.find_one({"_id": self._last}, {"_id": 1}) is None
+
+    async def _hear(self, change: dict[str, Any], forget: Forget) -> None:
+        """Forgets what a change is about, and says so to whoever waits for it."""
+        if change["by"] != self._process and "key" in change:
+            forget([tuple(change["key"])])
+            if change["at"] > self._clock.server_seconds() - _RECENT:
+                await self._answer(change["_id"])
+        self._last = change["_id"]
 
     async def _answer(self, change: str) -> None:
         await self._processes.update_one({"_id": self._process}, {"$addToSet": {"forgot": change}})
@@ -85,7 +115,7 @@ class ContextChanges:
         loop = asyncio.get_running_loop()
         end, pause = loop.time() + self._lease, _FIRST_PAUSE
         while loop.time() < end:
-            alive = {"_id": {"$ne": self._process}, "until": {"$gt": time.time()}, "forgot": {"$ne": change}}
+            alive = {"_id": {"$ne": self._process}, "forgot": {"$ne": change}, **ALIVE}
             if await self._processes.find_one(alive, {"_id": 1}) is None:
                 return
             await asyncio.sleep(pause)

@@ -1,9 +1,9 @@
 """The stored shape of what is due: one document for each change.
 
-{_id, e: entity id, by: the process that delivers, stamp, due: subscriptions that have not been told,
-entity: its state after the change, was: attributes before it, where somebody wants to know}. A report has
-{e: subscription id, report: true} instead of an entity; what throttling suppressed, {e: subscription id,
-suppressed: [{entity, was}]}. Ids sort by time within one process.
+{_id, e: entity id, by: the process that delivers, stamp: revision of the entity, time: of the server (µs),
+due: subscriptions that have not been told, entity: its state after the change, was: attributes before it,
+where somebody wants to know}. A report has {e: subscription id, report: true} instead of an entity; what
+throttling suppressed, {e: subscription id, suppressed: [{entity, was}]}. Ids sort by stamp.
 
 A change must not fail because somebody is to be told of it. So an entry that does not fit in a document has
 {zipped: its states, compressed} instead (what throttling suppressed: {suppressed: [], zipped}); if that does
@@ -18,6 +18,7 @@ from typing import Any
 from bson import decode, encode
 from bson.raw_bson import RawBSONDocument
 
+from broker.clock import Stamp
 from broker.core import Attributes, Entity
 from broker.ports.changes import Entry
 from broker.store.codec import decode_attrs, decode_entity, encode_attrs, encode_entity
@@ -26,6 +27,12 @@ log = logging.getLogger(__name__)
 Document = dict[str, Any]
 State = tuple[Entity, Attributes | None]  # an entity, and its attributes before, where somebody wants to know
 _MOST = 16 * 1024**2  # bytes of a document
+
+
+def entry_id(stamp: Stamp, process: str) -> str:
+    """The id of an entry that a process makes. Revisions ahead of the time may be alike, times are not."""
+    own = "" if stamp.rev == stamp.now else f"{stamp.now:016x}"
+    return f"{stamp.rev:016x}{own}{process}"
 
 
 def stored(entry: Entry, process: str) -> RawBSONDocument:
@@ -39,8 +46,9 @@ def fitting(entry: Entry, head: Document, room: int = 0) -> RawBSONDocument:
     `room`: bytes to leave in the document that it will be a part of.
     """
     raw = b""
+    head = {**head, "e": entry.entity["id"], "stamp": entry.stamp, "time": entry.time}
     for facts in _forms(entry):
-        raw = encode({**head, "e": entry.entity["id"], "stamp": entry.stamp, **facts})
+        raw = encode({**head, **facts})
         if len(raw) <= _MOST - room:
             break
     return RawBSONDocument(raw)
@@ -110,7 +118,14 @@ def restored(document: Document, tenant: str, process: str) -> Entry:
         is_report=document.get("report", False),
         suppressed=[state(one) for one in told.get("suppressed", ())],
         cut=told.get("cut", ""),
+        time=became_due(document),
     )  # fmt: skip
+
+
+def became_due(document: Document) -> int:
+    """When (µs, the server's time) an entry became due; those of earlier versions have their stamp alone."""
+    time: int = document["time"] if "time" in document else document["stamp"]
+    return time
 
 
 def nothing_of(subscription_id: str) -> Entity:

@@ -1,10 +1,22 @@
-"""Leases: work in the background that one process at a time does, for all."""
+"""Leases: work in the background that one process at a time does, for all.
 
-import time
+They are judged by the server's clock alone, in the statements themselves: what time a process believes it is
+does not matter.
+"""
 
+from typing import Any
+
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from broker.store.tenants import Collection
+
+NOW: dict[str, Any] = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  # the server's time in seconds
+
+
+def in_seconds(seconds: float) -> dict[str, Any]:
+    """The server's time so many seconds from now."""
+    return {"$add": [NOW, seconds]}
 
 
 class Lease:
@@ -18,11 +30,26 @@ class Lease:
 
     async def is_held(self) -> bool:
         """Whether this process is the one that does the work; takes or prolongs the lease if it may."""
-        now = time.time()
-        free = {"_id": self._work, "$or": [{"by": self._process}, {"until": {"$lt": now}}]}
-        mine = {"$set": {"by": self._process, "until": now + self._seconds}}
+        until = in_seconds(self._seconds)
+        # One that lasts longer than any can was taken before the server's clock was put back.
+        free = [
+            {"$eq": ["$by", self._process]},
+            {"$lt": [{"$ifNull": ["$until", 0]}, NOW]},
+            {"$gt": ["$until", until]},
+        ]
+        is_mine = {"$cond": [{"$or": free}, {"by": self._process, "until": until}, {}]}
         try:
-            await self._tasks.update_one(free, mine, upsert=True)
-        except DuplicateKeyError:  # there is one, and it is another process's
+            found = await self._tasks.find_one_and_update(
+                {"_id": self._work},
+                [{"$replaceWith": {"$mergeObjects": ["$$ROOT", is_mine]}}],
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        except DuplicateKeyError:  # another process made it at the same moment
             return False
-        return True
+        assert found is not None, "it is made if it is missing"
+        return bool(found["by"] == self._process)
+
+    async def give_up(self) -> None:
+        """Gives it up, if this process has it: another one may go on at once."""
+        await self._tasks.update_one({"_id": self._work, "by": self._process}, {"$set": {"until": 0.0}})

@@ -3,15 +3,17 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from broker.clock import Clock, Stamp
 from broker.core import Entity, Instance, instant
 from broker.core.change import Change, previous, removed, told, written
 from broker.core.entity import expiry
 from broker.core.errors import NgsiLdError
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Revision
-from broker.ports.changes import ChangeSink, Clock, Due, Entry
+from broker.ports.changes import ChangeSink, Due, Entry
 from broker.ports.entities import Undecodable
 from broker.store import codec
+from broker.store.entries import entry_id
 from broker.store.history.listing import listed
 from broker.store.history.records import of_entity, records
 from broker.store.query.places import is_spatial
@@ -120,12 +122,11 @@ def work_out(
         if old.fault is not None:
             plan.outcomes.append(old.fault)
             continue
-        stamp = clock(old.rev + 1)
         state = now.get(write.entity_id)
         if state is None:
-            state = now[write.entity_id] = _standing(old, stamp)
+            state = now[write.entity_id] = _standing(old, clock)
         try:
-            plan.outcomes.append(_apply(write, state, stamp, sink, plan, process, recording))
+            plan.outcomes.append(_apply(write, state, clock, sink, plan, process, recording))
         except Exception as error:  # the requester's mistake, or a fault of ours: the others go on
             plan.outcomes.append(error if isinstance(error, NgsiLdError) else _fault(error))
     for entity_id, state in now.items():
@@ -133,10 +134,10 @@ def work_out(
     return plan
 
 
-def _standing(stored: Stored, stamp: int) -> Stored:
+def _standing(stored: Stored, clock: Clock) -> Stored:
     """The entity without what has expired by now (4.22), which rules take for gone."""
-    entity, now = stored.entity, instant.of_micros(stamp)
-    if entity is not None and stored.due is not None and stored.due <= now:
+    entity = stored.entity
+    if entity is not None and stored.due is not None and stored.due <= (now := clock.expiring()):
         entity = expiry.alive(entity, now)
     return Stored(entity, stored.rev, stored.by, unlisted=stored.unlisted)
 
@@ -149,13 +150,14 @@ def _fault(error: Exception) -> Exception:
 def _apply(
     write: Write,
     state: Stored,
-    stamp: int,
+    clock: Clock,
     sink: ChangeSink,
     plan: Plan,
     process: str,
     recording: Recording,
 ) -> Any:
-    change_now = instant.of_micros(stamp)
+    stamp = clock.stamp(state.rev)
+    change_now = instant.of_micros(stamp.now)
     assert not isinstance(write.rule, Revision), "revisions are worked out elsewhere"
     outcome = write.rule(state.entity, change_now)
     if outcome.after is state.entity:
@@ -165,9 +167,9 @@ def _apply(
     by = state.by
     if dues := sink.due(write.tenant, change):
         entry = Entry(
-            f"{stamp:016x}{process}", write.tenant, stamp,
+            entry_id(stamp, process), write.tenant, stamp.rev,
             told(change) if gone or outcome.after is None else change.entity,
-            {due.subscription for due in dues}, foreign=by != process,
+            {due.subscription for due in dues}, time=clock.server(), foreign=by != process,
             previous=(previous(change) or None) if any(due.shows_changes for due in dues) else None,
         )  # fmt: skip
         if not all(due.throttling or due.condition for due in dues):  # else it may be that nothing is left
@@ -176,7 +178,7 @@ def _apply(
         plan.dues.extend((entry, due) for due in dues)
         plan.conditions.extend((entry, due, change.entity) for due in dues if due.condition)
     _record(plan, change, gone, stamp, state, recording)
-    state.entity, state.rev, state.by = outcome.after, stamp, by
+    state.entity, state.rev, state.by = outcome.after, stamp.rev, by
     return outcome.answer
 
 
@@ -184,7 +186,7 @@ def _record(
     plan: Plan,
     change: Change,
     gone: list[tuple[str, Instance]],
-    stamp: int,
+    stamp: Stamp,
     state: Stored,
     recording: Recording,
 ) -> None:

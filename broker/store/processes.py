@@ -15,12 +15,16 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.store.errors import reported
+from broker.store.lease import NOW, in_seconds
 from broker.store.tenants import Collection, Tenants
 from broker.store.timers import Schedule, give_back
 
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
 _GONE = 0.0  # a lease that ran out long ago
+_RAN_OUT = {"$lte": ["$until", NOW]}
+_JUDGED = {"sessions": 1, "until": 1, "ran_out": _RAN_OUT}
+ALIVE: Document = {"$expr": {"$not": _RAN_OUT}}  # the filter for processes whose lease has not run out
 
 
 class Processes:
@@ -38,15 +42,15 @@ class Processes:
     async def enter(self, sessions: list[AsyncClientSession]) -> None:
         """Records this process and its sessions."""
         ids = [session.session_id["id"] for session in sessions]
-        document = {"_id": self._process, "sessions": ids, "until": time.time() + self._lease}
+        document = {"_id": self._process, "sessions": {"$literal": ids}, "until": in_seconds(self._lease)}
         with reported():
-            await self._list.replace_one({"_id": self._process}, document, upsert=True)
+            await self._list.update_one({"_id": self._process}, [{"$replaceWith": document}], upsert=True)
 
     async def renew(self) -> bool:
         """Renews the lease. False: it ran out, and others may have taken over."""
-        alive = {"_id": self._process, "until": {"$gt": time.time()}}
+        alive = {"_id": self._process, **ALIVE}
         with self._reported():
-            found = await self._list.update_one(alive, {"$set": {"until": time.time() + self._lease}})
+            found = await self._list.update_one(alive, [{"$set": {"until": in_seconds(self._lease)}}])
         return found.matched_count == 1
 
     async def leave(self) -> None:
@@ -60,7 +64,8 @@ class Processes:
         Two heirs of one process share what they find; one that dies in the middle leaves the rest to others.
         """
         with self._reported():
-            dead = self._dead(await self._list.find({"_id": {"$ne": self._process}}).to_list())
+            others = self._list.find({"_id": {"$ne": self._process}}, _JUDGED)
+            dead = self._dead(await others.to_list())
             if self._looks_closer:
                 dead += await self._forgotten(tenants)
             for one in dead:
@@ -79,12 +84,8 @@ class Processes:
         for name, seen in self._seen.items():
             if name in before and before[name][0] == seen[0]:
                 self._seen[name] = before[name]
-        ran_out = {
-            name
-            for name, (until, since) in self._seen.items()
-            if until < time.time() and now - since >= self._lease / 2
-        }
-        return [one for one in others if one["until"] == _GONE or one["_id"] in ran_out]
+        stayed = {name for name, (_, since) in self._seen.items() if now - since >= self._lease / 2}
+        return [one for one in others if one["until"] == _GONE or (one["ran_out"] and one["_id"] in stayed)]
 
     async def _forgotten(self, tenants: Tenants) -> list[Document]:
         """Processes that nobody knows any more, and whose last commit came after they were taken for dead."""

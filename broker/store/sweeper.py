@@ -1,9 +1,9 @@
 """The sweeper: removes what has expired (clause 4.22), once for each database, not once for each process."""
 
 import logging
-import time
 
-from broker.core import Entity, instant
+from broker.clock import Clock
+from broker.core import Entity
 from broker.core.entity.update import Outcome
 from broker.ports.entities import Undecodable
 from broker.store import commands
@@ -21,24 +21,18 @@ _LEASE = 5.0  # seconds for which one process is the one that sweeps
 class Sweeper:
     """Tidies up after expiry. Nobody relies on it: whoever reads takes what has expired for gone."""
 
-    def __init__(self, tasks: Collection, tenants: Tenants, writer: Writer, process: str) -> None:
+    def __init__(
+        self, tasks: Collection, tenants: Tenants, writer: Writer, process: str, clock: Clock | None = None
+    ) -> None:
         self._tenants = tenants
         self._writer = writer
-        self._lease = Lease(tasks, "sweep", process, _LEASE)
-
-    async def sweep_all(self) -> None:
-        """Sweeps every tenant, if this process is the one that does."""
-        with reported():
-            if not await self._lease.is_held():
-                return
-            names = await self._tenants.names()
-        for name in names:
-            await self.sweep(name)
+        self._clock = clock or Clock()
+        self.lease = Lease(tasks, "sweep", process, _LEASE)
 
     async def sweep(self, tenant: str) -> None:
         """Removes the expired entities and attributes of a tenant, and the history of expired attributes."""
         handle = await self._tenants.obtain(tenant)
-        now = instant.of_micros(time.time_ns() // 1000)
+        now = self._clock.expiring()
         stuck: list[str] = []
         while True:
             with reported():
@@ -70,7 +64,7 @@ class Sweeper:
         Filters know nothing of expiry. What they select though it has expired says so itself, and is swept
         then; but what is skipped, counted or looked for by its absence is not seen.
         """
-        now = instant.of_micros(time.time_ns() // 1000)
+        now = self._clock.expiring()
         with reported():
             is_due = await commands.find(tenant.entities, {"due": {"$lte": now}}, limit=1)
         if is_due:

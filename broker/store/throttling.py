@@ -1,10 +1,10 @@
 """Throttling (clause 5.2.12): one notification per period, and at its end the newest suppressed states.
 
 A throttled subscription has at most one notification pending: `throttles` holds {_id: subscription,
-at: time (µs) of the last one, entry: its id in the outbox}. A change that comes too early is suppressed: the
-transaction that commits the change keeps its newest state for each subscription and entity as a timer,
-{…, state: what the outbox entry would have told}. When the period is over, whoever claims one of these
-timers commits one entry with all suppressed states of the subscription (`release`).
+at: time (µs, the server's) of the last one, entry: its id in the outbox}. A change that comes too early is
+suppressed: the transaction that commits the change keeps its newest state for each subscription and entity
+as a timer, {…, state: what the outbox entry would have told}. When the period is over, whoever claims one of
+these timers commits one entry with all suppressed states of the subscription (`release`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,6 +14,7 @@ from typing import Any
 import bson
 from pymongo.asynchronous.client_session import AsyncClientSession
 
+from broker.core.throttling import is_throttled
 from broker.ports.changes import Due, Entry
 from broker.store import commands
 from broker.store.entries import fitting, state, stored, unzipped
@@ -56,7 +57,7 @@ def _over(throttled: Throttled, last: dict[str, Document]) -> list[Document]:
         for one in {
             due.subscription
             for entry, due in throttled
-            if due.subscription in last and entry.stamp - last[due.subscription]["at"] >= due.throttling
+            if due.subscription in last and not _is_early(last[due.subscription], entry, due.throttling)
         }
     ]
 
@@ -88,14 +89,20 @@ def _decide(
     suppressed: dict[tuple[str, str], tuple[Entry, Due, int]] = {}
     for entry, due in throttled:
         one = due.subscription
-        until = last[one]["at"] + due.throttling if one in last else 0
-        if entry.stamp >= until and one not in busy:
-            last[one] = fired[one] = {"at": entry.stamp, "entry": entry.id}
+        is_early = _is_early(last.get(one, {}), entry, due.throttling)
+        if not is_early and one not in busy:
+            last[one] = fired[one] = {"at": entry.time, "entry": entry.id}
             suppressed.pop((one, entry.entity["id"]), None)
         else:
             entry.due.discard(one)
-            suppressed[one, entry.entity["id"]] = entry, due, max(until, entry.stamp)
+            until = last[one]["at"] + due.throttling if is_early else entry.time
+            suppressed[one, entry.entity["id"]] = entry, due, until
     return fired, list(suppressed.values())
+
+
+def _is_early(last: Document, entry: Entry, period: int) -> bool:
+    """Whether the entry became due before the period after the last notification, if any, was over."""
+    return is_throttled(last.get("at"), entry.time, period)
 
 
 def _kept(entry: Entry, due: Due, until: int) -> Document:
@@ -127,23 +134,23 @@ async def release(
     """
     (subscription,) = entry.due
     wanted = suppressed_of(tenant.name, subscription)
-    last = await tenant.throttles.find_one({"_id": subscription}, session=session) or {"at": 0}
+    last = await tenant.throttles.find_one({"_id": subscription}, session=session) or {}
     pending = {"_id": last.get("entry"), "due": subscription}
-    following = last["at"] + period
+    following = last["at"] + period if _is_early(last, entry, period) else entry.time
     if await tenant.outbox.find_one(pending, {"_id": 1}, session=session) is not None:
-        following = entry.stamp + max(period, _SHORTEST)
-    if following > entry.stamp:
+        following = entry.time + max(period, _SHORTEST)
+    if following > entry.time:
         await timers.update_many(wanted, _at(following), session=session)
         return False
-    found = await commands.find(timers, wanted, session, sort={"state.stamp": 1}, limit=_MOST)
+    found = await commands.find(timers, wanted, session, sort={"state.time": 1}, limit=_MOST)
     told = list(_first(unzipped(one["state"]) for one in found))
     if not told:
         return False
     entry.suppressed = [state(one) for one in told]
     entry.cut = next((one["cut"] for one in told if "cut" in one), "")
     await commands.delete(timers, [one["_id"] for one in found[: len(told)]], session)
-    await timers.update_many(wanted, _at(entry.stamp + period), session=session)
-    times = {"at": entry.stamp, "entry": entry.id}
+    await timers.update_many(wanted, _at(entry.time + period), session=session)
+    times = {"at": entry.time, "entry": entry.id}
     await tenant.throttles.update_one({"_id": subscription}, {"$set": times}, upsert=True, session=session)
     await tenant.outbox.insert_one(stored(entry, process), session=session)
     return True

@@ -1,8 +1,9 @@
 """Timers: when periodic subscriptions, and states that throttling suppressed, are due; for all tenants.
 
 {_id: tenant and subscription, t: tenant, s: subscription, every, due, at: when to look at it, by: who does}
-with times in µs; a suppressed state has `state` instead of `every`, and its entity in the `_id`, too (see
-`throttling`). Whoever moves `at` first may see to it; if he dies, it is anybody's again when `at` is over.
+with times in µs, all of the server's clock; a suppressed state has `state` instead of `every`, and its
+entity in the `_id`, too (see `throttling`). Whoever moves `at` first may see to it; if he dies, it is
+anybody's again when `at` is over.
 """
 
 import logging
@@ -12,8 +13,8 @@ from typing import Any
 from pymongo import ASCENDING, AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from broker.core import instant
-from broker.core.periods import first_due, interval
+from broker.clock import Clock
+from broker.core.periods import interval
 from broker.core.subscription import Subscription
 from broker.ports.changes import Entry
 from broker.ports.subscriptions import Timer
@@ -30,8 +31,9 @@ Document = dict[str, Any]
 class Schedule:
     """The timers, as the changes of subscriptions set them."""
 
-    def __init__(self, client: AsyncMongoClient[Document], prefix: str) -> None:
+    def __init__(self, client: AsyncMongoClient[Document], prefix: str, clock: Clock | None = None) -> None:
         self.timers: Collection = client[prefix]["timers"]
+        self._clock = clock or Clock()
         self._expect: Callable[[int], None] | None = None
 
     def tell(self, expect: Callable[[int], None]) -> None:
@@ -57,7 +59,10 @@ class Schedule:
         old: Subscription | None,
         new: Subscription | None,
     ) -> None:
-        """Sets, keeps or removes the timers of a subscription, in the transaction that changes it."""
+        """Sets, keeps or removes the timers of a subscription, in the transaction that changes it.
+
+        A periodic one is due one interval from now.
+        """
         await self._follow_throttling(session, tenant, old, new)
         before, after, one = interval(old), interval(new), old or new
         if one is None or not before | after:
@@ -66,7 +71,7 @@ class Schedule:
         if new is None or not after:
             await self.timers.delete_one(wanted, session=session)
             return
-        due = first_due(new)
+        due = self._clock.server() + after
         values = {"t": tenant, "s": new.id, "every": after, "due": due, "at": due, "by": ""}
         how = "$setOnInsert" if before == after else "$set"
         await self.timers.update_one(wanted, {how: values}, upsert=True, session=session)
@@ -81,7 +86,7 @@ class Schedule:
         if new is None:
             await self.timers.delete_many(wanted, session=session)
         elif new.body.throttling != old.body.throttling:
-            now = instant.micros(new.modified_at)
+            now = self._clock.server()
             anew = {"$set": {"due": now, "at": now, "by": ""}}
             await self.timers.update_many(wanted, anew, session=session)
 

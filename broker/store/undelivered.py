@@ -1,22 +1,23 @@
 """Notifications that were given up: kept for a while, for whoever wants to know or to have them sent again.
 
-{_id: subscription and id of the entry, what the entry told, reason, at: µs, expires: date}
+{_id: subscription and id of the entry, what the entry told, reason, at: µs of the server, expires: date}
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
-from pymongo import ReplaceOne
+from pymongo import ReplaceOne, ReturnDocument
 
+from broker.clock import Clock, Stamp
 from broker.core import instant
-from broker.ports.changes import ChangeSink, Clock, Entry
+from broker.ports.changes import ChangeSink, Entry
 from broker.ports.subscriptions import Failure
-from broker.store.entries import fitting, restored, stored
+from broker.store.entries import became_due, entry_id, fitting, restored, stored
 from broker.store.errors import reported
-from broker.store.tenants import EPOCH, Collection, Tenants, epoch_of
+from broker.store.tenants import EPOCH, Collection, Tenant, Tenants, epoch_of
 
 Document = dict[str, Any]
 _STATES = ("entity", "was", "zipped", "suppressed.entity", "suppressed.was")
@@ -29,12 +30,14 @@ class Kept:
 
     seconds: float
     count: int
+    clock: Clock = field(default_factory=Clock)
 
 
 async def keep(collection: Collection, given_up: Sequence[tuple[Entry, str, str]], kept: Kept) -> None:
     """Keeps entries that were given up for a subscription, with the reason; the oldest make room."""
-    now = datetime.now(UTC)
-    documents = [_document(*one, now, now + timedelta(seconds=kept.seconds)) for one in given_up]
+    now = kept.clock.server()
+    expires = datetime.fromtimestamp(now / 1_000_000 + kept.seconds, UTC)
+    documents = [_document(*one, now, expires) for one in given_up]
     await collection.bulk_write([ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in documents])
     excess = await collection.estimated_document_count() - kept.count
     if excess > 0:
@@ -42,13 +45,11 @@ async def keep(collection: Collection, given_up: Sequence[tuple[Entry, str, str]
         await collection.delete_many({"_id": {"$in": [one["_id"] async for one in oldest]}})
 
 
-def _document(
-    entry: Entry, subscription: str, reason: str, now: datetime, expires: datetime
-) -> RawBSONDocument:
+def _document(entry: Entry, subscription: str, reason: str, now: int, expires: datetime) -> RawBSONDocument:
     head = {
         "_id": f"{subscription} {entry.id}",
         "reason": reason,
-        "at": round(now.timestamp() * 1e6),
+        "at": now,
         "expires": expires,
     }
     return fitting(replace(entry), head)  # what is cut here is not cut for those who are still to be told
@@ -84,7 +85,7 @@ class MongoUndelivered:
         with reported():
             await self._sink.at_epoch(tenant, *epoch_of(await handle.entities.find_one({"_id": EPOCH})))
             while found := await handle.undelivered.find(wanted, sort=[("_id", 1)], limit=_AT_ONCE).to_list():
-                entries = [self._renewed(one, tenant, subscription_id) for one in found]
+                entries = [await self._renewed(one, handle, subscription_id) for one in found]
                 # In this order: whatever happens in between, none is lost.
                 await handle.outbox.insert_many([stored(one, self._process) for one in entries])
                 await handle.undelivered.delete_many({"_id": {"$in": [one["_id"] for one in found]}})
@@ -98,13 +99,24 @@ class MongoUndelivered:
         with reported():
             return (await undelivered.delete_many(_of(subscription_id, failure_id))).deleted_count
 
-    def _renewed(self, document: Document, tenant: str, subscription_id: str) -> Entry:
+    async def _renewed(self, document: Document, tenant: Tenant, subscription_id: str) -> Entry:
         """The entry as a new one, which comes after all that the entity has had since."""
-        stamp = self._clock(0)
-        new = {"_id": f"{stamp:016x}{self._process}", "due": [subscription_id], "stamp": stamp}
-        entry = restored({**document, **new}, tenant, self._process)
+        stamp = await self._stamp(document, tenant)
+        new = {"_id": entry_id(stamp, self._process), "due": [subscription_id], "stamp": stamp.rev}
+        entry = restored({**document, **new, "time": self._clock.server()}, tenant.name, self._process)
         entry.foreign = True
         return entry
+
+    async def _stamp(self, document: Document, tenant: Tenant) -> Stamp:
+        """A stamp after the last one of the entity; if that is ahead of the time, the entity gives one up."""
+        stamp = self._clock.stamp()
+        ahead = await tenant.entities.find_one_and_update(
+            {"_id": document["e"], "rev": {"$gte": stamp.rev}},
+            {"$inc": {"rev": 1}},
+            {"rev": 1},
+            return_document=ReturnDocument.AFTER,
+        )
+        return stamp if ahead is None else Stamp(ahead["rev"], stamp.now)
 
 
 def all_of(subscription_id: str) -> Document:
@@ -120,7 +132,7 @@ def _failure(document: Document) -> Failure:
     return Failure(
         document["_id"].partition(" ")[2],
         None if document.keys() & {"report", "suppressed"} else document["e"],
-        instant.of_micros(document["stamp"]),
+        instant.of_micros(became_due(document)),
         instant.of_micros(document["at"]),
         document["reason"],
     )

@@ -41,8 +41,8 @@ def explained(members: dict[str, Json], *, holds: bool = True) -> str | None:
     doc = {**periodic(), "entities": [{"type": "T"}], **members}
     if "timeInterval" not in members:
         del doc["timeInterval"]
-    one, last = read(doc, CORE, "urn:s:1", NOW), instant.micros(NOW)
-    return stopped_by(one, created(n=2), last, LATER, holds=holds)
+    one, last, now = read(doc, CORE, "urn:s:1", NOW), instant.micros(NOW), instant.micros(LATER)
+    return stopped_by(one, created(n=2), last, LATER, now, holds=holds)
 
 
 # Each stops it, in the order in which a person would ask.

@@ -29,7 +29,7 @@ def entry(
 ) -> Entry:
     """A change of an entity, made by a process, that is due to some subscriptions."""
     told = {f"urn:s:{one}" for one in due}
-    return Entry(f"{stamp:016x}{by}", "", stamp, entity(of, stamp), told, foreign)
+    return Entry(f"{stamp:016x}{by}", "", stamp, entity(of, stamp), told, foreign, time=stamp)
 
 
 class Outbox:
@@ -106,7 +106,7 @@ def _is_before(other: Entry, one: Entry) -> bool:
 
 
 def _copy(one: Entry, *, foreign: bool = False) -> Entry:
-    return Entry(one.id, one.tenant, one.stamp, one.entity, set(one.due), foreign)
+    return Entry(one.id, one.tenant, one.stamp, one.entity, set(one.due), foreign, time=one.time)
 
 
 class Subscriptions:

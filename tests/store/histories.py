@@ -9,6 +9,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient
 
+from broker.clock import Stamp
 from broker.core import Entity, Instance, Json, instant
 from broker.core.change import Change, tombstone
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
@@ -36,6 +37,12 @@ class Written:
     instance: Instance
     stamp: int
     value: Json = None
+
+    @property
+    def rev(self) -> int:
+        """Of some entities, from some time on, those that a clock one hour ahead began."""
+        is_ahead = self.entity.endswith(("0", "2", "4", "6", "8")) and self.stamp > BASE + 20_000
+        return self.stamp + 3_600_000_000 * is_ahead
 
     @property
     def time(self) -> int:
@@ -169,14 +176,13 @@ async def open_store(mongo_uri: str, database: str, page: int) -> AsyncIterator[
 
 def _records(one: Written) -> list[dict[str, Any]]:
     now = instant.of_micros(one.stamp)
+    stamp = Stamp(one.rev, one.stamp)
     if one.name != SCOPE:
         entity: Entity = {"id": one.entity, "attrs": {}}
-        return records.records(
-            Change(one.entity, entity, entity, now), one.stamp, [(one.name, one.instance)], []
-        )
+        return records.records(Change(one.entity, entity, entity, now), stamp, [(one.name, one.instance)], [])
     old, new = ["/old"], one.instance["value"] or None
     before, after = (Entity(id=one.entity, attrs={}, scope=scope) for scope in (old, new))
-    return records.records(Change(one.entity, before, after, now), one.stamp, [], [])
+    return records.records(Change(one.entity, before, after, now), stamp, [], [])
 
 
 def _catalogued(model: Model, entity: str) -> dict[str, Any]:

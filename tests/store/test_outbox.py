@@ -44,7 +44,7 @@ class Store:
 def entry(stamp: int, of: str = "1", due: str = "a", by: str = ME) -> Entry:
     attrs = {"https://a.b/c": [{"type": "Property", "value": {"$x": 1}}]}
     entity: Entity = {"id": f"urn:x:{of}", "type": ["T"], "attrs": attrs}
-    return Entry(f"{stamp:016x}{by}", "", stamp, entity, set(due))
+    return Entry(f"{stamp:016x}{by}", "", stamp, entity, set(due), time=stamp)
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 import orjson
 import pytest
 
+from broker.clock import Clock
 from broker.core import Entity, Json
 from broker.core.entity import update
 from broker.core.entity.parse import Fragment
 from broker.core.lang import types
 from broker.core.query import Query
-from broker.main.clock import ticking
 from broker.ports.entities import Renderer
 from broker.store.client import open_database
 from broker.store.commit import Committer
@@ -56,7 +56,7 @@ async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
     async with AsyncExitStack() as stack:
         client = (await open_database(mongo_uri, stack)).client
         tenants = Tenants(client, prefix)
-        committer = Committer(Sink(), ticking(), "p" * 16, Schedule(client, prefix))
+        committer = Committer(Sink(), Clock(), "p" * 16, Schedule(client, prefix))
         writer = Writer(tenants, committer, group=10, limit=100)
         writer.open(client, 1)
         stack.push_async_callback(writer.close)

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pymongo.read_concern import ReadConcern
 
+from broker.clock import Clock
 from broker.contexts.compiler import compile_context
 from broker.core import Json
 from broker.core.change import Change
 from broker.core.entity import update
 from broker.core.errors import AlreadyExists, NonexistentTenant, ResourceNotFound, Unavailable
 from broker.core.subscription import Subscription, read, updated
-from broker.main.clock import ticking
 from broker.notify.index import Index
 from broker.ports.changes import Due, Entry, SubscriptionChanges
 from broker.store import subscriptions as module
@@ -56,7 +56,7 @@ class Process:
         schedule = Schedule(client, self.prefix)
         self.store = MongoSubscriptions(client, self.tenants, schedule)
         await self.tenants.obtain("")
-        committer = Committer(self, ticking(), secrets.token_hex(8), schedule)
+        committer = Committer(self, Clock(), secrets.token_hex(8), schedule)
         self.writer = Writer(self.tenants, committer, group=16, limit=100)
         self.writer.open(client, 2)
         self.stack.push_async_callback(self.writer.close)

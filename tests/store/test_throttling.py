@@ -31,7 +31,7 @@ class Writing(Process):
     async def open(self, uri: str) -> "Writing":
         """Ready to write."""
         await super().open(uri)
-        committer = Committer(self, self._tick, self.name, self.schedule)
+        committer = Committer(self, self.clock, self.name, self.schedule)
         self.writer = Writer(self.tenants, committer, group=16, limit=100)
         self.writer.open(self.client, 1)
         self.stack.push_async_callback(self.writer.close)
@@ -147,6 +147,22 @@ async def test_many_entities_follow_a_period_later(world: Sensors, monkeypatch: 
     assert [sorted(one) for one in world.states()] == [["a"], [*"bcd"], [*"efg"], ["h"]]
 
 
+async def test_a_last_time_in_the_future_counts_as_never(world: Sensors) -> None:
+    """It comes of a wrong clock: neither what is suppressed nor what is new waits until then."""
+    one, throttles = world.processes[0], (await world.processes[0].tenants.obtain("")).throttles
+    ahead = {"$set": {"at": START + 3600 * SECOND}}
+    await one.create("a")
+    await one.count("a")
+    await one.deliver()
+    await throttles.update_one({}, ahead)
+    assert await world.at(10.1) == 1
+    assert world.states() == [{"a": 0}, {"a": 1}]
+    await throttles.update_one({}, ahead)
+    await one.count("a")
+    await one.count("a")
+    assert world.states()[2:] == [{"a": 2}], "and it is set right"
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_any_number_of_processes_end_with_the_final_states(world: Sensors, seed: int) -> None:
     r = random.Random(seed)
@@ -166,5 +182,5 @@ async def test_any_number_of_processes_end_with_the_final_states(world: Sensors,
         assert all(heard.get(name, -1) < value for name, value in state.items()), "older, or told twice"
         heard |= state
     assert heard == final
-    stamps = [entry.stamp for entry in world.told]
-    assert all(after - before >= PERIOD * SECOND for before, after in pairwise(stamps))
+    times = [entry.time for entry in world.told]
+    assert all(after - before >= PERIOD * SECOND for before, after in pairwise(times))

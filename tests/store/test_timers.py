@@ -21,6 +21,7 @@ from broker.store.tenants import Tenants
 from broker.store.timers import MongoTimers, Schedule, give_back
 from broker.store.transactions import Transactions
 from broker.store.undelivered import Kept
+from tests.clocks import SetClock
 from tests.core.documents import CORE, NOW
 from tests.core.test_periods import periodic
 
@@ -35,26 +36,20 @@ class Process:
     def __init__(self, world: "World", stack: AsyncExitStack) -> None:
         self.world, self.stack, self.name = world, stack, secrets.token_hex(8)
         self.told: list[Entry] = []
-        self._last = 0
 
     async def open(self, uri: str) -> "Process":
         """Ready."""
         client = self.client = (await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)).client
         self.tenants = Tenants(client, self.world.prefix)
-        self.schedule = Schedule(client, self.world.prefix)
+        clock = self.clock = SetClock(lambda: self.world.now)
+        self.schedule = Schedule(client, self.world.prefix, clock)
         await self.schedule.open()
         await self.tenants.obtain("")
-        self.client = client
         self.store = MongoSubscriptions(client, self.tenants, self.schedule)
         self.timers = MongoTimers(client, self.schedule, self.tenants, self.name, LEASE)
         self.outbox = MongoOutbox(self.tenants, self.name, Kept(60, 100))
-        self.periods = Periods(self.timers, self.store, self, self.name, self._tick)
+        self.periods = Periods(self.timers, self.store, self, self.name, clock)
         return self
-
-    def _tick(self, at_least: int = 0) -> int:
-        """The time of the world, but each moment once."""
-        self._last = max(self.world.now, self._last + 1, at_least)
-        return self._last
 
     async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None: ...
 
@@ -199,7 +194,7 @@ async def test_a_report_of_which_it_never_learned_that_it_was_committed(world: W
     first = world.processes[0]
     claimed = await first.timers.claim(world.now)
     assert claimed is not None
-    lost = entry_of(f"{world.now:016x}{first.name}", claimed, world.now)
+    lost = entry_of(first.clock.stamp(), claimed, world.now, first.name)
     transactions = first.timers._transactions
 
     class Lost(Transactions):

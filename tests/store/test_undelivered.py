@@ -8,6 +8,7 @@ from broker.core import instant
 from broker.core.change import Change
 from broker.ports.changes import Due, Entry, Settled
 from broker.store.undelivered import MongoUndelivered
+from tests.clocks import SetClock
 from tests.store.test_outbox import ME, Store, entry, store
 
 __all__ = ["store"]
@@ -37,8 +38,7 @@ def sink() -> Sink:
 
 @pytest.fixture
 def undelivered(store: Store, sink: Sink) -> MongoUndelivered:
-    stamps = iter(range(1000, 2000))
-    return MongoUndelivered(store.tenants, sink, lambda at_least: next(stamps), ME)
+    return MongoUndelivered(store.tenants, sink, SetClock(lambda: 1000), ME)
 
 
 async def give_up(store: Store, *stamps: int, who: str = "a") -> None:

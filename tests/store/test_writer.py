@@ -13,21 +13,26 @@ import pytest
 from bson import encode
 from bson.raw_bson import RawBSONDocument
 
+from broker.clock import Clock
 from broker.core import Entity, instant
 from broker.core.change import Change, written
 from broker.core.entity import update
 from broker.core.entity.update import Outcome, Rule
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound, Unavailable
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
+from broker.core.query import Query
+from broker.core.temporal import TemporalQuery, Window
 from broker.core.temporal.recording import Recording
-from broker.main.clock import ticking
 from broker.ports.changes import Due, Entry
 from broker.ports.entities import Undecodable
 from broker.store import writer as writer_module
 from broker.store.client import open_database
 from broker.store.commit import Committer
+from broker.store.compared import Compared
+from broker.store.history.reads import MongoTemporal
 from broker.store.plan import Stored, work_out
 from broker.store.queue import Answer, Write
+from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
 from broker.store.timers import Schedule
 from broker.store.writer import Writer
@@ -62,18 +67,18 @@ class Sink:
 class Process:
     """What one worker has of the store."""
 
-    def __init__(self, stack: AsyncExitStack, name: str, group: int, limit: int) -> None:
-        self.stack, self.name, self.sink = stack, name, Sink()
+    def __init__(self, stack: AsyncExitStack, name: str, group: int, limit: int, clock: Clock) -> None:
+        self.stack, self.name, self.sink, self.clock = stack, name, Sink(), clock
         self.group, self.limit = group, limit
 
     async def open(self, uri: str, prefix: str) -> "Process":
         """Ready to write."""
-        database = await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)
-        self.client = database.client
+        self.database = await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)
+        self.client = self.database.client
         self.tenants = Tenants(self.client, prefix)
         self.tenant = await self.tenants.obtain("")
         self.schedule = Schedule(self.client, prefix)
-        committer = Committer(self.sink, ticking(), self.name, self.schedule)
+        committer = Committer(self.sink, self.clock, self.name, self.schedule)
         self.writer = Writer(self.tenants, committer, group=self.group, limit=self.limit)
         self.sessions = self.writer.open(self.client, 2)
         self.stack.push_async_callback(self.writer.close)
@@ -101,9 +106,11 @@ async def start(mongo_uri: str) -> AsyncIterator[Start]:
     prefix = f"w{secrets.token_hex(4)}"
     async with AsyncExitStack() as stack:
 
-        async def one(*, group: int = 256, limit: int = 20_000) -> Process:
-            name = secrets.token_hex(8)
-            return await Process(stack, name, group, limit).open(mongo_uri, prefix)
+        async def one(*, group: int = 256, limit: int = 20_000, ahead: float = 0.0) -> Process:
+            name, clock = secrets.token_hex(8), Clock(offset=ahead)
+            process = await Process(stack, name, group, limit, clock).open(mongo_uri, prefix)
+            await Compared(process.database, clock).look()
+            return process
 
         yield one
 
@@ -408,7 +415,7 @@ def test_no_statement_looks_for_thousands_of_members(size: int) -> None:
     }
     answer = Answer(cast(Any, None), 1)
     write = Write("", "urn:x:a", lambda *_: Outcome(after), 0.0, answer, 0)
-    plan = work_out([write], {"urn:x:a": Stored(before, 1)}, Sink(), ticking(), "p" * 16, Recording())
+    plan = work_out([write], {"urn:x:a": Stored(before, 1)}, Sink(), Clock(), "p" * 16, Recording())
     [statement] = plan.updates
     assert paths(statement["u"]) < 110
     assert all(isinstance(one["u"], list) or size <= 100 for one in plan.evolutions)
@@ -549,7 +556,7 @@ async def test_close_waits_for_what_was_kept_back(start: Start) -> None:
     assert await stuck == 1
 
 
-async def test_stamps_never_go_back_whatever_the_clock_says(start: Start) -> None:
+async def test_revisions_never_go_back_and_times_stay_true_whatever_clocks_say(start: Start) -> None:
     one = await start()
     await one.together(create("a"))
     ahead = time.time_ns() // 1000 + 3_600_000_000
@@ -558,7 +565,70 @@ async def test_stamps_never_go_back_whatever_the_clock_says(start: Start) -> Non
     stored = await one.stored("a")
     assert stored is not None
     assert stored["rev"] > ahead
-    assert stored["modifiedAt"] > instant.of_micros(ahead)
+    assert stored["modifiedAt"] < instant.of_micros(ahead - 3_500_000_000)
+
+
+async def test_one_wrong_clock_poisons_nobody(start: Start) -> None:
+    """A process one hour ahead writes an entity; a healthy one changes it, and creates others afterwards."""
+    wrong, healthy = await start(ahead=3600), await start()
+    for one in (wrong, healthy):
+        one.sink.subscriptions = [Due("urn:s:1")]
+    await wrong.together(create("a"))
+    await healthy.change(*count("a"))
+    before = healthy.clock.now()
+    brief = {**entity("b"), "expiresAt": instant.of_micros(before + 600_000_000)}
+    await healthy.change("b", update.create(brief))
+    a, b = await healthy.stored("a"), await healthy.stored("b")
+    assert a is not None
+    assert b is not None
+    assert a["rev"] > before + 3_500_000_000, "what others remember of it is of earlier revisions"
+    assert instant.micros(a["modifiedAt"]) <= before
+    assert before <= instant.micros(b["createdAt"]) == b["rev"] < before + 60_000_000
+    await Sweeper(wrong.client["tasks"]["tasks"], wrong.tenants, wrong.writer, "p" * 16, wrong.clock).sweep(
+        ""
+    )
+    assert await wrong.change(*count("b")) == 1, "nor does the wrong one take it for expired"
+    assert await healthy.stored("b") is not None
+    first, second = wrong.sink.told[0], healthy.sink.told[0]
+    assert first.stamp < second.stamp, "what is told of an entity stays in order"
+    assert abs(first.time - second.time) < 60_000_000, "and its age is told by the database's time"
+
+
+async def test_history_tells_true_times_of_what_is_ahead(start: Start) -> None:
+    wrong, healthy = await start(ahead=3600), await start()
+    await wrong.together(create("a"))
+    early = instant.of_micros(healthy.clock.now() - 60_000_000)
+    late = instant.of_micros(healthy.clock.now() + 60_000_000)
+    await healthy.change(*count("a"))
+    await healthy.change(*count("a"))
+    store = MongoTemporal(healthy.tenants, page=100, timeout=30)
+    for timeproperty in ("createdAt", "modifiedAt"):
+        window = Window("between", early, late, timeproperty)
+        found = await store.evolution("", "urn:x:a", TemporalQuery(Query(), window=window, sys_attrs=True))
+        assert found is not None
+        assert [one["value"] for one in found.attrs[N]] == [1, 2], "the first was written in an hour from now"
+        assert all(early < one["createdAt"] < late for one in found.attrs[N])
+    keys = [one["_id"]["s"] async for one in healthy.tenant.history.find({}, sort=[("_id.s", 1)])]
+    assert len(set(keys)) == 3
+
+
+async def test_a_throttle_that_a_wrong_clock_set_silences_nobody(start: Start) -> None:
+    wrong, healthy = await start(ahead=3600), await start()
+    for one in (wrong, healthy):
+        one.sink.subscriptions = [Due("urn:s:t", throttling=60_000_000)]
+    await wrong.together(create("a"))
+    await healthy.change(*count("a"))
+    assert (len(wrong.sink.told), len(healthy.sink.told)) == (1, 0), "both go by the database's time"
+    for collection in (healthy.tenant.outbox, healthy.schedule.timers):
+        await collection.delete_many({})
+    ahead = time.time_ns() // 1000 + 3_600_000_000
+    await healthy.tenant.throttles.update_one({"_id": "urn:s:t"}, {"$set": {"at": ahead}})
+    await healthy.change(*count("a"))
+    await healthy.change(*count("a"))
+    assert len(healthy.sink.told) == 1, "a time in the future counts as never, and is set right"
+    found = await healthy.tenant.throttles.find_one({"_id": "urn:s:t"})
+    assert found is not None
+    assert found["at"] < ahead
 
 
 DAMAGED: dict[str, Any] = {

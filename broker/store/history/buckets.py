@@ -164,7 +164,7 @@ def _rest(document: Document, common: Document, shape: str | None, time: int) ->
     inner = {name: value for name, value in one.items() if name not in common and name != "value"}
     if shape is not None and one["observedAt"] == _formatted(time, shape):
         del inner["observedAt"]
-    rest = {name: document[name] for name in ("m", "o") if name in document}
+    rest = {name: document[name] for name in ("m", "o", "w") if name in document}
     return (rest | ({"i": inner} if inner else {})) or None
 
 

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from broker.clock import Clock
 from broker.core.temporal.retention import Retention
 from broker.store import codec
 from broker.store.errors import reported
 from broker.store.history.records import older
 from broker.store.history.windows import Series
 from broker.store.lease import Lease
-from broker.store.tenants import Collection, Tenants
+from broker.store.tenants import Collection, Tenant, Tenants
 
 Document = dict[str, Any]
 _AT_ONCE = 5000  # instances
@@ -26,21 +27,26 @@ _LEASE = 60.0
 class Eraser:
     """Erases what is too old of all tenants, a round at a time."""
 
-    def __init__(self, tasks: Collection, tenants: Tenants, process: str, retention: Retention) -> None:
+    def __init__(
+        self,
+        tasks: Collection,
+        tenants: Tenants,
+        process: str,
+        retention: Retention,
+        clock: Clock | None = None,
+    ) -> None:
         self._tenants = tenants
-        self._lease = Lease(tasks, "erase", process, _LEASE)
+        self.lease = Lease(tasks, "erase", process, _LEASE)
         self._retention = retention
-
-    async def erase_all(self) -> None:
-        """One round over every tenant, if this process is the one that erases."""
-        with reported():
-            if await self._lease.is_held():
-                for name in await self._tenants.names():
-                    await self.erase_tenant(name)
+        self._clock = clock or Clock()
 
     async def erase_tenant(self, name: str) -> int:
         """One round over a tenant; how many documents went."""
-        tenant, gone = await self._tenants.obtain(name), 0
+        with reported():
+            return await self._erase_all(await self._tenants.obtain(name))
+
+    async def _erase_all(self, tenant: Tenant) -> int:
+        gone = 0
         async for head in tenant.evolutions.find({}, {"type": 1, "attrs": 1, "scope": 1}):
             for series, before in self._old(head):
                 gone += await self._erase(tenant.history, {"_id": older(*series, before)}, _AT_ONCE)
@@ -50,7 +56,7 @@ class Eraser:
 
     def _old(self, head: Document) -> Iterator[tuple[Series, int]]:
         """The series of an entity of which not all is kept, and the time (µs) from which on it is."""
-        now = time.time_ns() // 1000
+        now = self._clock.shared()
         for key in (*(["scope"] if "scope" in head else []), *head.get("attrs", ())):
             age = self._retention.age(head.get("type", ()), codec.name(key))
             if age is not None:
@@ -65,6 +71,6 @@ class Eraser:
                 return gone
             span = {"$gte": found[0]["_id"], "$lte": found[-1]["_id"]}
             gone += (await collection.delete_many({**wanted, "_id": span})).deleted_count
-            if len(found) < most or not await self._lease.is_held():
+            if len(found) < most or not await self.lease.is_held():
                 return gone
             await asyncio.sleep(time.monotonic() - began)

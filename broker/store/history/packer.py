@@ -18,7 +18,10 @@ from bson import MaxKey
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
-from broker.store import commands
+from broker.clock import Clock
+from broker.core.errors import Unavailable
+from broker.store import codec, commands
+from broker.store.background import note_failure
 from broker.store.client import Session
 from broker.store.errors import reported
 from broker.store.history.aggregates import parts
@@ -54,11 +57,19 @@ class Packing:
 class Packer:
     """Packs the history of all tenants, a round at a time."""
 
-    def __init__(self, tasks: Collection, tenants: Tenants, process: str, packing: Packing) -> None:
+    def __init__(
+        self,
+        tasks: Collection,
+        tenants: Tenants,
+        process: str,
+        packing: Packing,
+        clock: Clock | None = None,
+    ) -> None:
         self._tasks = tasks
         self._tenants = tenants
-        self._lease = Lease(tasks, "pack", process, packing.lease)
+        self.lease = Lease(tasks, "pack", process, packing.lease)
         self._packing = packing
+        self._clock = clock or Clock()
         self._session: Session | None = None
 
     def open(self, client: AsyncMongoClient[Document]) -> Session:
@@ -66,24 +77,20 @@ class Packer:
         self._session = client.start_session()
         return self._session
 
-    async def pack_all(self) -> None:
-        """One round over every tenant, if this process is the one that packs."""
-        with reported():
-            if await self._lease.is_held():
-                for name in await self._tenants.names():
-                    await self.pack_tenant(name)
-
     async def pack_tenant(self, name: str) -> int:
         """One round over a tenant, from where the last one ended; how many instances were packed."""
-        tenant = await self._tenants.obtain(name)
-        before = round((time.time() - self._packing.age) * 1_000_000)
+        with reported():
+            return await self._pack_all(name, await self._tenants.obtain(name))
+
+    async def _pack_all(self, name: str, tenant: Tenant) -> int:
+        before = self._clock.shared() - round(self._packing.age * 1_000_000)
         progress = {"_id": f"packed {name}"}
         found = await self._tasks.find_one(progress)
         after, moved = (found or {}).get("after", ""), 0
         while heads := await self._heads(tenant, after):
             for series in await self._due(tenant, heads, before):
-                moved += await self._pack_series(tenant, series, before)
-                if not await self._lease.is_held():
+                moved += await self._try_series(tenant, series, before)
+                if not await self.lease.is_held():
                     return moved
             after = heads[-1]["_id"]
             await self._tasks.update_one(progress, {"$set": {"after": after}}, upsert=True)
@@ -105,6 +112,17 @@ class Packer:
             due += [(one["_id"]["e"], one["_id"]["a"]) for one in rows if one["n"] >= self._packing.least]
         return due
 
+    async def _try_series(self, tenant: Tenant, series: Series, before: int) -> int:
+        """Packs a series; if that fails, it stops none of the others."""
+        try:
+            with reported():
+                return await self._pack_series(tenant, series, before)
+        except Unavailable:
+            raise
+        except Exception as error:
+            note_failure("pack", error, tenant=tenant.name, entity=series[0], attribute=codec.name(series[1]))
+            return 0
+
     async def _pack_series(self, tenant: Tenant, series: Series, before: int) -> int:
         assert self._session is not None, "opened first"
         moved = 0
@@ -112,7 +130,7 @@ class Packer:
             began = time.monotonic()
             step = await self.step(tenant, self._session, series, before)
             moved += step
-            if step < self._packing.least or not await self._lease.is_held():
+            if step < self._packing.least or not await self.lease.is_held():
                 return moved
             await asyncio.sleep((time.monotonic() - began) * self._packing.rest)
 

@@ -67,7 +67,7 @@ class _Run:
     def instances(self, number: int) -> Pipeline:
         """Finds the instances in the span."""
         match = {"$gte": self._at(self.times[0]), "$lt": {**self._at(self.times[-1]), "s": MaxKey()}}
-        shown = {"i.datasetId": 1, "run": {"$literal": number}}
+        shown = {"i.datasetId": 1, "o": 1, "w": 1, "run": {"$literal": number}}
         return [{"$match": {"_id": match}}, {"$limit": _MOST}, {"$project": shown}]
 
     def buckets(self, number: int) -> Iterator[Pipeline]:

@@ -9,9 +9,9 @@ candidate before its end, a count one for each candidate.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from time import time_ns
 from typing import Any
 
+from broker.clock import Clock
 from broker.core import Instance, instant
 from broker.core.entity.expiry import without_expired
 from broker.core.temporal import Evolution, TemporalQuery
@@ -40,8 +40,9 @@ _LEAST = 2  # instances of an attribute, however many attributes an answer has: 
 class MongoTemporal:
     """See `ports.TemporalStore`. `page`: instances of one attribute in an answer; `timeout` in seconds."""
 
-    def __init__(self, tenants: Tenants, *, page: int, timeout: float) -> None:
+    def __init__(self, tenants: Tenants, *, page: int, timeout: float, clock: Clock | None = None) -> None:
         self._tenants = tenants
+        self._clock = clock or Clock()
         self._page = page
         self._timeout = timeout
 
@@ -74,18 +75,25 @@ class MongoTemporal:
         with reported():
             handle = await self._tenants.get(tenant)
             async with handle.history.database.client.start_session(snapshot=True) as session:
-                yield _Reading(handle, query, self._page, Deadline(self._timeout), session)
+                now = self._clock.expiring()
+                yield _Reading(handle, query, self._page, Deadline(self._timeout), session, now)
 
 
 class _Reading:
     """One answer in the making, which has to be done by a deadline."""
 
     def __init__(
-        self, tenant: Tenant, query: TemporalQuery, page: int, deadline: Deadline, session: Session
+        self,
+        tenant: Tenant,
+        query: TemporalQuery,
+        page: int,
+        deadline: Deadline,
+        session: Session,
+        now: str,
     ) -> None:
         self.tenant = tenant
         self._query = query
-        self._now = instant.of_micros(time_ns() // 1000)
+        self._now = now
         self._selection: Selection = windows.selection(query, self._now)
         self._page = page
         self._deadline = deadline
@@ -241,7 +249,8 @@ def shown(row: Document, is_stamped: bool) -> Instance:
     key, one = row["_id"], codec.decode_instance(row["i"])
     one["instanceId"] = instance_id(row.get("o", key["t"]), row.get("f", key["s"]))
     if "deletedAt" not in one and (is_stamped or "observedAt" not in one):
-        one["createdAt"] = one["modifiedAt"] = instant.of_micros(row.get("f", key["s"]) // PLACES)
+        written = row["w"] if "w" in row else row.get("f", key["s"]) // PLACES
+        one["createdAt"] = one["modifiedAt"] = instant.of_micros(written)
         if "m" in row:
             one["modifiedAt"] = instant.of_micros(row["m"])
     return one

@@ -2,11 +2,12 @@
 
 Its `_id` is {e: entity, a: attribute, t: time, s: sequence}: the collection is clustered by it, so that
 one B-tree holds the instances of an attribute in the order of their time. `t` is observedAt where there is
-one, else the time of the write, in microseconds; `s` is the time of the write in 1/1024 µs with the
-instance's place among those of its attribute in the write, so no two are alike, and createdAt and modifiedAt
-need not be stored. (In 64 bits that lasts until the year 2255.) An instance that was replaced by its
-instanceId says when, in `m` (µs). If that moved it in time, `o` is the `t` that its instanceId is made of,
-and the collection `moved` tells where it is now.
+one, else the time of the write, in microseconds; `s` is the revision of the entity in 1/1024 µs with the
+instance's place among those of its attribute in the write, so no two are alike. (In 64 bits that lasts until
+the year 2255.) The revision is the time of the write, too, so createdAt and modifiedAt need not be stored;
+only where it is not, since an earlier writer's clock was ahead, the time is in `w` (µs). An instance that
+was replaced by its instanceId says when, in `m` (µs). If that moved it in time, `o` is the `t` that its
+instanceId is made of, and the collection `moved` tells where it is now.
 """
 
 import re
@@ -15,6 +16,7 @@ from typing import Any
 
 from bson import MaxKey
 
+from broker.clock import Stamp
 from broker.core import Entity, Instance, instant
 from broker.core.change import Change
 from broker.store import codec
@@ -28,7 +30,7 @@ _ID_FORM = re.compile(_INSTANCE_ID + "([0-9a-f]{16})([0-9a-f]{16})")
 
 
 def records(
-    change: Change, stamp: int, new: list[tuple[str, Instance]], gone: list[tuple[str, Instance]]
+    change: Change, stamp: Stamp, new: list[tuple[str, Instance]], gone: list[tuple[str, Instance]]
 ) -> list[Document]:
     """The documents that record a change: instances written and deleted, and the scopes if they changed."""
     places: dict[str, int] = {}
@@ -75,10 +77,16 @@ def of_attribute(entity_id: str, key: str) -> Document:
     return {"$gte": {"e": entity_id, "a": key}, "$lt": {"e": entity_id, "a": key + "\x00"}}
 
 
-def time_of(instance: Instance, stamp: int) -> int:
+def time_of(instance: Instance, written: int) -> int:
     """`t` of an instance that was written at this time."""
     at = instance.get("observedAt") or instance.get("deletedAt")
-    return stamp if at is None else instant.micros(at)
+    return written if at is None else instant.micros(at)
+
+
+def written_at(document: Document) -> int:
+    """When (µs) the instance of a document was written."""
+    time: int = document["w"] if "w" in document else document["_id"]["s"] // PLACES
+    return time
 
 
 def body(instance: Instance) -> Instance:
@@ -88,10 +96,16 @@ def body(instance: Instance) -> Instance:
     return codec.encode_instance(instance)
 
 
-def record(entity_id: str, key: str, instance: Instance, stamp: int, place: int) -> Document:
+def record(entity_id: str, key: str, instance: Instance, stamp: Stamp, place: int) -> Document:
     """The document of one instance: the one of this place among those of its attribute in a write."""
-    time = time_of(instance, stamp)
-    return {"_id": {"e": entity_id, "a": key, "t": time, "s": stamp * PLACES + place}, "i": body(instance)}
+    rev, now = stamp
+    document: Document = {
+        "_id": {"e": entity_id, "a": key, "t": time_of(instance, now), "s": rev * PLACES + place},
+        "i": body(instance),
+    }
+    if rev != now:
+        document["w"] = now
+    return document
 
 
 def _scopes_of(entity: Entity | None) -> list[str] | None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from broker.clock import Clock, Stamp
 from broker.core import Instance, instant
 from broker.core.change import tombstone
 from broker.core.errors import NgsiLdError, ResourceNotFound
@@ -24,11 +25,10 @@ from broker.core.temporal.revision import (
     Removal,
     recorded,
 )
-from broker.ports.changes import Clock
 from broker.store import codec
 from broker.store.history.buckets import pack, unpack
 from broker.store.history.past import Past, chosen
-from broker.store.history.records import PLACES, SCOPE, body, of_attribute, place, record, time_of
+from broker.store.history.records import SCOPE, body, of_attribute, place, record, time_of, written_at
 from broker.store.plan import Plan, Stored
 from broker.store.queue import Write
 
@@ -37,7 +37,8 @@ Document = dict[str, Any]
 
 def work_out(write: Write, past: Past, stored: Stored | None, plan: Plan, clock: Clock) -> Any:
     """Adds to the plan what a revision changes. Its answer, or the error that it failed with."""
-    work = _Work(write.entity_id, past, stored, plan, clock(0 if stored is None else stored.rev + 1))
+    known = max(0 if stored is None else stored.rev, (past.head or {}).get("rev", 0))
+    work = _Work(write.entity_id, past, stored, plan, clock.stamp(known))
     try:
         return work.done(write.rule)
     except NgsiLdError as error:
@@ -46,13 +47,13 @@ def work_out(write: Write, past: Past, stored: Stored | None, plan: Plan, clock:
 
 @dataclass(slots=True)
 class _Work:
-    """One revision in the making, at the time `stamp`."""
+    """One revision in the making."""
 
     id: str
     past: Past
     stored: Stored | None
     plan: Plan
-    stamp: int
+    stamp: Stamp
 
     def done(self, revision: Any) -> Any:
         """The answer to a revision, whose changes are in the plan then."""
@@ -70,31 +71,31 @@ class _Work:
 
     @property
     def _now(self) -> str:
-        return instant.of_micros(self.stamp)
+        return instant.of_micros(self.stamp.now)
 
     def _add(self, addition: Addition) -> bool:
         head, now = self.past.head or {}, self._now
         there = sorted(self.past.found + self._opened(), key=lambda one: int(one["_id"]["s"]))
-        known = {_identity(one["_id"]["a"], one["_id"]["t"], one["i"]): one["_id"] for one in there}
+        known = {_identity(one["_id"]["a"], one["_id"]["t"], one["i"]): one for one in there}
         keys = [codec.key(iri) for iri in addition.attrs]
         for document in self._records(addition, now):
             at = document["_id"]
-            key = known.get(_identity(at["a"], at["t"], document["i"]))
-            if key is None or "observedAt" not in document["i"]:
+            old = known.get(_identity(at["a"], at["t"], document["i"]))
+            if old is None or "observedAt" not in document["i"]:
                 self.plan.history.append(document)
             else:
-                self._rewrite(key, document["i"])
+                self._rewrite(old, document["i"])
         facts: Document = {"type": addition.typed(head.get("type", [])), "modifiedAt": now}
         if not head:
             facts["createdAt"] = now
         if addition.scopes:
-            facts[SCOPE] = max(addition.scopes, key=lambda one: time_of(one, self.stamp))["value"]
+            facts[SCOPE] = max(addition.scopes, key=lambda one: time_of(one, self.stamp.now))["value"]
         self._take(facts, keys)
         return not head
 
     def _take(self, facts: Document, keys: Sequence[str] = (), *, unpacked: bool = False) -> None:
         """Takes the evolution, with what is new in the catalogue; `unpacked`: if nothing was packed since."""
-        update: Document = {"$set": {**facts, "rev": self.stamp}}
+        update: Document = {"$set": {**facts, "rev": self.stamp.rev}}
         if keys:
             update["$addToSet"] = {"attrs": {"$each": keys}}
         if (head := self.past.head) is None:
@@ -168,19 +169,24 @@ class _Work:
             self.plan.taken_out.append(key)
             return
         one = recorded(change.instance, self._now)
-        time = time_of(one, key["s"] // PLACES)
+        time = time_of(one, written_at(old))
         if time == key["t"]:
-            self._rewrite(key, body(one), old.get("o"))
+            self._rewrite(old, body(one))
             return
         first = old.get("o", key["t"])
         self.plan.taken_out.append(key)
-        self.plan.history.append({"_id": {**key, "t": time}, "i": body(one), "m": self.stamp, "o": first})
+        self.plan.history.append(self._replaced(old, {**key, "t": time}, body(one)) | {"o": first})
         moved = {"q": {"_id": {**key, "t": first}}, "u": {"$set": {"t": time}}, "upsert": True}
         self.plan.moved.append(moved)
 
-    def _rewrite(self, key: Document, instance: Instance, first: int | None = None) -> None:
-        document = {"_id": key, "i": instance, "m": self.stamp} | ({} if first is None else {"o": first})
-        self.plan.rewritten.append({"q": {"_id": key}, "u": document})
+    def _rewrite(self, old: Document, instance: Instance) -> None:
+        key = old["_id"]
+        self.plan.rewritten.append({"q": {"_id": key}, "u": self._replaced(old, key, instance)})
+
+    def _replaced(self, old: Document, key: Document, instance: Instance) -> Document:
+        """The document of an instance that takes the place of another, whose time of the write it keeps."""
+        kept: Document = {name: old[name] for name in ("o", "w") if name in old}
+        return {"_id": key, "i": instance, "m": self.stamp.now, **kept}
 
     def _bury(self, burial: Burial) -> bool:
         """Whether there was something to bury: the last instance of a datasetId, which is no deletion."""

@@ -5,7 +5,8 @@ The history of an attribute is one range of keys, and so is any span of it by ob
 are read together: a pipeline for each, with its own limit, joined by $unionWith into one round trip.
 (What one would rather write, a $lookup by a range of keys, reads the whole collection each time.)
 
-createdAt and modifiedAt are in `s`, not in the order of the keys: a span by them reads all of the attribute.
+createdAt and modifiedAt are in `s` (or `w` and `m`), not in the order of the keys: a span by them reads all
+of the attribute.
 
 What is packed (`buckets`) is read beside the rest, in the same pipeline, and unpacked there: the last bucket
 that begins before the span, which may reach into it, and those that begin in it. `Selection.stages` and
@@ -35,16 +36,24 @@ _NOT_THERE = {"$exists": False}
 _SUMMED = {"h": {"$exists": True}}
 _PLAIN = {"i.expiresAt", "i.deletedAt", "i.observedAt", "i.datasetId"}
 _LEAST, _MOST = -(2**63), 2**63 - 1
-# An instance that was changed since takes the time of that for the time of its write, and keeps that in `f`.
-_IS_CHANGED = {"$gt": ["$m", None]}
-_AS_CHANGED: Pipeline = [
-    {
-        "$set": {
-            "f": {"$cond": [_IS_CHANGED, "$_id.s", "$$REMOVE"]},
-            "_id.s": {"$cond": [_IS_CHANGED, {"$multiply": ["$m", PLACES]}, "$_id.s"]},
-        }
-    }
-]
+
+
+def _timed(*names: str) -> Pipeline:
+    """The stage that puts the first of these times (µs) that an instance has in place of its `s`.
+
+    The `s` that it had is in `f` then.
+    """
+    time: Any = None
+    for name in reversed(names):
+        time = {"$ifNull": [f"${name}", time]}
+    has_one = {"$gt": [time, None]}
+    moved = {"f": {"$cond": [has_one, "$_id.s", "$$REMOVE"]},
+             "_id.s": {"$cond": [has_one, {"$multiply": [time, PLACES]}, "$_id.s"]}}  # fmt: skip
+    return [{"$set": moved}]
+
+
+# `s` is the time of the write, unless an instance says otherwise; or of its last change, where that counts.
+_AS_WRITTEN, _AS_CHANGED = _timed("w"), _timed("m", "w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +145,18 @@ class Selection:
         return [*self._single(series), *order, *_beside(parts), *order]
 
     def _single(self, series: Series) -> Pipeline:
-        found: Pipeline = [{"$match": {"_id": self._keys(series)}}, *_AS_CHANGED] if self.by_change else []
+        found: Pipeline = [{"$match": {"_id": self._keys(series)}}, *self._times] if self.by_write else []
         return [*found, {"$match": self._match(series)}, *self._asked(series)]
+
+    @property
+    def _times(self) -> Pipeline:
+        return _AS_CHANGED if self.by_change else _AS_WRITTEN if self.by_write else []
 
     def _unpacked(self, series: Series, summed: bool = False) -> Iterator[Pipeline]:
         """The same of what is packed: pipelines over the buckets, whose results are in order."""
         left_out: Pipeline = [{"$match": {"h": _NOT_THERE}}] if summed else []
-        changed = _AS_CHANGED if self.by_change else []
         for buckets in self._buckets(series) if self.packed else ():
-            found = [*buckets, *left_out, *unpacking(backwards=self.direction < 0), *changed]
+            found = [*buckets, *left_out, *unpacking(backwards=self.direction < 0), *self._times]
             yield [*found, {"$match": self._match(series)}, *self._asked(series)]
 
     def _buckets(self, series: Series) -> Iterator[Pipeline]:
@@ -164,10 +176,8 @@ class Selection:
         return [{"$set": {"attrs": {series[1]: ["$i"]}}}, {"$match": condition(self.term)}]
 
     def _match(self, series: Series) -> Document:
-        if self.by_change:
-            return {**_written(self.low, self.high), **self.condition}
         if self.by_write:
-            return {"_id": self._keys(series), **_written(self.low, self.high), **self.condition}
+            return {**_written(self.low, self.high), **self.condition}
         return {"_id": self._keys(series), **self.condition}
 
     def _keys(self, series: Series) -> Document:

@@ -52,14 +52,13 @@ class Indexes:
         self._declared = {one.name: one for one in declared}
         self._done: set[str] = set()
 
-    async def make(self) -> None:
-        """Makes them wherever that isn't done yet."""
-        for tenant in await self._tenants.names():
-            if tenant not in self._done:
-                entities = (await self._tenants.obtain(tenant)).entities
-                with reported(), pymongo.timeout(_LONGEST):
-                    await self._make(entities, tenant)
-                self._done.add(tenant)
+    async def make(self, tenant: str) -> None:
+        """Makes them in a tenant if that isn't done yet."""
+        if tenant not in self._done:
+            entities = (await self._tenants.obtain(tenant)).entities
+            with reported(), pymongo.timeout(_LONGEST):
+                await self._make(entities, tenant)
+            self._done.add(tenant)
 
     async def _make(self, entities: Collection, tenant: str) -> None:
         present = {name for name in await entities.index_information() if name.startswith(_OURS)}
