@@ -60,6 +60,8 @@ class Periods:
 
     async def round(self) -> float:
         """Fires all that is due by now; the seconds until it is worth to look again."""
+        if unclear := await self._timers.unclear():
+            self._sink.committed(unclear)
         while (timer := await self._timers.claim(self._clock.server())) is not None:
             await self._fire(timer)
         following = await self._timers.next()

@@ -72,6 +72,9 @@ class Timers(Protocol):
         There is none yet if the throttling period (µs) is not over, or the last notification still pending.
         """
 
+    async def unclear(self) -> list[Entry]:
+        """Entries that were committed though this process was not told so, for it to deliver; each once."""
+
     async def drop(self, timer: Timer) -> None:
         """Removes a timer whose subscription is not to be told any more."""
 

@@ -7,7 +7,6 @@ as a timer, {…, state: what the outbox entry would have told}. When the period
 these timers commits one entry with all suppressed states of the subscription (`release`).
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -142,13 +141,12 @@ async def release(
     if following > entry.time:
         await timers.update_many(wanted, _at(following), session=session)
         return False
-    found = await commands.find(timers, wanted, session, sort={"state.time": 1}, limit=_MOST)
-    told = list(_first(unzipped(one["state"]) for one in found))
-    if not told:
+    found = await _first(session, timers, wanted)
+    if not found:
         return False
-    entry.suppressed = [state(one) for one in told]
-    entry.cut = next((one["cut"] for one in told if "cut" in one), "")
-    await commands.delete(timers, [one["_id"] for one in found[: len(told)]], session)
+    entry.suppressed = [state(one) for one in found.values()]
+    entry.cut = next((one["cut"] for one in found.values() if "cut" in one), "")
+    await commands.delete(timers, list(found), session)
     await timers.update_many(wanted, _at(entry.time + period), session=session)
     times = {"at": entry.time, "entry": entry.id}
     await tenant.throttles.update_one({"_id": subscription}, {"$set": times}, upsert=True, session=session)
@@ -160,11 +158,15 @@ def _at(moment: int) -> Document:
     return {"$set": {"due": moment, "at": moment, "by": ""}}
 
 
-def _first(told: Iterable[Document]) -> Iterator[Document]:
-    """The first ones, as many as fit in one entry."""
+async def _first(session: AsyncClientSession, timers: Collection, wanted: Document) -> dict[str, Document]:
+    """What the first suppressed states tell, by the ids of their timers: as many as fit in one entry."""
+    found: dict[str, Document] = {}
     size = 0
-    for number, one in enumerate(told):
-        size += len(bson.encode(one))
-        if size > _LARGEST and number:
-            return
-        yield one
+    async with timers.find(wanted, sort=[("state.time", 1)], limit=_MOST, session=session) as cursor:
+        async for one in cursor:
+            told = unzipped(one["state"])
+            size += len(bson.encode(told))
+            if size > _LARGEST and found:
+                break
+            found[one["_id"]] = told
+    return found

@@ -7,7 +7,7 @@ anybody's again when `at` is over.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pymongo import ASCENDING, AsyncMongoClient, IndexModel, ReturnDocument
@@ -103,7 +103,7 @@ class MongoTimers:
         lease: float,
     ) -> None:
         self._timers = schedule.timers
-        self._unclear: dict[tuple[str, str], set[str]] = {}  # ids of reports, by tenant and subscription
+        self._unclear: dict[str, Entry] = {}  # by id
         self._processes = schedule.timers.database["processes"]
         self._transactions = Transactions(client)
         self._tenants = tenants
@@ -135,25 +135,19 @@ class MongoTimers:
             await handle.outbox.insert_one(stored(entry, self._process), session=session)
             return True
 
-        whose = timer.tenant, timer.subscription
-        self._unclear.setdefault(whose, set()).add(entry.id)
-        is_fired = await self._transactions.run(all_of_it)
-        del self._unclear[whose]
-        return is_fired
+        return await self._commit(entry, all_of_it)
 
     async def _is_pending(self, outbox: Collection, timer: Timer, session: AsyncClientSession) -> bool:
         """Whether some process has a report to deliver. One that no process knows is removed.
 
-        The dead are in the list of processes until others have taken over what they had. This one does not
-        know the reports of which it never learned whether they were committed.
+        The dead are in the list of processes until others have taken over what they had.
         """
         reports = {"e": timer.subscription, "report": True}
-        unclear = self._unclear.get((timer.tenant, timer.subscription), ())
         if not (found := await outbox.find(reports, {"by": 1}, session=session).to_list()):
             return False
         known = {one["_id"] async for one in self._processes.find({}, {"_id": 1}, session=session)}
         known.add(self._process)
-        orphans = [one["_id"] for one in found if one["by"] not in known or one["_id"] in unclear]
+        orphans = [one["_id"] for one in found if one["by"] not in known]
         if orphans:
             log.warning("a report that nobody has is replaced", extra={"subscription": timer.subscription})
             await outbox.delete_many({"_id": {"$in": orphans}}, session=session)
@@ -166,7 +160,30 @@ class MongoTimers:
         async def all_of_it(session: AsyncClientSession) -> bool:
             return await release(session, handle, self._timers, entry, period, self._process)
 
-        return await self._transactions.run(all_of_it)
+        return await self._commit(entry, all_of_it)
+
+    async def _commit(self, entry: Entry, all_of_it: Callable[[AsyncClientSession], Awaitable[bool]]) -> bool:
+        self._unclear[entry.id] = entry
+        is_due = await self._transactions.run(all_of_it)
+        del self._unclear[entry.id]
+        return is_due
+
+    async def unclear(self) -> list[Entry]:
+        """See `ports.Timers.unclear`. A transaction of the same session ends the one that is in doubt."""
+        found = []
+        for entry in [*self._unclear.values()]:
+            outbox = (await self._tenants.obtain(entry.tenant)).outbox
+            wanted = {"_id": entry.id, "by": self._process}
+
+            async def is_there(
+                session: AsyncClientSession, outbox: Collection = outbox, wanted: Document = wanted
+            ) -> bool:
+                return await outbox.find_one(wanted, {"_id": 1}, session=session) is not None
+
+            if await self._transactions.run(is_there):
+                found.append(entry)
+            del self._unclear[entry.id]
+        return found
 
     async def drop(self, timer: Timer) -> None:
         """See `ports.Timers.drop`."""

@@ -4,11 +4,15 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from broker.core import instant
 from broker.core.change import Change
+from broker.core.entity import update
+from broker.core.entity.parse import Fragment
+from broker.core.errors import Unavailable
 from broker.core.subscription import read
 from broker.ports.changes import Due, Entry
 from broker.store.commit import Committer
@@ -16,7 +20,8 @@ from broker.store.timers import give_back
 from broker.store.writer import Writer
 from tests.core.documents import CORE
 from tests.core.test_periods import periodic
-from tests.store.test_timers import SECOND, START, Process, World
+from tests.store.test_entries import MIB, text
+from tests.store.test_timers import SECOND, START, Process, World, losing_answers
 from tests.store.test_writer import N, count, create
 
 pytestmark = pytest.mark.clause("5.2.12")
@@ -39,11 +44,16 @@ class Writing(Process):
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """All is due."""
-        return [Due(SUBSCRIPTION, PERIOD * SECOND)]
+        return [Due(SUBSCRIPTION, PERIOD * SECOND, shows_changes=True)]
 
     async def create(self, *names: str) -> None:
         """New entities, in one group."""
         await self.writer.change_many("", [(f"urn:x:{n}", rule) for n, rule in map(create, names)])
+
+    async def change(self, name: str, value: str) -> None:
+        """Sets n of an entity."""
+        fragment = Fragment({N: [{"type": "Property", "value": value}]})
+        await self.writer.change("", f"urn:x:{name}", update.append(f"urn:x:{name}", fragment))
 
     async def count(self, name: str) -> int:
         """Adds one to n of an entity; the sum."""
@@ -68,12 +78,12 @@ class Sensors(World):
         """All entries, in the order of their stamps."""
         return sorted((e for one in self.processes for e in one.told), key=lambda e: e.stamp)
 
-    def states(self) -> list[dict[str, int]]:
+    def states(self) -> list[dict[str, Any]]:
         """The values of n of each entity, notification by notification."""
         return [_values(entry) for entry in self.told]
 
 
-def _values(entry: Entry) -> dict[str, int]:
+def _values(entry: Entry) -> dict[str, Any]:
     entities = [one for one, _ in entry.suppressed] or [entry.entity]
     return {one["id"].removeprefix("urn:x:"): one["attrs"][N][0]["value"] for one in entities}
 
@@ -137,6 +147,39 @@ async def test_a_process_that_dies_leaves_what_was_suppressed_to_the_others(worl
     await give_back(other.schedule.timers, one.name)
     assert await world.at(11.2) == 1
     assert world.states()[1:] == [{"a": 1}]
+
+
+async def test_a_release_of_which_it_never_learned_that_it_was_committed(world: Sensors) -> None:
+    """The suppressed states are no timers any more, so nothing else would have them delivered."""
+    one = world.processes[0]
+    await one.create("a")
+    await one.count("a")
+    await one.deliver()
+    world.now = START + 11 * SECOND
+    with losing_answers(one), pytest.raises(Unavailable):
+        await one.periods.round()
+    assert await one.schedule.timers.count_documents({}) == 0
+    assert await world.at(11.1) == 1
+    assert world.states()[1:] == [{"a": 1}]
+    assert await world.at(22) == 0
+
+
+async def test_states_that_are_too_large_are_suppressed_all_the_same(world: Sensors) -> None:
+    """The change succeeds: what is kept of it is compressed, or cut."""
+    one = world.processes[0]
+    await one.create("a", "b")
+    await one.deliver()
+    large = {"a": text(15 * MIB, is_dense=False), "b": text(12 * MIB, is_dense=True)}
+    for name, value in large.items():
+        await one.change(name, "before" + value)
+        await one.change(name, "after" + value)
+    assert [await world.at(second) for second in (11, 22, 33)] == [1, 1, 0]
+    told = {entity["id"]: (entry.cut, was) for entry in world.told for entity, was in entry.suppressed}
+    assert world.states()[1:] in ([{one: "after" + large[one]} for one in order] for order in ("ab", "ba"))
+    cut, was = told["urn:x:a"]
+    assert (cut, was and was[N][0]["value"]) == ("", "before" + large["a"])
+    cut, was = told["urn:x:b"]
+    assert (cut.partition(":")[0], was) == ("what was before", None)
 
 
 async def test_many_entities_follow_a_period_later(world: Sensors, monkeypatch: pytest.MonkeyPatch) -> None:
