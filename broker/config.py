@@ -117,7 +117,10 @@ class Settings(BaseSettings):
     )
     max_depth: int = Field(default=64, ge=8, le=512, description="Deepest nesting of JSON in a request.")
     default_limit: int = Field(
-        default=20, ge=1, le=100_000, description="Entities per page when a request names no limit."
+        default=20,
+        ge=1,
+        le=100_000,
+        description="Entities per page when a request names no limit; max_limit where that is less.",
     )
     max_limit: int = Field(
         default=1000, ge=1, le=100_000, description="Most entities a request may ask for per page."

@@ -14,10 +14,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import hypothesis
 import pytest
 
 from broker.store.server.children import end_child, start_child
 from broker.store.server.embedded import EmbeddedMongo
+
+# A test is as slow as the machine is busy, which says nothing of what it tests.
+hypothesis.settings.register_profile("eridanus", deadline=None)
+hypothesis.settings.load_profile("eridanus")
 
 
 def free_port() -> int:

@@ -8,9 +8,13 @@ from broker.api.problem import NotAcceptable
 JSON = "application/json"
 LD_JSON = "application/ld+json"
 GEO_JSON = "application/geo+json"
+MERGE_PATCH = "application/merge-patch+json"
 # In the order that breaks ties, whatever the client's.
 LINKED = (JSON, LD_JSON)
 SPATIAL = (JSON, LD_JSON, GEO_JSON)
+# What a body may be, by method; and the headers that say so, where there is one for a method.
+TAKEN = {"POST": LINKED, "PUT": LINKED, "PATCH": (*LINKED, MERGE_PATCH)}
+_SAYING = {"POST": "Accept-Post", "PUT": "Accept", "PATCH": "Accept-Patch"}
 # A preference: its name and value, a quoted one or a token; then what it has of parameters, quoted or not.
 _PREFERENCE = re.compile(
     r"""([\w!#$%&'*+.^`|~-]+)\s*(?:=\s*(?:"([^"]*)"|([^\s,;"]*)))?(?:[^,"]|"[^"]*")*,?""", re.ASCII
@@ -28,6 +32,11 @@ def negotiate(accept: str | None, offered: tuple[str, ...] = LINKED) -> str:
     if best <= 0:
         raise NotAcceptable("Accept: expected one of " + ", ".join(offered))
     return next(media for media in offered if weights[media] == best)
+
+
+def taken(method: str) -> dict[str, str]:
+    """The header that tells which media types a body of this method may be of (RFC 5789, RFC 9110, LDP)."""
+    return {_SAYING[method]: ", ".join(TAKEN[method])} if method in TAKEN else {}
 
 
 @lru_cache(maxsize=500)

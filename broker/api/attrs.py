@@ -7,8 +7,8 @@ from broker.api import reply
 from broker.api.call import Call
 from broker.api.entities import entity_id, same_id
 from broker.core.entity import parse
-from broker.core.entity.parse import Reading
 from broker.core.entity.update import UpdateResult
+from broker.core.entity.values import Reading
 from broker.core.errors import BadRequestData
 from broker.core.temporal.revision import Burial
 from broker.operations import entities as operations
@@ -69,7 +69,8 @@ async def replace_attr(call: Call) -> web.Response:
 async def delete_attr(call: Call) -> web.Response:
     """6.7.3.2 DELETE /entities/{entityId}/attrs/{attrId}."""
     p.allow(call.params, ("type", "datasetId", "deleteAll"))
-    target, context = entity_id(call), await call.context()
+    target, is_gated = entity_id(call), "type" in call.params
+    context = await (call.context() if is_gated else call.context_for(call.path[1]))
     iri, dataset = parse.attribute_name(call.path[1], context), p.dataset(call.params)
     burial = Burial(iri, dataset, p.flag(call.params, "deleteAll"))
     gate = p.type_gate(call.params, context)

@@ -1,5 +1,6 @@
 """/entityOperations (clauses 6.14 to 6.17 and 6.31)."""
 
+import logging
 from collections.abc import Callable
 
 from aiohttp import web
@@ -10,15 +11,17 @@ from broker.api.call import Call, unhurried
 from broker.api.problem import details
 from broker.core import Json
 from broker.core.entity import parse, update
-from broker.core.entity.merge import merge
-from broker.core.entity.parse import Reading
+from broker.core.entity.merge import merge, patch
+from broker.core.entity.sent import Form
 from broker.core.entity.update import Rule
+from broker.core.entity.values import Reading
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
 from broker.core.jsonld.context import Context
 from broker.core.uri import is_uri
 from broker.operations import batch as operations
 from broker.operations.batch import BatchResult, Item
 
+log = logging.getLogger(__name__)
 _Read = Callable[[Json, Context], Rule]
 
 
@@ -49,7 +52,10 @@ async def batch_upsert(call: Call) -> web.Response:
 async def batch_update(call: Call) -> web.Response:
     """6.16.3.1 POST /entityOperations/update."""
     p.allow(call.params, ("options",))
-    overwrite = "noOverwrite" not in p.options(call.params, ("noOverwrite",))
+    chosen = p.options(call.params, ("noOverwrite", "update"))  # as for an upsert, which clients send alike
+    if len(chosen) > 1:
+        raise InvalidRequest("options: expected noOverwrite or update, not both")
+    overwrite = "noOverwrite" not in chosen
 
     def read(doc: Json, context: Context) -> Rule:
         return update.append(parse.entity_id(doc), parse.fragment(doc, Reading(context)), overwrite=overwrite)
@@ -63,8 +69,7 @@ async def batch_merge(call: Call) -> web.Response:
     p.allow(call.params)
 
     def read(doc: Json, context: Context) -> Rule:
-        reading = Reading(context, nulls=True, deep=True)
-        return merge(parse.entity_id(doc), parse.fragment(doc, reading), reading)
+        return merge(parse.entity_id(doc), patch(doc, Form(context)))
 
     result = await operations.batch_merge(call.broker, call.tenant, await _items(call, read))
     return _done(result)
@@ -91,7 +96,9 @@ def _item(doc: Json, context: Context | Exception, read: _Read) -> Item:
         return entity_id, context
     try:
         return entity_id, read(doc, context)
-    except NgsiLdError as error:
+    except UnicodeEncodeError as error:
+        return entity_id, InvalidRequest(f"text that is not Unicode: {error.reason}")
+    except Exception as error:  # the requester's mistake, or a fault of ours: the other items go on
         return entity_id, error
 
 
@@ -100,5 +107,8 @@ def _done(result: BatchResult) -> web.Response:
 
 
 def _mixed(result: BatchResult) -> web.Response:
+    for entity_id, error in result.errors:
+        if not isinstance(error, NgsiLdError):
+            log.error("an item of a batch failed", extra={"entity": entity_id}, exc_info=error)
     errors = [{"entityId": one, "error": details(error)} for one, error in result.errors]
     return reply.plain(207, {"success": result.success, "errors": errors})

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -11,21 +11,19 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from broker.api.accept import LD_JSON, negotiate, preferences
-from broker.api.params import Params, read_params
+from broker.api.accept import JSON, LD_JSON, MERGE_PATCH, TAKEN, negotiate, preferences, taken
+from broker.api.links import IGNORED, linked_context
+from broker.api.params import Params, of_list, read_params
 from broker.api.problem import HttpError, TooLarge
 from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
-from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable, NgsiLdError
+from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable
 from broker.core.jsonld.context import Context
 from broker.ports.broker import Broker, Limits
 
-JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
-_LINK = re.compile(r'<([^>]*)>((?:\s*;\s*[\w!#$&+\-.^`|~]+\*?\s*=\s*(?:"[^"]*"|[^",;\s]+))*)')
-_REL = re.compile(r';\s*rel\s*=\s*(?:"([^"]*)"|([^",;\s]+))', re.IGNORECASE)
 _PATIENCE = 20.0  # seconds for the @contexts of all items of a batch
 _VALUE = 8  # bytes of the largest body for each value that one may have: about what it takes in the database
-_QUERY = 1024**2  # bytes of a query, at most
+_QUERY = 1024**2  # bytes of a query or subscription, at most
 _TURN = 0.005  # seconds for the items of a batch before other requests get a turn
 _TENANT = re.compile(r"[\w.:\-]{1,256}", re.ASCII)
 
@@ -71,12 +69,30 @@ class Call:
         """That version, if it is older than ours, so that what is shown may have to be downgraded."""
         return None if (version := self.version) == CURRENT else version
 
+    def of_list(self) -> "Call":
+        """The call as one of a list, that has a count."""
+        return replace(self, params=of_list(self.params))
+
     async def context(self) -> Context:
         """The @context of a request without a body: that of its Link header, or the core."""
-        link = self.http.headers.getall("Link", None)
-        if link is None:
+        links = self.http.headers.getall("Link", None)
+        if links is None:
             return self.broker.contexts.core
-        return await self.broker.contexts.resolve(linked_context(", ".join(link)), self.tenant)
+        url = linked_context(header := ", ".join(links))
+        if url is None and header.strip():
+            self.http[IGNORED] = True
+        return await self.broker.contexts.resolve(url, self.tenant)
+
+    async def context_for(self, name: str | None) -> Context:
+        """The context for one name, or for none: not fetched where there is nothing to expand (5.5.2)."""
+        if name is None or name.partition(":")[2].startswith("//"):
+            return self.broker.contexts.core
+        return await self.context()
+
+    async def named(self, context: Context) -> Context:
+        """The context under a URL, as a Link header needs it: what came inline gets one of ours (5.13.1)."""
+        url = await self.broker.context_storage.url(self.tenant, context.source, self.root)
+        return context if url == context.source else context.under(url)
 
     async def body(self) -> tuple[Json, Context]:
         """The JSON body without its @context, and the context that its names are of (6.3.5)."""
@@ -94,9 +110,10 @@ class Call:
         return doc, await self.context()
 
     async def query_body(self) -> tuple[Json, Context]:
-        """The body of a query; TooLarge if it is longer than what any query needs."""
-        if (self.http.content_length or 0) > _QUERY:
-            raise TooLarge(f"body: expected at most {_QUERY} bytes in a query")
+        """The body of a query or subscription; TooLarge if it is longer than any needs, unpacked."""
+        content_type(self.http)
+        if (self.http.content_length or 0) > _QUERY or len(await read_body(self.http)) > _QUERY:
+            raise TooLarge(f"body: expected at most {_QUERY} bytes in a query or subscription")
         return await self.body()
 
     async def bodies(self, *, plain: bool = False) -> tuple[list[Json], list[Context | Exception]]:
@@ -117,7 +134,7 @@ class Call:
             self._refuse_link()
             until = asyncio.get_running_loop().time() + _PATIENCE
             return docs, [await self._own_context(doc, until) async for doc in unhurried(docs)]
-        context = await self.context()
+        context = await self.context_for(None) if plain else await self.context()
         return docs, [_refusal(doc) or context for doc in docs]
 
     async def _own_context(self, doc: Json, until: float) -> Context | Exception:
@@ -126,10 +143,10 @@ class Call:
         try:
             async with asyncio.timeout_at(until):  # what is known already is had in no time, even then
                 return await self.broker.contexts.resolve(doc.pop("@context"), self.tenant)
-        except NgsiLdError as error:
-            return error
         except TimeoutError:
             return LdContextNotAvailable("@context: not had in time, after those of the other items")
+        except Exception as error:  # of this item alone
+            return error
 
     def _refuse_link(self) -> None:
         if "Link" in self.http.headers:
@@ -158,13 +175,11 @@ def new_call(broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query
 
 
 def content_type(http: web.BaseRequest) -> str:
-    """The media type of the body; 415 if it is none of JSON's."""
+    """The media type of the body; 415, which says what is taken, if it is none of JSON's."""
     media = http.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if media in ("application/json", LD_JSON):
-        return media
-    if media == "application/merge-patch+json" and http.method == "PATCH":
-        return "application/json"
-    raise HttpError(415)
+    if media not in TAKEN[http.method]:
+        raise HttpError(415, taken(http.method))
+    return JSON if media == MERGE_PATCH else media
 
 
 async def read_body(http: web.BaseRequest) -> bytes:
@@ -212,16 +227,3 @@ def _refusal(doc: Json) -> BadRequestData | None:
     if isinstance(doc, dict) and "@context" in doc:
         return BadRequestData("@context: not allowed in application/json; use application/ld+json or a Link")
     return None
-
-
-def linked_context(header: str) -> str | None:
-    """The URL of the one Link with JSON-LD's relation; None if there is none (6.3.5)."""
-    urls = [url for url, params in _LINK.findall(header) if _relation(params) == JSONLD_REL]
-    if len(urls) > 1:
-        raise BadRequestData("Link: expected one @context at most")
-    return urls[0] if urls else None
-
-
-def _relation(params: str) -> str | None:
-    found = _REL.search(params)
-    return (found[1] or found[2]) if found else None

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping
 
 _EXPOSED = (
-    "Link, Location, NGSILD-Results-Count, NGSILD-Tenant, NGSILD-Warning, Preference-Applied, Content-Range"
+    "Link, Location, NGSILD-Results-Count, NGSILD-Tenant, NGSILD-Warning, Preference-Applied, Content-Range, "
+    "Accept-Post, Accept-Patch"
 )
 _ACCEPTED = "Accept, Content-Type, Link, NGSILD-Tenant, Prefer"
 _REMEMBERED = "86400"  # seconds for which a browser need not ask again

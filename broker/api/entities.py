@@ -14,8 +14,9 @@ from broker.api.shapes import JOIN, VIEW, Shape, read_shape
 from broker.core import Entity, Json
 from broker.core.entity import parse
 from broker.core.entity.links import Join
-from broker.core.entity.merge import merge
-from broker.core.entity.values import Reading, is_language, moment
+from broker.core.entity.merge import merge, patch
+from broker.core.entity.sent import Form
+from broker.core.entity.values import is_language, moment
 from broker.core.errors import BadRequestData, ResourceNotFound
 from broker.core.jsonld.context import Context
 from broker.core.query import Query
@@ -37,6 +38,7 @@ async def create_entity(call: Call) -> web.Response:
 
 async def query_entities(call: Call) -> web.Response:
     """6.4.3.2 GET /entities."""
+    call = call.of_list()
     p.allow(call.params, p.SELECTION, p.PAGE, p.ORDER, (p.AFTER, "splitEntities"), VIEW, JOIN)
     shape = _shape(call, await call.context(), call.params)
     return await _queried(call, p.read_query(call.params, shape.context, call.broker.limits), shape)
@@ -44,6 +46,7 @@ async def query_entities(call: Call) -> web.Response:
 
 async def query_batch(call: Call) -> web.Response:
     """6.23.3.1 POST /entityOperations/query: a query in the body, whose page and format are in the URL."""
+    call = call.of_list()
     p.allow(call.params, p.PAGE, (p.AFTER, "options", "format", "geometryProperty"))
     doc, context = await call.query_body()
     body = query_body(doc)
@@ -67,6 +70,8 @@ async def _queried(call: Call, query: Query, shape: Shape) -> web.Response:
         found, count = await operations.query_entities(broker, tenant, query)
         texts, is_amended = await _shown(call, found.items, shape)
         links = entity_links(call, query, found)
+    if shape.is_linked:
+        shape = replace(shape, context=await call.named(shape.context))
     return reply.amended(reply.many_shown(shape, texts, count, links), is_amended=is_amended)
 
 
@@ -140,7 +145,7 @@ def _shape(call: Call, context: Context, params: p.Params) -> Shape:
 async def delete_entity(call: Call) -> web.Response:
     """6.5.3.2 DELETE /entities/{entityId}."""
     p.allow(call.params, ("type",))
-    gate = p.type_gate(call.params, await call.context())
+    gate = p.type_gate(call.params, await call.context()) if "type" in call.params else None
     await operations.delete_entity(call.broker, call.tenant, entity_id(call), gate)
     return reply.nothing()
 
@@ -164,10 +169,10 @@ async def merge_entity(call: Call) -> web.Response:
     target = entity_id(call)
     doc, context = await call.body()
     same_id(doc, target)
-    reading = _merging(call, context)
+    fragment = patch(doc, _form(call, context))
     observed_at = moment(call.params["observedAt"], "observedAt") if "observedAt" in call.params else None
-    rule = merge(target, parse.fragment(doc, reading), reading, observed_at)
     gate = p.type_gate(call.params, context)
+    rule = merge(target, fragment, observed_at)
     await operations.merge_entity(call.broker, call.tenant, target, rule, gate)
     return reply.nothing()
 
@@ -175,20 +180,19 @@ async def merge_entity(call: Call) -> web.Response:
 async def purge_entities(call: Call) -> web.Response:
     """6.4.3.3 DELETE /entities."""
     p.allow(call.params, p.SELECTION, ("keep", "drop"))
-    context = await call.context()
+    is_nameless = call.params.keys() <= p.NAMELESS
+    context = await (call.context_for(None) if is_nameless else call.context())
     query = p.check_depth(p.read_query(call.params, context, call.broker.limits), 0)
     await operations.purge_entities(call.broker, call.tenant, query, p.read_purge(call.params, context))
     return reply.nothing()
 
 
-def _merging(call: Call, context: Context) -> Reading:
-    """5.6.17: how a fragment is to be read that is merged."""
+def _form(call: Call, context: Context) -> Form:
+    """5.6.17: the form of a fragment that is merged."""
     chosen = p.read_format(call.params)
     if "lang" in call.params and not is_language(call.params["lang"]):
         raise BadRequestData("lang: expected a language tag such as en or pt-BR")
-    return Reading(
-        context, nulls=True, deep=True, simplified=chosen == "simplified", language=call.params.get("lang")
-    )
+    return Form(context, chosen == "simplified", call.params.get("lang"))
 
 
 def same_id(doc: Json, target: str) -> None:

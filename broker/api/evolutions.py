@@ -70,6 +70,7 @@ def read_aspects(
         raise BadRequestData("pick, omit: braces are of linked entities, which have no place here")
     languages = natural.parse(params["lang"]) if "lang" in params else ()
     format = _format(params, chosen)
+    _refuse_aggregation(params, chosen)
     aggregation = _aggregation(params) if format == "aggregatedValues" else None
     methods = aggregation.methods if aggregation else ()
     view = TemporalView(format, "sysAttrs" in chosen, window, methods, version, pick, omit, languages)
@@ -105,6 +106,13 @@ def _aggregation(params: p.Params) -> Aggregation:
         raise BadRequestData("aggrMethods: expected with aggregatedValues")
     duration = parse_duration(params.get("aggrPeriodDuration", "PT0S"))
     return Aggregation(parse_methods(params["aggrMethods"].split(",")), duration)
+
+
+def _refuse_aggregation(params: p.Params, chosen: set[str]) -> None:
+    """6.18.3.2: what says how to aggregate is for aggregatedValues alone, even where `format` wins."""
+    strange = next((name for name in ("aggrMethods", "aggrPeriodDuration") if name in params), None)
+    if strange and "aggregatedValues" not in {*chosen, params.get("format")}:
+        raise BadRequestData(f"{strange}: expected only with format=aggregatedValues")
 
 
 def _format(params: p.Params, chosen: set[str]) -> str:

@@ -44,7 +44,7 @@ async def add_temporal_attrs(call: Call) -> web.Response:
 async def delete_temporal_attr(call: Call) -> web.Response:
     """6.21.3.1 DELETE /temporal/entities/{entityId}/attrs/{attrId}."""
     p.allow(call.params, ("datasetId", "deleteAll"))
-    target, context = entity_id(call), await call.context()
+    target, context = entity_id(call), await call.context_for(call.path[1])
     iri = parse.attribute_name(call.path[1], context)
     deletion = AttributeDeletion(iri, p.dataset(call.params), p.flag(call.params, "deleteAll"))
     await operations.delete_temporal_attr(call.broker, call.tenant, target, deletion)
@@ -67,7 +67,7 @@ async def modify_instance(call: Call) -> web.Response:
 async def delete_instance(call: Call) -> web.Response:
     """6.22.3.2 DELETE /temporal/entities/{entityId}/attrs/{attrId}/{instanceId}."""
     p.allow(call.params)
-    target, context = entity_id(call), await call.context()
+    target, context = entity_id(call), await call.context_for(call.path[1])
     change = InstanceChange(parse.attribute_name(call.path[1], context), _instance_id(call.path[2]))
     await operations.delete_instance(call.broker, call.tenant, target, change)
     return reply.nothing()

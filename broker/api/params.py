@@ -1,5 +1,6 @@
 """Query strings (clauses 6.3.7, 6.3.10, 6.3.13, 6.3.20): texts to queries and views."""
 
+import re
 from collections.abc import Callable, Collection
 from urllib.parse import parse_qsl
 
@@ -28,15 +29,21 @@ VIEW = frozenset({"options", "format", "attrs"})
 ORDER = frozenset({"orderBy", "orderFrom", "orderGeometry", "collation"})
 _GEO = frozenset({*geo.MEMBERS, "geoproperty"})
 SELECTION = _GEO | {"type", "id", "idPattern", "q", "expandValues", "jsonKeys", "scopeQ", "csf", "attrs"}
-PAGE = frozenset({"limit", "offset", "count"})
-AFTER = "after"  # our own: the key of the page before, which only the links to pages need to know
 LOCAL = "local"  # accepted everywhere: this broker asks no other yet
+NAMELESS = frozenset({"id", "idPattern", "scopeQ", LOCAL})  # no @context is needed to read these
+_COUNT = "count"
+PAGE = frozenset({"limit", "offset", _COUNT})
+AFTER = "after"  # our own: the key of the page before, which only the links to pages need to know
+# Parameters that cannot hold a space, in which a + is none therefore, as forms would have it.
+_WITHOUT_SPACES = re.compile(r"(?:^|(?<=&))(?:scopeQ|idPattern)=[^&]*")
 
 
 def read_params(query: str) -> Params:
     """The parameters of a query string; each may be there once."""
     if not query:
         return {}
+    if "+" in query:
+        query = _WITHOUT_SPACES.sub(lambda one: one[0].replace("+", "%2B"), query)
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError as error:
@@ -57,6 +64,16 @@ def allow(params: Params, *known: Collection[str]) -> None:
     flag(params, LOCAL)
 
 
+def of_list(params: Params) -> Params:
+    """The parameters of a list: `options=count`, as clients of older brokers have it, is count=true."""
+    named = [one.strip() for one in params.get("options", "").split(",")]
+    if _COUNT not in named:
+        return params
+    others = {name: text for name, text in params.items() if name != "options"}
+    rest = ",".join(one for one in named if one != _COUNT)
+    return {_COUNT: "true", **others, **({"options": rest} if rest else {})}
+
+
 def options(params: Params, allowed: Collection[str]) -> set[str]:
     """The values of `options`; InvalidRequest for one that the operation does not have."""
     found = {one.strip() for one in params["options"].split(",")} if "options" in params else set[str]()
@@ -71,7 +88,8 @@ def read_format(params: Params) -> str:
     formats = [one for one in FORMATS if one in chosen]
     name = params.get("format", formats[0] if formats else "normalized")
     if name not in FORMATS:
-        raise InvalidRequest(f"format: {name!r} is none of {', '.join(FORMATS)}")
+        hint = "; GeoJSON is asked for by Accept: application/geo+json" if "geo" in name.lower() else ""
+        raise InvalidRequest(f"format: {name!r} is none of {', '.join(FORMATS)}{hint}")
     return FORMATS[name]
 
 
@@ -174,7 +192,7 @@ def _names(text: str) -> list[str]:
 
 def read_page(params: Params, limits: Limits) -> tuple[int, int, bool]:
     """limit, offset and count (6.3.10, 6.3.13). A limit of 0 only makes sense with a count."""
-    count = flag(params, "count")
+    count = flag(params, _COUNT)
     limit = number(params, "limit", limits.default_page)
     if limit > limits.page:
         raise TooManyResults(f"limit: expected at most {limits.page}")

@@ -1,14 +1,14 @@
 """Results as HTTP answers (clauses 6.3.4 to 6.3.6, 6.3.10, 6.3.13)."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from urllib.parse import quote
 
 import orjson
 from aiohttp import web
 
 from broker.api.accept import GEO_JSON, JSON, LD_JSON
-from broker.api.call import JSONLD_REL, Call
+from broker.api.call import Call
+from broker.api.links import JSONLD_REL
 from broker.api.pages import Link
 from broker.api.shapes import Shape, source
 from broker.core import Json
@@ -121,7 +121,6 @@ def _page_link(media: str, uri: str, relation: str) -> str:
     return f'<{uri}>;rel="{relation}";type="{media}"'
 
 
-@lru_cache(1000)
 def _context_link(context: Context) -> str:
     return f'<{source(context)}>; rel="{JSONLD_REL}"; type="application/ld+json"'
 

@@ -23,6 +23,7 @@ from broker.api import (
     temporal,
     types,
 )
+from broker.api.accept import TAKEN, taken
 from broker.api.call import Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
@@ -30,10 +31,19 @@ Handler = Callable[[Call], Awaitable[web.Response]]
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A path template such as `/entities/{entityId}`, and its handlers by method."""
+    """A path template such as `/entities/{entityId}`, and its handlers by method.
+
+    `is_finished`: what a handler has begun is done to its end, even if the client leaves. Otherwise it is
+    cancelled then: reads end, and writes that no commit has begun to write are dropped.
+    """
 
     template: str
     methods: dict[str, Handler]
+    is_finished: bool = False
+
+    def has_body(self, method: str) -> bool:
+        """Whether requests of this method have a body."""
+        return method in TAKEN and not self.template.endswith("/replay")
 
 
 def allowed(resource: Resource) -> str:
@@ -41,6 +51,15 @@ def allowed(resource: Resource) -> str:
     return ", ".join(
         sorted(m for m, handler in resource.methods.items() if handler is not entities.without_id)
     )
+
+
+def described(resource: Resource) -> dict[str, str]:
+    """What OPTIONS tells of a resource: its methods, and which bodies those take that have one (RFC 5789)."""
+    methods = allowed(resource)
+    headers = {"Allow": methods}
+    for method in filter(resource.has_body, ("POST", "PATCH")):
+        headers |= taken(method) if method in methods.split(", ") else {}
+    return headers
 
 
 _API = "/ngsi-ld/v1"
@@ -85,6 +104,7 @@ ROUTES = (
     Resource(
         f"{_API}/subscriptions",
         {"GET": subscriptions.query_subscriptions, "POST": subscriptions.create_subscription},
+        is_finished=True,
     ),
     Resource(
         f"{_API}/subscriptions/{{subscriptionId}}",
@@ -93,11 +113,17 @@ ROUTES = (
             "PATCH": subscriptions.update_subscription,
             "DELETE": subscriptions.delete_subscription,
         },
+        is_finished=True,
     ),
-    Resource(f"{_API}/jsonldContexts", {"GET": contexts.list_contexts, "POST": contexts.add_context}),
+    Resource(
+        f"{_API}/jsonldContexts",
+        {"GET": contexts.list_contexts, "POST": contexts.add_context},
+        is_finished=True,
+    ),
     Resource(
         f"{_API}/jsonldContexts/{{contextId}}",
         {"GET": contexts.serve_context, "DELETE": contexts.delete_context},
+        is_finished=True,
     ),
     Resource(f"{_API}/types", {"GET": types.retrieve_types}),
     Resource(f"{_API}/types/{{type}}", {"GET": types.retrieve_type}),
@@ -118,12 +144,16 @@ ROUTES = (
         {"PATCH": history.modify_instance, "DELETE": history.delete_instance},
     ),
     Resource(
-        f"{_OWN}/deliveries", {"GET": deliveries.query_deliveries, "DELETE": deliveries.delete_deliveries}
+        f"{_OWN}/deliveries",
+        {"GET": deliveries.query_deliveries, "DELETE": deliveries.delete_deliveries},
+        is_finished=True,
     ),
     Resource(f"{_OWN}/explain", {"GET": deliveries.explain_subscription}),
-    Resource(f"{_OWN}/deliveries/replay", {"POST": deliveries.replay_deliveries}),
-    Resource(f"{_OWN}/deliveries/{{deliveryId}}", {"DELETE": deliveries.delete_deliveries}),
-    Resource(f"{_OWN}/deliveries/{{deliveryId}}/replay", {"POST": deliveries.replay_deliveries}),
+    Resource(f"{_OWN}/deliveries/replay", {"POST": deliveries.replay_deliveries}, is_finished=True),
+    Resource(f"{_OWN}/deliveries/{{deliveryId}}", {"DELETE": deliveries.delete_deliveries}, is_finished=True),
+    Resource(
+        f"{_OWN}/deliveries/{{deliveryId}}/replay", {"POST": deliveries.replay_deliveries}, is_finished=True
+    ),
     Resource("/openapi.yaml", {"GET": openapi.openapi}),
     Resource(f"{_API}/info/sourceIdentity", {"GET": info.source_identity_information}),
     Resource("/version", {"GET": health.version}),

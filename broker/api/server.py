@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from itertools import count
 from time import perf_counter
 from typing import Any
@@ -13,14 +13,16 @@ from aiohttp.http_exceptions import HttpProcessingError
 from broker.api.admission import LARGE, Admission
 from broker.api.call import new_call
 from broker.api.cors import cors
+from broker.api.links import IGNORED
 from broker.api.metering import Meter
 from broker.api.problem import HttpError, problem
-from broker.api.routes import Resource, Router, allowed
+from broker.api.routes import Resource, Router, allowed, described
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.logs import request_id
 from broker.ports.broker import Broker
 
 _WITH_PAYLOAD = (200, 203, 206)
+_LEFT = 499  # what /metrics calls the requests whose clients left before the answer, as others do
 log = logging.getLogger(__name__)
 
 
@@ -46,6 +48,7 @@ class Front:
         self._access_log = access_log
         self._origins = origins
         self._meter = Meter()
+        self._unfinished: set[asyncio.Future[web.Response]] = set()
         self._admission = Admission(broker.limits.body_bytes)
 
     def server(self) -> web.Server:
@@ -55,19 +58,24 @@ class Front:
         def make(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
             return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
 
-        return web.Server(self.handle, request_factory=make, access_log=None, logger=_wire_log())
+        return web.Server(
+            self.handle, request_factory=make, handler_cancellation=True, access_log=None, logger=_wire_log()
+        )
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        """The answer to one request; never an exception."""
+        """The answer to one request; never an exception, unless the client left and nobody needs it."""
         began = perf_counter()
         request_id.set(f"{self._process[:6]}-{next(self._numbers)}")
         path, _, query = http.raw_path.partition("?")
         found = self._router.find(path)
-        answer = await self._answer(http, found, query)
+        try:
+            answer = await self._answer(http, found, query)
+        except asyncio.CancelledError:
+            self._meter.note(http.method, _template(found), _LEFT, perf_counter() - began)
+            raise
         if self._origins and found:
             answer.headers.update(cors(self._origins, http.headers, allowed(found[0])))
-        resource = found[0].template if found else "unknown"
-        self._meter.note(http.method, resource, answer.status, perf_counter() - began)
+        self._meter.note(http.method, _template(found), answer.status, perf_counter() - began)
         if self._access_log:
             facts = {"method": http.method, "path": http.raw_path, "status": answer.status}
             log.info("request", extra=facts)
@@ -98,10 +106,9 @@ class Front:
     ) -> web.Response:
         method = "GET" if http.method == "HEAD" else http.method
         if method == "OPTIONS":
-            return web.Response(status=204, headers={"Allow": allowed(resource)})
+            return web.Response(status=204, headers=described(resource))
         length = http.headers.get("Content-Length")
-        has_body = method in ("POST", "PATCH", "PUT") and not resource.template.endswith("/replay")
-        if has_body and length is None:
+        if resource.has_body(method) and length is None:
             raise HttpError(411)
         handler = resource.methods.get(method)
         if path and not path[0] and "{entityId}" in resource.template:
@@ -111,9 +118,35 @@ class Front:
         call = new_call(self._broker, http, path, query)
         if length is not None and int(length) > LARGE:
             async with self._admission.of(http):
-                answer = await handler(call)
+                answer = await self._run(resource, handler(call))
         else:
-            answer = await handler(call)
+            answer = await self._run(resource, handler(call))
+        if IGNORED in http and method != "GET":
+            answer.headers["NGSILD-Warning"] = IGNORED
         if answer.status in _WITH_PAYLOAD and (version := call.version) is not None:
             answer.headers["Preference-Applied"] = f"ngsi-ld={version[0]}.{version[1]}"
         return answer
+
+    async def _run(self, resource: Resource, work: Awaitable[web.Response]) -> web.Response:
+        """The answer of a handler, which is cancelled when the client leaves, or finished all the same."""
+        if not resource.is_finished:
+            return await work
+        task = asyncio.ensure_future(work)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_ended)
+            raise
+
+
+def _ended(task: asyncio.Future[web.Response]) -> None:
+    """Logs how it ended, if that is not what a client would have been told."""
+    fault = None if task.cancelled() else task.exception()
+    if fault is not None and not isinstance(fault, NgsiLdError | HttpError):
+        log.error("a request failed whose client had left", exc_info=fault)
+
+
+def _template(found: tuple[Resource, tuple[str, ...]] | None) -> str:
+    return found[0].template if found else "unknown"

@@ -13,8 +13,9 @@ from broker.core import subscription as rules
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.subscription import Subscription
+from broker.core.subscription_body import is_web_url
 from broker.core.trigger import DEFAULT
-from broker.core.uri import NULL, is_uri
+from broker.core.uri import is_uri
 from broker.operations import subscriptions as operations
 from broker.ports.changes import Tally
 
@@ -22,7 +23,7 @@ from broker.ports.changes import Tally
 async def create_subscription(call: Call) -> web.Response:
     """6.10.3.1 POST /subscriptions."""
     p.allow(call.params)
-    doc, context = await call.body()
+    doc, context = await call.query_body()
     subscription = rules.read(
         doc, context, f"urn:ngsi-ld:Subscription:{uuid4()}", call.broker.clock.present()
     )
@@ -32,6 +33,7 @@ async def create_subscription(call: Call) -> web.Response:
 
 async def query_subscriptions(call: Call) -> web.Response:
     """6.10.3.2 GET /subscriptions."""
+    call = call.of_list()
     p.allow(call.params, p.PAGE, ("options",))
     _ = call.accept
     sys_attrs = "sysAttrs" in p.options(call.params, ("sysAttrs",))
@@ -59,7 +61,7 @@ async def update_subscription(call: Call) -> web.Response:
     """6.11.3.2 PATCH /subscriptions/{subscriptionId}."""
     p.allow(call.params)
     subscription_id = _id(call)
-    doc, context = await call.body()
+    doc, context = await call.query_body()
     now = call.broker.clock.present()
     named = doc.get("jsonldContext")
     await operations.update_subscription(
@@ -67,7 +69,7 @@ async def update_subscription(call: Call) -> web.Response:
         call.tenant,
         subscription_id,
         lambda old: rules.updated(old, doc, context, now),
-        named if is_uri(named) and named != NULL else None,
+        named if is_web_url(named) else None,
     )
     return reply.nothing()
 
@@ -88,7 +90,7 @@ def _id(call: Call) -> str:
 def _shown(
     call: Call, subscription: Subscription, tally: Tally, context: Context, *, sys_attrs: bool
 ) -> dict[str, Json]:
-    shown = rules.shown_body(subscription, context.compact)
+    shown = rules.shown_body(subscription, context)
     shown.setdefault("notificationTrigger", list(DEFAULT))
     shown["status"] = subscription.status(call.broker.clock.present())
     shown["notification"] |= _tally(tally)

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from broker.api import params as p
 from broker.api import reply
+from broker.api.accept import JSON
 from broker.api.call import Call
 from broker.api.entities import entity_id
 from broker.api.evolutions import ASPECTS, SELECTION, read_aspects
@@ -17,20 +18,25 @@ from broker.core.jsonld.context import Context
 from broker.core.query import Query
 from broker.core.selector import Selector, selector
 from broker.core.temporal import Evolution
+from broker.core.temporal.eligibility import check_eligible
 from broker.core.temporal.page import Part
 from broker.core.temporal.query_body import temporal_query_body
 from broker.core.temporal.view import TemporalView, view
 from broker.operations import temporal as operations
 
+_EMPTY = "endTimeAt: expected a time after timeAt, for in this window there is none"
+
 
 async def query_temporal(call: Call) -> web.Response:
     """6.18.3.2 GET /temporal/entities."""
+    call = call.of_list()
     p.allow(call.params, SELECTION, p.PAGE, ASPECTS)
     return await _queried(call, await call.context(), call.params)
 
 
 async def query_temporal_batch(call: Call) -> web.Response:
     """6.24.3.1 POST /temporal/entityOperations/query: a query in the body; page and format are in the URL."""
+    call = call.of_list()
     p.allow(call.params, p.PAGE, ("options", "format"))
     doc, context = await call.query_body()
     body, params = temporal_query_body(doc)
@@ -48,9 +54,15 @@ async def _queried(
     entities = p.check_depth(p.read_query(aspects.params, context, call.broker.limits, selectors), 0)
     query = aspects.query(entities)
     found, part, count, more = await operations.query_temporal(call.broker, call.tenant, query)
+    check_eligible(found, query, context.compact)
     pages = page_links(call, entities.limit, entities.offset, more)
     docs, is_amended = _shown(found, context, aspects.view)
-    return _partial(reply.many(call, docs, context, count, pages), part, is_amended)
+    if call.accept == JSON:
+        context = await call.named(context)
+    answer = _partial(reply.many(call, docs, context, count, pages), part, is_amended)
+    if query.window is not None and query.window.is_empty:
+        answer.headers["NGSILD-Warning"] = f'199 {call.broker.alias} "{_EMPTY}"'
+    return answer
 
 
 async def retrieve_temporal(call: Call) -> web.Response:
@@ -60,7 +72,13 @@ async def retrieve_temporal(call: Call) -> web.Response:
     context = await call.context()
     aspects = read_aspects(call.params, context, call.older)
     query = aspects.query(Query(attrs=p.attrs(aspects.params, context)))
-    found, part = await operations.retrieve_temporal(call.broker, call.tenant, entity_id(call), query)
+    try:
+        found, part = await operations.retrieve_temporal(call.broker, call.tenant, entity_id(call), query)
+    except ResourceNotFound as error:
+        if query.window is not None and query.window.is_empty:
+            raise ResourceNotFound(f"{error.detail}; {_EMPTY}") from error
+        raise
+    check_eligible([found], query, context.compact)
     docs, is_amended = _shown([found], context, aspects.view)
     if not docs:
         raise ResourceNotFound(f"{found.id} has none of the members asked for")

@@ -15,6 +15,7 @@ from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, core_context, is_core
 
+_DEEPEST = 50  # levels of objects and arrays in an @context; those in use have four or five
 BASE = "https://uri.etsi.org/ngsi-ld/"  # what relative URLs in an @context are relative to
 
 
@@ -24,6 +25,7 @@ def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
     Raises BadRequestData if it is no valid JSON-LD, or has scoped contexts (which NGSI-LD forbids).
     """
     for one in (source, *(document["@context"] for document in documents.values())):
+        refuse_deep(one)
         _refuse_scoped(one)
 
     def load(url: str, options: object = None) -> dict[str, Json]:
@@ -50,6 +52,8 @@ def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
         active = processor.process_context(
             initial, {"@context": [one for one in local if one is not None]}, options
         )
+    except RecursionError as error:
+        raise BadRequestData("@context: terms that stand on too many others, one upon the other") from error
     except (jsonld.JsonLdError, TypeError, ValueError, AttributeError, KeyError) as error:
         raise BadRequestData(f"@context: not a valid JSON-LD context: {_reason(error)}") from error
     return _tables(source, active)
@@ -62,6 +66,17 @@ def _tables(source: Json, active: Mapping[str, Any]) -> Context:
     terms = {term: how["@id"] for term, how in mappings.items() if not how["@id"].startswith("@")}
     prefixes = {term: how["@id"] for term, how in mappings.items() if how.get("_prefix")}
     return Context(source, terms, prefixes, active.get("@vocab") or DEFAULT_VOCAB)
+
+
+def refuse_deep(source: Json) -> None:
+    """BadRequestData for an @context of more levels than what works on it level by level can take."""
+    level = [source] if isinstance(source, dict | list) else []
+    for _ in range(_DEEPEST):
+        inside = (inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
+        level = [inner for inner in inside if isinstance(inner, dict | list)]
+        if not level:
+            return
+    raise BadRequestData(f"@context: nested deeper than {_DEEPEST} levels")
 
 
 def _refuse_scoped(source: Json) -> None:

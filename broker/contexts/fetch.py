@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 import orjson
 
+from broker.contexts.compiler import refuse_deep
 from broker.core import Json
 from broker.core.errors import BadRequestData, LdContextNotAvailable
 
@@ -109,4 +110,5 @@ def _document(url: str, body: bytes) -> Json:
         raise BadRequestData(f"{url}: not a JSON document") from error
     if not isinstance(document, dict) or "@context" not in document:
         raise BadRequestData(f"{url}: a JSON document without @context")
-    return document
+    refuse_deep(document["@context"])
+    return {"@context": document["@context"]}  # what else there is, an ontology perhaps, is of no use here

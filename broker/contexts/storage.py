@@ -1,6 +1,7 @@
 """The @contexts that the broker stores, for the operations of clause 5.13."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from hashlib import sha256
 from typing import Protocol
 from uuid import uuid4
@@ -16,6 +17,8 @@ from broker.core.jsonld.core_context import CORE_CONTEXT_URL, core_context, is_c
 from broker.ports.contexts import CACHED, HOSTED, IMPLICIT, ContextKey, StoredContext
 
 PATH = "/ngsi-ld/v1/jsonldContexts/"
+_LINKABLE = re.compile(r"[^\s<>\"\x00-\x20\x7f]{1,2000}")  # what a client takes in a Link header
+_NAMED = 1000
 
 Tell = Callable[[ContextKey], Awaitable[None]]
 
@@ -41,6 +44,8 @@ class Storage:
         self._hits = hits
         self._tell = tell
         self._now = now
+        self._named: dict[ContextKey, None] = {}  # ImplicitlyCreated ones that are stored
+        self._forgotten = 0  # how often something was
 
     async def open(self) -> None:
         """Stores the core @context, so that clients find it like any other."""
@@ -61,11 +66,26 @@ class Storage:
         ]
         if not parts:
             return CORE_CONTEXT_URL
-        if len(parts) == 1 and isinstance(parts[0], str):
-            return parts[0]
+        if len(parts) == 1 and isinstance(parts[0], str) and _LINKABLE.fullmatch(parts[0]):
+            return root + parts[0] if parts[0].startswith("/") else parts[0]
         name = sha256(orjson.dumps(source, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
-        await self._store.put(StoredContext(name, IMPLICIT, {"@context": source}, self._now(), tenant))
+        if (tenant, name) not in self._named:
+            await self._name(StoredContext(name, IMPLICIT, {"@context": source}, self._now(), tenant))
         return root + PATH + name
+
+    async def _name(self, one: StoredContext) -> None:
+        forgotten = self._forgotten
+        await self._store.put(one)
+        if forgotten == self._forgotten:  # else it may have been deleted meanwhile
+            self._named[one.key] = None
+            if len(self._named) > _NAMED:
+                del self._named[next(iter(self._named))]
+
+    def forget(self, keys: Collection[ContextKey] | None) -> None:
+        """Forgets that these @contexts are stored; None: all of them."""
+        self._forgotten += 1
+        for key in [*self._named] if keys is None else keys:
+            self._named.pop(key, None)
 
     async def find(self, tenant: str, name: str) -> StoredContext | None:
         """See `ports.ContextStorage.find`. The core is one, of whatever version."""

@@ -68,9 +68,16 @@ class Events(NamedTuple):
     all: int
 
 
-def events(change: Change) -> Events:
-    """What happened, instance by instance; what was written but says what it said before does not count."""
-    found = {iri: flags for iri, old, new in change.touched if (flags := _events(old, new))}
+def events(change: Change, datasets: frozenset[str] | None = None) -> Events:
+    """What happened, instance by instance; what was written but says what it said before does not count.
+
+    Only to the instances of these datasetIds, if any are given ("@none" for the default one).
+    """
+    found = {
+        iri: flags
+        for iri, old, new in change.touched
+        if (flags := _events(_selected(old, datasets), _selected(new, datasets)))
+    }
     whole = ENTITY_CREATED if change.before is None else ENTITY_DELETED if change.after is None else 0
     every = whole
     for flags in found.values():
@@ -87,6 +94,12 @@ def _events(old: Sequence[Instance], new: Sequence[Instance]) -> int:
         elif was is not one and _said(was) != _said(one):
             flags |= ATTRIBUTE_UPDATED
     return flags | ATTRIBUTE_DELETED if before else flags
+
+
+def _selected(instances: Sequence[Instance], datasets: frozenset[str] | None) -> Sequence[Instance]:
+    if datasets is None:
+        return instances
+    return [one for one in instances if one.get("datasetId", "@none") in datasets]
 
 
 def _said(instance: Instance) -> Instance:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 
 from broker.core import Json
+from broker.core.complaint import complaint
 from broker.core.errors import BadRequestData
 from broker.core.uri import is_uri
 
@@ -44,6 +45,4 @@ def read(kind: type[Read], doc: Json, what: str) -> Read:
     try:
         return kind.model_validate(doc)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where, fault = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-        raise BadRequestData(f"{where}: {fault}" if where else fault) from error
+        raise BadRequestData(complaint(kind, doc, error)) from error

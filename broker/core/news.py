@@ -46,10 +46,17 @@ def _told(
     shape: View,
     context: Context,
 ) -> list[Instance]:
-    if len(many) > 1 and not interest.before and all("deletedAt" in one for one in many):
-        many = [{name: value for name, value in many[0].items() if name != "datasetId"}]  # one Null for all
+    if not interest.before and _is_one_null(many, shape):
+        many = [one for one in many if "datasetId" not in one]
     were = {one.get("datasetId"): one for one in before}
     return [_instance(one, were.get(one.get("datasetId")), shape, context) for one in many]
+
+
+def _is_one_null(many: list[Instance], shape: View) -> bool:
+    """Whether the Null of the default instance stands for all: in bare normalized form (046_22_08)."""
+    is_bare = shape.format == "normalized" and not shape.sys_attrs and shape.datasets is None
+    has_default = any("datasetId" not in one for one in many)
+    return is_bare and has_default and all("deletedAt" in one for one in many)
 
 
 def _instance(one: Instance, was: Instance | None, shape: View, context: Context) -> Instance:

@@ -1,12 +1,12 @@
 """Notifications (clause 5.3.1), as they are put on the wire (6.3.8)."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from broker.core import Attributes, Entity, Json
-from broker.core.change import ATTRIBUTE_DELETED
+from broker.core.change import ATTRIBUTE_DELETED, ENTITY_DELETED
 from broker.core.entity.downgrade import conformant
 from broker.core.entity.geojson import feature
 from broker.core.entity.links import Inlined, Join
@@ -19,6 +19,7 @@ from broker.core.news import Interest, news
 from broker.core.subscription import Subscription, projected
 from broker.core.trigger import mask
 
+LEAST_TIMEOUT, LONGEST_TIMEOUT = 0.01, 60.0  # seconds that a delivery may take, whatever the endpoint says
 JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
 
 
@@ -46,7 +47,6 @@ class Subscriber:
     join: Join | None
     interest: Interest
     context: Json
-    is_throttled: bool
     is_paused: bool
 
 
@@ -59,7 +59,7 @@ def subscriber(subscription: Subscription) -> Subscriber:
         subscription.id,
         endpoint.uri,
         sys.intern(endpoint.accept or JSON),
-        endpoint.timeout / 1000 if endpoint.timeout else None,
+        _seconds(endpoint.timeout),
         endpoint.cooldown / 1000 if endpoint.cooldown else None,
         tuple((pair.key, pair.value) for pair in endpoint.receiver_info or ()),
         tuple((pair.key, pair.value) for pair in endpoint.notifier_info or ()),
@@ -67,9 +67,13 @@ def subscriber(subscription: Subscription) -> Subscriber:
         _shared(Join(params.join, params.join_level or 1) if params.join in ("flat", "inline") else None),
         _shared(_interest(subscription)),
         body.jsonld_context or subscription.context,
-        body.throttling is not None,
         body.is_active is False,
     )
+
+
+def _seconds(timeout: float | None) -> float | None:
+    """The timeout of an endpoint (ms) in seconds, within bounds: the broker may override it (5.2.15)."""
+    return None if timeout is None else min(max(timeout / 1000, LEAST_TIMEOUT), LONGEST_TIMEOUT)
 
 
 def _view(subscription: Subscription) -> View:
@@ -92,8 +96,8 @@ def _view(subscription: Subscription) -> View:
 
 def _interest(subscription: Subscription) -> Interest:
     body = subscription.body
-    shows = bool(body.notification.show_changes)
-    if not mask(body.notification_trigger) & ATTRIBUTE_DELETED:
+    shows, events = bool(body.notification.show_changes), mask(body.notification_trigger)
+    if events & ENTITY_DELETED or not events & ATTRIBUTE_DELETED:
         return Interest(shows)
     return Interest(shows, frozenset(body.watched_attributes) if body.watched_attributes else None)
 
@@ -112,10 +116,13 @@ def _shared(value: _T) -> _T:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is to be told: entities, what the one of a change was, and entities that they link to."""
+    """What is to be told: entities, their attributes before the changes, and entities that they link to.
+
+    `previous` is by the entity's id, where somebody wants to know.
+    """
 
     entities: Sequence[Entity]
-    previous: Attributes | None = None
+    previous: Mapping[str, Attributes | None] = field(default_factory=dict)
     linked: Sequence[tuple[Entity, View]] = ()
 
 
@@ -162,7 +169,9 @@ def _data(to: Subscriber, content: Content, context: Context) -> list[tuple[Enti
     inlined = None
     if join and join.kind == "inline":
         inlined = Inlined({one["id"]: one for one, _ in content.linked}, join, context)
-    docs = [(entity, _shown(to, entity, content.previous, context, inlined)) for entity in content.entities]
+    docs = [
+        (one, _shown(to, one, content.previous.get(one["id"]), context, inlined)) for one in content.entities
+    ]
     beside = content.linked if join and join.kind == "flat" else ()
     return docs + [(one, view(one, context, shape)) for one, shape in beside]
 

@@ -21,7 +21,7 @@ def next_due(due: int, every: int, now: int) -> int:
 
 
 def selections(subscription: Subscription) -> Iterator[Query]:
-    """What to look for: each selector by itself. `Trigger.stopped_by` says which of what is found match."""
+    """What to look for: each selector by itself. `Trigger.concerns` says which of what is found match."""
     compiled = trigger(subscription)
     conditions = Query(q=compiled.q, scope=compiled.scope, geo=compiled.geo)
     for selector in compiled.selectors:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote
 
 from broker.core import Json, instant
 from broker.core.entity.parse import attribute_name
@@ -17,12 +18,15 @@ from broker.core.lang import geo, natural, projection, scope
 from broker.core.lang import q as q_language
 from broker.core.lang.geo import GeoQuery
 from broker.core.lang.projection import Projection
+from broker.core.lang.show import show
 from broker.core.lang.terms import Q
 from broker.core.selector import EntitySelector, selector
-from broker.core.subscription_body import NotificationParams, SubscriptionBody, read_body
+from broker.core.subscription_body import NotificationParams, SubscriptionBody, encoded, read_body
+from broker.core.subscription_limits import check, check_selectors
 from broker.core.uri import NULL
 
 _NAMES = re.compile(r"[^\s(),;|]+")
+_BEGINS_IRI = re.compile("<[A-Za-z]")  # in q
 _MEMBERS = re.compile(r"[^\s,|;{}()\[\]\"]+")
 
 
@@ -43,6 +47,11 @@ class Subscription:
     modified_at: str
     names: Names = field(default_factory=dict)
 
+    @property
+    def throttling(self) -> int:
+        """5.2.12: the least time (µs) between two notifications; 0 for none."""
+        return round((self.body.throttling or 0) * 1_000_000)
+
     def status(self, now: str) -> str:
         """5.2.12: active, paused or expired, at this instant."""
         if self.body.expires_at and instant.ceiling(self.body.expires_at[:-1].replace(",", ".")) <= now:
@@ -52,10 +61,18 @@ class Subscription:
 
 def read(doc: Json, context: Context, new_id: str, now: str) -> Subscription:
     """A new subscription of what a client sent (5.8.1)."""
-    body = read_body(doc)
+    body = _sent_body(doc)
     subscription = _expanded(Subscription(body.id or new_id, body, context.source, now, now), context, {})
     _refuse_past(subscription, now)
     return subscription
+
+
+def _sent_body(doc: Json) -> SubscriptionBody:
+    if isinstance(doc, dict):
+        check_selectors(doc)
+    body = read_body(doc)
+    check(body)
+    return body
 
 
 def _refuse_past(subscription: Subscription, now: str) -> None:
@@ -69,12 +86,12 @@ def updated(old: Subscription, fragment: Json, context: Context, now: str) -> Su
         raise BadRequestData("subscription: expected a JSON object with at least one member")
     if fragment.get("id", old.id) != old.id:
         raise BadRequestData("id: cannot be changed")
-    before = shown_body(old, lambda name: name)
+    before = old.body.model_dump(by_alias=True, exclude_none=True)
     merged = {**before, **fragment, "type": fragment.get("type", "Subscription"), "id": old.id}
     if _is_revived(old, fragment, now):
         merged["isActive"] = True
     kept = {member: names for member, names in old.names.items() if member.partition(".")[0] not in fragment}
-    read = Subscription(old.id, read_body(_without_nulls(merged)), old.context, old.created_at, now)
+    read = Subscription(old.id, _sent_body(_without_nulls(merged)), old.context, old.created_at, now)
     new = _expanded(read, context, kept)
     if "expiresAt" in fragment:
         _refuse_past(new, now)
@@ -94,17 +111,21 @@ def _without_nulls(doc: dict[str, Json]) -> dict[str, Json]:
     }
 
 
-def shown_body(subscription: Subscription, compact: Callable[[str], str]) -> dict[str, Json]:
-    """The body as JSON, in the names that `compact` gives."""
+def shown_body(subscription: Subscription, context: Context) -> dict[str, Json]:
+    """The body as JSON in the names of an @context; reading it with that gives the same subscription."""
+    compact = context.compact
     shown: dict[str, Json] = subscription.body.model_dump(by_alias=True, exclude_none=True)
     shown["id"] = subscription.id
+    for one in ("q", "csf"):
+        if one in shown:
+            shown[one] = _shown_query(subscription, one, shown[one], compact)
     names = subscription.names.get("entities", {})
     for entities in shown.get("entities", ()):
         entities["type"] = _NAMES.sub(lambda m: compact(names.get(m[0], m[0])), entities["type"])
     if "geoproperty" in shown.get("geoQ", {}):
         shown["geoQ"]["geoproperty"] = compact(subscription.names["geoQ"][shown["geoQ"]["geoproperty"]])
     for one in {"expandValues", "jsonKeys"} & shown.keys():
-        shown[one] = _projected(shown[one], subscription.names["expandValues"], compact)
+        shown[one] = _projected(shown[one], _values_names(subscription.names, one), compact)
     for one in ("pick", "omit"):
         if one in shown["notification"]:
             names = subscription.names[f"notification.{one}"]
@@ -115,6 +136,16 @@ def shown_body(subscription: Subscription, compact: Callable[[str], str]) -> dic
     if "attributes" in shown["notification"]:
         shown["notification"]["attributes"] = [compact(name) for name in shown["notification"]["attributes"]]
     return shown
+
+
+def _shown_query(subscription: Subscription, member: str, text: str, compact: Callable[[str], str]) -> str:
+    """The query in this member: as it was sent, if all names in it are the reader's, too."""
+    names = subscription.names[member]
+    if not _BEGINS_IRI.search(text) and all(compact(iri) == name for name, iri in names.items()):
+        return text
+    values = _expanded_values(subscription.body, subscription.names) if member == "q" else set()
+    tree = q_language.parse(unquote(text), names.__getitem__, values, what=member)
+    return encoded(show(tree, compact, values))
 
 
 def _projected(text: str, names: dict[str, str], compact: Callable[[str], str]) -> str:
@@ -142,11 +173,7 @@ class _Expander:
 
 def _expanded(read: Subscription, context: Context, known: Names) -> Subscription:
     expander, body = _Expander(context, known), read.body
-    values = _expanded_values(body, expander.of("expandValues"))
-    if body.q is not None:
-        q_language.parse(body.q, expander.of("q"), values)
-    if body.csf is not None:
-        q_language.parse(body.csf, expander.of("csf"), what="csf")
+    _check_queries(body, expander)
     if body.geo_q is not None:
         geo.parse(body.geo_q.model_dump(exclude_none=True), expander.of("geoQ"))
     if body.scope_q is not None:
@@ -165,22 +192,40 @@ def _expanded(read: Subscription, context: Context, known: Names) -> Subscriptio
     return replace(read, body=body.model_copy(update=changes), names=expander.names)
 
 
+def _check_queries(body: SubscriptionBody, expander: _Expander) -> None:
+    for member, text in (("expandValues", body.expand_values), ("jsonKeys", body.json_keys)):
+        for name in _listed(text):
+            expander.of(member)(name)
+    if body.q is not None:
+        q_language.parse(unquote(body.q), expander.of("q"), _expanded_values(body, expander.names))
+    if body.csf is not None:
+        q_language.parse(unquote(body.csf), expander.of("csf"), what="csf")
+
+
 def compiled_q(subscription: Subscription) -> Q | None:
     """The condition `q`, compiled."""
     body, names = subscription.body, subscription.names
     if body.q is None:
         return None
-    values = _expanded_values(body, names.get("expandValues", {}).__getitem__)
-    return q_language.parse(body.q, names["q"].__getitem__, values)
+    return q_language.parse(unquote(body.q), names["q"].__getitem__, _expanded_values(body, names))
 
 
-def _expanded_values(body: SubscriptionBody, expand: Callable[[str], str]) -> set[str]:
+def _expanded_values(body: SubscriptionBody, names: Names) -> set[str]:
     """The attributes (IRIs) whose values in `q` are terms: those of expandValues, but for jsonKeys."""
+    listed, as_they_are = (
+        {_values_names(names, member)[name] for name in _listed(text)}
+        for member, text in (("expandValues", body.expand_values), ("jsonKeys", body.json_keys))
+    )
+    return listed - as_they_are
 
-    def names(text: str | None) -> set[str]:
-        return {expand(one.strip()) for one in text.split(",")} if text is not None else set()
 
-    return names(body.expand_values) - names(body.json_keys)
+def _listed(text: str | None) -> list[str]:
+    return [] if text is None else [one.strip() for one in text.split(",")]
+
+
+def _values_names(names: Names, member: str) -> dict[str, str]:
+    """The names in expandValues or jsonKeys; those of both used to be kept as those of expandValues."""
+    return names[member] if member in names else names["expandValues"]
 
 
 def compiled_geo_q(subscription: Subscription) -> GeoQuery | None:

@@ -13,7 +13,7 @@ from broker.core.members import Dataset, Member, Texts, Uri, checked
 from broker.core.members import read as read_members
 from broker.core.query_body import GeoQ
 from broker.core.selector import EntitySelector
-from broker.core.uri import is_name
+from broker.core.uri import is_name, is_uri
 
 Name = Annotated[str, checked(is_name, "a name of letters, digits and _, or an IRI")]
 Attribute = Annotated[
@@ -39,8 +39,22 @@ HeaderText = Annotated[
 ]
 
 
-# A query as it stands in a URL: some clients percent-encode it in JSON, too.
-Text = Annotated[str, Field(min_length=1), AfterValidator(unquote)]
+def encoded(text: str) -> str:
+    """A text whose `unquote` is the one given: percent signs that would be read as codes are encoded."""
+    return re.sub("%(?=[0-9A-Fa-f]{2})", "%25", text)
+
+
+# A query as it stands in a URL: some clients percent-encode it in JSON, too. It is kept decoded, except for
+# percent signs of its own, so that it stays the same however often it is read; `unquote` gives its meaning.
+Text = Annotated[str, Field(min_length=1), AfterValidator(lambda text: encoded(unquote(text)))]
+
+
+def is_web_url(url: object) -> bool:
+    """Whether something can be fetched from there."""
+    return is_uri(url) and re.match("https?://[^/]", str(url)) is not None
+
+
+ContextUrl = Annotated[str, checked(is_web_url, "an http or https URL, where an @context is")]
 NameList = Annotated[
     str,
     checked(
@@ -129,7 +143,7 @@ class SubscriptionBody(Member):
     throttling: Annotated[int | float, Field(gt=0, allow_inf_nan=False)] | None = None
     expires_at: Instant | None = None
     is_active: bool | None = None
-    jsonld_context: Uri | None = None
+    jsonld_context: ContextUrl | None = None
     csf: Text | None = None
     lang: str | None = None
     dataset_id: Annotated[list[Dataset], Field(min_length=1)] | None = None

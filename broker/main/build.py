@@ -42,7 +42,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
 
     await notify.open(Messages(contexts.contexts, links, report))
     core = contexts.contexts.core
-    store = StoreRoom(base, notify.notifier, core.expand, core.compact)
+    store = StoreRoom(base, notify.notifier, notify.schedule, core.expand, core.compact)
     # Entered before the first commit: whoever finds this process dead ends these sessions.
     sessions = [*store.sessions(), notify.subscriptions.open(), notify.timers.open()]
     await processes.enter(sessions)
@@ -81,7 +81,7 @@ def _limits(settings: Settings) -> Limits:
         settings.max_body_bytes,
         settings.queue_limit,
         settings.max_depth,
-        settings.default_limit,
+        min(settings.default_limit, settings.max_limit),
         settings.max_limit,
         settings.temporal_page,
         settings.max_linked,

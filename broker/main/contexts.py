@@ -1,5 +1,6 @@
 """The room of @contexts: fetched, stored, and forgotten by all workers when one changes."""
 
+from collections.abc import Collection
 from functools import partial
 
 from broker.config import Settings
@@ -8,6 +9,7 @@ from broker.contexts.hits import Hits
 from broker.contexts.loader import Contexts
 from broker.contexts.storage import Storage
 from broker.main.base import Base
+from broker.ports.contexts import ContextKey
 from broker.store.context_changes import ContextChanges
 from broker.store.contexts import MongoContexts
 
@@ -25,22 +27,25 @@ class ContextRoom:
         base.stack.push_async_callback(self._hits.flush)
         fetcher = Fetcher(_limits(settings))
         base.stack.push_async_callback(fetcher.close)
-        self.contexts = Contexts(
-            fetcher, store, self._hits, base.clock.seconds, lifetime=settings.context_lifetime
-        )
+        now, lifetime = base.clock.seconds, settings.context_lifetime
+        self.contexts = Contexts(fetcher, store, self._hits, now, lifetime=lifetime)
         base.stack.push_async_callback(self.contexts.close)
         self._changes = ContextChanges(
             base.client, settings.database, settings.process_id, settings.process_lease, base.clock
         )
-        tell = partial(self._changes.tell, self.contexts.forget)
+        tell = partial(self._changes.tell, self._forget)
         self.storage = Storage(self.contexts, store, self._hits, tell, now)
 
     async def open(self) -> None:
         """Begins to hear of changes."""
         await self._changes.open()
         await self.storage.open()
-        self._base.repeat("contexts", partial(self._changes.follow, self.contexts.forget), _RETRY)
+        self._base.repeat("contexts", partial(self._changes.follow, self._forget), _RETRY)
         self._base.repeat("hits", self._hits.flush, _FLUSH)
+
+    def _forget(self, keys: Collection[ContextKey] | None) -> None:
+        self.contexts.forget(keys)
+        self.storage.forget(keys)
 
 
 def _limits(settings: Settings) -> FetchLimits:

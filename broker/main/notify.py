@@ -18,10 +18,10 @@ from broker.notify.periods import Periods
 from broker.ports.changes import SubscriptionChanges
 from broker.ports.delivery import Sender
 from broker.store.pending.outbox import MongoOutbox
+from broker.store.pending.undelivered import Kept, MongoUndelivered
 from broker.store.processes import Processes
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.timers import MongoTimers, Schedule
-from broker.store.pending.undelivered import Kept, MongoUndelivered
 
 _COUNT = 0.5  # seconds between looks for whether the outbox is to be counted
 _REFRESH = 1.0  # seconds between looks for subscriptions that changed while something is delivered
@@ -32,15 +32,15 @@ class NotifyRoom:
 
     def __init__(self, base: Base) -> None:
         self._base, settings = base, base.settings
-        self._schedule = Schedule(base.client, settings.database, base.clock)
-        self.subscriptions = MongoSubscriptions(base.client, base.tenants, self._schedule)
+        self.schedule = Schedule(base.client, settings.database, base.clock)
+        self.subscriptions = MongoSubscriptions(base.client, base.tenants, self.schedule)
         self.timers = MongoTimers(
-            base.client, self._schedule, base.tenants, settings.process_id, lease=settings.process_lease
+            base.client, self.schedule, base.tenants, settings.process_id, lease=settings.process_lease
         )
 
     async def open(self, messages: Messages) -> None:
         """Everybody is there, but does not begin."""
-        await self._schedule.open()
+        await self.schedule.open()
         base, settings = self._base, self._base.settings
         self.notifier = self._new_notifier(messages)
         base.stack.push_async_callback(self.notifier.close)
@@ -48,6 +48,7 @@ class NotifyRoom:
             self.timers, self.subscriptions, self.notifier, settings.process_id, base.clock
         )
         self.subscriptions.tell(self._changed)
+        self.schedule.tell(self.periods.expect)
         self.undelivered = MongoUndelivered(base.tenants, self.notifier, base.clock, settings.process_id)
 
     def begin(self, processes: Processes) -> None:
@@ -84,7 +85,7 @@ class NotifyRoom:
             timeout=settings.notification_timeout,
             now=base.clock.seconds,
         )
-        return Notifier(indexes, self.subscriptions, outbox, deliverer, backlog, base.clock)
+        return Notifier(indexes, self.subscriptions, outbox, deliverer, backlog)
 
 
 def _senders(settings: Settings) -> dict[str, Sender]:

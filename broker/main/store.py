@@ -10,20 +10,24 @@ from broker.core.temporal.retention import parse as parse_retention
 from broker.main.base import Base
 from broker.notify.notifier import Notifier
 from broker.store.client import Session
-from broker.store.writes.commit import Committer
-from broker.store.writes.plan import Judge
 from broker.store.discovery import MongoDiscovery
 from broker.store.entities import MongoEntities
 from broker.store.history.eraser import Eraser
 from broker.store.history.packer import Packer, Packing
 from broker.store.history.reads import MongoTemporal
+from broker.store.lease import Lease
+from broker.store.pending.reaper import Reaper
 from broker.store.processes import Processes
 from broker.store.query.advice import Advice
 from broker.store.query.indexes import Declared, Indexes
 from broker.store.sweeper import Sweeper
+from broker.store.timers import Schedule
+from broker.store.writes.commit import Committer
+from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer
 
 log = logging.getLogger(__name__)
+_REAP = 10.0  # seconds between rounds that tidy up after what was pending
 _SWEEP = 1.0  # seconds between looks for what has expired
 _INDEXES = 10.0  # seconds between looks for tenants without the declared indexes
 
@@ -33,11 +37,13 @@ Expand = Callable[[str], str]
 class StoreRoom:
     """Entities and history, written by one writer; `expand` and `compact` are those of the core context."""
 
-    def __init__(self, base: Base, notifier: Notifier, expand: Expand, compact: Expand) -> None:
+    def __init__(
+        self, base: Base, notifier: Notifier, schedule: Schedule, expand: Expand, compact: Expand
+    ) -> None:
         self._base, self._expand = base, expand
         settings, tenants = base.settings, base.tenants
         judge = Judge(notifier, base.clock, settings.process_id, _recording(settings, expand))
-        committer = Committer(judge)
+        committer = Committer(judge, schedule)
         self._writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
         base.stack.push_async_callback(self._writer.close)
         packing = Packing(settings.pack_after or 0.0, lease=settings.process_lease)
@@ -59,6 +65,12 @@ class StoreRoom:
         """Looks after what is stored; the lease of this process with its sessions, too."""
         base, settings = self._base, self._base.settings
         base.repeat("renew", partial(_renew, processes, sessions), settings.process_lease / 3)
+        base.repeat_for_tenants(
+            "reap",
+            Reaper(base.tenants).reap,
+            _REAP,
+            Lease(base.tasks, "reap", settings.process_id, _REAP * 3),
+        )
         base.repeat_for_tenants("sweep", self._sweeper.sweep, _SWEEP, self._sweeper.lease)
         if settings.pack_after is not None:
             packer = self._packer

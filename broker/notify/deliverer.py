@@ -61,8 +61,7 @@ class Deliverer:
 
     def offer(self, entry: Entry, subscription_id: str) -> None:
         """Takes an entry for one of the subscriptions that it is due to."""
-        index = self._indexes[entry.tenant]
-        to = index.subscribers.get(subscription_id)
+        to = self._indexes[entry.tenant].subscribers.get(subscription_id)
         if to is None:  # deleted since
             self._settler.told(entry, subscription_id)
             return

@@ -7,7 +7,6 @@ from broker.core import Entity
 from broker.core.change import Change, events
 from broker.core.notification import Subscriber, subscriber
 from broker.core.subscription import Subscription, selected_types
-from broker.core.throttling import is_throttled
 from broker.core.trigger import Trigger, trigger
 from broker.notify.bucket import Bucket
 from broker.ports.changes import Due, SubscriptionChanges
@@ -20,13 +19,13 @@ _ID = "id"
 class Index:
     """Triggers under the keys by which a change finds them: an entity's id, or a type and an attribute.
 
-    `epoch` is that of the subscriptions it holds, -1 before the first were loaded.
+    `epoch` and `mark` are those of the subscriptions it holds, -1 before the first were loaded.
     """
 
     def __init__(self) -> None:
         self.epoch = -1
+        self.mark = ""
         self.subscribers: dict[str, Subscriber] = {}
-        self._last: dict[str, int] = {}
         self._keys: dict[str, set[Key]] = {}
         self._triggers: dict[Key, Bucket] = {}
 
@@ -41,14 +40,11 @@ class Index:
             body = subscription.body
             if body.is_active is not False and body.time_interval is None:
                 self._add(subscription)
-        self.epoch = changes.epoch
+        self.epoch, self.mark = changes.epoch, changes.mark
         return old
 
-    def due(self, change: Change, now: int) -> list[Due]:
-        """The subscriptions that a change triggers and that are not known to be throttled.
-
-        `now`: the server's time (µs).
-        """
+    def due(self, change: Change) -> list[Due]:
+        """The subscriptions that the change triggers, throttled or not."""
         if not self._triggers:
             return []
         happened = events(change)
@@ -56,16 +52,10 @@ class Index:
             return []
         found = []
         for one in self._candidates(change.entity, happened.attrs).values():
-            if one.throttling and is_throttled(self._last.get(one.id), now, one.throttling):
-                continue
             if one.fires(change, happened):
                 shows_changes = self.subscribers[one.id].interest.before
                 found.append(Due(one.id, one.throttling, shows_changes, one.condition))
         return found
-
-    def fired(self, subscription_id: str, at: int) -> None:
-        """Remembers when (µs, the server's time) a throttled subscription was last due."""
-        self._last[subscription_id] = at
 
     def _candidates(self, entity: Entity, touched: Collection[str]) -> dict[str, Trigger]:
         keys: list[Key] = [(_ID, entity["id"])]
@@ -89,7 +79,6 @@ class Index:
 
     def _drop(self, subscription_id: str) -> None:
         self.subscribers.pop(subscription_id, None)
-        self._last.pop(subscription_id, None)
         for key in self._keys.pop(subscription_id, ()):
             bucket = self._triggers[key]
             bucket.remove(subscription_id)

@@ -39,7 +39,7 @@ class Messages:
         Raises DeliveryFailed if something that belongs into it cannot be had.
         """
         if not entry.is_report:
-            yield await self._message(entry, to, [entry.entity], now)
+            yield await self._message(entry, to, [one for one, _ in entry.states()], now)
             return
         try:
             async for entities in self._report(entry.tenant, to.id):
@@ -53,13 +53,15 @@ class Messages:
         except NgsiLdError as error:
             raise DeliveryFailed(f"the @context of the subscription: {error.detail}") from error
         linked = await self._linked(to, entry.tenant, entities)
-        content = Content(entities, entry.previous, linked)
+        content = Content(entities, {one["id"]: was for one, was in entry.states()}, linked)
         told = notification(to, content, context, f"urn:ngsi-ld:Notification:{uuid4()}", now)
         headers = [("Content-Type", told.content_type)]
         if told.link:
             headers.append(("Link", told.link))
         if entry.tenant:
             headers.append(("NGSILD-Tenant", entry.tenant))
+        if entry.cut:
+            headers.append(("NGSILD-Warning", f'299 - "{entry.cut}"'))
         headers += to.headers
         return Message(to.uri, tuple(headers), orjson.dumps(told.body), to.notifier)
 
@@ -67,10 +69,11 @@ class Messages:
         self, to: Subscriber, tenant: str, entities: list[Entity]
     ) -> Sequence[tuple[Entity, View]]:
         """What entities link to, as it is now. Too much of it is left out, rather than never told."""
-        if to.join is None or "deletedAt" in entities[0]:
+        alive = [one for one in entities if "deletedAt" not in one]
+        if to.join is None or not alive:
             return ()
         try:
-            return await self._links(tenant, entities, to.shape, to.join)
+            return await self._links(tenant, alive, to.shape, to.join)
         except TooManyResults as error:
             log.warning("linked entities are left out", extra={"subscription": to.id, "reason": error.detail})
             return ()

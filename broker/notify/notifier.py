@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from broker.clock import Clock
 from broker.core.change import Change
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
@@ -25,36 +24,34 @@ class Notifier:
         outbox: Outbox,
         deliverer: Deliverer,
         backlog: Backlog,
-        clock: Clock,
     ) -> None:
         self._indexes = indexes
         self._store = subscriptions
         self._outbox = outbox
         self._deliverer = deliverer
         self._backlog = backlog
-        self._clock = clock
         self._loading: dict[str, asyncio.Lock] = {}
         self._holds = deliverer.holds
         self._may_have_inherited = False
         self._adopted: dict[str, set[str]] = {}  # the ids of entries that were inherited, by tenant
         deliverer.refresh = self._refresh
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
-        """See `ports.ChangeSink.at_epoch`."""
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
+        """See `ports.ChangeSink.at_epoch`. An older epoch was just read too early, or is that of a backup."""
         index = self._indexes.setdefault(tenant, Index())
-        if index.epoch >= epoch:
+        if (index.epoch, index.mark) == (epoch, mark):
             return
         async with self._loading.setdefault(tenant, asyncio.Lock()):
-            if index.epoch < epoch:
-                self._learn(tenant, await self._store.since(tenant, index.epoch))
+            if (index.epoch, index.mark) != (epoch, mark):
+                self._learn(tenant, await self._store.since(tenant, index.epoch, index.mark))
 
     async def changed(self, tenant: str, changes: SubscriptionChanges) -> None:
         """Learns of a change of subscriptions that this process made itself."""
         index = self._indexes.setdefault(tenant, Index())
-        if index.epoch + 1 == changes.epoch:
+        if (index.epoch + 1, index.mark) == (changes.epoch, changes.before):
             self._learn(tenant, changes)
         elif index.epoch >= 0:
-            await self.at_epoch(tenant, changes.epoch)
+            await self.at_epoch(tenant, changes.epoch, changes.mark)
 
     async def refresh(self) -> None:
         """Learns of changes that others made, where deliveries are under way: nobody may want them now."""
@@ -63,14 +60,10 @@ class Notifier:
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """See `ports.ChangeSink.due`."""
-        dues = self._indexes[tenant].due(change, self._clock.server())
+        dues = self._indexes[tenant].due(change)
         if dues:
             self._backlog.admit(tenant)
         return dues
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None:
-        """See `ports.ChangeSink.throttled`."""
-        self._indexes[tenant].fired(subscription, last)
 
     def committed(self, entries: Sequence[Entry]) -> None:
         """See `ports.ChangeSink.committed`."""
@@ -120,10 +113,10 @@ class Notifier:
         """Learns of every subscription that the dead may have known."""
         index = self._indexes.setdefault(tenant, Index())
         async with self._loading.setdefault(tenant, asyncio.Lock()):
-            self._learn(tenant, await self._store.since(tenant, index.epoch))
+            self._learn(tenant, await self._store.since(tenant, index.epoch, index.mark))
 
     async def _refresh(self, tenant: str) -> None:
-        await self.at_epoch(tenant, await self._store.current_epoch(tenant))
+        await self.at_epoch(tenant, *await self._store.current_epoch(tenant))
 
     def _learn(self, tenant: str, changes: SubscriptionChanges) -> None:
         for old in self._indexes[tenant].update(changes).values():

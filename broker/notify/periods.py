@@ -1,4 +1,7 @@
-"""Periodic subscriptions (timeInterval, clause 5.8.6): each is told once in an interval, by whoever lives."""
+"""Timers: periodic subscriptions (timeInterval, 5.8.6), and what throttling suppressed (5.2.12).
+
+Each is notified once when its time has come, by whatever process lives.
+"""
 
 import asyncio
 
@@ -15,7 +18,7 @@ _LONGEST = 5.0  # seconds after which it looks, even if nothing is known to be d
 class Periods:
     """Makes due what its time has come for: the server's time, so that it is one for all processes.
 
-    What is due is only that the subscriber be told: of what, is read when it is sent.
+    Of a periodic subscription it is only due that the subscriber be told: of what, is read when it is sent.
     """
 
     def __init__(
@@ -32,22 +35,33 @@ class Periods:
         self._process = process
         self._clock = clock
         self._news = asyncio.Event()
+        self._looks_at = 0  # the time of the next round; 0 while there is one
 
     def wake(self) -> None:
         """There may be something new to look at."""
         self._news.set()
 
+    def expect(self, due: int) -> None:
+        """A timer was set to this time."""
+        if not self._looks_at or due < self._looks_at:
+            self._news.set()
+
     async def round_and_wait(self) -> None:
         """Fires all that is due, and returns when it is worth to look again."""
         self._news.clear()
+        self._looks_at = 0
         try:
-            async with asyncio.timeout(await self.round()):
+            seconds = await self.round()
+            self._looks_at = self._clock.server() + round(seconds * 1_000_000)
+            async with asyncio.timeout(seconds):
                 await self._news.wait()
         except TimeoutError:
             return
 
     async def round(self) -> float:
         """Fires all that is due by now; the seconds until it is worth to look again."""
+        if unclear := await self._timers.unclear():
+            self._sink.committed(unclear)
         while (timer := await self._timers.claim(self._clock.server())) is not None:
             await self._fire(timer)
         following = await self._timers.next()
@@ -57,26 +71,35 @@ class Periods:
 
     async def _fire(self, timer: Timer) -> None:
         now = self._clock.server()
-        if await self._active(timer) is None:
+        subscription = await self._wanting(timer)
+        if subscription is None:
             await self._timers.drop(timer)
             return
-        await self._sink.at_epoch(timer.tenant, await self._subscriptions.current_epoch(timer.tenant))
-        entry = report(self._clock.stamp(), timer, now, self._process)
-        if await self._timers.fire(timer, next_due(timer.due, timer.every, now), entry):
+        await self._sink.at_epoch(timer.tenant, *await self._subscriptions.current_epoch(timer.tenant))
+        entry = entry_of(self._clock.stamp(), timer, now, self._process)
+        if timer.entity is None:
+            is_due = await self._timers.fire(timer, next_due(timer.due, timer.every, now), entry)
+        else:
+            is_due = await self._timers.release(timer, subscription.throttling, entry)
+        if is_due:
             self._sink.committed([entry])
 
-    async def _active(self, timer: Timer) -> Subscription | None:
+    async def _wanting(self, timer: Timer) -> Subscription | None:
+        """The subscription, unless it is over; a paused one gets what was suppressed when it is active."""
         try:
             found = await self._subscriptions.get(timer.tenant, timer.subscription)
         except NonexistentTenant:
             return None
-        if found is None or found[0].status(self._clock.present()) != "active":
+        wanted = ("active",) if timer.entity is None else ("active", "paused")
+        if found is None or found[0].status(self._clock.present()) not in wanted:
             return None
         return found[0]
 
 
-def report(stamp: Stamp, timer: Timer, now: int, process: str) -> Entry:
-    """The entry that says that a subscriber is to be told of all that it subscribes to."""
+def entry_of(stamp: Stamp, timer: Timer, now: int, process: str) -> Entry:
+    """The entry of a subscription as a whole: what it is told is read later, or was suppressed."""
     about = {"id": timer.subscription, "type": [], "attrs": {}}
-    entry_id = f"{stamp.rev:016x}{process}"
-    return Entry(entry_id, timer.tenant, stamp.rev, about, {timer.subscription}, time=now, is_report=True)
+    entry_id, is_report = f"{stamp.rev:016x}{process}", timer.entity is None
+    return Entry(
+        entry_id, timer.tenant, stamp.rev, about, {timer.subscription}, time=now, is_report=is_report
+    )

@@ -29,7 +29,7 @@ class Reports:
         compiled, told, batch = trigger(found[0]), set[str](), list[Entity]()
         for query in selections(found[0]):
             async for entity in self._all(tenant, query):
-                if entity["id"] not in told and compiled.stopped_by(entity) is None:
+                if entity["id"] not in told and compiled.concerns(entity):
                     told.add(entity["id"])
                     batch.append(entity)
                 if len(batch) == _MOST:

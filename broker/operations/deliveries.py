@@ -42,10 +42,9 @@ async def explain_subscription(
     if entity is None:
         raise ResourceNotFound(f"there is no entity {entity_id}")
     last = await broker.subscriptions.last_due(tenant, subscription_id)
-    stopped = stopped_by(subscription, entity, last, broker.clock.present(), broker.clock.server())
-    if stopped is None and not await _holds(broker, tenant, trigger(subscription).condition, entity):
-        return "q"
-    return stopped
+    holds = await _holds(broker, tenant, trigger(subscription).condition, entity)
+    now, server = broker.clock.present(), broker.clock.server()
+    return stopped_by(subscription, entity, last, now, server, holds=holds)
 
 
 async def _holds(broker: Broker, tenant: str, condition: Q | None, entity: Entity) -> bool:

@@ -7,6 +7,7 @@ from broker.core import Entity
 from broker.core.entity.links import Join, links, too_many
 from broker.core.entity.view import View
 from broker.ports.broker import Broker
+from broker.ports.entities import Undecodable
 
 Shown = tuple[Entity, View]
 
@@ -37,5 +38,13 @@ async def linked_entities(
 
 async def _read(broker: Broker, tenant: str, known: dict[str, Entity], ids: set[str]) -> None:
     """Reads those entities that are not known yet, in as few round trips as the store's reads by id take."""
-    read = await asyncio.gather(*(broker.entities.get(tenant, one) for one in ids - known.keys()))
+    read = await asyncio.gather(*(_get(broker, tenant, one) for one in ids - known.keys()))
     known.update((entity["id"], entity) for entity in read if entity is not None)
+
+
+async def _get(broker: Broker, tenant: str, entity_id: str) -> Entity | None:
+    """An entity; one that cannot be decoded, of which the log tells, is taken for missing."""
+    try:
+        return await broker.entities.get(tenant, entity_id)
+    except Undecodable:
+        return None

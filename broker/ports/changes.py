@@ -26,12 +26,18 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChanges:
-    """Subscriptions that changed, and the ids of those deleted; `whole`: these are all there are."""
+    """Subscriptions that changed, and the ids of those deleted; `whole`: these are all there are.
+
+    `mark` is the random name of the epoch, which tells it from another of its number, as there may be after a
+    backup was restored; `before` the mark of the epoch that one change was made in.
+    """
 
     epoch: int
     changed: Sequence[Subscription]
     gone: Sequence[str] = ()
     whole: bool = False
+    mark: str = ""
+    before: str = ""
 
 
 @dataclass(slots=True)
@@ -62,14 +68,14 @@ class Settled:
 class ChangeSink(Protocol):
     """Who is told of changes: the notifier."""
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
-        """Returns when the subscriptions known are those of this epoch of the tenant, or newer."""
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
+        """Returns when the subscriptions known are those of this epoch of the tenant, or newer.
+
+        If the tenant is no more in an epoch that was known, all of them are read again.
+        """
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """The subscriptions that the change triggers (5.8.6); Unavailable if there is no room for more."""
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None:
-        """Tells when (µs, the server's time) a throttled subscription was last due, whoever found it so."""
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """Takes an entry that was committed with its change. Never waits.

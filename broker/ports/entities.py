@@ -14,6 +14,13 @@ from broker.core.temporal.revision import Revision
 Item = TypeVar("Item")
 
 
+class Undecodable(Exception):
+    """A stored entity that this version cannot read: damaged, or written by something else."""
+
+    def __init__(self, entity_id: object) -> None:
+        super().__init__(f"the stored entity {entity_id} cannot be decoded")
+
+
 @dataclass(frozen=True, slots=True)
 class Renderer:
     """How entities are shown, as bytes: none if nothing is to be shown.
@@ -40,16 +47,17 @@ class Page(Generic[Item]):
 class EntityStore(Protocol):
     """Entities, and every write to them."""
 
-    async def get(self, tenant: str, entity_id: str) -> Entity | None: ...
+    async def get(self, tenant: str, entity_id: str) -> Entity | None:
+        """An entity; Undecodable if it cannot be read, which is nobody's affair who reads others."""
 
     async def show(self, tenant: str, entity_id: str, renderer: Renderer) -> bytes | None:
-        """An entity as the renderer shows it."""
+        """An entity as the renderer shows it; Undecodable as in `get`."""
 
     async def show_page(self, tenant: str, query: Query, renderer: Renderer) -> Page[bytes]:
         """One page as the renderer shows it, without what it does not show."""
 
     async def find(self, tenant: str, query: Query) -> Page[Entity]:
-        """One page. BadRequestData if `query.after` is no page's key."""
+        """One page, without what cannot be decoded. BadRequestData if `query.after` is no page's key."""
 
     async def count(self, tenant: str, query: Query) -> int: ...
 

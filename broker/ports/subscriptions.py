@@ -29,26 +29,33 @@ class SubscriptionStore(Protocol):
     async def last_due(self, tenant: str, subscription_id: str) -> int | None:
         """When (µs) a throttled subscription was last due."""
 
-    async def current_epoch(self, tenant: str) -> int:
-        """The tenant's epoch: how often its subscriptions have changed."""
+    async def current_epoch(self, tenant: str) -> tuple[int, str]:
+        """The tenant's epoch, which is how often its subscriptions have changed, and its mark."""
 
-    async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
-        """What changed after this epoch (-1: nothing is known yet), as of one moment."""
+    async def since(self, tenant: str, epoch: int, mark: str = "") -> SubscriptionChanges:
+        """What changed after this epoch (-1: nothing is known yet), as of one moment.
+
+        All there is if the tenant was never in an epoch of this number and mark, or was so long ago.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """A periodic subscription that is due, claimed by this process. Times in microseconds."""
+    """A subscription that is due, claimed by this process. Times in microseconds.
+
+    `entity`: the entity whose state throttling suppressed; None if the subscription is periodic.
+    """
 
     tenant: str
     subscription: str
     every: int
     due: int
     until: int
+    entity: str | None = None
 
 
 class Timers(Protocol):
-    """When periodic subscriptions are due: one time for all processes."""
+    """When periodic subscriptions, and what throttling suppressed, are due: one time for all processes."""
 
     async def claim(self, now: int) -> Timer | None:
         """One that is due at this time, for this process to see to before the claim runs out."""
@@ -58,6 +65,15 @@ class Timers(Protocol):
 
         There is none if the claim was lost, or the last one has not been told yet.
         """
+
+    async def release(self, timer: Timer, period: int, entry: Entry) -> bool:
+        """Commits the entry with all that was suppressed of a subscription; False if there is no entry.
+
+        There is none yet if the throttling period (µs) is not over, or the last notification still pending.
+        """
+
+    async def unclear(self) -> list[Entry]:
+        """Entries that were committed though this process was not told so, for it to deliver; each once."""
 
     async def drop(self, timer: Timer) -> None:
         """Removes a timer whose subscription is not to be told any more."""

@@ -19,6 +19,7 @@ from broker.store.lease import Lease
 log = logging.getLogger(__name__)
 
 _FIRST, _LONGEST = 1.0, 60.0  # seconds that an item which failed is left alone
+_AGAIN = 1.0  # seconds after which what does not stop is told so once more
 _ROUNDS = Counter("eridanus_background_rounds_total", "Rounds of work in the background", ("task",))
 _FAILURES = Counter(
     "eridanus_background_failures_total", "Failures of work in the background, of items and rounds", ("task",)
@@ -112,9 +113,11 @@ class Runner:
 
     async def close(self) -> None:
         """Stops, and gives up the leases, so that others may go on at once."""
-        for running in self._running:
-            running.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        pending = set(self._running)
+        while pending:  # the driver may take a cancellation for its own, and go on
+            for running in pending:
+                running.cancel()
+            _, pending = await asyncio.wait(pending, timeout=_AGAIN)
         for lease in (task.lease for task in self._tasks if task.lease is not None):
             try:
                 with reported():

@@ -21,6 +21,7 @@ from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity import expiry
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
+from broker.ports.entities import Undecodable
 from broker.store.query import places
 
 Document = dict[str, Any]
@@ -29,6 +30,7 @@ _REMEMBERED = 50_000
 _keys: dict[str, str] = {}
 _names: dict[str, str] = {}
 _INT64 = 2**63
+_VALUES = {kind: of.value for kind, of in KINDS.items()}
 PLACES = ("geo", "cells")
 # Members of stored entities that are no part of the entity.
 OWN = (
@@ -74,11 +76,19 @@ def encode_entity(entity: Entity) -> Document:
 
 
 def decode_entity(document: Document) -> Entity:
-    """The entity of a stored document, which is used up; the store's own members are dropped."""
-    document["id"] = document.pop("_id")
-    for member in OWN:
-        document.pop(member, None)
-    document["attrs"] = decode_attrs(document["attrs"])
+    """The entity of a stored document, which is used up; the store's own members are dropped.
+
+    Undecodable if it is not as this module stores them.
+    """
+    entity_id = document["id"] = document.pop("_id")
+    try:
+        for member in OWN:
+            document.pop(member, None)
+        if type(document["type"]) is not list:
+            raise TypeError("type: expected a list")
+        document["attrs"] = decode_attrs(document["attrs"])
+    except Exception as error:  # whatever it is, it is about this entity alone
+        raise Undecodable(entity_id) from error
     return document
 
 
@@ -128,6 +138,8 @@ def decode_attrs(stored: Document) -> Attributes:
     attrs = {}
     for k, instances in stored.items():
         for one in instances:
+            if _VALUES[one["type"]] not in one:
+                raise KeyError(one["type"])
             if "attrs" in one or "esc" in one:
                 _restore(one)
         attrs[name(k)] = instances
@@ -178,11 +190,11 @@ def _name(stored: str) -> str:
 
 
 def _literal(text: str) -> str:
-    return text.replace("%", "%25").replace(".", "%2E").replace("$", "%24")
+    return text.replace("%", "%25").replace(".", "%2E").replace("$", "%24").replace("\x00", "%00")
 
 
 def _unliteral(text: str) -> str:
-    return text.replace("%24", "$").replace("%2E", ".").replace("%25", "%")
+    return text.replace("%00", "\x00").replace("%24", "$").replace("%2E", ".").replace("%25", "%")
 
 
 def _escape(value: Json) -> Json:

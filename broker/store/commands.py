@@ -3,9 +3,12 @@
 Writes are for use in transactions: what goes wrong raises, and the caller abandons the transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bson import CodecOptions, decode
+from bson.errors import InvalidBSON
+from bson.raw_bson import RawBSONDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DocumentTooLarge, WriteError
 from pymongo.read_concern import ReadConcern
@@ -14,6 +17,7 @@ from broker.store.tenants import Collection
 
 Document = dict[str, Any]
 
+_RAW: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
 _ALL = 1_000_000  # documents in the first answer: as many as there are, within the 16 MB of an answer
 
 
@@ -32,15 +36,37 @@ async def find(
     """All documents that a filter selects; `options` are those of MongoDB's find (sort, skip, limit …).
 
     `level` of the read concern, outside transactions: `local` for who writes under a guard afterwards.
+    A document that is no valid BSON is given as its `_id` alone: it must not be in the way of the others.
     """
     command: Document = {"find": collection.name, "filter": wanted, "batchSize": _ALL, **options}
     if session is None or not session.in_transaction:
         command["readConcern"] = {"level": level}
-    cursor = (await collection.database.command(command, session=session))["cursor"]
-    if cursor["id"]:  # more than fits in one answer, which is rare: the driver knows how to go on
+    try:
+        cursor = (await collection.database.command(command, session=session))["cursor"]
+    except InvalidBSON:
+        answer = await collection.database.command(command, session=session, codec_options=_RAW)
+        cursor = {**answer["cursor"], "firstBatch": [*map(_valid, answer["cursor"]["firstBatch"])]}
+    if cursor["id"]:
+        await _close(collection, cursor["id"], session)
         return await _with_cursor(collection, wanted, session, options)
     found: list[Document] = cursor["firstBatch"]
     return found
+
+
+def _valid(raw: RawBSONDocument) -> Document:
+    try:
+        return decode(raw.raw)
+    except InvalidBSON:
+        return {"_id": raw["_id"]}
+
+
+async def _close(collection: Collection, cursor: int, session: AsyncClientSession | None) -> None:
+    """Closes the cursor of an answer that does not hold all, which is rare: the driver then reads it anew.
+
+    Only the session that opened a cursor may go on with it, and of a single command that is the driver's own.
+    """
+    command = {"killCursors": collection.name, "cursors": [cursor]}
+    await collection.database.command(command, session=session)
 
 
 async def aggregate(collection: Collection, pipeline: Sequence[Document], **options: Any) -> list[Document]:
@@ -55,13 +81,22 @@ async def _with_cursor(
 ) -> list[Document]:
     sort = list(options.get("sort", {}).items()) or None
     skip, limit = options.get("skip", 0), options.get("limit", 0)
-    cursor = collection.find(
-        wanted, sort=sort, skip=skip, limit=limit, max_time_ms=options.get("maxTimeMS"), session=session
-    )
-    return await cursor.to_list()
+    async with collection.find(
+        wanted,
+        options.get("projection"),
+        sort=sort,
+        skip=skip,
+        limit=limit,
+        hint=options.get("hint"),
+        max_time_ms=options.get("maxTimeMS"),
+        session=session,
+    ) as cursor:
+        return await cursor.to_list()
 
 
-async def insert(collection: Collection, documents: Sequence[Document], session: AsyncClientSession) -> None:
+async def insert(
+    collection: Collection, documents: Sequence[Mapping[str, Any]], session: AsyncClientSession
+) -> None:
     """Inserts documents; WriteError with the server's code if one is refused."""
     await _run(collection, "insert", "documents", documents, session)
 
@@ -99,7 +134,11 @@ async def delete_each(collection: Collection, ids: Sequence[Document], session: 
 
 
 async def _run(
-    collection: Collection, command: str, member: str, items: Sequence[Document], session: AsyncClientSession
+    collection: Collection,
+    command: str,
+    member: str,
+    items: Sequence[Mapping[str, Any]],
+    session: AsyncClientSession,
 ) -> int:
     """How many documents the command was about."""
     if not items:

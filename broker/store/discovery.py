@@ -38,8 +38,8 @@ class MongoDiscovery:
         handle = await self._tenants.get(tenant)
         await self._sweeper.sweep_if_due(handle)
         with reported():
-            cursor = await handle.entities.aggregate(_SHAPES, maxTimeMS=self._timeout_ms)
-            return [_shape(one) async for one in cursor]
+            async with await handle.entities.aggregate(_SHAPES, maxTimeMS=self._timeout_ms) as cursor:
+                return [_shape(one) async for one in cursor if one["attrs"] is not None]
 
     async def count(self, tenant: str, shapes: Collection[int]) -> int:
         """See `ports.DiscoveryStore.count`."""

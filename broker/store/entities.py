@@ -1,6 +1,7 @@
 """Entities as they are now: by id (coalesced), by query, as they are shown, and every write (in groups)."""
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -10,7 +11,7 @@ from broker.core.entity.update import Rule
 from broker.core.lang.terms import has_absence
 from broker.core.query import Query
 from broker.core.temporal.revision import Revision
-from broker.ports.entities import Page, Renderer
+from broker.ports.entities import Page, Renderer, Undecodable
 from broker.store import commands
 from broker.store.codec import UNREAD, decode_alive, decode_entity
 from broker.store.errors import reported
@@ -26,6 +27,7 @@ from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
 from broker.store.writes.writer import Writer
 
+log = logging.getLogger(__name__)
 Document = dict[str, Any]
 _VERSION = {"rev": 1, "due": 1}
 
@@ -80,14 +82,14 @@ class MongoEntities:
         if query.order is not None:
             whole = await self._again(tenant, query, [one["_id"] for one in documents])
             documents = [whole[one["_id"]] for one in documents if one["_id"] in whole]
-        return Page([*map(decode_entity, documents)], page.more, page.after)
+        return Page([*_decoded(documents)], page.more, page.after)
 
     async def show_page(self, tenant: str, query: Query, renderer: Renderer) -> Page[bytes]:
         """See `ports.EntityStore.show_page`. Versions are read first where most are likely remembered."""
         versions_first = query.order is not None or self._renderings.is_promising
         page = await self._page(tenant, query, _VERSION if versions_first else None)
         texts = {
-            one["_id"]: self._renderings.get((tenant, one["_id"], renderer.key), one["rev"])
+            one["_id"]: self._renderings.get((tenant, one["_id"], renderer.key), one.get("rev", 0))
             for one in page.items
         }
         missing = [entity_id for entity_id, text in texts.items() if text is None]
@@ -123,10 +125,18 @@ class MongoEntities:
         return self._lookups[tenant]
 
     def _render(self, tenant: str, document: Document, renderer: Renderer) -> bytes | None:
-        """A stored entity as it is shown; None if it has expired. What is transient is not remembered."""
-        key, version = (tenant, document["_id"], renderer.key), document["rev"]
+        """A stored entity as it is shown; None if it has expired, or cannot be decoded.
+
+        What is transient is not remembered.
+        """
+        key, version = (tenant, document["_id"], renderer.key), document.get("rev", 0)
         is_lasting = "due" not in document
-        if (entity := decode_alive(document, self._now())) is None:
+        try:
+            entity = decode_alive(document, self._now())
+        except Undecodable as fault:
+            _left_out(fault)
+            return None
+        if entity is None:
             return None
         text = renderer.render(entity)
         if is_lasting:
@@ -141,12 +151,15 @@ class MongoEntities:
         handle = await self._tenants.get(tenant)
         if query.offset or (query.q is not None and has_absence(query.q)):
             await self._sweeper.sweep_if_due(handle)
+        swept = set[str]()  # looked at twice, what is there still cannot be swept: nor can it be decoded
         while True:
             with self._timed(query):
                 found = await self._read(handle, query, shown)
             now = self._now()
-            if not any("due" in one and one["due"] <= now for one in found):
+            over = {one["_id"] for one in found if "due" in one and one["due"] <= now}
+            if over <= swept:
                 break
+            swept |= over
             await self._sweeper.sweep(tenant)
         page, more = found[: query.limit], len(found) > query.limit
         return Page(page, more, page_key(query.order, page[-1]) if more else None)
@@ -190,3 +203,16 @@ class MongoEntities:
     async def _find(self, tenant: Tenant, wanted: Document, options: Document) -> list[Document]:
         with reported():
             return await commands.find(tenant.entities, wanted, maxTimeMS=self._timeout_ms, **options)
+
+
+def _decoded(documents: Iterable[Document]) -> Iterator[Entity]:
+    """The entities of a page, without those that cannot be decoded: one must not fail the others."""
+    for document in documents:
+        try:
+            yield decode_entity(document)
+        except Undecodable as fault:
+            _left_out(fault)
+
+
+def _left_out(fault: Undecodable) -> None:
+    log.error("%s: it is left out", fault, exc_info=fault)

@@ -1,16 +1,18 @@
 """Entities of one tenant by id, whole or as they are shown."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from broker.core import Entity
-from broker.ports.entities import Renderer
+from broker.ports.entities import Renderer, Undecodable
 from broker.store import commands
 from broker.store.codec import UNREAD, decode_alive
 from broker.store.reads import Reads
 from broker.store.renderings import Renderings
 from broker.store.tenants import Tenant
 
+log = logging.getLogger(__name__)
 Document = dict[str, Any]
 Whole = tuple[Entity, int, bool]  # an entity, its version, and whether something of it will expire
 
@@ -48,17 +50,24 @@ class Lookups:
             self._renderings.put(key, version, text)
         return text
 
-    async def _fetch_whole(self, ids: list[str]) -> dict[str, Whole]:
-        now, found = self._now(), {}
+    async def _fetch_whole(self, ids: list[str]) -> dict[str, Whole | Exception]:
+        now = self._now()
+        found: dict[str, Whole | Exception] = {}
         for document in await self._find(ids, projection=UNREAD):
-            version, is_transient = document["rev"], "due" in document
-            if (entity := decode_alive(document, now)) is not None:
-                found[entity["id"]] = (entity, version, is_transient)
+            entity_id, version, is_transient = document["_id"], document.get("rev", 0), "due" in document
+            try:
+                entity = decode_alive(document, now)
+            except Undecodable as fault:
+                log.error("%s", fault, extra={"entity": entity_id}, exc_info=fault.__cause__)
+                found[entity_id] = fault
+                continue
+            if entity is not None:
+                found[entity_id] = (entity, version, is_transient)
         return found
 
-    async def _fetch_versions(self, ids: list[str]) -> dict[str, int]:
+    async def _fetch_versions(self, ids: list[str]) -> dict[str, int | Exception]:
         documents = await self._find(ids, projection={"rev": 1})
-        return {one["_id"]: one["rev"] for one in documents}
+        return {one["_id"]: one.get("rev", 0) for one in documents}
 
     async def _find(self, ids: list[str], **options: Any) -> list[Document]:
         # The `type` keeps out the bookkeeping that lies beside the entities.

@@ -1,20 +1,25 @@
 """Reads by id, coalesced: all ids wanted while one batch is on its way go into the next one's `$in`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 Found = TypeVar("Found")
+Fetch = Callable[[list[str]], Awaitable[Mapping[str, Found | Exception]]]
 
 
 class Reads(Generic[Found]):
     """Things by id, in as few round trips as the load allows; `fetch` reads those of several ids at once.
 
+    It may find an exception in place of one of them, for those who asked for that one.
     A lone read starts at once: nothing waits for company. Callers for the same id share what is found.
     """
 
     def __init__(
-        self, fetch: Callable[[list[str]], Awaitable[dict[str, Found]]], batch: int, in_flight: int = 2
+        self,
+        fetch: Fetch[Found],
+        batch: int,
+        in_flight: int = 2,
     ) -> None:
         self._fetch = fetch
         self._batch = batch
@@ -48,9 +53,14 @@ class Reads(Generic[Found]):
         try:
             found = await self._fetch(list(wanted))
             for entity_id, futures in wanted.items():
+                one = found.get(entity_id)
                 for future in futures:
-                    if not future.done():
-                        future.set_result(found.get(entity_id))
+                    if future.done():
+                        continue
+                    if isinstance(one, Exception):
+                        future.set_exception(one)
+                    else:
+                        future.set_result(one)
         except Exception as error:  # whatever it is, nobody may wait for ever
             for future in (one for futures in wanted.values() for one in futures if not one.done()):
                 future.set_exception(error)

@@ -5,14 +5,17 @@ transaction. Each group commit reads the epoch with its entities, so a write tha
 subscription was acknowledged knows of it, in whatever process.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from pymongo import AsyncMongoClient, ReturnDocument
+import orjson
+from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
+from broker.core import Json
 from broker.core.errors import AlreadyExists, ResourceNotFound
 from broker.core.subscription import Subscription
 from broker.core.subscription_body import SubscriptionBody
@@ -20,13 +23,17 @@ from broker.ports.changes import SubscriptionChanges, Tally
 from broker.store.errors import reported
 from broker.store.pending.outbox import forget
 from broker.store.pending.undelivered import all_of
-from broker.store.tenants import EPOCH, Tenant, Tenants
+from broker.store.tenants import EPOCH, Tenant, Tenants, epoch_of
 from broker.store.timers import Schedule
+from broker.store.transactions import Transactions
 
+log = logging.getLogger(__name__)
 Document = dict[str, Any]
 Apply = Callable[[AsyncClientSession], Awaitable[Subscription | None]]
 Tell = Callable[[str, SubscriptionChanges], Awaitable[None]]
 
+_INT64 = 2**63
+_TEXT = "@json"  # what a stored @context has for a member that is text
 _LOGGED = 10_000  # changes that the log holds; a process that is further behind reads everything again
 
 
@@ -37,8 +44,7 @@ class MongoSubscriptions:
         self._client = client
         self._tenants = tenants
         self._schedule = schedule
-        self._session = client.start_session()
-        self._one_at_a_time = asyncio.Lock()  # all bump one document: side by side they would only conflict
+        self._transactions = Transactions(client)  # all bump one document: side by side they would conflict
         self._tell: Tell | None = None
 
     def tell(self, tell: Tell) -> None:
@@ -47,7 +53,7 @@ class MongoSubscriptions:
 
     def open(self) -> AsyncClientSession:
         """The session on which subscriptions are changed, for the list of processes."""
-        return self._session
+        return self._transactions.session
 
     async def create(self, tenant: str, subscription: Subscription) -> None:
         """Stores a new subscription; AlreadyExists if its id is taken."""
@@ -89,7 +95,8 @@ class MongoSubscriptions:
             found = await handle.subscriptions.find_one_and_delete({"_id": subscription_id}, session=session)
             if found is None:
                 raise _missing(subscription_id)
-            await self._schedule.follow(session, tenant, _subscription(found), None)
+            old = next(iter(_decoded([found])), None)  # what cannot be decoded can be deleted
+            await self._schedule.follow(session, tenant, old, None)
 
         await self._change(handle, subscription_id, remove)
         with reported():
@@ -101,11 +108,18 @@ class MongoSubscriptions:
     async def get(self, tenant: str, subscription_id: str) -> tuple[Subscription, Tally] | None:
         """A subscription with its tally."""
         found = await self._find(tenant, {"_id": subscription_id}, 1, 0)
-        return found[0] if found else None
+        return (_subscription(found[0][0]), found[0][1]) if found else None
 
     async def find(self, tenant: str, limit: int, offset: int) -> list[tuple[Subscription, Tally]]:
-        """A page of subscriptions, in the order of their ids."""
-        return await self._find(tenant, {}, limit, offset)
+        """A page of subscriptions, in the order of their ids, as full as if none were damaged."""
+        damaged: set[str] = set()
+        while True:
+            found = await self._find(tenant, {"_id": {"$nin": [*damaged]}}, limit, offset)
+            tallies = {document["_id"]: tally for document, tally in found}
+            page = _decoded(document for document, _ in found)
+            if len(page) == len(found):
+                return [(one, tallies[one.id]) for one in page]
+            damaged |= tallies.keys() - {one.id for one in page}
 
     async def count(self, tenant: str) -> int:
         """How many subscriptions the tenant has."""
@@ -120,63 +134,78 @@ class MongoSubscriptions:
             found = await handle.throttles.find_one({"_id": subscription_id})
         return found["at"] if found else None
 
-    async def current_epoch(self, tenant: str) -> int:
+    async def current_epoch(self, tenant: str) -> tuple[int, str]:
         """See `ports.SubscriptionStore.current_epoch`."""
         handle = await self._tenants.obtain(tenant)
         with reported():
-            found = await handle.entities.find_one({"_id": EPOCH})
-        return found["n"] if found else 0
+            return epoch_of(await handle.entities.find_one({"_id": EPOCH}))
 
-    async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
+    async def since(self, tenant: str, epoch: int, mark: str = "") -> SubscriptionChanges:
         """See `ports.SubscriptionStore.since`: read in one snapshot."""
         handle = await self._tenants.obtain(tenant)
         with reported():
-            return await self._since(handle, epoch)
+            return await self._since(handle, epoch, mark)
 
-    async def _since(self, handle: Tenant, epoch: int) -> SubscriptionChanges:
+    async def _since(self, handle: Tenant, epoch: int, mark: str) -> SubscriptionChanges:
         async with self._client.start_session(snapshot=True) as session:
-            newest = (await handle.entities.find_one({"_id": EPOCH}, session=session) or {"n": 0})["n"]
-            if whole := epoch < 0 or newest - epoch > _LOGGED:
+            newest, its_mark = epoch_of(await handle.entities.find_one({"_id": EPOCH}, session=session))
+            if (newest, its_mark) == (epoch, mark):
+                return SubscriptionChanges(newest, [], [], mark=mark)
+            if (ids := await _changed_since(handle, epoch, mark, session)) is None:
                 found = await handle.subscriptions.find(session=session).to_list()
-                return SubscriptionChanges(newest, [*map(_subscription, found)], whole=whole)
-            log = handle.subscription_log.find({"_id": {"$gt": epoch}}, session=session)
-            ids = list({one["s"] async for one in log})
+                return SubscriptionChanges(newest, _decoded(found), whole=True, mark=its_mark)
             found = await handle.subscriptions.find({"_id": {"$in": ids}}, session=session).to_list()
-        gone = set(ids) - {one["_id"] for one in found}
-        return SubscriptionChanges(newest, [*map(_subscription, found)], sorted(gone))
+        changed = _decoded(found)
+        gone = set(ids) - {one.id for one in changed}
+        return SubscriptionChanges(newest, changed, sorted(gone), mark=its_mark)
 
     async def _find(
         self, tenant: str, wanted: Document, limit: int, offset: int
-    ) -> list[tuple[Subscription, Tally]]:
+    ) -> list[tuple[Document, Tally]]:
         handle = await self._tenants.get(tenant)
         with reported():
             cursor = handle.subscriptions.find(wanted, sort=[("_id", 1)], limit=limit, skip=offset)
             documents = await cursor.to_list()
             ids = [one["_id"] for one in documents]
             tallies = {one["_id"]: one async for one in handle.tallies.find({"_id": {"$in": ids}})}
-        return [(_subscription(one), _tally(tallies.get(one["_id"], {}))) for one in documents]
+        return [(one, _tally(tallies.get(one["_id"], {}))) for one in documents]
 
     async def _change(self, tenant: Tenant, subscription_id: str, apply: Apply) -> None:
         """Applies a change, bumps the epoch and logs it, in one transaction; tried again if it conflicts."""
 
         async def all_of_it(session: AsyncClientSession) -> SubscriptionChanges:
-            new = await apply(session)
-            epoch = await tenant.entities.find_one_and_update(
-                {"_id": EPOCH}, {"$inc": {"n": 1}}, return_document=ReturnDocument.AFTER, session=session
+            new, mark = await apply(session), secrets.token_hex(8)
+            number, before = epoch_of(
+                await tenant.entities.find_one_and_update(
+                    {"_id": EPOCH}, {"$inc": {"n": 1}, "$set": {"mark": mark}}, session=session
+                )
             )
-            assert epoch is not None, "the epoch is made with the tenant"
-            await tenant.subscription_log.insert_one(
-                {"_id": epoch["n"], "s": subscription_id}, session=session
-            )
-            await tenant.subscription_log.delete_one({"_id": epoch["n"] - _LOGGED}, session=session)
+            number += 1
+            logged = {"_id": number, "s": subscription_id, "before": before}
+            await tenant.subscription_log.insert_one(logged, session=session)
+            await tenant.subscription_log.delete_one({"_id": number - _LOGGED}, session=session)
             changed, gone = ([new], []) if new else ([], [subscription_id])
-            return SubscriptionChanges(epoch["n"], changed, gone)
+            return SubscriptionChanges(number, changed, gone, mark=mark, before=before)
 
-        with reported():
-            async with self._one_at_a_time:
-                changes = await self._session.with_transaction(all_of_it)
+        changes = await self._transactions.run(all_of_it)
         if self._tell is not None:
             await self._tell(tenant.name, changes)
+
+
+async def _changed_since(
+    handle: Tenant, epoch: int, mark: str, session: AsyncClientSession
+) -> list[str] | None:
+    """The ids of the subscriptions that changed after an epoch; None if the log does not follow on from it.
+
+    Each change names the mark that it found: after a backup was restored, a number may be used again.
+    """
+    if epoch < 0:
+        return None
+    later = {"_id": {"$gt": epoch}}
+    logged = await handle.subscription_log.find(later, sort=[("_id", 1)], session=session).to_list()
+    if not logged or (logged[0]["_id"], logged[0].get("before", "")) != (epoch + 1, mark):
+        return None
+    return [*{one["s"] for one in logged}]
 
 
 def _missing(subscription_id: str) -> ResourceNotFound:
@@ -187,23 +216,52 @@ def _document(subscription: Subscription) -> Document:
     body = subscription.body.model_dump(by_alias=True, exclude_none=True, exclude={"id"})
     return {
         "_id": subscription.id,
-        "body": body,
-        "context": subscription.context,
+        "body": _storable(body),
+        "context": _context(subscription.context),
         "names": {one: [list(pair) for pair in names.items()] for one, names in subscription.names.items()},
         "createdAt": subscription.created_at,
         "modifiedAt": subscription.modified_at,
     }
 
 
+def _storable(value: Any) -> Any:
+    """The same, with numbers that BSON has no integers for (durations, heights) as the nearest floats."""
+    if isinstance(value, dict):
+        return {name: _storable(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_storable(one) for one in value]
+    return float(value) if type(value) is int and not -_INT64 <= value < _INT64 else value
+
+
+def _context(source: Json) -> Json:
+    """An @context that is no URL, as text, so that any keys and numbers are safe."""
+    return source if isinstance(source, str | None) else {_TEXT: orjson.dumps(source).decode()}
+
+
+def _source(stored: Json) -> Json:
+    return orjson.loads(stored[_TEXT]) if isinstance(stored, dict) and _TEXT in stored else stored
+
+
 def _subscription(document: Document) -> Subscription:
     return Subscription(
         document["_id"],
         SubscriptionBody.model_validate(document["body"]),
-        document["context"],
+        _source(document["context"]),
         document["createdAt"],
         document["modifiedAt"],
         {one: {name: iri for name, iri in pairs} for one, pairs in document["names"].items()},
     )
+
+
+def _decoded(documents: Iterable[Document]) -> list[Subscription]:
+    """The subscriptions of stored documents, without those that cannot be decoded: others go on."""
+    found = []
+    for document in documents:
+        try:
+            found.append(_subscription(document))
+        except Exception:  # damaged, or of another version
+            log.exception("a stored subscription cannot be decoded", extra={"subscription": document["_id"]})
+    return found
 
 
 def _tally(document: Document) -> Tally:

@@ -20,7 +20,7 @@ Database = AsyncDatabase[dict[str, Any]]
 
 DEFAULT = ""
 _EXISTS = 48  # MongoDB's NamespaceExists
-EPOCH = "epoch"  # the id of the document beside the entities that subscription changes bump
+EPOCH = "epoch"  # the id of the document {n: number, mark} beside the entities that subscription changes bump
 PENDING_BY = "pending_by"  # the index of documents that hold entries, by the process that delivers them
 _PLAIN = re.compile(r"[a-z0-9_\-]{1,30}")
 _CLUSTERED = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}}
@@ -130,7 +130,7 @@ class Tenants:
             history=database["history"],
             packed=database["packed"],
             moved=database["moved"],
-            outbox=database["outbox"],
+            outbox=database["outbox"],  # durable: an entry that came back would hold up others for ever
             subscriptions=database["subscriptions"],
             subscription_log=database["subscription_log"],
             throttles=database["throttles"],
@@ -140,6 +140,11 @@ class Tenants:
             undelivered=database["undelivered"],
             contexts=database["contexts"],
         )
+
+
+def epoch_of(document: dict[str, Any] | None) -> tuple[int, str]:
+    """The number and the mark of the epoch that a document holds."""
+    return (document["n"], document.get("mark", "")) if document is not None else (0, "")
 
 
 def database_name(prefix: str, tenant: str) -> str:

@@ -1,7 +1,7 @@
 """What the tests of the HTTP API share: clients that keep to one tenant, a receiver of notifications."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -171,11 +171,20 @@ class Receiver:
             await asyncio.sleep(0.3)
         return web.Response(status=status or 200)
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Returns when a condition holds, which may change with each notification that arrives."""
+        async with asyncio.timeout(30), self._came:
+            await self._came.wait_for(condition)
+
     async def wait(self, count: int) -> list[Received]:
         """The first notifications taken, once there are so many."""
-        async with asyncio.timeout(5), self._came:
-            await self._came.wait_for(lambda: len(self.taken) >= count)
+        await self.until(lambda: len(self.taken) >= count)
         return self.taken
+
+    def tried(self, path: str) -> int:
+        """How often the subscription at a path was notified, taken or not."""
+        ours = path.partition("/")[2]
+        return sum(one.doc["subscriptionId"] == ours for one in self.attempts)
 
     async def only(self, count: int) -> list[Received]:
         """The notifications taken, once there are so many and no more follow."""

@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
+from broker.api.batch import _item
 from broker.core import Json
+from broker.core.errors import BadRequestData, InvalidRequest
+from broker.core.jsonld.context import Context
 from tests.api.conftest import ERRORS, LD_JSON, Answer, Api, Kept, linked, room
+from tests.core.documents import CORE
 
 OPS = "entityOperations/"
 
@@ -157,3 +161,20 @@ async def test_a_thousand_at_once(api: Api) -> None:
     assert counted.headers["NGSILD-Results-Count"] == "1000"
     assert (await api("POST", OPS + "delete", [one["id"] for one in items])).status == 204
     assert await stored(api) == {}
+
+
+@pytest.mark.parametrize(
+    ("raised", "kept"),
+    [
+        (BadRequestData("no"), BadRequestData),
+        (RecursionError("a fault of ours"), RecursionError),
+        (UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates"), InvalidRequest),
+    ],
+)
+def test_whatever_is_wrong_with_an_item_is_its_own(raised: Exception, kept: type[Exception]) -> None:
+    def read(doc: Json, context: Context) -> Any:
+        raise raised
+
+    entity_id, outcome = _item(room("urn:x:1"), CORE, read)
+    assert entity_id == "urn:x:1"
+    assert type(outcome) is kept

@@ -1,5 +1,6 @@
 """/jsonldContexts (clauses 5.13, 6.29 and 6.30)."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ class Host:
     def __init__(self) -> None:
         self.url = ""
         self.answer: Json = {"@context": SPEED}
+        self.text = b""  # in place of the answer
         self.headers: dict[str, str] = {}
         self.asked = 0
 
@@ -28,7 +30,7 @@ class Host:
         self.asked += 1
         if self.answer is None:
             return web.Response(status=500)
-        return web.Response(body=orjson.dumps(self.answer), headers=self.headers)
+        return web.Response(body=self.text or orjson.dumps(self.answer), headers=self.headers)
 
 
 @pytest.fixture
@@ -202,6 +204,72 @@ async def test_the_core_is_there_to_stay(api: Api) -> None:
     assert (await delete(api, CORE_URL)).is_problem(400, "BadRequestData")
     assert (await delete(api, CORE_URL, "?reload=true")).status == 204
     assert await details(api, CORE_URL)
+
+
+LINK = re.compile(r'<([^>]*)>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld\+json"')
+LONG = {f"term{n}": f"https://ex.org/{n}" for n in range(5000)}
+
+
+@pytest.mark.clause("5.13.1")
+@pytest.mark.clause("6.3.6")
+@pytest.mark.parametrize(
+    "source", [SPEED, [CORE_URL, SPEED], [{**LONG, **SPEED}]], ids=["one", "array", "long"]
+)
+async def test_what_comes_inline_is_linked_by_a_url_that_answers(api: Api, source: Json) -> None:
+    assert (await api("POST", "entities", car(SPEED), media=LD_JSON)).status == 201
+    query = {"type": "Query", "entities": [{"type": "Car"}], "@context": source}
+    window = {"timerel": "after", "timeAt": "2020-01-01T00:00:00Z", "timeproperty": "modifiedAt"}
+    past = {**query, "temporalQ": window}
+    for path, doc in (("entityOperations/query", query), ("temporal/entityOperations/query", past)):
+        answers = [await api("POST", path, doc, media=LD_JSON) for _ in "12"]
+        assert [one.status for one in answers] == [200, 200], answers[0].body
+        assert [[*one] for one in answers[0].doc] == [["id", "type", "speed"]]
+        (url,) = {found[1] for one in answers if (found := LINK.fullmatch(one.headers["Link"]))}
+        assert await api.get(url.removeprefix(api.root)) == {"@context": source}
+        assert "speed" in await api.get("entities/urn:x:1", **linked(url))
+    assert [one["URL"] for one in await api.get("jsonldContexts?kind=ImplicitlyCreated&details=true")] == [
+        url
+    ]
+    inside = await api("POST", "entityOperations/query", query, media=LD_JSON, headers={"Accept": LD_JSON})
+    assert ([one["@context"] for one in inside.doc], "Link" in inside.headers) == ([source], False)
+    assert (await delete(api, url.removeprefix(api.root))).status == 204
+    again = await api("POST", "entityOperations/query", query, media=LD_JSON)
+    assert again.headers["Link"] == answers[0].headers["Link"]
+    assert await api.get(url.removeprefix(api.root)) == {"@context": source}
+
+
+async def test_a_query_with_its_context_inside_makes_no_tenant(api: Api) -> None:
+    query = {"type": "Query", "entities": [{"type": "Car"}], "@context": SPEED}
+    refused = await api("POST", "entityOperations/query", query, media=LD_JSON)
+    assert refused.is_problem(404, "NonexistentTenant")
+    assert (await api("GET", "entities?type=Car")).is_problem(404, "NonexistentTenant")
+
+
+@pytest.mark.clause("5.13.1")
+async def test_a_url_that_is_too_long_for_a_header_gets_a_short_one(api: Api, host: Host) -> None:
+    long = host.url + "?" + "x" * 6000
+    assert (await api("POST", "entities", car(long), media=LD_JSON)).status == 201
+    query = {"type": "Query", "entities": [{"type": "Car"}], "@context": [long]}
+    answer = await api("POST", "entityOperations/query", query, media=LD_JSON)
+    (url,) = LINK.fullmatch(answer.headers["Link"]).groups()  # type: ignore[union-attr]
+    assert len(url) < 200
+    assert "speed" in await api.get("entities/urn:x:1", **linked(url))
+
+
+@pytest.mark.clause("5.5.6")
+@pytest.mark.parametrize("deep", [100, 300, 900])
+async def test_a_document_that_is_nested_too_deep(api: Api, host: Host, deep: int) -> None:
+    await api.make({"id": "urn:x:9", "type": "Car"})
+    nested = b"[" * deep + b"]" * deep
+    host.text = b'{"@context":%s}' % nested
+    for answer in (
+        await api("POST", "entities", car(host.url), media=LD_JSON),
+        await api("GET", "entities/urn:x:9", headers=linked(host.url)),
+    ):
+        assert answer.is_problem(400, "BadRequestData")
+        assert "nested deeper" in answer.doc["detail"]
+    host.text = b'{"@context":{"speed":"https://ex.org/speed"},"graph":%s}' % nested
+    assert (await api("POST", "entities", car(host.url), media=LD_JSON)).status == 201
 
 
 @pytest.mark.clause("5.5.10")

@@ -344,7 +344,13 @@ async def test_contexts_in_the_wrong_place(kept: Kept) -> None:
 @pytest.mark.clause("5.5.6")
 @pytest.mark.parametrize(
     ("method", "path"),
-    [*WRITES, ("GET", ENTITY), ("GET", "entities?type=T"), ("DELETE", ENTITY), ("DELETE", ATTR)],
+    [
+        *(one for one in WRITES if one[1] != "entityOperations/delete"),
+        ("GET", ENTITY),
+        ("GET", "entities?type=T"),
+        ("DELETE", ENTITY + "?type=T"),
+        ("DELETE", ATTR),
+    ],
 )
 async def test_a_context_that_cannot_be_had(kept: Kept, method: str, path: str) -> None:
     doc: Json = None
@@ -376,15 +382,86 @@ async def test_a_context_that_is_none(kept: Kept, context: Json) -> None:
         f"<{CORE_URL}>; rel=http://www.w3.org/ns/json-ld#context",
         f'<{CORE_URL}>;type="application/ld+json";REL="http://www.w3.org/ns/json-ld#context"',
         f'<{AWAY}>; rel="next", <{CORE_URL}>; rel="http://www.w3.org/ns/json-ld#context"',
-        f'<{AWAY}>; rel="next"',
-        "nonsense",
+        f'<{AWAY}>; rel="next http://x/y"; title="a \\"b\\", <c>"',
+        f"<{CORE_URL}>; rel='http://www.w3.org/ns/json-ld#context'",
+        f'<{AWAY}> ; anchor="#a" ; rel = next ,, <{CORE_URL}>;rel="up http://www.w3.org/ns/json-ld#context",',
         "",
+        " , ",
     ],
 )
 async def test_forms_of_the_link_header(kept: Kept, link: str) -> None:
     answer = await kept("GET", ENTITY + "?options=sysAttrs", headers={"Link": link})
     assert answer.doc == kept.before[0]
     assert "json-ld#context" in answer.headers["Link"]
+
+
+@pytest.mark.clause("6.3.5")
+@pytest.mark.parametrize(
+    "link",
+    [
+        CORE_URL,
+        f'{CORE_URL}; rel="http://www.w3.org/ns/json-ld#context"',
+        f"<{CORE_URL}>",
+        f'<{CORE_URL}>; type="application/ld+json"',
+        f'<{CORE_URL}; rel="http://www.w3.org/ns/json-ld#context"',
+        f'<{CORE_URL}>; rel="http://www.w3.org/ns/json-ld#context',
+        f'<{CORE_URL}>; rel="http://www.w3.org/ns/json-ld#context" <{AWAY}>; rel="next"',
+        '<>; rel="http://www.w3.org/ns/json-ld#context"',
+        "nonsense",
+        "<a>" + "; a  " * 1000 + "x",
+    ],
+)
+async def test_a_link_header_that_is_none(kept: Kept, link: str) -> None:
+    for method, doc in (("GET", None), ("PATCH", {"heat": 2})):
+        answer = await kept(method, ENTITY, doc, headers={"Link": link})
+        assert answer.is_problem(400, "BadRequestData")
+        form = '<https://example.org/context.jsonld>; rel="http://www.w3.org/ns/json-ld#context"'
+        assert form in answer.doc["detail"]
+    assert await kept.is_unchanged()
+
+
+@pytest.mark.clause("6.3.5")
+async def test_a_write_whose_link_names_no_context_says_so(api: Api) -> None:
+    other = {"Link": f'<{AWAY}>; rel="next"'}
+    made = await api("POST", "entities", room(heat=1), headers=other)
+    assert made.status == 201
+    assert made.headers["NGSILD-Warning"].startswith('199 - "Link: ')
+    changed = await api("PATCH", ENTITY, {"heat": 2}, headers=other)
+    assert (changed.status, "NGSILD-Warning" in changed.headers) == (204, True)
+    batch = await api("POST", "entityOperations/update", [room(heat=3)], headers=other)
+    assert (batch.status, "NGSILD-Warning" in batch.headers) == (204, True)
+    for quiet in (
+        await api("GET", ENTITY, headers=other),
+        await api("PATCH", ENTITY, {"heat": 4}, headers=linked(CORE_URL)),
+        await api("PATCH", ENTITY, {"heat": 5}),
+        await api("DELETE", ENTITY, headers=other),
+    ):
+        assert quiet.status in (200, 204)
+        assert "NGSILD-Warning" not in quiet.headers
+
+
+@pytest.mark.clause("5.5.2")
+async def test_what_is_deleted_by_its_id_needs_no_context(api: Api) -> None:
+    long = "https%3A%2F%2Fex.org%2Flong"
+    await api.make(*(room(f"urn:x:{n}", **{"https://ex.org/long": 1, "heat": 1}) for n in range(1, 6)))
+    assert (await api("DELETE", f"entities/urn:x:2/attrs/{long}", headers=linked(AWAY))).status == 204
+    assert await api.entity("urn:x:2") == room("urn:x:2", heat=1)
+    history = f"temporal/entities/urn:x:2/attrs/{long}?deleteAll=true"
+    assert (await api("DELETE", history, headers=linked(AWAY))).status == 204
+    for method, path, doc in (
+        ("DELETE", ENTITY, None),
+        ("DELETE", "temporal/entities/urn:x:2", None),
+        ("POST", "entityOperations/delete", ["urn:x:3"]),
+        ("DELETE", "entities?id=urn:x:4&local=true", None),
+    ):
+        answer = await api(method, path, doc, headers=linked(AWAY))
+        assert answer.status == 204, answer.body
+        assert (await api(method, path, doc, headers={"Link": "nonsense"})).status != 400
+    assert [one["id"] for one in await api.get("entities?type=T")] == ["urn:x:2", "urn:x:5"]
+    for named in (ENTITY.replace("1", "5") + "?type=T", "entities/urn:x:5/attrs/heat", "entities?type=T"):
+        refused = await api("DELETE", named, headers=linked(AWAY))
+        assert refused.is_problem(504, "LdContextNotAvailable")
+    assert (await api("GET", "entities/urn:x:5")).status == 200
 
 
 @pytest.mark.clause("6.3.5")

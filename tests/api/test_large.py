@@ -155,3 +155,14 @@ async def test_what_is_too_much_is_refused(kept: Kept, said: str) -> None:
 async def test_text_with_many_commas_is_no_large_number_of_values(api: Api) -> None:
     await api.make(room(heat="," * 3_000_000))
     assert len((await api.entity())["heat"]) == 3_000_000
+
+
+@pytest.mark.slow
+async def test_thousands_of_attributes_appended_to_thousands(busy: Busy) -> None:
+    def attrs(letter: str) -> dict[str, Json]:
+        return {f"{letter}{n}": {"type": "Property", "value": n} for n in range(6000)}
+
+    await busy.make({"id": "urn:x:wide", "type": "Wide", **attrs("a")})
+    assert (await busy("POST", "entities/urn:x:wide/attrs", attrs("b"))).status == 204
+    assert len(await busy.entity("urn:x:wide")) == 12_002
+    assert len(await busy.get("attributes")) >= 12_000

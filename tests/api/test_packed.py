@@ -111,8 +111,11 @@ class Series:
         assert await self._told("") == _plain(self.there)
         if len(self.there) > 5:
             last = (await self.api.get(f"{self.path}?lastN=5"))["speed"]
-            newest = sorted((key[0] for key in self.there), reverse=True)[:5]
-            assert [one["observedAt"] for one in last] == [at(second) for second in newest]
+            times = sorted({second for second, _ in self.there})[-5:]
+            newest = sorted((-second, dataset or "") for second, dataset in self.there if second in times)
+            assert [(one["observedAt"], one.get("datasetId", "")) for one in last] == [
+                (at(-second), dataset) for second, dataset in newest
+            ]
 
     async def _told(self, query: str) -> list[Any]:
         answer = await self.api("GET", self.path + query)

@@ -82,11 +82,25 @@ async def test_a_subscription_is_kept_as_it_was_sent(api: Api) -> None:
         subscription(expiresAt="2020-01-01T00:00:00Z"),
         subscription(id="x"),
         subscription(entities=[{"type": "T", "idPattern": "("}]),
+        subscription("http://h:99999/"),
+        subscription("http://[::1/x"),
+        subscription(endpoint={"receiverInfo": [{"key": "A", "value": "\x01"}]}),
+        subscription(timeInterval=1e13),
+        subscription(timeInterval=1e-9),
+        subscription(throttling=1e300),
+        subscription(entities=[{"type": "T"}] * 40_000),
     ],
-    ids=str,
+    ids=lambda wrong: str(wrong)[:200],
 )
 async def test_a_wrong_subscription_is_not_kept(kept: Kept, wrong: Json) -> None:
     assert (await kept("POST", SUBSCRIPTIONS, wrong)).is_problem(400, "BadRequestData")
+    assert await kept.is_unchanged()
+
+
+@pytest.mark.clause("5.8.1")
+async def test_a_subscription_that_is_too_long(kept: Kept) -> None:
+    wrong = subscription(entities=[{"type": "T"}] * 200_000)
+    assert (await kept("POST", SUBSCRIPTIONS, wrong)).status == 413
     assert await kept.is_unchanged()
 
 
@@ -95,6 +109,52 @@ async def test_a_context_that_is_not_there(api: Api) -> None:
     answer = await api("POST", SUBSCRIPTIONS, subscription(jsonldContext="http://127.0.0.1:1/c"))
     assert answer.is_problem(504, "LdContextNotAvailable")
     assert (await api("GET", SUBSCRIPTIONS)).is_problem(404, "NonexistentTenant")
+
+
+@pytest.mark.clause("5.2.12")
+@pytest.mark.parametrize("url", ["urn:foo:ctx", "ftp://x/c", "http:///c", "/ngsi-ld/v1/jsonldContexts/x"])
+async def test_a_context_of_notifications_that_is_nowhere(api: Api, url: str) -> None:
+    refused = await api("POST", SUBSCRIPTIONS, subscription(jsonldContext=url))
+    assert refused.is_problem(400, "BadRequestData")
+    assert refused.doc["detail"].startswith("jsonldContext: expected an http or https URL")
+    made = subscription(id="urn:s:1")
+    assert (await api("POST", SUBSCRIPTIONS, made)).status == 201
+    before = await api.get("subscriptions/urn:s:1?options=sysAttrs")
+    changed = await api("PATCH", "subscriptions/urn:s:1", {"jsonldContext": url})
+    assert changed.is_problem(400, "BadRequestData")
+    assert await api.get("subscriptions/urn:s:1?options=sysAttrs") == before
+
+
+@pytest.mark.clause("5.8.2")
+async def test_what_is_read_in_other_names_and_sent_back_hears_the_same(api: Api, receiver: Receiver) -> None:
+    own = {
+        "heat": "https://ex.org/heat",
+        "T": "https://ex.org/T",
+        "ort": "https://uri.etsi.org/ngsi-ld/location",
+    }
+    path = (await api("POST", "jsonldContexts", {"@context": own})).headers["Location"]
+    named = linked(api.root + path)
+    doc = subscription(receiver.root + "/notify", id="urn:s:1", q='heat>1;ort;name!="50%25"', csf="heat")
+    assert (await api("POST", SUBSCRIPTIONS, doc, headers=named)).status == 201
+    in_own = await api.get("subscriptions/urn:s:1", **named)
+    assert (in_own["q"], in_own["entities"]) == ('heat>1;location;name!="50%"', [{"type": "T"}])
+    in_core = await api.get("subscriptions/urn:s:1")
+    assert (in_core["q"], in_core["csf"]) == (
+        '<https://ex.org/heat>>1;location;name!="50%"',
+        "<https://ex.org/heat>",
+    )
+    assert in_core["entities"] == [{"type": "https://ex.org/T"}]
+    assert (await api("PATCH", "subscriptions/urn:s:1", in_core)).status == 204
+    assert await api.get("subscriptions/urn:s:1") == in_core
+    assert await api.get("subscriptions/urn:s:1", **named) == in_own
+    place = {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [1, 2]}}
+    for number, heat in ((1, 1), (2, 2)):
+        doc = room(f"urn:x:{number}", heat=heat, ort=place, name="x")
+        made = await api("POST", "entities", doc, headers=named)
+        assert made.status == 201, made.body
+    assert "location" in await api.get("entities/urn:x:2", **named)
+    (one,) = await receiver.only(1)
+    assert one.entity["id"] == "urn:x:2"
 
 
 @pytest.mark.clause("5.8.4")
@@ -375,30 +435,26 @@ async def test_every_change_is_told_once_and_in_order(api: Api, receiver: Receiv
     assert len({one.doc["id"] for one in received}) == 44
 
 
-@pytest.mark.clause("5.2.12")
-async def test_throttling(api: Api, receiver: Receiver) -> None:
-    await subscribe(api, receiver, throttling=0.4)
-    await api.make(room(heat=0))
-    for n in range(1, 4):
-        await patch(api, heat=n)
-    assert heats(await receiver.only(1)) == [0]
-    await asyncio.sleep(0.4)
-    await patch(api, heat=4)
-    await patch(api, heat=5)
-    assert heats(await receiver.only(2)) == [0, 4]
-
-
 @pytest.mark.clause("5.8.6")
 async def test_nothing_is_told_after_expiry_until_it_is_renewed(api: Api, receiver: Receiver) -> None:
-    path = await subscribe(api, receiver, expiresAt=soon(1.5))
+    path = await subscribe(api, receiver, expiresAt=soon(3600))
     await api.make(room(heat=1))
     await receiver.wait(1)
-    await asyncio.sleep(1.6)
-    assert (await api.get(path))["status"] == "expired"
+    await expire(api, path)
     await patch(api, heat=2)
-    assert (await api("PATCH", path, {"expiresAt": soon(60)})).status == 204
+    assert (await api("PATCH", path, {"expiresAt": soon(3600)})).status == 204
     await patch(api, heat=3)
     assert heats(await receiver.only(2)) == [1, 3]
+
+
+async def expire(api: Api, path: str) -> None:
+    """Lets a subscription expire, as soon as the machine can tell it to in time."""
+    seconds = 0.1
+    async with asyncio.timeout(60):
+        while (await api("PATCH", path, {"expiresAt": soon(seconds)})).status != 204:
+            seconds *= 2
+        while (await api.get(path))["status"] != "expired":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.clause("5.8.2")
@@ -413,14 +469,10 @@ async def test_an_update_holds_from_its_answer_on(api: Api, receiver: Receiver) 
 
 @pytest.mark.clause("5.8.5")
 async def test_after_its_deletion_nothing_is_told(api: Api, receiver: Receiver) -> None:
-    receiver.refuse = [500] * 1000
     path = await subscribe(api, receiver)
-    await api.make(room(heat=0))
     gone = await api("DELETE", path)
     assert (gone.status, gone.body) == (204, b"")
-    receiver.refuse.clear()
-    await patch(api, heat=1)
-    await asyncio.sleep(0.2)
+    await api.make(room(heat=0))
     await receiver.only(0)
     assert (await api("GET", path)).is_problem(404, "ResourceNotFound")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import permutations, product
 from typing import Any
 from urllib.parse import quote
 
@@ -332,14 +333,46 @@ async def test_aggregated_values(http: Http, tenant: Tenant) -> None:
 
 
 @pytest.mark.clause("5.7.4.4")
-async def test_values_that_a_method_cannot_take_are_refused(http: Http, tenant: Tenant) -> None:
-    await measure(http, tenant, "urn:v:1", [1], name={"type": "Property", "value": "bus"})
-    asked: dict[str, Any] = {"format": "aggregatedValues", "aggrMethods": "min,stddev"}
-    problem = await get(http, tenant, "/urn:v:1", 400, **asked)
-    assert problem["type"].endswith("/InvalidRequest")
-    assert problem["detail"].startswith("aggrMethods: stddev can't take the values of name")
-    body, _ = await get(http, tenant, "/urn:v:1", attrs="speed", **asked)
-    assert body["speed"]["stddev"][0][0] == 0
+async def test_methods_that_cannot_take_values_are_left_out(http: Http, tenant: Tenant) -> None:
+    bus = {"type": "Property", "value": "bus", "observedAt": at(1)}
+    await measure(http, tenant, "urn:v:1", [1, 2], name=bus, line=bus)
+    await measure(http, tenant, "urn:v:2", [1], name={**bus, "value": 7}, line=bus)
+    asked: dict[str, Any] = {"format": "aggregatedValues", "timerel": "after", "timeAt": at(0)}
+    body, _ = await get(http, tenant, "/urn:v:1", aggrMethods="avg,max", **asked)
+    assert body["speed"]["avg"][0][0] == 15
+    assert body["name"].keys() == {"type", "max"}
+    assert body["name"]["max"][0][0] == "bus"
+    body, _ = await get(http, tenant, "/urn:v:1", aggrMethods="avg,stddev", **asked)
+    assert body.keys() == {"id", "type", "speed"}, "what was not asked for by name is left out"
+    body, _ = await get(http, tenant, "", type="Vehicle", aggrMethods="avg", attrs="speed,name", **asked)
+    assert [one.keys() - {"id", "type"} for one in body] == [{"speed"}, {"speed", "name"}]
+
+
+@pytest.mark.clause("5.7.4.4")
+@pytest.mark.parametrize("how", [{"attrs": "speed,name"}, {"pick": "id,name"}])
+async def test_an_attribute_none_of_whose_values_can_be_taken_is_refused(
+    http: Http, tenant: Tenant, how: dict[str, str]
+) -> None:
+    bus = {"type": "Property", "value": "bus", "observedAt": at(1)}
+    await measure(http, tenant, "urn:v:1", [1], name=bus)
+    asked: dict[str, Any] = {"format": "aggregatedValues", "aggrMethods": "avg,stddev", **how}
+    window: dict[str, Any] = {"type": "Vehicle", "timerel": "after", "timeAt": at(0)}
+    for path, more in (("/urn:v:1", {}), ("", window)):
+        problem = await get(http, tenant, path, 400, **asked, **more)
+        assert problem["type"].endswith("/InvalidRequest")
+        assert problem["detail"] == "aggrMethods: name has no values that avg, stddev can take"
+
+
+@pytest.mark.clause("4.5.19")
+async def test_series_that_no_method_takes_are_left_out_beside_others(http: Http, tenant: Tenant) -> None:
+    word = {"type": "Property", "value": "fast", "observedAt": at(1), "datasetId": "urn:d:1"}
+    doc = {"id": "urn:v:1", "type": "Vehicle", "speed": [speed(1), word]}
+    await send(http, tenant, "POST", ENTITIES, doc)
+    asked: dict[str, Any] = {"format": "aggregatedValues", "attrs": "speed"}
+    body, _ = await get(http, tenant, "/urn:v:1", aggrMethods="avg", **asked)
+    assert body["speed"]["avg"][0][0] == 10
+    body, _ = await get(http, tenant, "/urn:v:1", aggrMethods="min", **asked)
+    assert [one["min"][0][0] for one in body["speed"]] == [10, "fast"]
 
 
 @pytest.mark.clause("4.5.5")
@@ -352,8 +385,34 @@ async def test_instances_are_selected_by_dataset(http: Http, tenant: Tenant) -> 
         body, _ = await get(http, tenant, "/urn:v:1", datasetId=asked)
         assert sorted(values(body["speed"])) == sorted(expected)
     window: dict[str, Any] = {"type": "Vehicle", "timerel": "after", "timeAt": at(0)}
-    body, _ = await get(http, tenant, "", datasetId="urn:d:2", **window)
-    assert body == []
+    formats: list[dict[str, Any]] = [{}, {"format": "aggregatedValues", "aggrMethods": "max"}]
+    for more in (*formats, {"options": "temporalValues"}):
+        body, _ = await get(http, tenant, "", datasetId="urn:d:2", **window, **more)
+        assert body == []
+        problem = await get(http, tenant, "/urn:v:1", 404, datasetId="urn:d:2", **more)
+        assert problem["type"].endswith("/ResourceNotFound")
+
+
+@pytest.mark.clause("5.7.4.4")
+@pytest.mark.parametrize("order", [*permutations(("@none", "urn:d:1", "urn:d:2"))])
+async def test_last_n_does_not_depend_on_what_was_written_first(
+    http: Http, tenant: Tenant, order: tuple[str, ...]
+) -> None:
+    for minute, dataset in product((1, 2, 3), order):
+        named = {} if dataset == "@none" else {"datasetId": dataset}
+        one = {**speed(minute), **named, "value": f"{minute} {dataset}"}
+        await send(http, tenant, "POST", TEMPORAL, {"id": "urn:v:1", "type": "Vehicle", "speed": [one]})
+    for n, expected in ((1, ["3"]), (2, ["3", "2"]), (9, ["3", "2", "1"])):
+        body, headers = await get(http, tenant, "/urn:v:1", lastN=n)
+        assert values(body["speed"]) == [
+            f"{minute} {dataset}" for minute in expected for dataset in ("@none", "urn:d:1", "urn:d:2")
+        ]
+        assert "Content-Range" not in headers
+        asked: dict[str, Any] = {"format": "aggregatedValues", "aggrMethods": "totalCount"}
+        body, _ = await get(http, tenant, "/urn:v:1", lastN=n, **asked)
+        assert [one["totalCount"][0][0] for one in body["speed"]] == [len(expected)] * 3
+    body, _ = await get(http, tenant, "/urn:v:1", lastN=2, datasetId="urn:d:2")
+    assert values(body["speed"]) == ["3 urn:d:2", "2 urn:d:2"]
 
 
 @pytest.mark.clause("5.7.4.4")
@@ -530,3 +589,25 @@ async def test_places_and_scopes_are_those_in_the_window(http: Http, tenant: Ten
     assert [values(one["scope"]) for one in body] == [["/A/B"], ["/A/B"]]
     body, _ = await get(http, tenant, "", scopeQ="/C", **window)
     assert [(one["id"], values(one["speed"])) for one in body] == [("urn:v:0", [30])]
+
+
+@pytest.mark.clause("4.18")
+async def test_scopes_that_entities_come_with_count_for_what_was_before(http: Http, tenant: Tenant) -> None:
+    doc = {"type": "Vehicle", "speed": [speed(1), speed(3)]}
+    late = {"type": "Property", "value": "/A", "observedAt": at(2)}
+    for entity, there in (("urn:v:1", "/A"), ("urn:v:2", ["/A", "/B"]), ("urn:v:3", late), ("urn:v:4", "/C")):
+        await send(http, tenant, "POST", TEMPORAL, {"id": entity, "scope": there, **doc})
+    await measure(http, tenant, "urn:v:5", [3, 1], scope="/A")
+    await measure(http, tenant, "urn:v:6", [3, 1])
+    for entity in ("urn:v:5", "urn:v:6"):
+        await send(http, tenant, "POST", f"{ENTITIES}/{entity}/attrs", {"scope": "/A/B"})
+    window: dict[str, Any] = {"type": "Vehicle", "timerel": "between", "timeAt": at(0), "endTimeAt": at(5)}
+    expected = {"urn:v:1": [10, 30], "urn:v:2": [10, 30], "urn:v:3": [30], "urn:v:5": [10, 30]}
+    for asked, found in (("/A", expected), ("/B", {"urn:v:2": [10, 30]}), ("/A/B", {}), ("/D", {})):
+        body, headers = await get(http, tenant, "", scopeQ=asked, count="true", attrs="speed,scope", **window)
+        assert {one["id"]: values(one["speed"]) for one in body} == found
+        assert headers["NGSILD-Results-Count"] == str(len(found))
+    more = {"id": "urn:v:5", "type": "Vehicle", "scope": "/A/B", "speed": [speed(-9)]}
+    await send(http, tenant, "POST", TEMPORAL, more)
+    body, _ = await get(http, tenant, "", type="Vehicle", scopeQ="/A", timerel="before", timeAt=at(0))
+    assert [(one["id"], values(one["speed"])) for one in body] == [("urn:v:5", [-90])]

@@ -25,11 +25,11 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from broker.clock import Clock
 from broker.contexts.compiler import compile_context
 from broker.core.change import Change
 from broker.core.entity import parse, update
 from broker.core.temporal.recording import Recording
-from broker.main.clock import ticking
 from broker.ports.changes import Due, Entry
 from broker.store.plan import work_out
 from broker.store.queue import Answer, Write
@@ -88,15 +88,12 @@ class Row:
 class _Nobody:
     """A sink to whom nothing is due."""
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
         """Nothing to learn."""
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """Nothing."""
         return []
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None:
-        """Nobody is."""
 
     def committed(self, entries: Sequence[Entry]) -> None:
         """There are none."""
@@ -104,12 +101,12 @@ class _Nobody:
 
 async def fill(at: Place, numbers: Iterable[int]) -> None:
     """Stores the workload's entities of these numbers."""
-    clock, rest = ticking(), iter(numbers)
+    clock, rest = Clock(), iter(numbers)
     while part := list(itertools.islice(rest, TOGETHER)):
         await at.tenant.entities.insert_many(_documents(part, clock), ordered=False)
 
 
-def _documents(numbers: list[int], clock: Callable[[int], int]) -> list[dict[str, Any]]:
+def _documents(numbers: list[int], clock: Clock) -> list[dict[str, Any]]:
     """What a commit of these creations would insert."""
     entities = [parse.entity(orjson.loads(workload.entity(number)), CORE) for number in numbers]
     answer = Answer(asyncio.get_running_loop().create_future(), len(entities))

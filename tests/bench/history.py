@@ -24,6 +24,7 @@ from pymongo import AsyncMongoClient
 from rich.console import Console
 from rich.table import Table
 
+from broker.clock import Stamp
 from broker.core import instant
 from broker.store.history import records
 from broker.store.history.packer import Packer, Packing
@@ -102,7 +103,7 @@ def _documents(entity: str, names: list[str], length: int) -> Iterator[dict[str,
         for n in range(length):
             seen = BEGIN + n * MINUTE
             one = {"type": "Property", "value": n % 997 / 10, "observedAt": instant.of_micros(seen)[:-7]}
-            yield records.record(entity, name, one, seen + 300_000, 0)
+            yield records.record(entity, name, one, Stamp(seen + 300_000, seen + 300_000), 0)
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ async def _pack(at: Place, console: Console) -> None:
     database = at.tenant.history.database
     packer = Packer(database["tasks"], at.tenants, "b" * 16, Packing(0, least=1, rest=0, lease=3600))
     async with packer.open(database.client):
-        await packer.pack_all()
+        await packer.pack_tenant("")
     took = time.monotonic() - began
     (left, _), (buckets, after) = await _size(at.tenant.history), await _size(at.tenant.packed)
     console.print(

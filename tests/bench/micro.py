@@ -11,6 +11,7 @@ import orjson
 from rich import print
 from rich.table import Table
 
+from broker.clock import Stamp
 from broker.contexts.compiler import compile_context
 from broker.core.change import Change, removed, written
 from broker.core.entity import parse, update
@@ -49,7 +50,7 @@ def steps() -> dict[str, Callable[[], object]]:
         "rule: create": lambda: update.create(entity)(None, NOW),
         "rule: replace": lambda: update.upsert(entity)(created, LATER),
         "find what changed": lambda: (list(written(change)), list(removed(change))),
-        "history records": lambda: records.records(change, 1, new, gone),
+        "history records": lambda: records.records(change, Stamp(1, 1), new, gone),
         "to the stored form": lambda: codec.encode_entity(created),
         "to BSON": lambda: bson.encode(codec.encode_entity(created)),
         "from BSON": lambda: codec.decode_entity(bson.decode(stored)),

@@ -123,6 +123,25 @@ def test_what_is_no_context_is_refused(source: Json) -> None:
         compile_context(source, {})
 
 
+@pytest.mark.clause("5.5.4")
+@pytest.mark.parametrize("deep", [60, 900, 100_000])
+def test_what_is_nested_or_built_too_deep_is_refused(deep: int) -> None:
+    nested: Json = {}
+    for _ in range(deep):
+        nested = [{"a": nested}]
+    with pytest.raises(BadRequestData, match="@context: nested deeper than 50 levels"):
+        compile_context(nested, {})
+    with pytest.raises(BadRequestData, match="@context: nested deeper than 50 levels"):
+        compile_context(URL, {URL: {"@context": nested}})
+
+
+@pytest.mark.clause("5.5.4")
+def test_terms_that_stand_on_many_others() -> None:
+    chain = {f"t{n}": f"t{n + 1}:x" for n in range(2000)}
+    with pytest.raises(BadRequestData, match="@context"):
+        compile_context({**chain, "t2000": "urn:t:"}, {})
+
+
 def test_what_was_given_is_not_touched() -> None:
     source = [CORE_CONTEXT_URL, {**SPEED, "location": "https://ex.org/mine"}]
     compile_context(source, {})

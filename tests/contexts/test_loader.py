@@ -241,7 +241,7 @@ async def test_it_survives_the_death_of_the_host(host: Host, fetcher: Fetcher, m
         await loader(fetcher, shelf).resolve(url)
         kept = await shelf.get(("", url))
         assert kept is not None
-        assert kept.document == document
+        assert kept.document == {"@context": document["@context"]}, "what else there is, is nobody's"
         host.answers.clear()
         again = await loader(fetcher, shelf).resolve(url)  # as in a process of its own
     assert again.expand("speed") == "https://ex.org/speed"

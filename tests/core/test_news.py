@@ -24,7 +24,8 @@ def data(
     to = subscriber(read({**doc, "notification": {**endpoint, **(params or {})}}, CORE, "urn:s:1", NOW))
     change = Change("urn:x:1", before, after, LATER)
     was = previous(change) if to.interest.before else None
-    (entity,) = notification(to, Content([told(change)], was), CORE, "urn:n:1", LATER).body["data"]
+    content = Content([told(change)], {"urn:x:1": was})
+    (entity,) = notification(to, content, CORE, "urn:n:1", LATER).body["data"]
     return dict(entity)
 
 
@@ -66,8 +67,25 @@ def test_a_deleted_instance_is_one_among_the_others() -> None:
     assert data(before, after, {"showChanges": True})["heat"] == [alive, {**dead, "previousValue": 2}]
     assert data(before, after, {"format": "keyValues"})["heat"] == {"dataset": {"@none": 1, "urn:d:1": NULL}}
     no_more = update.delete_attr("urn:x:1", next(iter(before["attrs"])), delete_all=True)(before, LATER).after
-    assert data(before, no_more)["heat"] == {"type": "Property", "value": NULL}
+    assert data(before, no_more)["heat"] == {"type": "Property", "value": NULL}, "the suite's 046_22_08"
+    simplified, concise, with_times = (
+        data(before, no_more, params)["heat"]
+        for params in ({"format": "simplified"}, {"format": "concise"}, {"sysAttrs": True})
+    )
+    assert simplified == {"dataset": {"@none": NULL, "urn:d:1": NULL}}
+    assert concise == [{"value": NULL}, {"value": NULL, "datasetId": "urn:d:1"}]
+    assert [one.get("datasetId") for one in with_times] == [None, "urn:d:1"]
+    assert data(before, no_more, datasetId=["urn:d:1"])["heat"] == dead
     assert [one["previousValue"] for one in data(before, no_more, {"showChanges": True})["heat"]] == [1, 2]
+
+
+@pytest.mark.clause("5.8.6")
+def test_without_a_default_instance_each_deleted_one_is_named() -> None:
+    before = created(heat=[{"value": n, "datasetId": f"urn:d:{n}"} for n in (1, 2)])
+    after = update.delete_attr("urn:x:1", next(iter(before["attrs"])), delete_all=True)(before, LATER).after
+    assert data(before, after)["heat"] == [
+        {"type": "Property", "value": NULL, "datasetId": f"urn:d:{n}"} for n in (1, 2)
+    ]
 
 
 PREVIOUS: dict[str, str] = {
@@ -121,6 +139,10 @@ def test_a_deleted_entity() -> None:
     assert data(before, None, notificationTrigger=deleted) == {**bare, "heat": dead, "cold": dead}
     watched = data(before, None, notificationTrigger=deleted, watchedAttributes=["heat"])
     assert watched == {**bare, "heat": dead}
+    both: Json = ["attributeDeleted", "entityDeleted"]
+    assert data(before, None, notificationTrigger=both) == bare, (
+        "who asked for it is told that the entity is gone"
+    )
     changes: dict[str, Json] = {"showChanges": True}
     assert data(before, None, changes, notificationTrigger=["entityDeleted"]) == {
         **bare, "heat": {**dead, "previousValue": 1}, "cold": {**dead, "previousValue": 2},

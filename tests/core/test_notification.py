@@ -31,6 +31,16 @@ def data(one: Notification) -> dict[str, Any]:
     return dict(entity)
 
 
+@pytest.mark.clause("5.2.15")
+@pytest.mark.parametrize(
+    ("timeout", "seconds"), [(None, None), (500, 0.5), (1e-9, 0.01), (10**30, 60), (1e300, 60)]
+)
+def test_the_timeout_of_an_endpoint_is_kept_in_bounds(timeout: float | None, seconds: float | None) -> None:
+    endpoint: dict[str, Json] = {"uri": "http://x/"} | ({} if timeout is None else {"timeout": timeout})
+    doc = {"type": "Subscription", "watchedAttributes": ["a"], "notification": {"endpoint": endpoint}}
+    assert subscriber(read(doc, CORE, "urn:s:1", NOW)).timeout == seconds
+
+
 @pytest.mark.clause("5.3.1")
 def test_a_notification() -> None:
     before = copy.deepcopy(ENTITY)
@@ -112,7 +122,7 @@ def test_linked_entities(join: str | None) -> None:
     doc: Json = {"endpoint": {"uri": "http://x/"}, "format": "simplified", **params}
     doc = {"type": "Subscription", "entities": [{"type": "T"}], "notification": doc}
     to = subscriber(read(doc, CORE, "urn:s:1", NOW))
-    body = notification(to, Content([ENTITY], None, [(linked, to.shape)]), CORE, "urn:n:1", LATER).body
+    body = notification(to, Content([ENTITY], {}, [(linked, to.shape)]), CORE, "urn:n:1", LATER).body
     shown = {"id": "urn:x:2", "type": "T", "n": 1}
     mine = {"id": "urn:x:1", "type": "T", "heat": 1, "cold": shown if join == "inline" else "urn:x:2"}
     assert body["data"] == [mine, shown] if join == "flat" else [mine]

@@ -7,11 +7,19 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.core import Json
 from broker.core.errors import BadRequestData, TooComplexQuery
-from broker.core.subscription import Subscription, read, selected_types, shown_body, updated
-from tests.core.documents import CORE, EX, LATER, NOW, NULL, V, few, json_values
+from broker.core.jsonld.context import Context
+from broker.core.lang.show import show
+from broker.core.lang.terms import Literal, Term
+from broker.core.notification import subscriber
+from broker.core.subscription import Subscription, compiled_q, read, selected_types, shown_body, updated
+from broker.core.subscription_body import encoded
+from broker.core.trigger import trigger
+from tests.core.documents import CONTEXTS, CORE, EX, LATER, NOW, NULL, V, few, json_values
+from tests.core.lang import some
 
 HEAT, ROOM = "https://ex.org/t/heat", "https://ex.org/Room"
 ENDPOINT = {"uri": "http://receiver:9/x"}
@@ -68,15 +76,15 @@ def test_everything_that_a_client_says_is_kept() -> None:
     assert subscription.id == "urn:s:1"
     assert subscription.body.watched_attributes == [HEAT]
     assert subscription.body.notification.attributes == [HEAT, V + "cold"]
-    assert shown_body(subscription, EX.compact) == FULL
-    assert shown_body(subscription, CORE.compact)["watchedAttributes"] == [HEAT]
+    assert shown_body(subscription, EX) == FULL
+    assert shown_body(subscription, CORE)["watchedAttributes"] == [HEAT]
 
 
 @pytest.mark.clause("5.8.1")
 def test_what_a_client_does_not_say() -> None:
     subscription = of()
     assert (subscription.id, subscription.created_at, subscription.modified_at) == ("urn:s:new", NOW, NOW)
-    assert shown_body(subscription, EX.compact) == {**small(), "id": "urn:s:new"}
+    assert shown_body(subscription, EX) == {**small(), "id": "urn:s:new"}
 
 
 @pytest.mark.clause("5.2.12")
@@ -101,8 +109,9 @@ def test_names_of_types_and_queries_are_remembered_by_their_iris() -> None:
         {"watchedAttributes": ["a-b"]}, {"q": ""}, {"q": "heat>"}, {"q": 5}, {"throttling": 0},
         {"throttling": -1}, {"throttling": "5"}, {"throttling": True}, {"expiresAt": "tomorrow"},
         {"expiresAt": "2020-01-01T00:00:00Z"},
-        {"isActive": "true"}, {"isActive": 1}, {"jsonldContext": "x"}, {"unknown": 1}, {"notification": None},
-        {"notification": {}}, {"notification": {"endpoint": {}}},
+        {"isActive": "true"}, {"isActive": 1}, {"jsonldContext": "x"},
+        {"jsonldContext": "urn:foo:ctx"}, {"jsonldContext": "http:///x"}, {"unknown": 1},
+        {"notification": None}, {"notification": {}}, {"notification": {"endpoint": {}}},
         {"notification": {"endpoint": {"uri": "x"}}},
         {"notification": {"endpoint": {"uri": "mailto:a@b"}}}, {"notification": {"endpoint": {"uri": "http://"}}},
         {"notification": {"endpoint": {**ENDPOINT, "accept": "text/plain"}}},
@@ -139,6 +148,60 @@ def test_names_of_types_and_queries_are_remembered_by_their_iris() -> None:
 def test_members_that_are_wrong(wrong: dict[str, Json]) -> None:
     with pytest.raises(BadRequestData):
         of(**wrong)
+
+
+def endpoint(**members: Json) -> dict[str, Any]:
+    return {"notification": {"endpoint": {**ENDPOINT, **members}}}
+
+
+@pytest.mark.clause("5.2.15")
+@pytest.mark.parametrize(
+    ("wrong", "member"),
+    [
+        *((endpoint(uri=uri), "notification.endpoint.uri") for uri in (
+            "http://h:99999/", "http://h:0/", "http://h:x/", "http://[::1/x", "http://[::g]/x", "http://a..b/",
+            f"http://{'a' * 64}.org/", "http://:80/", "http://h/\x01", "http://h/\x85", "http://h/a b",
+            "http://h/a\nb", "mqtt://h:99999/t", "mqtt://[::1/t", "mqtt://h/a\tb",
+        )),
+        (endpoint(receiverInfo=[{"key": "A", "value": "1"}, {"key": "B", "value": "x\x01"}]),
+         "notification.endpoint.receiverInfo.1.value"),
+        (endpoint(notifierInfo=[{"key": "A", "value": "\x7f"}]),
+         "notification.endpoint.notifierInfo.0.value"),
+        *(({"timeInterval": seconds}, "timeInterval") for seconds in (1e-9, 0.09, 1e13, 1e300, 10**18)),
+        *(({"throttling": seconds}, "throttling") for seconds in (1e13, 1e300)),
+        ({"entities": [{"type": "T"}] * 501}, "entities"),
+    ],
+    ids=lambda value: str(value)[:60],
+)  # fmt: skip
+def test_what_can_never_be_served_is_refused_and_the_member_named(
+    wrong: dict[str, Json], member: str
+) -> None:
+    with pytest.raises(BadRequestData) as raised:
+        of(**wrong)
+    assert raised.value.detail.startswith(member + ": "), raised.value.detail
+    standing = of(throttling=5) if "timeInterval" not in wrong else of(timeInterval=5)
+    with pytest.raises(BadRequestData):
+        updated(standing, wrong, EX, LATER)
+
+
+@pytest.mark.clause("5.2.15")
+@pytest.mark.parametrize(
+    "right",
+    [
+        *(endpoint(uri=uri) for uri in (
+            "http://h:65535/", "http://[::1]:80/x", "http://1.2.3.4", "https://a.b.", "http://h:/x?a=|#y",
+            "http://u:p@h/", "http://é.de/ü", "mqtt://u:p@h/a/b", "mqtts://[::1]:8883/t",
+            f"http://{'a' * 63}.org/",
+        )),
+        endpoint(receiverInfo=[{"key": "A", "value": "\t é"}]),
+        {"timeInterval": 0.1}, {"timeInterval": 10**9}, {"throttling": 1e-9}, {"throttling": 10**9},
+        {"entities": [{"type": "T"}] * 500},
+    ],
+    ids=lambda value: str(value)[:60],
+)  # fmt: skip
+def test_what_can_be_served_is_taken(right: dict[str, Any]) -> None:
+    shown = shown_body(of(**right), EX)
+    assert {name: shown[name] for name in right} == right
 
 
 @pytest.mark.clause("5.2.12")
@@ -200,9 +263,9 @@ def test_an_update_replaces_the_members_it_has() -> None:
     params = {"format": "simplified", "endpoint": ENDPOINT}
     new = updated(old, {"description": "new", "notification": params}, CORE, LATER)
     expected = copy.deepcopy(FULL) | {"description": "new", "notification": params}
-    assert shown_body(new, EX.compact) == expected
+    assert shown_body(new, EX) == expected
     assert (new.created_at, new.modified_at, new.id) == (NOW, LATER, old.id)
-    assert shown_body(old, EX.compact) == FULL
+    assert shown_body(old, EX) == FULL
 
 
 @pytest.mark.clause("5.8.2")
@@ -210,7 +273,7 @@ def test_an_update_replaces_the_members_it_has() -> None:
 def test_an_update_removes_by_null(null: Json) -> None:
     old = read(FULL, EX, "urn:s:new", NOW)
     new = updated(old, {"q": null, "throttling": null, "description": null}, EX, LATER)
-    assert not shown_body(new, EX.compact).keys() & {"q", "throttling", "description"}
+    assert not shown_body(new, EX).keys() & {"q", "throttling", "description"}
     for needed in ("notification", "type"):
         with pytest.raises(BadRequestData):
             updated(old, {needed: null}, EX, LATER)
@@ -296,12 +359,80 @@ def test_projections_are_kept_by_their_iris_and_shown_in_the_names_of_the_reader
         "join": "inline",
     }
     one = of(notification=params, lang="fr, en;q=0.5", datasetId=["@none", "urn:d:1"])
-    assert shown_body(one, EX.compact)["notification"] == params
-    assert shown_body(one, CORE.compact)["notification"]["pick"] == ["id", HEAT + "{cold,type}"]
-    assert shown_body(updated(one, {"description": "x"}, CORE, LATER), EX.compact)["notification"] == params
+    assert shown_body(one, EX)["notification"] == params
+    assert shown_body(one, CORE)["notification"]["pick"] == ["id", HEAT + "{cold,type}"]
+    assert shown_body(updated(one, {"description": "x"}, CORE, LATER), EX)["notification"] == params
 
 
 @pytest.mark.parametrize("value", [5, 0.5])
 def test_numbers_come_back_as_they_were_sent(value: float) -> None:
     for name in ("throttling", "timeInterval"):
-        assert json.dumps(shown_body(of(**{name: value}), EX.compact)[name]) == json.dumps(value)
+        assert json.dumps(shown_body(of(**{name: value}), EX)[name]) == json.dumps(value)
+
+
+@pytest.mark.clause("5.2.12")
+def test_queries_are_shown_in_the_names_of_the_reader() -> None:
+    one = of(q="heat>1;kind==Room,T", csf="heat==1", expandValues="kind")
+    shown = shown_body(one, CORE)
+    assert shown["q"] == f'<{HEAT}>>1;kind=="{ROOM}","T"'
+    assert shown["csf"] == f"<{HEAT}>==1"
+    assert (shown_body(one, EX)["q"], shown_body(one, EX)["csf"]) == ("heat>1;kind==Room,T", "heat==1")
+
+
+@pytest.mark.clause("5.2.12")
+@pytest.mark.parametrize(
+    ("sent", "meant"),
+    [('name=="50%25"', "50%"), ('name=="%2541"', "%41"), ("name==%2250%%22", "50%"), ('name=="a%b"', "a%b")],
+)
+def test_percent_signs_mean_the_same_however_often_they_are_read(sent: str, meant: str) -> None:
+    one = of(q=sent)
+    for context in (EX, CORE, EX):
+        one = updated(one, shown_body(one, context), context, LATER)
+        q = compiled_q(one)
+        assert isinstance(q, Term)
+        assert q.value == Literal("text", meant)
+
+
+@pytest.mark.clause("5.8.2")
+def test_names_in_json_keys_are_of_the_context_that_they_came_with() -> None:
+    old = of(q="heat==a;cold==a", expandValues="heat,cold")
+    new = updated(old, {"jsonKeys": "heat"}, CORE, LATER)
+    assert compiled_q(new) == compiled_q(old), "heat is another attribute there"
+    assert compiled_q(updated(old, {"jsonKeys": "heat"}, EX, LATER)) != compiled_q(old)
+
+
+@st.composite
+def _subscriptions(draw: st.DrawFn) -> Subscription:
+    """One that names things in all members that hold names, and the context that it was made with."""
+    context = draw(st.sampled_from(CONTEXTS))
+    attribute = st.sampled_from([*some.NAMES, HEAT, V + "cold", V + "kind"])
+    compacted = attribute.map(context.compact)
+    names = st.lists(compacted, min_size=1, max_size=3)
+    types = st.sampled_from([*some.TYPES, ROOM]).map(context.compact)
+    listed = st.lists(attribute.filter(lambda iri: "," not in iri), min_size=1, max_size=2)
+    tree = some.query(draw(st.randoms(use_true_random=False)))
+    doc = draw(
+        st.fixed_dictionaries(
+            {"entities": types.map(lambda one: [{"type": f"({one};T)|Room"}, {"type": "*"}])},
+            optional={
+                "watchedAttributes": names,
+                "geoQ": compacted.map(lambda name: {**NEAR, "geoproperty": name}),
+                "q": st.just(encoded(show(tree, context.compact))),
+                "csf": st.just(encoded(show(tree, context.compact))),
+                "expandValues": listed.map(lambda iris: ", ".join(map(context.compact, iris))),
+                "jsonKeys": listed.map(lambda iris: ",".join(map(context.compact, iris))),
+                "notification": names.map(lambda found: {"endpoint": ENDPOINT, "attributes": found})
+                | names.map(lambda found: {"endpoint": ENDPOINT, "pick": ["id", *found]}),
+            },
+        )
+    )
+    return read({**small(), **doc}, context, "urn:s:new", NOW)
+
+
+@pytest.mark.clause("5.8.2")
+@given(_subscriptions(), st.lists(st.sampled_from(CONTEXTS), min_size=1, max_size=3))
+def test_what_is_read_can_be_sent_back_and_nothing_changes(one: Subscription, readers: list[Context]) -> None:
+    before = (trigger(one), subscriber(one))
+    for reader in readers:
+        one = updated(one, shown_body(one, reader), reader, LATER)
+        assert (trigger(one), subscriber(one)) == before

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from broker.core import Instance, instant
 from broker.core.query import Query
 from broker.core.temporal import Evolution, TemporalQuery, Window
-from broker.core.temporal.page import Part, fit, paged
+from broker.core.temporal.page import Part, fit, latest, paged, times
 
 pytestmark = pytest.mark.clause("6.3.10")
 
@@ -39,7 +39,7 @@ class Store:
         for name, seconds in self.times.items():
             many = [instance(second, number) for number, second in enumerate(sorted(seconds))]
             many = [one for one in many if _is_between(one, low, high)]
-            many = many[::-1][: query.last_n] if query.is_backwards else many
+            many = many if query.last_n is None else latest(many[::-1], query.last_n, query.window)
             kept, is_cut = fit(many, MOST, query)
             if kept:
                 found.attrs[name] = kept
@@ -105,7 +105,8 @@ def test_an_answer_hides_nothing_of_the_time_that_it_covers(a: Store, b: Store, 
             assert len(many) <= MOST
             assert (name in evolution.emptied) == (not many)
             wanted = [at(second) for second in sorted(store.times[name]) if 2 <= second < 28]
-            wanted = wanted[::-1][:last_n] if last_n else wanted
+            if last_n:
+                wanted = [time for time in wanted[::-1] if time in sorted(set(wanted))[-last_n:]]
             assert [one["observedAt"] for one in many] == wanted[: len(many)]
             assert all(part is not None and _is_outside(time, part, query) for time in wanted[len(many) :])
 
@@ -114,6 +115,26 @@ def _is_outside(time: str, part: Part, query: TemporalQuery) -> bool:
     """Forwards, the very end belongs to what comes next, too."""
     end = part.end[:-1]
     return instant.floor(time) < end if query.is_backwards else instant.floor(time) >= end
+
+
+SERIES = [instance(n // 3, n) | ({} if n % 3 == 0 else {"datasetId": f"urn:d:{n % 3}"}) for n in range(9)]
+
+
+@pytest.mark.clause("5.7.4.4")
+@given(st.permutations(SERIES), st.integers(1, 4))
+def test_the_last_times_are_the_same_whatever_was_written_first(many: list[Instance], last_n: int) -> None:
+    newest_first = sorted(many, key=lambda one: str(one["observedAt"]), reverse=True)
+    found = latest(newest_first, last_n, Window())
+    last = [one for n in (2, 1, 0) for one in SERIES[3 * n : 3 * n + 3]]
+    assert found == last[: 3 * last_n]
+    assert times(found, Window()) == min(last_n, 3)
+
+
+def test_of_one_series_the_newest_of_one_time_comes_first() -> None:
+    many = [instance(2, 2), instance(2, 1), instance(1, 0)]
+    assert latest(many, 1, None) == many[:2]
+    assert latest(many, 2, None) == many
+    assert latest([], 2, None) == []
 
 
 def test_instances_of_one_time_are_not_parted_backwards() -> None:

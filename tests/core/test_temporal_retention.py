@@ -42,3 +42,8 @@ def test_months_are_of_mean_length() -> None:
 def test_what_is_wrong_is_said(text: str) -> None:
     with pytest.raises(BadRequestData):
         parse([text], expand)
+
+
+def test_a_length_that_is_none_is_one_of_the_rule() -> None:
+    with pytest.raises(BadRequestData, match=r"^'\*=1Y': expected an ISO 8601 duration such as .*P1Y"):
+        parse(["*=1Y"], expand)

@@ -112,6 +112,22 @@ def test_triggers_are_of_watched_attributes() -> None:
     assert not fires(both, created(heat=1, cold=1), created(heat=1))
 
 
+@pytest.mark.clause("5.2.12")
+def test_only_the_instances_of_its_datasets_count() -> None:
+    of_one = to(entities=[{"type": "T"}], datasetId=["urn:d:1"])
+    of_none = to(watchedAttributes=["heat"], datasetId=["@none"])
+    other = [{"value": 1}, {"value": 3, "datasetId": "urn:d:1"}]
+    default = [{"value": 9}, {"value": 2, "datasetId": "urn:d:1"}]
+    for after, one, none in ((other, True, False), (default, False, True), (TWO, False, False)):
+        before = created(heat=TWO)
+        assert fires(of_one, before, updated(before, heat=after)) is one
+        assert fires(of_none, before, updated(before, heat=after)) is none
+    assert not fires(of_one, None, created(heat=1))
+    assert fires(of_one, None, created(cold=1, heat=TWO))
+    is_made = to(entities=[{"type": "T"}], datasetId=["urn:d:1"], notificationTrigger=["entityCreated"])
+    assert fires(is_made, None, created(heat=1)), "that it was made is to be told"
+
+
 @pytest.mark.clause("5.8.6")
 def test_a_deleted_entity_is_selected_as_it_was() -> None:
     one = to(entities=[{"type": "T"}], q="heat>20", notificationTrigger=["entityDeleted"])

@@ -63,7 +63,6 @@ def fuzz(operation: Operation, mode: GenerationMode, count: int, root: str, tena
         @given(case=operation.as_strategy(generation_mode=mode))
         @settings(
             max_examples=count,
-            deadline=None,
             database=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),

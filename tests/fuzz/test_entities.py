@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from copy import deepcopy
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -131,3 +132,22 @@ async def test_a_merge_stores_no_null_inside_arrays(wires: list[Wire]) -> None:
         {"id": "urn:x:1", "type": "T", "heat": {"value": {"a": 1}}},
         [("PATCH", "", {"heat": {"value": [{"a": NULL}]}})],
     )
+
+
+@pytest.mark.clause("5.6.20")
+@given(doc=entities(), fragment=fragments() | wild_fragments())
+@settings(hurried, max_examples=12)
+async def test_one_merge_and_a_batch_of_one_are_the_same(
+    wires: list[Wire], doc: dict[str, Json], fragment: dict[str, Json]
+) -> None:
+    one, other = (f"urn:x:{secrets.token_hex(8)}" for _ in range(2))
+    for entity_id in (one, other):
+        assert (await wires[0].send(_request("POST", "", {**doc, "id": entity_id}))).status == 201
+    alone = await wires[0].send(_request("PATCH", f"/{one}", fragment))
+    batch = _request("POST", "", [{**fragment, "id": other}])
+    batched = await wires[0].send(replace(batch, target="/ngsi-ld/v1/entityOperations/merge"))
+    assert (alone.status, batched.status) in ((204, 204), (400, 207)), (alone, batched)
+    first, second = [await wires[0].send(_request("GET", f"/{entity_id}")) for entity_id in (one, other)]
+    assert first.status == second.status
+    if first.status == 200:
+        assert first.doc | {"id": other} == second.doc

@@ -12,7 +12,6 @@ TENANT = "fuzz"
 AT_ONCE = 200
 
 hurried = settings(
-    deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.generate],

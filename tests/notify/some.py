@@ -29,7 +29,7 @@ def entry(
 ) -> Entry:
     """A change of an entity, made by a process, that is due to some subscriptions."""
     told = {f"urn:s:{one}" for one in due}
-    return Entry(f"{stamp:016x}{by}", "", stamp, entity(of, stamp), told, foreign)
+    return Entry(f"{stamp:016x}{by}", "", stamp, entity(of, stamp), told, foreign, time=stamp)
 
 
 class Outbox:
@@ -106,7 +106,7 @@ def _is_before(other: Entry, one: Entry) -> bool:
 
 
 def _copy(one: Entry, *, foreign: bool = False) -> Entry:
-    return Entry(one.id, one.tenant, one.stamp, one.entity, set(one.due), foreign)
+    return Entry(one.id, one.tenant, one.stamp, one.entity, set(one.due), foreign, time=one.time)
 
 
 class Subscriptions:
@@ -117,7 +117,7 @@ class Subscriptions:
         self.epoch = 1
         self.asked = 0
 
-    async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
+    async def since(self, tenant: str, epoch: int, mark: str = "") -> SubscriptionChanges:
         """All there are."""
         self.asked += 1
         await asyncio.sleep(0)
@@ -125,10 +125,10 @@ class Subscriptions:
 
     async def last_due(self, tenant: str, subscription_id: str) -> int | None: ...
 
-    async def current_epoch(self, tenant: str) -> int:
+    async def current_epoch(self, tenant: str) -> tuple[int, str]:
         """As it is now."""
         await asyncio.sleep(0)
-        return self.epoch
+        return self.epoch, ""
 
     async def create(self, tenant: str, subscription: Subscription) -> None: ...
 

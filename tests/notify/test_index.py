@@ -44,7 +44,6 @@ def test_of_ten_thousand_to_one_type_only_those_that_could_fire_are_looked_at() 
 
 ATTRS = ("n", "heat", "https://ex.org/a.b")
 TYPES = ("T", "U", "https://ex.org/V")
-STAMP = 10**15
 
 
 def index_of(*subscriptions: Subscription) -> Index:
@@ -67,8 +66,8 @@ def creation(entity: Entity) -> Change:
     return Change(entity["id"], None, entity, LATER)
 
 
-def due(index: Index, change: Change, stamp: int = STAMP) -> list[str]:
-    return sorted(one.subscription.removeprefix("urn:s:") for one in index.due(change, stamp))
+def due(index: Index, change: Change) -> list[str]:
+    return sorted(one.subscription.removeprefix("urn:s:") for one in index.due(change))
 
 
 @pytest.mark.clause("5.8.6")
@@ -127,18 +126,6 @@ def test_a_subscription_that_is_not_understood_fails_nobody(caplog: pytest.LogCa
     assert "not understood" in caplog.text
     index.update(SubscriptionChanges(2, [], ["urn:s:b"]))
     assert list(index.subscribers) == ["urn:s:a"]
-
-
-def test_a_throttled_subscription_is_not_looked_at_until_its_time_has_come() -> None:
-    index = index_of(subscription("a", throttling=2))
-    change = creation(state(n=1))
-    index.fired("urn:s:a", STAMP)
-    assert due(index, change, STAMP + 1_999_999) == []
-    assert due(index, change, STAMP + 2_000_000) == ["a"]
-    index.fired("urn:s:a", STAMP - 5)
-    assert due(index, change, STAMP + 1_999_999) == [], "an older time must not win"
-    index.update(SubscriptionChanges(2, [subscription("a", throttling=2)]))
-    assert due(index, change, STAMP + 1) == ["a"], "a changed subscription begins anew"
 
 
 def test_ten_thousand_that_do_not_match_are_not_looked_at() -> None:
@@ -232,4 +219,4 @@ def _compare(
                 for k, one in known.items()
                 if one.body.is_active is not False and trigger(one).fires(change, happened)
             }
-            assert {one.subscription for one in index.due(change, STAMP)} == brute
+            assert {one.subscription for one in index.due(change)} == brute

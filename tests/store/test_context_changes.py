@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from broker.clock import Clock
 from broker.ports.contexts import ContextKey
+from broker.store import context_changes as module
 from broker.store.client import open_database
 from broker.store.context_changes import ContextChanges
 from broker.store.processes import Processes
@@ -24,9 +26,9 @@ class Worker:
         self.stack, self.uri, self.prefix, self.name = stack, uri, prefix, secrets.token_hex(8)
         self.forgotten: list[list[ContextKey] | None] = []
 
-    async def start(self, *, follow: bool = True) -> "Worker":
+    async def start(self, *, follow: bool = True, clock: Clock | None = None) -> "Worker":
         client = (await open_database(f"{self.uri}&serverMonitoringMode=poll", self.stack)).client
-        self.changes = ContextChanges(client, self.prefix, self.name, LEASE)
+        self.changes = ContextChanges(client, self.prefix, self.name, LEASE, clock)
         await Processes(client, self.prefix, self.name, 60).enter([])
         await self.changes.open()
         if follow:
@@ -81,3 +83,47 @@ async def test_one_that_does_not_answer_is_not_waited_for_for_ever(
     began = time.monotonic()
     await workers[0].tell()
     assert LEASE <= time.monotonic() - began < LEASE + 2
+
+
+async def test_silence_forgets_nothing(workers: list[Worker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cursor comes back empty again and again, and what is told afterwards is heard all the same."""
+    monkeypatch.setattr(module, "_AWAIT_MS", 20)
+    first, second, _ = [await one.start() for one in workers]
+    await first.tell(("", "1"))
+    await asyncio.sleep(0.3)
+    await first.tell(("", "2"))
+    assert second.forgotten == [None, [("", "1")], [("", "2")]]
+
+
+async def test_a_change_is_heard_whatever_its_writers_clock_says(workers: list[Worker]) -> None:
+    first, second = workers[:2]
+    await first.start(clock=Clock(offset=-3600))
+    await second.start()
+    await first.tell()
+    assert [KEY] in second.forgotten
+
+
+async def test_one_that_was_cut_off_goes_on_from_where_it_was(workers: list[Worker]) -> None:
+    first, second = workers[:2]
+    await first.start()
+    await second.start(follow=False)
+    following = asyncio.create_task(second.changes.follow(second.forget))
+    await first.tell(("", "1"))
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    telling = asyncio.create_task(first.tell(("", "2")))
+    following = asyncio.create_task(second.changes.follow(second.forget))
+    await telling
+    assert second.forgotten == [None, [("", "1")], [("", "2")]]
+    following.cancel()
+
+
+async def test_one_whose_place_is_gone_forgets_everything(workers: list[Worker]) -> None:
+    first, second = workers[:2]
+    await first.start()
+    await second.start(follow=False)
+    second.changes._last = "long gone"
+    following = asyncio.create_task(second.changes.follow(second.forget))
+    await first.tell(("", "1"))
+    assert second.forgotten == [None, [("", "1")]]
+    following.cancel()

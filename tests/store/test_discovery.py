@@ -8,8 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from broker.store.plan import _difference
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core import Entity
@@ -17,6 +16,7 @@ from broker.core.discovery import Shape
 from broker.store import codec
 from broker.store.client import open_database
 from broker.store.discovery import _SHAPES, MongoDiscovery
+from broker.store.plan import _difference
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
 from tests.core.lang import some
@@ -42,7 +42,6 @@ def _alike(entity: Entity) -> tuple[Any, ...]:
 
 
 @given(st.integers(0, 2**32))
-@settings(deadline=None)
 def test_a_change_of_the_shape_is_stored_and_no_other(seed: int) -> None:
     r = Random(seed)
     before, after = _random(r, 1), _random(r, 1)

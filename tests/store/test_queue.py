@@ -80,6 +80,20 @@ def test_what_is_given_back_comes_before_what_came_later() -> None:
     assert queue.take(10) == [first, second, third]
 
 
+def test_what_is_withdrawn_is_not_taken_and_leaves_the_others_in_order() -> None:
+    queue = Queue(100)
+    gone, stays, alone = write("a"), write("a"), write("b")
+    queue.add([gone, stays, alone])
+    queue.withdraw([gone, alone, write("c")])
+    assert len(queue) == 1
+    assert queue.take(10) == [stays]
+    queue.withdraw([stays])
+    assert (len(queue), queue.is_ready) == (0, False), "what was taken is no affair of the queue"
+    queue.add([later := write("a")])
+    queue.release("", ["a"])
+    assert queue.take(10) == [later]
+
+
 async def test_the_first_answer_to_a_write_counts() -> None:
     """Else a second one would stand for that of another write of the request, which would look done."""
     answer = Answer(asyncio.get_running_loop().create_future(), 2)
@@ -155,6 +169,17 @@ class Commits(RuleBasedStateMachine):
         self.queue.release(tenant, set(ids) - set(kept))
         self.last_tenants = []
 
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        """Somebody leaves: what waits is dropped, what is in a commit is not."""
+        waiting = [one for line in self.waiting.values() for one in line]
+        taken = [one for group in self.groups for one in group]
+        gone = [one for one in (*waiting, *taken) if data.draw(st.booleans())]
+        self.queue.withdraw(gone)
+        for key, line in self.waiting.items():
+            self.waiting[key] = [one for one in line if one not in gone]
+        self.last_tenants = []
+
     @precondition(lambda self: self.kept_back)
     @rule()
     def again(self) -> None:
@@ -171,5 +196,5 @@ class Commits(RuleBasedStateMachine):
         assert self.queue.is_ready == any(line and key not in busy for key, line in self.waiting.items())
 
 
-Commits.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Commits.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 test_whatever_happens_order_and_exclusion_hold = Commits.TestCase

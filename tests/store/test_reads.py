@@ -69,3 +69,12 @@ async def test_who_goes_away_is_in_nobodys_way() -> None:
     found = await stays
     assert found is not None
     assert found["id"] == "a"
+
+
+async def test_what_is_wrong_with_one_is_told_to_those_who_asked_for_it() -> None:
+    async def fetch(ids: list[str]) -> dict[str, str | Exception]:
+        return {one: KeyError(one) if one == "bad" else one for one in ids}
+
+    reads: Reads[str] = Reads(fetch, 10)
+    answers = await asyncio.gather(*map(reads.get, ["a", "bad", "b", "bad"]), return_exceptions=True)
+    assert [type(one) for one in answers] == [str, KeyError, str, KeyError]

@@ -6,10 +6,8 @@ from contextlib import AsyncExitStack
 
 import orjson
 import pytest
-from broker.main.clock import ticking
-from broker.store.commit import Committer
-from broker.store.writer import Writer
 
+from broker.clock import Clock
 from broker.core import Entity, Json
 from broker.core.entity import update
 from broker.core.entity.parse import Fragment
@@ -17,11 +15,14 @@ from broker.core.lang import types
 from broker.core.query import Query
 from broker.ports.entities import Renderer
 from broker.store.client import open_database
+from broker.store.commit import Committer
 from broker.store.entities import MongoEntities
 from broker.store.query.advice import Advice
 from broker.store.renderings import Renderings
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
+from broker.store.timers import Schedule
+from broker.store.writer import Writer
 from tests.store.test_writer import Sink
 
 SHOW = Renderer("ids", lambda entity: orjson.dumps([entity["id"], entity["attrs"]["n"][0]["value"]]))
@@ -55,7 +56,8 @@ async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
     async with AsyncExitStack() as stack:
         client = (await open_database(mongo_uri, stack)).client
         tenants = Tenants(client, prefix)
-        writer = Writer(tenants, Committer(Sink(), ticking(), "p" * 16), group=10, limit=100)
+        committer = Committer(Sink(), Clock(), "p" * 16, Schedule(client, prefix))
+        writer = Writer(tenants, committer, group=10, limit=100)
         writer.open(client, 1)
         stack.push_async_callback(writer.close)
         sweeper = Sweeper(client[prefix]["tasks"], tenants, writer, "p" * 16)

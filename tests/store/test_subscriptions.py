@@ -13,15 +13,17 @@ from broker.store.entries import stored
 from broker.store.writer import Writer
 from pymongo.read_concern import ReadConcern
 
+from broker.clock import Clock
 from broker.contexts.compiler import compile_context
 from broker.core import Json
 from broker.core.change import Change
 from broker.core.entity import update
-from broker.core.errors import AlreadyExists, NonexistentTenant, ResourceNotFound
+from broker.core.errors import AlreadyExists, NonexistentTenant, ResourceNotFound, Unavailable
 from broker.core.subscription import Subscription, read, updated
 from broker.notify.index import Index
 from broker.ports.changes import Due, Entry, SubscriptionChanges
 from broker.store import subscriptions as module
+from broker.store import transactions
 from broker.store.client import open_database
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
@@ -50,26 +52,25 @@ class Process:
 
     async def open(self, uri: str) -> "Process":
         """Ready to write."""
-        client = (await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)).client
+        client = self.client = (await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)).client
         self.tenants = Tenants(client, self.prefix)
-        self.store = MongoSubscriptions(client, self.tenants, Schedule(client, self.prefix))
+        schedule = Schedule(client, self.prefix)
+        self.store = MongoSubscriptions(client, self.tenants, schedule)
         await self.tenants.obtain("")
-        committer = Committer(self, ticking(), secrets.token_hex(8))
+        committer = Committer(self, Clock(), secrets.token_hex(8), schedule)
         self.writer = Writer(self.tenants, committer, group=16, limit=100)
         self.writer.open(client, 2)
         self.stack.push_async_callback(self.writer.close)
         return self
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
         """As the notifier does."""
-        if self.index.epoch < epoch:
-            self.index.update(await self.store.since(tenant, self.index.epoch))
+        if (self.index.epoch, self.index.mark) != (epoch, mark):
+            self.index.update(await self.store.since(tenant, self.index.epoch, self.index.mark))
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         """What the index says."""
-        return self.index.due(change, 0)
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None: ...
+        return self.index.due(change)
 
     def committed(self, entries: Any) -> None:
         """Notes to whom the last commit was due."""
@@ -85,6 +86,15 @@ class Process:
 
 def _values() -> list[dict[str, Json]]:
     return [{"type": "Property", "value": 1}]
+
+
+async def mark_of(process: Process, epoch: int) -> str:
+    """The mark of an epoch that the log follows on from."""
+    log = (await process.tenants.obtain("")).subscription_log
+    found = await log.find_one({"_id": epoch + 1})
+    assert found is not None
+    mark: str = found["before"]
+    return mark
 
 
 @pytest.fixture
@@ -130,7 +140,7 @@ async def test_changes_that_two_processes_make_at_once_all_count(processes: list
     assert changes.epoch == 40
     assert changes.whole
     assert len(changes.changed) == 40
-    later = await processes[1].store.since("", 30)
+    later = await processes[1].store.since("", 30, await mark_of(processes[0], 30))
     assert not later.whole
     assert len(later.changed) == 10
 
@@ -140,10 +150,12 @@ async def test_what_changed_since_an_epoch(processes: list[Process]) -> None:
     await store.create("", subscription("a"))
     await store.create("", subscription("b"))
     await store.delete("", "urn:s:a")
-    changes = await store.since("", 1)
+    changes = await store.since("", 1, await mark_of(processes[0], 1))
     assert (changes.epoch, [one.id for one in changes.changed], changes.gone) == (3, ["urn:s:b"], ["urn:s:a"])
-    nothing = await store.since("", 3)
-    assert nothing == SubscriptionChanges(3, [], [])
+    epoch, mark = await store.current_epoch("")
+    assert await store.since("", epoch, mark) == SubscriptionChanges(3, [], [], mark=mark)
+    assert changes.mark == mark
+    assert [len((await store.since("", 0)).gone), (await store.since("", 0)).whole] == [1, False]
 
 
 async def test_who_is_too_far_behind_reads_everything(
@@ -153,8 +165,8 @@ async def test_who_is_too_far_behind_reads_everything(
     store = processes[0].store
     for n in range(6):
         await store.create("", subscription(str(n)))
-    assert (await store.since("", 2)).whole
-    just = await store.since("", 3)
+    assert (await store.since("", 2, "gone from the log")).whole
+    just = await store.since("", 3, await mark_of(processes[0], 3))
     assert not just.whole
     assert [one.id for one in just.changed] == ["urn:s:3", "urn:s:4", "urn:s:5"]
     log = (await processes[0].tenants.obtain("")).subscription_log
@@ -175,7 +187,9 @@ async def test_a_change_that_fails_changes_nothing(processes: list[Process]) -> 
             await missing
     with pytest.raises(NonexistentTenant):
         await store.delete("nobody", "urn:s:a")
-    assert (await store.since("", 1)) == SubscriptionChanges(1, [], [])
+    epoch, mark = await store.current_epoch("")
+    assert (await store.since("", 1, mark)) == SubscriptionChanges(epoch, [], [], mark=mark)
+    assert epoch == 1
 
 
 async def test_a_subscription_takes_along_what_was_still_due_to_it(processes: list[Process]) -> None:
@@ -190,3 +204,80 @@ async def test_a_subscription_takes_along_what_was_still_due_to_it(processes: li
     left = await tenant.outbox.with_options(read_concern=local).find().to_list()
     assert [one["due"] for one in left] == [["urn:s:b"]]
     assert await tenant.tallies.with_options(read_concern=local).count_documents({}) == 0
+
+
+async def saved(process: Process) -> dict[str, list[dict[str, Any]]]:
+    """A backup of what a tenant has of subscriptions."""
+    tenant = await process.tenants.obtain("")
+    return {
+        "entities": await tenant.entities.find({"_id": "epoch"}).to_list(),
+        "subscriptions": await tenant.subscriptions.find().to_list(),
+        "subscription_log": await tenant.subscription_log.find().to_list(),
+    }
+
+
+async def restore(process: Process, backup: dict[str, list[dict[str, Any]]]) -> None:
+    """The backup, and nothing that came after it."""
+    tenant = await process.tenants.obtain("")
+    for name, documents in backup.items():
+        collection = getattr(tenant, name)
+        await collection.delete_many({"_id": "epoch"} if name == "entities" else {})
+        await collection.insert_many(documents)
+
+
+@pytest.mark.parametrize("later", [0, 1, 2, 3], ids="changes after it: {}".format)
+async def test_a_backup_that_was_restored_is_known_by_its_mark(processes: list[Process], later: int) -> None:
+    """The epoch goes back, and comes again to numbers that were known for something else."""
+    one, other = processes
+    await one.store.create("", subscription("kept"))
+    assert await other.create("urn:x:1") == ["urn:s:kept"]
+    backup = await saved(one)
+    await one.store.create("", subscription("lost"))
+    await one.store.create("", subscription("lost too"))
+    assert await other.create("urn:x:2") == ["urn:s:kept", "urn:s:lost", "urn:s:lost too"]
+    await restore(one, backup)
+    new = [f"new{n}" for n in range(later)]
+    for name in new:
+        await one.store.create("", subscription(name))
+    expected = ["urn:s:kept", *(f"urn:s:{name}" for name in new)]
+    assert await other.create("urn:x:3") == expected
+    assert await one.create("urn:x:4") == expected
+
+
+async def test_a_change_that_cannot_be_committed_is_answered_in_time(
+    processes: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is tried, and those that wait for their turn; later ones go through."""
+    monkeypatch.setattr(transactions, "_PATIENCE", 0.3)
+    one, tenant = processes[0], await processes[0].tenants.obtain("")
+    await one.store.create("", subscription("there"))
+    async with one.client.start_session() as session:
+        await session.start_transaction()
+        await tenant.entities.update_one({"_id": "epoch"}, {"$inc": {"n": 1}}, session=session)
+        changes = (
+            one.store.create("", subscription("a")),
+            one.store.replace("", "urn:s:there", lambda old: updated(old, {"isActive": False}, CORE, NOW)),
+            one.store.delete("", "urn:s:there"),
+        )
+        async with asyncio.timeout(20):
+            answers = await asyncio.gather(*changes, return_exceptions=True)
+        await session.abort_transaction()
+    assert [type(answer) for answer in answers] == [Unavailable] * 3
+    monkeypatch.undo()
+    await one.store.create("", subscription("a"))
+    assert [found.id for found, _ in await one.store.find("", 10, 0)] == ["urn:s:a", "urn:s:there"]
+
+
+async def test_one_that_cannot_be_decoded_is_left_out_and_can_be_deleted(processes: list[Process]) -> None:
+    one, other = processes
+    for name in ("a", "bad", "c"):
+        await one.store.create("", subscription(name))
+    stored_ones = (await one.tenants.obtain("")).subscriptions
+    await stored_ones.update_one({"_id": "urn:s:bad"}, {"$set": {"body": {"of": "another version"}}})
+    assert await other.create("urn:x:1") == ["urn:s:a", "urn:s:c"], "it reads all of them"
+    assert [found.id for found, _ in await one.store.find("", 2, 0)] == ["urn:s:a", "urn:s:c"], "a full page"
+    with pytest.raises(ValueError, match="notification"):
+        await one.store.get("", "urn:s:bad")
+    await one.store.delete("", "urn:s:bad")
+    assert await one.store.count("") == 2
+    assert await other.create("urn:x:2") == ["urn:s:a", "urn:s:c"]

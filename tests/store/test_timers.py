@@ -2,22 +2,26 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
 
 import pytest
-from broker.store.outbox import MongoOutbox
-from broker.store.undelivered import Kept
 
 from broker.core import Json, instant
 from broker.core.change import Change
+from broker.core.errors import Unavailable
 from broker.core.subscription import read, updated
-from broker.notify.periods import Periods
+from broker.notify.periods import Periods, entry_of
 from broker.ports.changes import Due, Entry
 from broker.store.client import open_database
+from broker.store.outbox import MongoOutbox
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.timers import MongoTimers, Schedule, give_back
+from broker.store.transactions import Transactions
+from broker.store.undelivered import Kept
+from tests.clocks import SetClock
 from tests.core.documents import CORE, NOW
 from tests.core.test_periods import periodic
 
@@ -32,32 +36,25 @@ class Process:
     def __init__(self, world: "World", stack: AsyncExitStack) -> None:
         self.world, self.stack, self.name = world, stack, secrets.token_hex(8)
         self.told: list[Entry] = []
-        self._last = 0
 
     async def open(self, uri: str) -> "Process":
         """Ready."""
-        client = (await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)).client
+        client = self.client = (await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)).client
         self.tenants = Tenants(client, self.world.prefix)
-        self.schedule = Schedule(client, self.world.prefix)
+        clock = self.clock = SetClock(lambda: self.world.now)
+        self.schedule = Schedule(client, self.world.prefix, clock)
         await self.schedule.open()
         await self.tenants.obtain("")
         self.store = MongoSubscriptions(client, self.tenants, self.schedule)
         self.timers = MongoTimers(client, self.schedule, self.tenants, self.name, LEASE)
         self.outbox = MongoOutbox(self.tenants, self.name, Kept(60, 100))
-        self.periods = Periods(self.timers, self.store, self, self.name, self._tick)
+        self.periods = Periods(self.timers, self.store, self, self.name, clock)
         return self
 
-    def _tick(self) -> int:
-        """The time of the world, but each moment once."""
-        self._last = max(self.world.now, self._last + 1)
-        return self._last
-
-    async def at_epoch(self, tenant: str, epoch: int) -> None: ...
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None: ...
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         return []
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None: ...
 
     def committed(self, entries: Sequence[Entry]) -> None:
         """Notes what is due, and takes it for told."""
@@ -169,6 +166,60 @@ async def test_as_long_as_the_last_one_is_not_told_there_is_no_other(world: Worl
     assert (entry.is_report, entry.due, entry.entity["id"]) == (True, {"urn:s:a"}, "urn:s:a")
     await first.deliver()
     assert await world.at(30) == 1
+
+
+async def test_a_report_that_nobody_has_does_not_silence_a_subscription(world: World) -> None:
+    """One of a process that is in no list any more; that of a process that is dead will be taken over."""
+    await world.subscribe("a", timeInterval=10)
+    world.now = START + 10 * SECOND
+    first, second = world.processes[:2]
+    await first.periods.round()
+    outbox = (await first.tenants.obtain("")).outbox
+    processes = first.schedule.timers.database["processes"]
+    await processes.insert_one({"_id": first.name, "sessions": [], "until": 0.0})
+    world.now = START + 20 * SECOND
+    await second.periods.round()
+    assert second.told == [], "it may still be delivered"
+    await processes.delete_one({"_id": first.name})
+    world.now = START + 30 * SECOND
+    await second.periods.round()
+    assert len(second.told) == 1
+    assert [one["by"] async for one in outbox.find()] == [second.name], "the old one is gone"
+
+
+@contextmanager
+def losing_answers(process: Process) -> Iterator[None]:
+    """The process is never told that a transaction was committed."""
+    transactions = process.timers._transactions
+
+    class Lost(Transactions):
+        async def run(self, work: Any) -> Any:
+            await transactions.run(work)
+            raise Unavailable("no answer")
+
+    process.timers._transactions = Lost(process.client)
+    yield
+    process.timers._transactions = transactions
+
+
+async def test_a_report_of_which_it_never_learned_that_it_was_committed(world: World) -> None:
+    """The network went away with the answer: nobody has the report in memory, until it is looked for."""
+    await world.subscribe("a", timeInterval=10)
+    world.now = START + 10 * SECOND
+    first = world.processes[0]
+    claimed = await first.timers.claim(world.now)
+    assert claimed is not None
+    lost = entry_of(first.clock.stamp(), claimed, world.now, first.name)
+    with losing_answers(first), pytest.raises(Unavailable):
+        await first.timers.fire(claimed, START + 20 * SECOND, lost)
+    assert len(await first.outbox.mine("", "", (), 10)) == 1
+    world.now = START + 20 * SECOND
+    await first.periods.round()
+    assert [one.id for one in first.told] == [lost.id]
+    assert [one.id for one in await first.outbox.mine("", "", (), 10)] == [lost.id]
+    world.now = START + 30 * SECOND
+    await first.periods.round()
+    assert len(first.told) == 1, "this one it knows"
 
 
 async def test_pauses_changes_and_ends(world: World) -> None:

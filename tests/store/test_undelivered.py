@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import pytest
-from broker.store.undelivered import MongoUndelivered
 
 from broker.core import instant
 from broker.core.change import Change
 from broker.ports.changes import Due, Entry, Settled
+from broker.store.undelivered import MongoUndelivered
+from tests.clocks import SetClock
 from tests.store.test_outbox import ME, Store, entry, store
 
 __all__ = ["store"]
@@ -20,13 +21,11 @@ class Sink:
         self.epochs: list[int] = []
         self.entries: list[Entry] = []
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
         self.epochs.append(epoch)
 
     def due(self, tenant: str, change: Change) -> list[Due]:
         return []
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None: ...
 
     def committed(self, entries: Sequence[Entry]) -> None:
         self.entries += entries
@@ -39,8 +38,7 @@ def sink() -> Sink:
 
 @pytest.fixture
 def undelivered(store: Store, sink: Sink) -> MongoUndelivered:
-    stamps = iter(range(1000, 2000))
-    return MongoUndelivered(store.tenants, sink, lambda at_least: next(stamps), ME)
+    return MongoUndelivered(store.tenants, sink, SetClock(lambda: 1000), ME)
 
 
 async def give_up(store: Store, *stamps: int, who: str = "a") -> None:

@@ -1,5 +1,6 @@
 """An entry: one change that is pending for some subscriptions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from broker.core import Attributes, Entity
@@ -13,7 +14,9 @@ class Entry:
     place, in µs of physical time. `by`: the process that delivers it. `entity` is as `core.change.told` has
     it, and `previous` holds the attribute instances before the change, where a subscription shows them; an
     entry that is only known by name has neither. `is_report`: it is no change, but the time of a periodic
-    subscription, whose id stands for the entity's; what it reports is read when it is sent.
+    subscription, whose id stands for the entity's; what it reports is read when it is sent. `suppressed`: the
+    newest states of entities, each with its previous attributes, that throttling suppressed for one
+    subscription, whose id stands for the entity's then, too. `cut`: what is missing, and why.
     """
 
     id: str
@@ -26,3 +29,11 @@ class Entry:
     entity: Entity | None = None
     previous: Attributes | None = None
     is_report: bool = False
+    suppressed: Sequence[tuple[Entity, Attributes | None]] = ()
+    cut: str = ""
+
+    def states(self) -> Sequence[tuple[Entity, Attributes | None]]:
+        """The entities that it tells of, each with its attributes before; a report tells of none yet."""
+        if self.suppressed or self.entity is None:
+            return self.suppressed
+        return ((self.entity, self.previous),)

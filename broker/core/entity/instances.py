@@ -1,6 +1,6 @@
 """The instances of one attribute, as writes change them: by datasetId (clauses 4.5.5, 5.5.8)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from broker.core import Attributes, Instance
 from broker.core.entity.kinds import KINDS
@@ -10,7 +10,7 @@ from broker.core.uri import NULL
 
 def is_deletion(instance: Instance) -> bool:
     """Whether the instance is an NGSI-LD Null, which deletes the one it is for."""
-    return "raw" not in instance and is_null(instance[KINDS[instance["type"]].value])
+    return is_null(instance[KINDS[instance["type"]].value])
 
 
 def replaced(
@@ -77,3 +77,12 @@ def set_attrs(instance: Instance, attrs: Attributes) -> None:
     instance.pop("attrs", None)
     if left := {iri: many for iri, many in attrs.items() if many}:
         instance["attrs"] = left
+
+
+def of_datasets(
+    attrs: Iterable[tuple[str, Sequence[Instance]]], datasets: frozenset[str]
+) -> Iterator[tuple[str, list[Instance]]]:
+    """The instances of these datasetIds (4.5.5), by the IRIs of their attributes; "@none" is the default."""
+    for iri, instances in attrs:
+        if found := [one for one in instances if one.get("datasetId", "@none") in datasets]:
+            yield iri, found

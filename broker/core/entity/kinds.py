@@ -36,8 +36,9 @@ GEOMETRIES = frozenset({"Point", "MultiPoint", "LineString", "MultiLineString", 
 # Attributes that are GeoProperties wherever they are (4.7.1).
 GEO_ATTRIBUTES = frozenset(NGSI_LD + name for name in ("location", "observationSpace", "operationSpace"))
 
+TYPE = frozenset({"type", "@type"})
 # Members of an instance that are not sub-attributes, whatever its kind.
-NON_REIFIED = frozenset({"type", "@type", "datasetId", "observedAt", "expiresAt"})
+NON_REIFIED = TYPE | {"datasetId", "observedAt", "expiresAt"}
 # The broker's own members: what a client says of them is ignored (5.2.2).
 SYSTEM = frozenset({"createdAt", "modifiedAt", "deletedAt", "instanceId"})
 # Output only, or of another kind: an error wherever a client sends one that its kind does not have.
@@ -46,3 +47,5 @@ RESERVED = frozenset(
     | BY_VALUE.keys()
     | {"previous" + name[0].upper() + name[1:] for name in BY_VALUE}
 )
+# Members that only an instance of an attribute has: never a sub-attribute, nor what a bare value is made of.
+OF_INSTANCES = (NON_REIFIED | SYSTEM | RESERVED) - TYPE

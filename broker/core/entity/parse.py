@@ -1,39 +1,37 @@
 """What clients send, read into the broker's shape and validated in one pass (clauses 4.5, 5.5.4).
 
-Every error is BadRequestData, names the member by its path and says what was expected. Instances come
-out without createdAt and modifiedAt: the rules in `update` stamp them. In a fragment an attribute may
-be an NGSI-LD Null; it comes out as an instance whose value is `NULL`, and the rules delete by it.
+What a merge is sent is read by `merge`, once the entity that it is for is known. Every error is
+BadRequestData, names the member by its path and says what was expected. Instances come out without
+createdAt and modifiedAt: the rules in `update` stamp them. In a fragment an attribute may be an NGSI-LD
+Null; it comes out as an instance whose value is `NULL`, and the rules delete by it.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity import geometry
-from broker.core.entity.kinds import BY_VALUE, GEO_ATTRIBUTES, KINDS, NON_REIFIED, RESERVED, SYSTEM, Kind
-from broker.core.entity.values import Reading, is_null, moment, text, uri, value, vocabulary
+from broker.core.entity.kinds import (
+    BY_VALUE,
+    GEO_ATTRIBUTES,
+    KINDS,
+    NON_REIFIED,
+    OF_INSTANCES,
+    RESERVED,
+    SYSTEM,
+    TYPE,
+    Kind,
+)
+from broker.core.entity.values import Reading, is_literal, is_null, moment, text, uri, value, vocabulary
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.uri import NULL, is_name
 
-__all__ = [
-    "Fragment",
-    "Reading",
-    "attribute",
-    "attribute_name",
-    "entity",
-    "entity_id",
-    "fragment",
-    "instance",
-    "partial",
-]
-
-_TYPE = frozenset({"type", "@type"})
 _ID = frozenset({"id", "@id"})
-_ENTITY_MEMBERS = _TYPE | _ID | {"scope", "@context", "expiresAt"} | (SYSTEM - {"instanceId"})
-_NOT_ATTRIBUTES = NON_REIFIED | RESERVED | {"instanceId"}
+_ENTITY_MEMBERS = TYPE | _ID | {"scope", "@context", "expiresAt"} | (SYSTEM - {"instanceId"})
 _NOT_NAMES = NON_REIFIED | {"id", "instanceId", "unitCode", "objectType", "valueType"}
 _DELETABLE = frozenset({"observedAt", "expiresAt", "unitCode", "objectType", "valueType"})
-_PROOF = "ngsildproof"  # C.11: the one Property that may have sealed members
+PROOF = "ngsildproof"  # C.11: the one Property that may have sealed members
 _INSTANCES = 1000  # instances that one attribute may have
 
 
@@ -41,8 +39,7 @@ _INSTANCES = 1000  # instances that one attribute may have
 class Fragment:
     """An Entity Fragment (5.4): attributes to write, types to add, and plain members (scope, expiresAt).
 
-    An attribute {"raw": JSON} has still to be read, by the kind of the attribute that it is for
-    (`Reading.simplified`). A plain member that is `NULL` is to be deleted.
+    A plain member that is `NULL` is to be deleted.
     """
 
     attrs: Attributes
@@ -69,17 +66,24 @@ def entity_id(doc: Json) -> str:
 
 def fragment(doc: Json, reading: Reading) -> Fragment:
     """The attributes, types and plain members that a document holds."""
-    if not isinstance(doc, dict):
-        raise BadRequestData("entity: expected a JSON object")
     attrs: Attributes = {}
-    for name, raw in doc.items():
-        if name in _ENTITY_MEMBERS:
-            continue
+    for name, raw in named_attributes(doc, reading):
         iri = attribute_name(name, reading.context)
-        attrs[iri] = _raw(name, raw, reading) if reading.simplified else attribute(name, raw, reading)
+        attrs[iri] = attribute(name, raw, reading)
         if iri in GEO_ATTRIBUTES and not all(map(_is_geo, attrs[iri])):
             raise BadRequestData(f"{name}: expected a GeoProperty")
-    return Fragment(attrs, _types(doc, reading.context), _members(doc, reading))
+    return Fragment(attrs, types(doc, reading.context), plain_members(doc, reading))
+
+
+def named_attributes(doc: Json, reading: Reading) -> Iterator[tuple[str, Json]]:
+    """The members of a document that are attributes, each with its name there."""
+    if not isinstance(doc, dict):
+        raise BadRequestData("entity: expected a JSON object")
+    for name, raw in doc.items():
+        if name not in _ENTITY_MEMBERS:
+            yield name, raw
+        elif raw == NULL and not reading.nulls:
+            raise BadRequestData(f"{name}: an NGSI-LD Null may only stand in a fragment that updates")
 
 
 def attribute_name(name: str, context: Context, path: str | None = None) -> str:
@@ -96,15 +100,30 @@ def attribute_name(name: str, context: Context, path: str | None = None) -> str:
 
 def attribute(path: str, raw: Json, reading: Reading) -> list[Instance]:
     """All instances of one attribute (4.5.5): one for each datasetId."""
-    if reading.language is not None and isinstance(raw, str):
-        return _raw(path, raw, reading)
-    many = raw if isinstance(raw, list) and (reading.past or _is_multi(raw)) else [raw]
-    if len(many) > _INSTANCES and not reading.past:
-        raise BadRequestData(f"{path}: expected at most {_INSTANCES} instances")
-    found = [instance(path, one, reading) for one in many]
-    if len(found) > 1 and not reading.past and len({one.get("datasetId") for one in found}) < len(found):
+    if not isinstance(raw, list):
+        return [instance(path, raw, reading)]
+    if reading.past:
+        return [instance(path, one, reading) for one in raw]
+    found = [instance(path, one, reading) for one in instances(path, raw, is_instance)]
+    if len(found) > 1 and len({one.get("datasetId") for one in found}) < len(found):
         raise BadRequestData(f"{path}: expected instances of distinct datasetIds")
     return found
+
+
+def instances(path: str, raw: Json, is_one: Callable[[dict[str, Json]], bool]) -> list[Json]:
+    """What is sent for the instances of an attribute. An array of objects is several instances if each object
+    `is_one`, otherwise a single value (4.5.2.3).
+    """
+    if not (isinstance(raw, list) and raw and all(isinstance(one, dict) and is_one(one) for one in raw)):
+        return [raw]
+    if len(raw) > _INSTANCES:
+        raise BadRequestData(f"{path}: expected at most {_INSTANCES} instances")
+    return raw
+
+
+def is_instance(raw: dict[str, Json]) -> bool:
+    """Whether an object in an array can only be an instance of an attribute."""
+    return kind_of(raw) is not None or (bool(raw) and raw.keys() <= OF_INSTANCES)
 
 
 def instance(path: str, raw: Json, reading: Reading) -> Instance:
@@ -115,51 +134,41 @@ def instance(path: str, raw: Json, reading: Reading) -> Instance:
     for name, member in doc.items():
         if name == kind.value:
             found[name] = value(kind, member, f"{path}.{name}", reading)
-        elif name not in SYSTEM and name not in _TYPE:
+        elif name not in SYSTEM and name not in TYPE:
             _member(found, kind, name, member, path, reading)
     if kind.value not in found:
         raise BadRequestData(f"{path}.{kind.value}: expected, since {path} is a {kind.type}")
-    if path.endswith(_PROOF) and not isinstance(found[kind.value], dict):
-        raise BadRequestData(f"{path}.{kind.value}: expected an object, the proof")
+    if path.endswith(PROOF):
+        check_proof(path, found[kind.value], kind)
     if reading.past and "deletedAt" in doc and found[kind.value] == NULL:
         found["deletedAt"] = moment(doc["deletedAt"], f"{path}.deletedAt")
     return found
+
+
+def check_proof(path: str, value: Json, kind: Kind) -> None:
+    """C.11: the value of an `ngsildproof` is an object."""
+    if not isinstance(value, dict):
+        raise BadRequestData(f"{path}.{kind.value}: expected an object, the proof")
 
 
 def partial(path: str, raw: Json, reading: Reading) -> Instance:
     """An Attribute Fragment for partial update (5.6.4): any members, the value need not be among them."""
     if not isinstance(raw, dict) or not raw:
         raise BadRequestData(f"{path}: expected a JSON object with at least one member")
-    kind = _kind_or_none(raw)
-    if geometry.is_geometry(raw) or (kind is not None and kind.value in raw):
+    kind = kind_of(raw)
+    if geometry.is_geometry(raw) or is_literal(raw) or (kind is not None and kind.value in raw):
         return instance(path, raw, reading)
-    if kind is None and raw.keys() & _TYPE:
+    if kind is None and raw.keys() & TYPE:
         raise BadRequestData(f"{path}.type: expected one of {', '.join(KINDS)}")
     found: Instance = {} if kind is None else {"type": kind.type}
     for name, member in raw.items():
-        if name not in SYSTEM and name not in _TYPE and name != "@context":
+        if name not in SYSTEM and name not in TYPE and name != "@context":
             _member(found, kind, name, member, path, reading)
     return found
 
 
-def _raw(path: str, raw: Json, reading: Reading) -> list[Instance]:
-    reading.room.take()
-    if is_null(raw):
-        return [{"type": "Property", "value": value(KINDS["Property"], raw, path, reading)}]
-    if raw is None:
-        raise BadRequestData(f"{path}: expected a value, not null")
-    return [{"raw": raw}]
-
-
 def _is_geo(instance: Instance) -> bool:
-    if "raw" in instance:
-        return geometry.is_geometry(instance["raw"])
     return instance["type"] == "GeoProperty" or is_null(instance[KINDS[instance["type"]].value])
-
-
-def _is_multi(raw: list[Json]) -> bool:
-    """Whether an array is several instances rather than one concise array value (4.5.2.3)."""
-    return bool(raw) and all(isinstance(one, dict) and (_kind_or_none(one) is not None) for one in raw)
 
 
 def _normalized(path: str, raw: Json) -> tuple[Kind, dict[str, Json]]:
@@ -167,15 +176,25 @@ def _normalized(path: str, raw: Json) -> tuple[Kind, dict[str, Json]]:
         return KINDS["Property"], {"value": raw}
     if geometry.is_geometry(raw):
         return KINDS["GeoProperty"], {"value": raw}
-    if (kind := _kind_or_none(raw)) is None:
-        if not raw.keys() & _TYPE:  # 4.5.2.3: an object that names no type is a Property's compound value
+    if (kind := kind_of(raw)) is None:
+        if is_literal(raw):
+            return KINDS["Property"], {"value": raw}
+        if not raw.keys() & TYPE:  # 4.5.2.3: an object that names no type is a Property's compound value
+            if raw and raw.keys() <= OF_INSTANCES:
+                raise missing_value(path, raw)
             return KINDS["Property"], {"value": raw}
         expected = " or one of the members " + ", ".join(sorted(BY_VALUE))
         raise BadRequestData(f"{path}.type: expected one of {', '.join(KINDS)}{expected}")
     return kind, raw
 
 
-def _kind_or_none(raw: dict[str, Json]) -> Kind | None:
+def missing_value(path: str, raw: dict[str, Json]) -> BadRequestData:
+    """What is raised when an object has members of an instance, but not its value."""
+    return BadRequestData(f"{path}.value: expected beside {', '.join(sorted(raw))}, which are no value")
+
+
+def kind_of(raw: dict[str, Json]) -> Kind | None:
+    """The kind of attribute that an object names, or tells by the member that holds its value (4.5.2.3)."""
     named = raw.get("type", raw.get("@type"))
     if named is not None:
         return KINDS.get(named) if isinstance(named, str) else None
@@ -189,24 +208,24 @@ def _kind_or_none(raw: dict[str, Json]) -> Kind | None:
 def _member(found: Instance, kind: Kind | None, name: str, raw: Json, path: str, reading: Reading) -> None:
     """Reads one member that is not the value: a non-reified one, or a sub-attribute."""
     where = f"{path}.{name}"
-    if name in _NOT_ATTRIBUTES:
-        found |= _plain(kind, name, raw, where, reading)
+    if name in OF_INSTANCES:
+        found |= plain(kind, name, raw, where, reading)
     else:
         iri = attribute_name(name, reading.context, where)
         found.setdefault("attrs", {})[iri] = attribute(where, raw, reading.inner)
 
 
-def _plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading) -> Instance:
-    """A non-reified member, as a dict that is empty if it says nothing."""
+def plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading) -> Instance:
+    """A member of an instance that is no attribute, as a dict that is empty if it says nothing."""
     if raw == NULL and reading.nulls and name in _DELETABLE:
         return {name: NULL}
     if name == "datasetId":
         return {} if raw == "@none" else {name: uri(raw, where)}
     if name in ("observedAt", "expiresAt"):
         return {name: moment(raw, where)}
-    if name == "entityIdSealed" and f".{where}".endswith(f".{_PROOF}.{name}"):
+    if name == "entityIdSealed" and f".{where}".endswith(f".{PROOF}.{name}"):
         return {name: uri(raw, where)}
-    if name == "entityTypeSealed" and f".{where}".endswith(f".{_PROOF}.{name}"):
+    if name == "entityTypeSealed" and f".{where}".endswith(f".{PROOF}.{name}"):
         return {name: vocabulary(raw, where, reading)}
     if name not in RESERVED or (kind is not None and name not in kind.own) or name not in _DELETABLE:
         raise BadRequestData(
@@ -219,7 +238,8 @@ def _plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading
     return {name: vocabulary(raw, where, reading)}
 
 
-def _types(doc: dict[str, Json], context: Context) -> list[str]:
+def types(doc: dict[str, Json], context: Context) -> list[str]:
+    """The entity types that a document names, as IRIs; none if it names none."""
     raw = doc.get("type", doc.get("@type"))
     if raw is None:
         return []
@@ -232,10 +252,11 @@ def _types(doc: dict[str, Json], context: Context) -> list[str]:
 
 
 def _is_type(name: Json) -> bool:
-    return isinstance(name, str) and is_name(name) and name != NULL and name not in _TYPE | _ID
+    return isinstance(name, str) and is_name(name) and name != NULL and name not in TYPE | _ID
 
 
-def _members(doc: dict[str, Json], reading: Reading) -> dict[str, Json]:
+def plain_members(doc: dict[str, Json], reading: Reading) -> dict[str, Json]:
+    """The members of an entity that are neither attributes nor its id or types: scope and expiresAt."""
     members: dict[str, Json] = {}
     for name, read in (("scope", _scope), ("expiresAt", moment)):
         if name in doc:

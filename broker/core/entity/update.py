@@ -94,7 +94,7 @@ def append(entity_id: str, fragment: Fragment, *, overwrite: bool = True) -> Rul
         if "scope" in members and not overwrite:
             members["scope"] = list(dict.fromkeys([*entity.get("scope", ()), *members["scope"]]))
         attrs = _with(entity["attrs"], writes, now)
-        return Outcome(written(entity, attrs, Fragment({}, fragment.types, members), now), result)
+        return Outcome(written(entity, attrs, fragment.types, members, now), result)
 
     return rule
 
@@ -110,7 +110,7 @@ def update_attrs(entity_id: str, fragment: Fragment) -> Rule:
             del members["scope"]
             result.not_updated.append((NGSI_LD + "scope", "the entity has no scope that could be updated"))
         attrs = _with(entity["attrs"], fragment.attrs, now)
-        return Outcome(written(entity, attrs, Fragment({}, fragment.types, members), now), result)
+        return Outcome(written(entity, attrs, fragment.types, members, now), result)
 
     return rule
 
@@ -212,13 +212,15 @@ def found(before: Entity | None, entity_id: str) -> Entity:
     return before
 
 
-def written(entity: Entity, attrs: Attributes, fragment: Fragment, now: str) -> Entity:
-    """The entity with these attributes (those without instances go), and a fragment's types and members."""
+def written(
+    entity: Entity, attrs: Attributes, types: list[str], members: dict[str, Json], now: str
+) -> Entity:
+    """The entity with these attributes (those without instances go), more types, and other plain members."""
     left = {iri: instances for iri, instances in attrs.items() if instances}
-    after = {**entity, "modifiedAt": now, **fragment.members, "attrs": left}
-    if new := [one for one in fragment.types if one not in entity["type"]]:
+    after = {**entity, "modifiedAt": now, **members, "attrs": left}
+    if new := [one for one in types if one not in entity["type"]]:
         after["type"] = [*entity["type"], *new]
-    for name in [name for name, value in fragment.members.items() if value == NULL]:
+    for name in [name for name, value in members.items() if value == NULL]:
         del after[name]
     return after
 

@@ -15,6 +15,7 @@ from broker.core.uri import NULL, is_uri
 
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*|@none")
 _NULL_MAP, _NULL_LIST = {"@none": NULL}, [NULL]
+_LITERAL = frozenset({"@type", "@value", "@language", "@direction", "@index"})
 
 
 @dataclass(slots=True)
@@ -35,9 +36,8 @@ class Room:
 class Reading:
     """How to read: with which @context, and what a fragment may hold that an entity may not.
 
-    `nulls`: NGSI-LD Nulls, which delete (5.5.8); `deep`: also inside values, as a merge takes them (5.5.12);
-    `simplified`: attributes as bare values, whose kind is that of the attribute there is (5.6.17);
-    `language`: the tag for which a bare string is meant, if it is for a LanguageProperty;
+    `nulls`: NGSI-LD Nulls, which delete (5.5.8); `deep`: parts of values, with Nulls inside, as a merge takes
+    them (5.5.12), which has to check what comes of them;
     `past`: attributes of a temporal evolution, which may have many instances of one datasetId, and a Null for
     the value of one that records a deletion (4.5.7);
     `room`: for instances of attributes, since one Reading is for one entity.
@@ -46,8 +46,6 @@ class Reading:
     context: Context
     nulls: bool = False
     deep: bool = False
-    simplified: bool = False
-    language: str | None = None
     past: bool = False
     room: Room = field(default_factory=Room, compare=False, repr=False)
 
@@ -60,6 +58,11 @@ class Reading:
 def is_null(value: Json) -> bool:
     """Whether a value is one of the forms of the NGSI-LD Null (4.5.0)."""
     return bool(value == (_NULL_MAP if type(value) is dict else _NULL_LIST if type(value) is list else NULL))
+
+
+def is_literal(value: Json) -> bool:
+    """Whether a value is a JSON-LD value object (4.5.0): a typed value, or a literal such as JSON's null."""
+    return isinstance(value, dict) and "@value" in value and value.keys() <= _LITERAL
 
 
 def value(kind: Kind, raw: Json, path: str, reading: Reading) -> Json:
@@ -96,42 +99,53 @@ def text(raw: Json, path: str) -> str:
 
 def vocabulary(raw: Json, path: str, reading: Reading) -> Json:
     """A name of the vocabulary, or an array of them, expanded (4.5.20)."""
-    if isinstance(raw, list) and raw and all(isinstance(one, str) for one in raw):
+    if isinstance(raw, list) and raw and all(isinstance(one, str) and one != NULL for one in raw):
         return [reading.context.expand(one) for one in raw]
     return reading.context.expand(text(raw, path))
 
 
 def _any(raw: Json, path: str, reading: Reading) -> Json:
-    if isinstance(raw, dict | list) and (inside := _null(raw, deep=reading.deep)) is not None:
-        raise BadRequestData(f"{path}{inside}: an NGSI-LD Null may not stand inside a value")
+    if isinstance(raw, dict | list) and (fault := _fault(raw, deep=reading.deep)) is not None:
+        raise BadRequestData(path + fault)
     return raw
 
 
-def _null(raw: Json, *, deep: bool) -> str | None:
-    """The path of a member of an object in this value that is an NGSI-LD Null (5.5.4); None if none is.
+_NULL_INSIDE = ": an NGSI-LD Null may not stand inside a value"
 
-    `deep`: but for those that a merge deletes by. It goes into no array, and would store the ones there.
+
+def _fault(raw: Json, *, deep: bool, is_json: bool = False) -> str | None:
+    """Where in this value what is wrong: an NGSI-LD Null (5.5.4), or an @context (5.5.7); None if nothing is.
+
+    `deep`: Nulls are right by which a merge deletes. It goes into no array, and would store the ones there.
+    `is_json`: an @context is data as anything else (4.5.24).
     """
     if isinstance(raw, dict):
+        if "@context" in raw and not is_json:
+            return ".@context: not allowed inside a value, unless it is the json of a JsonProperty"
         for name, one in raw.items():
             if one == NULL and not deep:
-                return f".{name}"
-            if isinstance(one, dict | list) and (inside := _null(one, deep=deep)) is not None:
+                return f".{name}{_NULL_INSIDE}"
+            if isinstance(one, dict | list) and (inside := _fault(one, deep=deep, is_json=is_json)):
                 return f".{name}{inside}"
     elif isinstance(raw, list):
+        if NULL in raw:
+            return f"[{raw.index(NULL)}]{_NULL_INSIDE}"
         for number, one in enumerate(raw):
-            if isinstance(one, dict | list) and (inside := _null(one, deep=False)) is not None:
+            if isinstance(one, dict | list) and (inside := _fault(one, deep=False, is_json=is_json)):
                 return f"[{number}]{inside}"
     return None
 
 
-def _geometry(raw: Json, path: str, _: Reading) -> Json:
+def _geometry(raw: Json, path: str, reading: Reading) -> Json:
     if isinstance(raw, str):  # 4.7: a geometry may come as a string that holds JSON
         try:
             raw = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise BadRequestData(f"{path}: expected a GeoJSON geometry, not a string of no JSON") from error
-    geometry.check(raw, path)
+    if isinstance(raw, dict) and len(raw) > 2:
+        _any({name: one for name, one in raw.items() if name != "coordinates"}, path, reading)
+    if not reading.deep:
+        geometry.check(raw, path)
     return raw
 
 
@@ -160,25 +174,32 @@ def _language_map(raw: Json, path: str, reading: Reading) -> Json:
 
 
 def _is_words(raw: Json) -> bool:
-    return isinstance(raw, str) or (isinstance(raw, list) and all(isinstance(one, str) for one in raw))
+    if isinstance(raw, list):
+        return all(isinstance(one, str) and one != NULL for one in raw)
+    return isinstance(raw, str)
 
 
 def _json(raw: Json, path: str, reading: Reading) -> Json:
     if not isinstance(raw, dict | list):
         raise BadRequestData(f"{path}: expected a JSON object or array")
+    if (fault := _fault(raw, deep=reading.deep, is_json=True)) is not None:
+        raise BadRequestData(path + fault)
     return raw
 
 
-def _list(raw: Json, path: str, _: Reading) -> Json:
-    return raw if isinstance(raw, list) else [raw]
+def _list(raw: Json, path: str, reading: Reading) -> Json:
+    if not isinstance(raw, list):
+        raise BadRequestData(f"{path}: expected an array of values")
+    return _any(raw, path, reading)
 
 
 def _objects(raw: Json, path: str, _: Reading) -> Json:
     """Targets in order, each a URI; `{"object": uri}` is the same (4.5.22)."""
-    many = raw if isinstance(raw, list) else [raw]
+    if not isinstance(raw, list):
+        raise BadRequestData(f"{path}: expected an array of URIs")
     return [
         uri(one.get("object") if isinstance(one, dict) else one, f"{path}[{number}]")
-        for number, one in enumerate(many)
+        for number, one in enumerate(raw)
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from broker.core import Entity, Instance, Json
 from broker.core.entity.downgrade import Compacted, Older, Version, downgraded
 from broker.core.entity.geometry import is_geometry
-from broker.core.entity.instances import created_at, modified_at
+from broker.core.entity.instances import created_at, modified_at, of_datasets
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.context import Context
 from broker.core.lang import natural
@@ -90,17 +90,11 @@ def attributes(entity: Entity, view: View, compacted: Compacted = str) -> _Attri
     if view.pick is not None or view.omit is not None:
         found = [(iri, instances) for iri, instances in found if is_shown(iri, view.pick, view.omit)]
     if (datasets := view.datasets) is not None:
-        found = list(_of_datasets(found, datasets))
+        found = list(of_datasets(found, datasets))
     if view.version is not None:
         older = Older(view.version, compacted, translated=bool(view.languages))
         found = [(iri, older.instances(instances)) for iri, instances in found]
     return found
-
-
-def _of_datasets(attrs: _Attributes, datasets: frozenset[str]) -> _Attributes:
-    for iri, instances in attrs:
-        if found := [one for one in instances if one.get("datasetId", "@none") in datasets]:
-            yield iri, found
 
 
 def is_shown(name: str, pick: Projection | None, omit: Projection | None) -> bool:
@@ -194,12 +188,14 @@ def _brief(shown: dict[str, Json]) -> dict[str, Json]:
 
 
 def _bare(shown: dict[str, Json]) -> Json:
-    """A lone plain value or geometry without the object around it. Other containers keep it: they
-    could be read back as something else than a Property's value."""
+    """A lone value without the object around it. Objects keep it, but for geometries, and so do arrays of
+    objects: they could be read back as something else than a Property's value (specs/doubts.md)."""
     if shown.keys() != {"value"}:
         return shown
     value = shown["value"]
-    return shown if isinstance(value, dict | list) and not is_geometry(value) else value
+    if isinstance(value, list):
+        return shown if any(isinstance(one, dict) for one in value) else value
+    return shown if isinstance(value, dict) and not is_geometry(value) else value
 
 
 def value(instance: Instance, context: Context, languages: natural.Ranges = ()) -> Json:

@@ -1,8 +1,10 @@
 """A compiled @context: two tables and the rules of clause 5.5.7 for what they do not hold."""
 
 from collections.abc import Mapping
+from copy import copy
 
 from broker.core import Json
+from broker.core.jsonld.core_context import CORE_TERMS
 
 _REMEMBERED = 20_000  # distinct names a context answers from memory; hostile clients invent more
 
@@ -10,7 +12,8 @@ _REMEMBERED = 20_000  # distinct names a context answers from memory; hostile cl
 class Context:
     """What an @context says about names. Compiled once (`contexts.compiler`), then only looked up.
 
-    `source` is the user's own @context as it was given, for answers and Link headers.
+    `source` is the user's own @context as it was given, for answers and Link headers. The core @context has
+    precedence: an IRI that it has a term or a prefix for is compacted with that, whatever else names it.
     """
 
     __slots__ = ("_compacted", "_expanded", "_inverse", "_prefixes", "_terms", "_vocab", "source")
@@ -21,12 +24,21 @@ class Context:
         self.source = source
         self._terms = terms
         self._vocab = vocab
-        self._prefixes = sorted(((iri, p) for p, iri in prefixes.items()), key=lambda x: (-len(x[0]), x[1]))
+        self._prefixes = sorted(
+            ((iri, p) for p, iri in prefixes.items()),
+            key=lambda x: (-len(x[0]), x[1] not in CORE_TERMS, x[1]),
+        )
         self._inverse: dict[str, str] = {}
-        for term in sorted(terms, key=lambda t: (len(t), t)):  # JSON-LD: the shortest, then the least
-            self._inverse.setdefault(terms[term], term)
+        for term in sorted(terms, key=lambda t: (t not in CORE_TERMS, len(t), t)):
+            self._inverse.setdefault(terms[term], term)  # JSON-LD: the shortest, then the least
         self._expanded: dict[str, str] = dict(terms)
         self._compacted: dict[str, str] = dict(self._inverse)
+
+    def under(self, url: str) -> "Context":
+        """The same context, for answers that name it by a URL."""
+        same = copy(self)
+        same.source = url
+        return same
 
     def expand(self, name: str) -> str:
         """The IRI of a term, compact IRI or IRI."""

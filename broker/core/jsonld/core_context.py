@@ -102,3 +102,8 @@ def core_context() -> dict[str, object]:
         "features": {"@id": "geojson:features", "@container": "@set"},
         "@vocab": DEFAULT_VOCAB,
     }
+
+
+CORE_TERMS = frozenset(
+    core_context()
+)  # whatever a user's @context says of them, they mean what the core says

@@ -43,7 +43,8 @@ def literal(scanner: Scanner, comparable: bool) -> Literal:
             if (value := _READ[kind](found[0])) is None:
                 scanner.fail(f"a {_NAMES.get(kind, kind)} that exists", at)
             return Literal("text" if kind == "word" else kind, value)
-    scanner.fail("a number, a quoted string or a date" if comparable else "a value")
+    expected = "a number, a quoted string or a date" if comparable else "a value"
+    scanner.fail(f"{expected}, with text in double quotes" if scanner.takes("'") else expected, at)
 
 
 def is_comparable(one: Literal, text: str) -> bool:
@@ -55,6 +56,16 @@ def as_instant(one: Literal) -> Literal:
     """A quoted date-time as what it is, for members that hold instants."""
     found = instant.parse(one.value) if one.kind == "text" else None
     return Literal("dateTime", found) if found else one
+
+
+def as_moment(one: Literal) -> Literal:
+    """A quoted date, time or date-time as what it is; any other literal as it is."""
+    if one.kind != "text":
+        return one
+    text = str(one.value)
+    kind = next((kind for kind in moments.FORMS if _FORMS[kind].fullmatch(text)), None)
+    value = None if kind is None else _READ[kind](text)
+    return one if kind is None or value is None else Literal(kind, value)
 
 
 def _number(text: str) -> int | float | None:

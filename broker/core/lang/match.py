@@ -7,18 +7,20 @@
 - Braces lead from any object of a Relationship or ListRelationship to the entity of that id, if there is
   one and, where types are named, if it has any of them. For the rest it is as if the query were of that one.
 - The target value is what the kind of the attribute keeps its value in; a JSON-LD typed value
-  (`{"@type": …, "@value": text}`) stands for its text when a date, time or date-time is asked for.
-  A VocabProperty's is the IRI. Brackets lead into the value or the json, through objects only; into
-  a languageMap they name a language. A LanguageProperty without them, or with [*], has the texts of all
-  its languages.
+  (`{"@type": …, "@value": text}`) stands for its text when a date, time or date-time is asked for,
+  quoted or not. A VocabProperty's is the IRI. Brackets lead into the value or the json, through objects
+  only; into a languageMap they name a language. A LanguageProperty without them, or with [*], has the
+  texts of all its languages. A language may have several texts, in an array; each of them counts, with
+  every operator.
 - Numbers compare with numbers, text with text (by code point; URIs are text), booleans with booleans,
   and a date, time or date-time with the strings that have its form, as moments. A quoted string is
-  text, also when it looks like a date, but for the members that hold instants.
+  text to other strings, also when it looks like a date; to the members that hold instants and to JSON-LD
+  typed values a quoted moment is a moment.
 - `==`: the value, or one element of it if it is an array, is the same. Ranges take no arrays. `!=` is the
   contrary for that instance: so it holds for another type, and for arrays without the value.
 - `<` and its like hold for values of the literal's type, so not for arrays, and never for Relationships.
-- `~=` and `!~=` hold for strings only, and never for Relationships. With several languages `~=` asks for one
-  text that matches, `!~=` for a text, and that none does.
+- `~=` and `!~=` hold for strings only, and never for Relationships. With several texts `~=` asks for one that
+  matches, `!~=` for a text, and that none does.
 """
 
 import operator as operators
@@ -30,6 +32,7 @@ from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.kinds import KINDS
 from broker.core.lang import moments, pattern, scope, shapes, types
 from broker.core.lang.geo import GeoQuery
+from broker.core.lang.literals import as_moment
 from broker.core.lang.terms import (
     ANY_LANGUAGE,
     TEMPORAL,
@@ -94,7 +97,7 @@ def matches(q: Q, entity: Entity, linked: Linked = _nobody) -> bool:
 
 
 class _Found(NamedTuple):
-    """The values of one target: several for several languages. `where` is the member they come from."""
+    """The values of one target: several for the texts of languages. `where` is the member they come from."""
 
     where: str
     values: list[Json]
@@ -162,9 +165,14 @@ def _value(instance: Instance, trailing: tuple[str, ...]) -> Iterator[_Found]:
 
 def _languages(texts: dict[str, Json], trailing: tuple[str, ...]) -> Iterator[_Found]:
     if trailing in ((), ANY_LANGUAGE):
-        yield _Found("languageMap", list(texts.values()))
+        yield _Found("languageMap", [word for words in texts.values() for word in _words(words)])
     elif len(trailing) == 1 and trailing[0] in texts:
-        yield _Found("languageMap", [texts[trailing[0]]])
+        yield _Found("languageMap", _words(texts[trailing[0]]))
+
+
+def _words(texts: Json) -> list[Json]:
+    """The texts of one language."""
+    return texts if isinstance(texts, list) else [texts]
 
 
 def _walked(where: str, value: Json, trailing: tuple[str, ...]) -> Iterator[_Found]:
@@ -200,6 +208,8 @@ def _unequal(term: Term, found: _Found) -> bool:
 
 
 def _same(value: Json, wanted: Literal, where: str) -> bool:
+    if where == "value" and isinstance(value, dict):
+        wanted = as_moment(wanted)
     key = _key(value, wanted.kind, where)
     return key is not None and key == _wanted(wanted)
 
@@ -213,6 +223,8 @@ def _ordering(term: Term, found: _Found) -> bool:
 
 
 def _ordered(operator: str, value: Json, wanted: Literal, where: str) -> bool:
+    if where == "value" and isinstance(value, dict):
+        wanted = as_moment(wanted)
     key = _key(value, wanted.kind, where)
     return key is not None and _COMPARE[operator](key, _wanted(wanted))
 

@@ -10,6 +10,7 @@ from math import inf
 
 from broker.core import Entity, Json
 from broker.core.entity.kinds import KINDS
+from broker.core.lang.literals import as_moment
 from broker.core.lang.terms import And, Literal, Q, Range, Target, Term, literals
 
 _PLAIN = frozenset({"number", "text", "boolean"})
@@ -59,7 +60,7 @@ def _need(part: Q) -> Need | None:
         if isinstance(value, Range):
             return _between(iri, value.low, value.high)
         one_of = literals(value)
-        is_plain = bool(one_of) and all(one.kind in _PLAIN for one in one_of)
+        is_plain = bool(one_of) and all(as_moment(one).kind in _PLAIN for one in one_of)
         return OneOf(iri, frozenset(one.value for one in one_of)) if is_plain else None
     if isinstance(value, Literal) and part.operator in (">", ">="):
         return _between(iri, value, None)

@@ -9,10 +9,11 @@ name may be a member of the entity. Of several instances the default one counts,
 compare by their types first, in the order of TYPES; so do those that have no distance, behind all that have.
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import orjson
 
 from broker.core import Json
 from broker.core.entity import geometry
@@ -21,6 +22,7 @@ from broker.core.errors import BadRequestData, TooComplexQuery
 from broker.core.lang.collation import Collation
 from broker.core.lang.scanner import Scanner
 from broker.core.lang.terms import MEMBERS, Target
+from broker.core.uri import is_uri
 
 TYPES = ("number", "string", "object", "array", "boolean", "time", "date", "dateTime", "null", "absent")
 ENTITY_MEMBERS = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "expiresAt"})
@@ -28,7 +30,9 @@ INSTANCE_MEMBERS = MEMBERS | {"expiresAt"}
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.\-]*:"
 _TERM = r"[^\W\d_]\w*"
-_NAME = re.compile(rf"<({_SCHEME}[^<>\s]+)>|{_SCHEME}//[^\s=!<>~;|()\[\]{{}},\"]+|{_TERM}(?::{_TERM})?")
+_NAME = re.compile(
+    rf"<(?P<iri>{_SCHEME}[^<>\s]+)>|(?P<url>{_SCHEME}//[^\s=!<>~;|()\[\]{{}},\"]+)|{_TERM}(?::{_TERM})?"
+)
 _MEMBER = re.compile(r"[^\s.\[\]]+")
 _DIRECTION = re.compile(r"(dist-)?(asc|desc)(?![\w-])")
 _MOST, _LONGEST = 10, 10
@@ -62,11 +66,11 @@ def parse(text: str, expand: Callable[[str], str]) -> tuple[OrderTerm, ...]:
     scanner = Scanner("orderBy", text)
     terms = [_term(scanner, expand)]
     while scanner.takes(","):
+        if len(terms) == _MOST:
+            raise TooComplexQuery(f"orderBy: expected at most {_MOST} terms")
         terms.append(_term(scanner, expand))
     if not scanner.is_at_end():
         scanner.fail("a comma, ; or the end")
-    if len(terms) > _MOST:
-        raise TooComplexQuery(f"orderBy: expected at most {_MOST} terms")
     return tuple(terms)
 
 
@@ -75,8 +79,8 @@ def reference(kind: str, coordinates: str) -> Json:
     if kind not in GEOMETRIES:
         raise BadRequestData(f"orderGeometry: expected one of {', '.join(sorted(GEOMETRIES))}")
     try:
-        found = {"type": kind, "coordinates": json.loads(coordinates)}
-    except ValueError as error:
+        found = {"type": kind, "coordinates": orjson.loads(coordinates)}
+    except orjson.JSONDecodeError as error:
         raise BadRequestData("orderFrom: expected coordinates as a JSON array") from error
     geometry.check(found, "orderFrom")
     if geometry.bounds(found) is None:
@@ -98,12 +102,7 @@ def _term(scanner: Scanner, expand: Callable[[str], str]) -> OrderTerm:
 
 
 def _target(scanner: Scanner, expand: Callable[[str], str]) -> Target:
-    names = [_name(scanner)]
-    while scanner.takes("."):
-        names.append(_name(scanner))
-    if len(names) > _LONGEST:
-        raise TooComplexQuery(f"orderBy: expected at most {_LONGEST} names in a path")
-    *above, last = names
+    *above, last = _path(scanner, _name, "names in a path")
     iris = tuple(name[1:-1] if name.startswith("<") else expand(name) for name in above)
     if last in (INSTANCE_MEMBERS if above else ENTITY_MEMBERS):
         return Target(iris, member=last)
@@ -113,17 +112,32 @@ def _target(scanner: Scanner, expand: Callable[[str], str]) -> Target:
     return Target(path, _trailing(scanner) if scanner.takes("[") else ())
 
 
+def _path(scanner: Scanner, step: Callable[[Scanner], str], what: str) -> list[str]:
+    """Steps with dots between; they are counted as they come, since a text may be a million of them."""
+    steps = [step(scanner)]
+    while scanner.takes("."):
+        if len(steps) == _LONGEST:
+            raise TooComplexQuery(f"orderBy: expected at most {_LONGEST} {what}")
+        steps.append(step(scanner))
+    return steps
+
+
 def _name(scanner: Scanner) -> str:
+    at = scanner.at
     if (found := scanner.take(_NAME)) is None:
         scanner.fail("the name of an attribute, or of a member of entities")
+    if (iri := found["iri"] or found["url"]) and not is_uri(iri):
+        scanner.fail("an IRI without signs that no IRI has", at)
+    return found[0]
+
+
+def _member(scanner: Scanner) -> str:
+    if (found := scanner.take(_MEMBER)) is None:
+        scanner.fail("the name of a member")
     return found[0]
 
 
 def _trailing(scanner: Scanner) -> tuple[str, ...]:
-    members: list[str] = []
-    while not members or scanner.takes("."):
-        if (found := scanner.take(_MEMBER)) is None:
-            scanner.fail("the name of a member")
-        members.append(found[0])
+    members = _path(scanner, _member, "members in brackets")
     scanner.need("]")
     return tuple(members)

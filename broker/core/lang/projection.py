@@ -69,6 +69,8 @@ def parse(what: str, text: str, name: Callable[[str], str]) -> Projection:
 
     Raises BadRequestData outside the grammar, TooComplexQuery for too much of it.
     """
+    if sum(map(text.count, ",|{")) >= _MOST:
+        raise TooComplexQuery(f"{what}: expected at most {_MOST} names")
     scanner = Scanner(what, text)
     found = _term(scanner, name, 0)
     if not scanner.is_at_end():
@@ -91,8 +93,6 @@ def _term(scanner: Scanner, name: Callable[[str], str], depth: int) -> Projectio
             iri = name(found[0])
             inside = _inside(scanner, name, depth)
             attrs[iri] = _union(attrs[iri], inside) if iri in attrs else inside
-        if len(members) + len(attrs) > _MOST:
-            raise TooComplexQuery(f"projection: expected at most {_MOST} names")
         if not (scanner.takes(",") or scanner.takes("|")):
             return Projection(frozenset(members), tuple(attrs.items()))
 

@@ -45,6 +45,7 @@ from broker.core.lang.terms import (
     Value,
     ValueList,
 )
+from broker.core.uri import is_uri
 
 Expand = Callable[[str], str]
 
@@ -53,17 +54,18 @@ _DEEPEST = 20  # parentheses
 _LONGEST = 10  # names in a path, and members in brackets
 
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.\-]*:"
-_TERM = r"[^\W\d_]\w*"
+TERM = r"[^\W\d_]\w*"
 _NAME = re.compile(
-    rf"<(?P<iri>{_SCHEME}[^<>\s]+)>|(?P<url>{_SCHEME}//[^\s=!<>~;|()\[\]{{}},\"]+)|{_TERM}(?::{_TERM})?"
+    rf"<(?P<iri>{_SCHEME}[^<>\s]+)>|(?P<url>{_SCHEME}//[^\s=!<>~;|()\[\]{{}},\"]+)|{TERM}(?::{TERM})?"
 )
-_TYPE = rf"(?:<{_SCHEME}[^<>\s,]+>|{_TERM})"
+_TYPE = rf"(?:<{_SCHEME}[^<>\s]+>|{TERM})"
 _TYPES = re.compile(rf"({_TYPE}(?: *, *{_TYPE})*) *:(?!//)")
+_ONE_TYPE = re.compile(_TYPE)
 _MEMBER = re.compile(r"[^\s.\[\]]+")
 _OPERATOR = re.compile("==|!=|!~=|~=|>=|>|<=|<")
 _QUOTED_PATTERN = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BARE_PATTERN = re.compile(r'[^\s";|()]+')
-_NO_ATTRIBUTES = {"id": "the parameter id", "type": "the parameter type", "scope": "the parameter scopeQ"}
+NO_ATTRIBUTES = {"id": "the parameter id", "type": "the parameter type", "scope": "the parameter scopeQ"}
 
 
 def parse(text: str, expand: Expand, expand_values: Collection[str] = (), *, what: str = "q") -> Q:
@@ -124,10 +126,7 @@ class _Parser:
 
     def _target(self, links: tuple[Link, ...] = ()) -> Target:
         at = self.scanner.at
-        names = [self._name()]
-        while self.scanner.takes("."):
-            names.append(self._name())
-        target = replace(self._resolved(names, at), links=links)
+        target = replace(self._resolved(self._names(), at), links=links)
         if self.scanner.takes("{"):
             return self._linked(target, at)
         return replace(target, trailing=self._trailing()) if self.scanner.takes("[") else target
@@ -147,23 +146,37 @@ class _Parser:
         """The types in front of a colon, if there is one."""
         if (found := self.scanner.take(_TYPES)) is None:
             return ()
-        names = (name.strip() for name in found[1].split(","))
-        return tuple(name[1:-1] if name.startswith("<") else self._expand(name) for name in names)
+        names = _ONE_TYPE.findall(found[1])
+        return tuple(self._iri(name[1:-1]) if name.startswith("<") else self._expand(name) for name in names)
+
+    def _names(self) -> list[tuple[str, str]]:
+        """The names of a path; they are counted as they come, since a text may be a million of them."""
+        names = [self._name()]
+        while self.scanner.takes("."):
+            if len(names) == _LONGEST:
+                raise TooComplexQuery(f"q: expected at most {_LONGEST} names in a path")
+            names.append(self._name())
+        return names
 
     def _name(self) -> tuple[str, str]:
         """A name, as it was written and expanded."""
+        at = self.scanner.at
         if (found := self.scanner.take(_NAME)) is None:
             self.scanner.fail("the name of an attribute")
-        iri = found["iri"]
-        return (iri, iri) if iri else (found[0], self._expand(found[0]))
+        if found["iri"]:
+            return (iri := self._iri(found["iri"], at)), iri
+        return found[0], self._expand(self._iri(found[0], at) if found["url"] else found[0])
+
+    def _iri(self, text: str, at: int | None = None) -> str:
+        if not is_uri(text):
+            self.scanner.fail("an IRI without signs that no IRI has", at)
+        return text
 
     def _resolved(self, names: list[tuple[str, str]], at: int) -> Target:
         *path, (written, iri) = names
-        if len(names) > _LONGEST:
-            raise TooComplexQuery(f"q: expected at most {_LONGEST} names in a path")
         for name, _ in names:
-            if name in _NO_ATTRIBUTES:
-                self.scanner.fail(f"an attribute ({_NO_ATTRIBUTES[name]} selects by {name})", at)
+            if name in NO_ATTRIBUTES:
+                self.scanner.fail(f"an attribute ({NO_ATTRIBUTES[name]} selects by {name})", at)
         if any(_is_member(*name) for name in path):
             self.scanner.fail("an attribute before the dot", at)
         above = tuple(iri for _, iri in path)
@@ -178,10 +191,10 @@ class _Parser:
         """The rest of `[` member *("." member) `]`."""
         members = [self._member()]
         while self.scanner.takes("."):
+            if len(members) == _LONGEST:
+                raise TooComplexQuery(f"q: expected at most {_LONGEST} members in brackets")
             members.append(self._member())
         self.scanner.need("]")
-        if len(members) > _LONGEST:
-            raise TooComplexQuery(f"q: expected at most {_LONGEST} members in brackets")
         return tuple(members)
 
     def _member(self) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 import shapely
 from numpy.typing import NDArray
+from shapely.errors import GEOSException
 from shapely.geometry.base import BaseGeometry
 
 from broker.core import Json
@@ -37,9 +38,22 @@ def shape(value: Json) -> BaseGeometry | None:
     """The shape of a well-formed GeoJSON geometry, put in order if need be; None if it is not on Earth."""
     if bounds(value) is None:
         return None
-    text = orjson.dumps({"type": value["type"], "coordinates": value["coordinates"]})
-    found: BaseGeometry = shapely.force_2d(shapely.from_geojson(text))
+    try:
+        found = _read(value["type"], value["coordinates"])
+    except (GEOSException, TypeError):  # heights of more than 64 bits, or something behind them
+        found = _read(value["type"], _flat(value["coordinates"]))
     return found if shapely.is_valid(found) else _in_order(found)
+
+
+def _read(kind: str, coordinates: Json) -> BaseGeometry:
+    text = orjson.dumps({"type": kind, "coordinates": coordinates})
+    found: BaseGeometry = shapely.force_2d(shapely.from_geojson(text))
+    return found
+
+
+def _flat(coordinates: Json) -> Json:
+    """Coordinates of longitudes and latitudes alone."""
+    return [*map(_flat, coordinates)] if isinstance(coordinates[0], list) else coordinates[:2]
 
 
 def prepared(reference: BaseGeometry | None) -> BaseGeometry:

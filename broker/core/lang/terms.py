@@ -1,16 +1,12 @@
-"""The syntax tree of an NGSI-LD query (clause 4.9), which `q.parse` makes. `str` gives the text back.
+"""The syntax tree of an NGSI-LD query (clause 4.9), which `q.parse` makes. `show` gives the text back.
 
-    Q        And(parts) | Or(parts) | Term(target, operator, value) | Exists(target, absent)
-    Target   the attribute path (IRIs), the trailing path in brackets, and the member when the last name
-             is one of MEMBERS rather than an attribute; an empty path is the entity itself; and, before all
-             that, the links to follow to the entity that is looked at
-    value    Literal | Range | ValueList with == and !=, Literal with < <= > >=, Pattern with ~= and !~=
-
-Names print as <IRI>, so that a tree can be parsed again with any @context.
+Q        And(parts) | Or(parts) | Term(target, operator, value) | Exists(target, absent)
+Target   the attribute path (IRIs), the trailing path in brackets, and the member when the last name
+         is one of MEMBERS rather than an attribute; an empty path is the entity itself; and, before all
+         that, the links to follow to the entity that is looked at
+value    Literal | Range | ValueList with == and !=, Literal with < <= > >=, Pattern with ~= and !~=
 """
 
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -30,13 +26,6 @@ class Link:
 
     path: tuple[str, ...]
     types: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return (
-            ".".join(map(_name, self.path))
-            + "{"
-            + (",".join(map(_name, self.types)) + ":" if self.types else "")
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +48,6 @@ class Target:
         """The target as seen from the entities that the first link leads to."""
         return replace(self, links=self.links[1:])
 
-    def __str__(self) -> str:
-        names = [_name(iri) for iri in self.path] + ([self.member] if self.member else [])
-        value = ".".join(names) + (f"[{'.'.join(self.trailing)}]" if self.trailing else "")
-        return "".join(map(str, self.links)) + value + "}" * len(self.links)
-
 
 @dataclass(frozen=True, slots=True)
 class Literal:
@@ -71,11 +55,6 @@ class Literal:
 
     kind: str
     value: bool | float | str
-
-    def __str__(self) -> str:
-        if self.kind in TEMPORAL:
-            return f"{self.value}Z" if self.kind != "date" else str(self.value)
-        return json.dumps(self.value, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +64,6 @@ class Range:
     low: Literal
     high: Literal
 
-    def __str__(self) -> str:
-        return f"{self.low}..{self.high}"
-
 
 @dataclass(frozen=True, slots=True)
 class ValueList:
@@ -95,18 +71,12 @@ class ValueList:
 
     items: tuple[Literal, ...]
 
-    def __str__(self) -> str:
-        return ",".join(map(str, self.items))
-
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A regular expression, as it was written (`pattern.compile`)."""
 
     text: str
-
-    def __str__(self) -> str:
-        return f'"{self.text}"'
 
 
 Value = Literal | Range | ValueList | Pattern
@@ -119,9 +89,6 @@ class Exists:
     target: Target
     absent: bool = False
 
-    def __str__(self) -> str:
-        return ("!" if self.absent else "") + str(self.target)
-
 
 @dataclass(frozen=True, slots=True)
 class Term:
@@ -131,9 +98,6 @@ class Term:
     operator: str
     value: Value
 
-    def __str__(self) -> str:
-        return f"{self.target}{self.operator}{self.value}"
-
 
 @dataclass(frozen=True, slots=True)
 class And:
@@ -141,18 +105,12 @@ class And:
 
     parts: tuple["Q", ...]
 
-    def __str__(self) -> str:
-        return ";".join(f"({part})" if isinstance(part, Or) else str(part) for part in self.parts)
-
 
 @dataclass(frozen=True, slots=True)
 class Or:
     """Any of the parts, at least two, none of them an Or."""
 
     parts: tuple["Q", ...]
-
-    def __str__(self) -> str:
-        return "|".join(map(str, self.parts))
 
 
 Q = And | Or | Term | Exists
@@ -198,10 +156,3 @@ def linked_terms(q: Q | None) -> Iterator["Term | Exists"]:
 def depth(q: Q) -> int:
     """How many links from an entity the farthest one is that the query looks at; 0: at none but itself."""
     return max(len(target.links) for target in targets(q))
-
-
-_PLAIN_NAME = re.compile(r"[^\W\d_]\w*")
-
-
-def _name(iri: str) -> str:
-    return iri if _PLAIN_NAME.fullmatch(iri) else f"<{iri}>"

@@ -17,7 +17,7 @@ SCOPE = NGSI_LD + "scope"
 
 @dataclass(frozen=True, slots=True)
 class TemporalQuery:
-    """Which evolutions (`entities`), and of them which instances: window, attributes, the last n of each.
+    """Which evolutions (`entities`), and of them which instances: window, attributes, the last n times.
 
     Without a window every instance is wanted, whatever times it has. `sys_attrs`: the system attributes of
     the entity and of its instances are wanted, too. `datasets`: of these datasetIds only, None among them
@@ -46,6 +46,12 @@ class TemporalQuery:
         return self.is_judged(name) and not self.is_bare and not omitted
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """The attributes (IRIs) that are asked for by their names."""
+        picked = () if self.pick is None else (iri for iri, _ in self.pick.attrs)
+        return (*self.entities.attrs, *picked)
+
+    @property
     def is_bare(self) -> bool:
         """Whether neither attributes nor the scope are to be shown, only what else an entity has."""
         return self.pick is not None and not self.pick.attrs and "scope" not in self.pick.members
@@ -53,7 +59,8 @@ class TemporalQuery:
     @property
     def is_selective(self) -> bool:
         """Whether an entity without any instance that is asked for is none that is asked for."""
-        return self.window is not None or bool(self.entities.attrs) or self.pick is not None
+        of_parts = self.window is not None or self.pick is not None
+        return of_parts or bool(self.entities.attrs) or bool(self.datasets)
 
     @property
     def is_stamped(self) -> bool:

@@ -103,15 +103,25 @@ def parse_methods(names: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
+def takes(method: str, periods: list[Period]) -> bool:
+    """Whether the method can take any of the values."""
+    return _taken(method, periods) is not None
+
+
 def results(method: str, periods: list[Period]) -> list[tuple[Json, Period]] | None:
     """What the method makes of each period that has values for it; None if it can't take any of them."""
-    chosen = [one for one in _ELIGIBLE[method] if any(one in period.summaries for period in periods)]
-    if not chosen:
+    if (taken := _taken(method, periods)) is None:
         return None
     if method in COUNTS:
         return [(_count(method, period), period) for period in periods]
-    having = [period for period in periods if chosen[0] in period.summaries]
-    return [(_value(method, chosen[0], period.summaries[chosen[0]]), period) for period in having]
+    having = [period for period in periods if taken in period.summaries]
+    return [(_value(method, taken, period.summaries[taken]), period) for period in having]
+
+
+def _taken(method: str, periods: list[Period]) -> Class | None:
+    """The Class of the values that the method takes, if there are any."""
+    found = (one for one in _ELIGIBLE[method] if any(one in period.summaries for period in periods))
+    return next(found, None)
 
 
 def _count(method: str, period: Period) -> int:

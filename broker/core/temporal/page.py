@@ -6,6 +6,7 @@ first of those ends that had too many instances, so a client that goes on from t
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
 
 from broker.core import Instance, instant
 from broker.core.temporal import Evolution, TemporalQuery
@@ -19,6 +20,24 @@ class Part:
     start: str
     end: str
     size: str
+
+
+def times(instances: Iterable[Instance], window: Window | None) -> int:
+    """How many times instances are of, which are in order."""
+    return sum(1 for _ in groupby(instances, lambda one: _key(one, window)))
+
+
+def latest(instances: Iterable[Instance], last_n: int, window: Window | None) -> list[Instance]:
+    """The instances of the last n times (5.7.4.4), of instances whose newest come first.
+
+    Those of one time are in the order of their datasetIds, whichever was written first.
+    """
+    groups = islice(groupby(instances, lambda one: _key(one, window)), last_n)
+    return [one for _, many in groups for one in sorted(many, key=_dataset)]
+
+
+def _dataset(instance: Instance) -> str:
+    return str(instance.get("datasetId", ""))
 
 
 def fit(instances: list[Instance], most: int, query: TemporalQuery) -> tuple[list[Instance], bool]:

@@ -39,11 +39,11 @@ class Duration:
         return not self.months and not self.micros
 
 
-def parse(text: str) -> Duration:
-    """The duration that a text says. BadRequestData if it is none."""
+def parse(text: str, what: str = "aggrPeriodDuration") -> Duration:
+    """The duration that a text says. BadRequestData, which names `what` it is of, if it is none."""
     found = _FORM.fullmatch(text)
     if not found or text == "P" or found["time"] == "T":
-        raise BadRequestData("aggrPeriodDuration: expected an ISO 8601 duration such as PT1H or P1M")
+        raise BadRequestData(f"{what}: expected an ISO 8601 duration such as PT1H, P1M or P1Y")
     years, months, days, _, hours, minutes, seconds, weeks = found.groups(default="0")
     micros = int(Decimal(seconds.replace(",", ".")) * _SECOND)
     micros += int(minutes) * _MINUTE + int(hours) * _HOUR + (int(days) + 7 * int(weeks)) * _DAY

@@ -52,7 +52,7 @@ def _rule(text: str, expand: Callable[[str], str]) -> Rule:
     attribute, at, of = names.partition("@")
     if not names or bool(at) != bool(of) or (at and attribute == "*"):
         raise BadRequestData(f"{text!r}: expected attribute@type=duration, attribute=…, @type=… or *=…")
-    duration = parse_duration(length)
+    duration = parse_duration(length, repr(text))
     if duration.is_whole:
         raise BadRequestData(f"{text!r}: expected a duration that is more than nothing")
     attribute_iri = expand(attribute) if attribute not in ("", "*") else None

@@ -10,7 +10,6 @@ from broker.core import Instance, Json, instant
 from broker.core.entity.downgrade import Version, downgraded_evolution
 from broker.core.entity.kinds import KINDS
 from broker.core.entity.view import attribute, is_shown, value
-from broker.core.errors import InvalidRequest
 from broker.core.jsonld.context import Context
 from broker.core.lang import natural
 from broker.core.lang.projection import Projection
@@ -54,7 +53,8 @@ def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str
     if view.pick is not None or view.omit is not None:
         shown = {name: value for name, value in shown.items() if is_shown(name, view.pick, view.omit)}
     for iri, aggregates in evolution.aggregates.items():
-        shown[compact(iri)] = _aggregated(compact(iri), aggregates, view.methods)
+        if many := _aggregated(aggregates, view.methods):
+            shown[compact(iri)] = _alone(many)
     show = FORMATS[view.format]
     for iri, instances in evolution.attrs.items():
         if iri == SCOPE:
@@ -105,21 +105,19 @@ def _temporal_values(instances: list[Instance], context: Context, view: Temporal
     )
 
 
-def _aggregated(name: str, aggregates: list[Aggregate], methods: tuple[str, ...]) -> Json:
-    """4.5.19: what each method makes of the periods. InvalidRequest if it can't take the values (5.7.4.4)."""
+def _aggregated(aggregates: list[Aggregate], methods: tuple[str, ...]) -> list[Json]:
+    """4.5.19: what the methods that can take its values make of the periods of each series that has any."""
     many = []
-    for one in aggregates:
-        made = {method: results(method, one.periods) for method in methods}
-        if unable := [method for method, found in made.items() if found is None]:
-            raise InvalidRequest(
-                f"aggrMethods: {unable[0]} can't take the values of {name}; leave one of them out"
-            )
+    for one in sorted(aggregates, key=lambda one: (one.is_relationship, one.dataset or "")):
+        made = {method: found for method in methods if (found := results(method, one.periods)) is not None}
         members = {
-            method: [[value, periods.show(of.start), periods.show(of.end)] for value, of in found or ()]
+            method: [[value, periods.show(of.start), periods.show(of.end)] for value, of in found]
             for method, found in made.items()
         }
-        many.append(_labelled("Relationship" if one.is_relationship else "Property", one.dataset, members))
-    return _alone(many)
+        if members:
+            kind = "Relationship" if one.is_relationship else "Property"
+            many.append(_labelled(kind, one.dataset, members))
+    return many
 
 
 def _labelled(kind: str, dataset: str | None, members: dict[str, Json]) -> dict[str, Json]:

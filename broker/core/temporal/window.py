@@ -38,6 +38,12 @@ class Window:
         end = {"before": self.time_at, "between": self.end_time_at}.get(self.timerel or "")
         return _micros(start), _micros(end)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no time is in the span, which is no error (4.11): it ends where it begins, or before."""
+        start, end = self.bounds
+        return start is not None and end is not None and end <= start
+
 
 def parse(
     timerel: str | None,

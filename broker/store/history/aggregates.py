@@ -16,12 +16,13 @@ from broker.core.temporal import TemporalQuery
 from broker.core.temporal.aggregation import Aggregate, Aggregation, Class, Period, Summary
 from broker.core.temporal.periods import calendar, too_many
 from broker.store.history.records import PLACES
-from broker.store.history.summaries import Slice, Task, extent, summarize
+from broker.store.history.summaries import Slice, Task, ending, extent, summarize
 from broker.store.history.windows import Document, Pipeline, Selection, Series, union
 
 _TOGETHER = 100  # series, or pipelines, in one round trip
 _PERIODS = 10_000  # rows that one series may come to
 _ROWS = 100_000  # rows that an answer may come to
+_MORE = 4  # times as many instances are read of a series that had too many at one time
 _SECOND = 1_000_000
 
 T = TypeVar("T")
@@ -51,14 +52,36 @@ async def _extents(
     run: Run, last_n: int | None, selections: dict[Series, Selection]
 ) -> dict[Series, tuple[int, int]]:
     """The times (µs) of the first and the last instance of each series that has any."""
+    if last_n is not None:
+        return await _endings(run, last_n, selections, last_n)
     times: dict[Series, list[int]] = {}
     for part in parts(selections.items(), _TOGETHER // 2):
-        ends = (one for series, selection in part for one in extent(selection, series, last_n))
+        ends = (one for series, selection in part for one in extent(selection, series))
         for row in await run(union(ends), 2 * len(part)):
             key = row["_id"]
             by_write = selections[key["e"], key["a"]].by_write
             times.setdefault((key["e"], key["a"]), []).append(key["s"] // PLACES if by_write else key["t"])
     return {series: (min(many), max(many)) for series, many in times.items()}
+
+
+async def _endings(
+    run: Run, last_n: int, selections: dict[Series, Selection], limit: int
+) -> dict[Series, tuple[int, int]]:
+    """The first and the last of the last n times (µs) of each series that has any, among `limit` instances.
+
+    Of series that have fewer times among so many instances, more are read.
+    """
+    found: dict[Series, tuple[int, int]] = {}
+    short: dict[Series, Selection] = {}
+    for part in parts(selections.items(), _TOGETHER):
+        pipelines = (ending(one, series, last_n, limit, n) for n, (series, one) in enumerate(part))
+        for row in await run(union(pipelines), len(part)):
+            series, selection = part[row["_id"]]
+            unit = PLACES if selection.by_write else 1
+            found[series] = row["start"] // unit, row["end"] // unit
+            if row["times"] < last_n and row["n"] == limit:
+                short[series] = selection
+    return found | await _endings(run, last_n, short, _MORE * limit) if short else found
 
 
 def _tasks(

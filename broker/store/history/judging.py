@@ -19,7 +19,7 @@ from broker.core.lang.terms import Exists, Q, Term
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery
 from broker.core.temporal.judgement import holds, meets, terms
-from broker.core.temporal.validity import valid
+from broker.core.temporal.validity import Change, valid
 from broker.store import codec
 from broker.store.history import windows
 from broker.store.history.aggregates import parts
@@ -138,31 +138,33 @@ class Judge:
     async def _by_scope(self, many: Sequence[Candidate], query: ScopeQuery) -> list[Candidate]:
         """Those that had matching scopes in the window, with what is of those times (4.18, C.5.16)."""
         kept = []
-        changes = await self._changes(many)
+        changes, low = await self._changes(many), self._window[0]
         for one in many:
-            history = changes.get(one.id, [])
-            spans = valid([(time, scopes["value"]) for time, scopes in history], query, self._window)
-            if spans:
+            found = valid(changes.get(one.id, ()), query, self._window, one.document.get("createdAt"))
+            if found:
+                spans = [each.span for each in found]
                 one.wanted = {series: part.of_spans(spans) for series, part in one.wanted.items()}
-                low, started = self._window[0], spans[0][0]
-                if low is not None and started < low:
-                    one.scopes = next(scopes for time, scopes in history if time == started)
+                if low is not None and found[0].since < low:
+                    one.scopes = found[0].scopes
                 kept.append(one)
         return kept
 
-    async def _changes(self, many: Sequence[Candidate]) -> dict[str, list[tuple[int, Instance]]]:
-        """The scopes of entities, and when they were set, up to the end of the window."""
-        upto = windows.selection(TemporalQuery(Query()), self._now).within(None, self._window[1])
-        changes: dict[str, list[tuple[int, Instance]]] = {}
-        for part in parts(_known(many, SCOPE, upto).values(), _TOGETHER):
-            pipeline = windows.read(part, _MOST_SCOPES + 1)
-            for row in await self._reading.run(pipeline, (_MOST_SCOPES + 1) * len(part)):
-                of = changes.setdefault(row["_id"]["e"], [])
-                of.append((row["_id"]["t"], self._reading.instance(row)))
-                if len(of) > _MOST_SCOPES:
-                    raise TooComplexQuery(
-                        f"scopeQ: an entity changed its scopes more than {_MOST_SCOPES} times"
-                    )
+    async def _changes(self, many: Sequence[Candidate]) -> dict[str, list[Change]]:
+        """The changes of entities' scopes up to the end of the window; the first one if all came later."""
+        ever = windows.selection(TemporalQuery(Query()), self._now)
+        upto = ever.within(None, self._window[1])
+        changes = await self._scopes(_known(many, SCOPE, upto), _MOST_SCOPES + 1)
+        if any(len(of) > _MOST_SCOPES for of in changes.values()):
+            raise TooComplexQuery(f"scopeQ: an entity changed its scopes more than {_MOST_SCOPES} times")
+        later = [one for one in many if one.id not in changes]
+        return changes | await self._scopes(_known(later, SCOPE, ever), 1)
+
+    async def _scopes(self, asked: dict[int, Selected], most: int) -> dict[str, list[Change]]:
+        """The first so many changes of scopes, by entity, of those that are selected."""
+        changes: dict[str, list[Change]] = {}
+        for part in parts(asked.values(), _TOGETHER):
+            for row in await self._reading.run(windows.read(part, most), most * len(part)):
+                changes.setdefault(row["_id"]["e"], []).append((row["_id"]["t"], self._reading.instance(row)))
         return changes
 
     async def _entities(self, many: Sequence[Candidate], term: Exists | Term) -> list[Entity]:

@@ -15,7 +15,7 @@ from broker.clock import Clock
 from broker.core import Instance, instant
 from broker.core.entity.expiry import without_expired
 from broker.core.temporal import Evolution, TemporalQuery
-from broker.core.temporal.page import fit
+from broker.core.temporal.page import fit, latest, times
 from broker.store import codec
 from broker.store.client import Session
 from broker.store.deadline import Deadline
@@ -41,6 +41,7 @@ Document = dict[str, Any]
 _TOGETHER = 100  # series, or candidates, in one pipeline: MongoDB's own limit is 1000, its best is far below
 _BATCH = 500  # instances that are judged before others get a turn
 _ANSWER = 20  # an answer may hold this many times the instances that one attribute may have in it
+_MORE = 4  # times as many instances are read of an attribute that had too many at one time
 _LEAST = 2  # instances of an attribute, however many attributes an answer has: else nobody gets on in time
 
 
@@ -177,12 +178,33 @@ class _Reading:
     async def _read(self, found: dict[str, Evolution], wanted: dict[Series, Selection]) -> None:
         """Adds the instances, of each attribute as many as fit."""
         most = max(_LEAST, min(self._page, self._page * _ANSWER // max(1, len(wanted))))
-        rows = await self._rows(wanted, min(most + 1, self._query.last_n or most + 1))
-        for (entity, key), instances in rows.items():
+        for (entity, key), instances in (await self._first(wanted, most + 1)).items():
             iri = codec.name(key)
-            kept, is_cut = fit(instances, most, self._query)
+            kept, is_cut = fit(self._latest(instances), most, self._query)
             found[entity].attrs[iri] = kept
             found[entity].truncated |= {iri} if is_cut else set()
+
+    async def _first(self, wanted: dict[Series, Selection], most: int) -> dict[Series, list[Instance]]:
+        """The first instances of each series, up to `most`; with lastN those of its times are among them.
+
+        Mostly there is one instance at a time. Where there are several, it takes more of them.
+        """
+        last_n, window = self._query.last_n, self._query.window
+        limit = most if last_n is None else min(last_n + 1, most)
+        rows = await self._rows(wanted, limit)
+        while last_n is not None and limit < most:
+            short = {
+                one for one, many in rows.items() if len(many) == limit and times(many, window) <= last_n
+            }
+            if not short:
+                break
+            limit = min(_MORE * limit, most)
+            rows |= await self._rows({one: wanted[one] for one in short}, limit)
+        return rows
+
+    def _latest(self, instances: list[Instance]) -> list[Instance]:
+        last_n = self._query.last_n
+        return instances if last_n is None else latest(instances, last_n, self._query.window)
 
     def _carry(self, found: dict[str, Evolution], many: Sequence[Candidate]) -> None:
         """Adds the scopes that entities had when the window began, where scopes were asked for (C.5.16)."""
@@ -190,7 +212,7 @@ class _Reading:
             if one.scopes is not None and self._query.is_shown(codec.name(SCOPE)):
                 of = found[one.id].attrs.setdefault(codec.name(SCOPE), [])
                 of.insert(len(of) if self._query.is_backwards else 0, one.scopes)
-                del of[self._query.last_n or len(of) :]
+                of[:] = self._latest(of)
 
     async def _rows(self, wanted: dict[Series, Selection], limit: int) -> dict[Series, list[Instance]]:
         """The instances of each series that has any, up to `limit` of each."""

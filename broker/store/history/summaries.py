@@ -174,12 +174,27 @@ def _start_of(field: str, one: Slice, unit: int = 1) -> Expression:
     return start if unit == 1 else {"$divide": [start, unit]}
 
 
-def extent(selection: Selection, series: Series, last_n: int | None) -> Iterator[Pipeline]:
-    """{_id} of the first instance of a series (or of its last so many), and {_id} of the last one."""
-    first, last = selection.both_ways
-    beginning = first.first(series, 1)
-    if last_n is not None:
-        ended = {"$group": {"_id": None, "end": {"$last": "$_id"}}}
-        beginning = [*last.first(series, last_n), ended, {"$replaceWith": {"_id": "$end"}}]
-    for stages in (beginning, last.first(series, 1)):
-        yield [*stages, {"$project": {"_id": 1}}]
+def extent(selection: Selection, series: Series) -> Iterator[Pipeline]:
+    """{_id} of the first instance of a series, and {_id} of the last one."""
+    for one in selection.both_ways:
+        yield [*one.first(series, 1), {"$project": {"_id": 1}}]
+
+
+def ending(selection: Selection, series: Series, last_n: int, limit: int, number: int) -> Pipeline:
+    """The last n times (5.7.4.4) of a series among its last `limit` instances, if it has any.
+
+    {_id: number, start: the first of these times, end: the last one, times: how many, n: their instances};
+    in µs, or in the unit of `_id.s` where the selection is by that.
+    """
+    _, last = selection.both_ways
+    written = {"$subtract": ["$_id.s", {"$mod": ["$_id.s", PLACES]}]}
+    each = {"_id": written if selection.by_write else "$_id.t", "n": {"$sum": 1}}
+    whole = {
+        "_id": {"$literal": number},
+        "start": {"$last": "$_id"},
+        "end": {"$first": "$_id"},
+        "times": {"$sum": 1},
+        "n": {"$sum": "$n"},
+    }
+    newest: Pipeline = [{"$sort": {"_id": -1}}, {"$limit": last_n}]
+    return [*last.first(series, limit), {"$group": each}, *newest, {"$group": whole}]

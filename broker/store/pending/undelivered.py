@@ -5,10 +5,11 @@ given_up: time of the server (µs), expires: date}
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from bson.raw_bson import RawBSONDocument
 from pymongo import ReplaceOne, ReturnDocument
 
 from broker.clock import Clock, Stamp
@@ -18,11 +19,12 @@ from broker.ports.changes import ChangeSink
 from broker.ports.subscriptions import Failure
 from broker.store.errors import reported
 from broker.store.pending import entries
-from broker.store.tenants import EPOCH, Collection, Tenant, Tenants
+from broker.store.tenants import EPOCH, Collection, Tenant, Tenants, epoch_of
 
 Document = dict[str, Any]
+_STATES = ("entity", "was", "zipped", "suppressed.entity", "suppressed.was")
 _AT_ONCE = 500  # notifications replayed in one go
-_TOLD = ("e", "entity", "was", "report")
+_TOLD = ("e", "entity", "was", "report", "suppressed", "zipped", "cut")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,16 @@ async def keep(collection: Collection, given_up: Sequence[tuple[Entry, str, str]
         await collection.delete_many({"_id": {"$in": [one["_id"] async for one in oldest]}})
 
 
-def _document(entry: Entry, subscription: str, reason: str, now: int, expires: datetime) -> Document:
-    return {
+def _document(entry: Entry, subscription: str, reason: str, now: int, expires: datetime) -> RawBSONDocument:
+    head = {
         "_id": f"{subscription} {entry.id}",
         "reason": reason,
         "given_up": now,
         "expires": expires,
-        "e": entry.entity_id,
-        **entries.told(entry),
     }
+    return entries.fitting(
+        replace(entry), head
+    )  # what is cut here is not cut for those who are still to be told
 
 
 class MongoUndelivered:
@@ -69,7 +72,7 @@ class MongoUndelivered:
     async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[Failure]:
         """See `ports.Undelivered.find`."""
         undelivered = (await self._tenants.get(tenant)).undelivered
-        wanted, shown = all_of(subscription_id), {"entity": 0, "was": 0}
+        wanted, shown = all_of(subscription_id), dict.fromkeys(_STATES, 0)
         with reported():
             cursor = undelivered.find(wanted, shown, sort=[("_id", 1)], skip=offset, limit=limit)
             return [_failure(one) async for one in cursor]
@@ -85,8 +88,7 @@ class MongoUndelivered:
         handle = await self._tenants.get(tenant)
         wanted, count = _of(subscription_id, failure_id), 0
         with reported():
-            epoch = await handle.entities.find_one({"_id": EPOCH}) or {"n": 0}
-            await self._sink.at_epoch(tenant, epoch["n"])
+            await self._sink.at_epoch(tenant, *epoch_of(await handle.entities.find_one({"_id": EPOCH})))
             while found := await handle.undelivered.find(wanted, sort=[("_id", 1)], limit=_AT_ONCE).to_list():
                 # In this order: whatever happens in between, none is lost.
                 renewed = [await self._renewed(one, handle, subscription_id) for one in found]
@@ -115,7 +117,7 @@ class MongoUndelivered:
 
     async def _stamp(self, document: Document, tenant: Tenant) -> Stamp:
         """A stamp after the last one of the entity, whose document says from now on that the outbox has some."""
-        if document.get("report"):
+        if document.keys() & {"report", "suppressed"}:
             return self._clock.stamp()
         stamp = self._clock.stamp()
         raised = {"rev": {"$max": [stamp.rev, {"$add": ["$rev", 1]}]}, "ov": {"$literal": True}}
@@ -142,7 +144,7 @@ def _of(subscription_id: str, failure_id: str | None) -> Document:
 def _failure(document: Document) -> Failure:
     return Failure(
         document["_id"].partition(" ")[2],
-        None if document.get("report") else document["e"],
+        None if document.keys() & {"report", "suppressed"} else document["e"],
         instant.of_micros(document["at"]),
         instant.of_micros(document["given_up"]),
         document["reason"],

@@ -12,6 +12,7 @@ from bson import Decimal128
 
 from broker.core import instant
 from broker.core.lang import pattern
+from broker.core.lang.literals import as_moment
 from broker.core.lang.terms import (
     ANY_LANGUAGE,
     ORDERING,
@@ -63,10 +64,14 @@ def any_of(filters: list[Filter]) -> Filter:
 
 
 class _Place(NamedTuple):
-    """Where in an instance a target value may be: its path, and the paths above that must be no arrays."""
+    """Where in an instance a target value may be: its path, and the paths above that must be no arrays.
+
+    `several`: an array there is no value itself, but each of its elements is one.
+    """
 
     path: str
     above: tuple[str, ...] = ()
+    several: bool = False
 
     def is_(self, condition: Any) -> Filter:
         return {**dict.fromkeys(self.above, ONE), self.path: condition}
@@ -110,7 +115,7 @@ def _places(target: Target, kind: str, members: _Members) -> list[_Place]:
 def _inside(trailing: tuple[str, ...], kind: str) -> list[_Place]:
     places = [_walk(member, trailing) for member in ("value", "json")]
     if kind == "text" and len(trailing) == 1:
-        places.append(_Place(f"languageMap.{value_key(trailing[0])}"))
+        places.append(_Place(f"languageMap.{value_key(trailing[0])}", several=True))
     return places
 
 
@@ -145,15 +150,21 @@ def _same(target: Target, kind: str, wanted: list[Literal]) -> list[Filter]:
     if kind in TEMPORAL:
         return [one for place in places for literal in wanted for one in _moment(place, literal)]
     values = [_stored(one) for one in wanted]
-    return [place.is_({"$in": values} if len(values) > 1 else values[0]) for place in places]
+    found = [place.is_({"$in": values} if len(values) > 1 else values[0]) for place in places]
+    quoted = [moment for one in wanted if (moment := as_moment(one)).kind in TEMPORAL]
+    return found + [_typed(place, moment) for place in places if place.may_be_typed for moment in quoted]
 
 
 def _moment(place: _Place, wanted: Literal) -> list[Filter]:
     if place.path in TEMPORAL_MEMBERS:
         return [_instants(place.path, [(">=", wanted), ("<=", wanted)])]
-    same = {"$regex": moments.same(wanted)}
-    typed = [place.typed.is_({**same, **ONE})] if place.may_be_typed else []
-    return [place.is_(same), *typed]
+    typed = [_typed(place, wanted)] if place.may_be_typed else []
+    return [place.is_({"$regex": moments.same(wanted)}), *typed]
+
+
+def _typed(place: _Place, wanted: Literal) -> Filter:
+    """The condition that a typed value is this moment."""
+    return place.typed.is_({"$regex": moments.same(wanted), **ONE})
 
 
 def _ordering(term: Term) -> Filter:
@@ -167,11 +178,21 @@ def _within(place: _Place, bounds: Bounds) -> Filter:
     if place.path in TEMPORAL_MEMBERS:
         return _instants(place.path, bounds)
     if bounds[0][1].kind not in TEMPORAL:
-        return place.is_({**{_ORDER[sign]: _stored(bound) for sign, bound in bounds}, **ONE})
+        within = {_ORDER[sign]: _stored(bound) for sign, bound in bounds}
+        inside = [place.is_({"$elemMatch": within})] if place.several else []
+        return any_of([place.is_({**within, **ONE}), *inside, *_quoted(place, bounds)])
     alternatives = [_moments(place, bounds)]
     if place.may_be_typed:
         alternatives.append(_moments(place.typed, bounds))
     return any_of(alternatives)
+
+
+def _quoted(place: _Place, bounds: Bounds) -> list[Filter]:
+    """The condition that a typed value is within bounds that are quoted moments, if it may be one."""
+    unquoted = [(sign, as_moment(bound)) for sign, bound in bounds]
+    kinds = {bound.kind for _, bound in unquoted}
+    is_asked = place.may_be_typed and len(kinds) == 1 and kinds <= TEMPORAL
+    return [_moments(place.typed, unquoted)] if is_asked else []
 
 
 def _moments(place: _Place, bounds: Bounds) -> Filter:
@@ -199,18 +220,19 @@ def _stored(one: Literal) -> Any:
 
 
 def _patterned(term: Term) -> Filter:
-    found = {"$regex": _portable(term), **ONE}
-    return any_of([place.is_(found) for place in _places(term.target, "text", _ORDERED)])
+    found = {"$regex": _portable(term)}
+    places = _places(term.target, "text", _ORDERED)
+    return any_of([place.is_(found if place.several else {**found, **ONE}) for place in places])
 
 
 def _unpatterned(term: Term) -> Filter:
-    unwanted: list[Any] = [ONE["$not"], {"$regex": _portable(term)}]
-    return any_of(
-        [
-            all_of([place.is_({"$type": "string"}), {"$nor": [{place.path: one} for one in unwanted]}])
-            for place in _places(term.target, "text", _ORDERED)
-        ]
-    )
+    found = {"$regex": _portable(term)}
+    alternatives = []
+    for place in _places(term.target, "text", _ORDERED):
+        unwanted = [found] if place.several else [ONE["$not"], found]
+        none = {"$nor": [{place.path: one} for one in unwanted]}
+        alternatives.append(all_of([place.is_({"$type": "string"}), none]))
+    return any_of(alternatives)
 
 
 def _portable(term: Term) -> str:

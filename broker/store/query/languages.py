@@ -13,7 +13,7 @@ from broker.store.codec import key
 from broker.store.query.conditions import Filter
 
 Expression = Any
-_Test = Callable[[Expression], Expression]  # of the array of a languageMap's values
+_Test = Callable[[Expression], Expression]  # of the array of a languageMap's texts
 
 
 def text_holds(term: Term) -> Filter | None:
@@ -39,8 +39,10 @@ def _any_instance(
 
 
 def _of_map(texts: str, test: Callable[[Expression], Expression]) -> Expression:
-    values = {"$map": {"input": {"$objectToArray": {"$ifNull": [texts, {}]}}, "as": "pair", "in": "$$pair.v"}}
-    return {"$and": [{"$ne": [{"$type": texts}, "missing"]}, test(values)]}
+    pairs = {"$objectToArray": {"$ifNull": [texts, {}]}}
+    all_words = {"$concatArrays": ["$$value", _WORDS]}
+    each = {"$reduce": {"input": pairs, "initialValue": [], "in": all_words}}
+    return {"$and": [{"$ne": [{"$type": texts}, "missing"]}, test(each)]}
 
 
 def _any(items: Expression, name: str, test: Expression) -> Expression:
@@ -48,15 +50,14 @@ def _any(items: Expression, name: str, test: Expression) -> Expression:
 
 
 _IS_STRING = {"$eq": [{"$type": "$$text"}, "string"]}
-_WORDS = {"$cond": [{"$isArray": "$$text"}, "$$text", ["$$text"]]}
+_WORDS = {"$cond": [{"$isArray": "$$this.v"}, "$$this.v", ["$$this.v"]]}
 
 
 def _equal(term: Term) -> _Test | None:
     if isinstance(term.value, Range):
         return _ordered([(">=", term.value.low), ("<=", term.value.high)])
     words = [one.value for one in literals(term.value) if one.kind == "text"]
-    common = {"$setIntersection": [_WORDS, {"$literal": words}]}
-    return (lambda texts: _any(texts, "text", {"$gt": [{"$size": common}, 0]})) if words else None
+    return (lambda texts: _any(texts, "text", {"$in": ["$$text", {"$literal": words}]})) if words else None
 
 
 def _unequal(term: Term) -> _Test | None:

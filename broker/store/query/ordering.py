@@ -14,7 +14,7 @@ from bson import Decimal128
 
 from broker.core import Json
 from broker.core.errors import BadRequestData
-from broker.core.lang.order import Ordering
+from broker.core.lang.order import TYPES, Ordering
 from broker.core.uri import is_uri
 from broker.store.query.collations import exact
 from broker.store.query.distances import Distances
@@ -23,6 +23,7 @@ from broker.store.query.rank import sort_key
 Document = dict[str, Any]
 
 _LONGEST = 1500  # characters of a page's key, which has its place in URLs
+_DEEPEST = 100  # levels of a value in it: MongoDB takes no more than 180 of a whole command
 _INT64 = 2**63
 _NO_DISTANCES: Distances = {}
 # A document of one member, whose name is the id: MongoDB compares names byte by byte in every collation.
@@ -83,14 +84,14 @@ def behind(ordering: Ordering, after: str) -> Document:
 
 
 def page_key(ordering: Ordering | None, document: Document) -> str | None:
-    """The key of a page that ends with this document; None if it were too long for a URL."""
+    """The key of a page that ends with this document; None if it were too long for a URL, or too deep."""
     if ordering is None:
         return str(document["_id"])
     keys = [document[f"k{n}"] for n in range(len(ordering.terms))]
     pairs = [[one["r"], one["v"]] if "v" in one else [one["r"]] for one in keys]
     text = json.dumps([pairs, document["_id"]], default=_integer, separators=(",", ":"))
     found = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-    return found if len(found) <= _LONGEST else None
+    return found if len(found) <= _LONGEST and _is_shallow(pairs) else None
 
 
 def plain_key(after: str) -> str:
@@ -101,15 +102,36 @@ def plain_key(after: str) -> str:
 
 
 def _decoded(after: str, terms: int) -> tuple[list[Document], str]:
+    """The sort keys and the id in a page's key, which may be of anybody's making."""
     try:
+        if len(after) > _LONGEST:
+            raise ValueError
         text = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True)
-        pairs, entity_id = json.loads(text)
-        keys = [{"r": pair[0], **({"v": _stored(pair[1])} if len(pair) > 1 else {})} for pair in pairs]
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        pairs, entity_id = json.loads(text, parse_constant=_refused)
+        if len(pairs) != terms or not is_uri(entity_id) or not _is_shallow(pairs):
+            raise ValueError
+        return [_sort_key(*pair) for pair in pairs], entity_id
+    except (ValueError, TypeError, RecursionError) as error:
         raise BadRequestData(_FAULT) from error
-    if len(keys) != terms or not is_uri(entity_id) or not all(type(one["r"]) is int for one in keys):
-        raise BadRequestData(_FAULT)
-    return keys, entity_id
+
+
+def _sort_key(rank: Json, *value: Json) -> Document:
+    if type(rank) is not int or not 0 <= rank <= len(TYPES) or len(value) > 1:  # one more with distances
+        raise ValueError
+    return {"r": rank, **({"v": _stored(value[0])} if value else {})}
+
+
+def _refused(constant: str) -> Json:
+    raise ValueError(constant)  # NaN and its like, which are no JSON
+
+
+def _is_shallow(value: Json) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        inside = (inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
+        if not (level := [one for one in inside if isinstance(one, dict | list)]):
+            return True
+    return False
 
 
 def _integer(value: Decimal128) -> int:
@@ -119,6 +141,8 @@ def _integer(value: Decimal128) -> int:
 
 def _stored(value: Json) -> Any:
     if isinstance(value, dict):
+        if any("\x00" in name for name in value):
+            raise ValueError  # no stored name has it
         return {name: _stored(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_stored(inner) for inner in value]

@@ -8,6 +8,7 @@ and in time.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,6 +26,7 @@ from broker.store.query.filters import Links, condition, link_filter, to_filter
 from broker.store.query.spatial import Spatial, spatial
 from broker.store.tenants import Collection, Tenant
 
+log = logging.getLogger(__name__)
 _TOGETHER = 200  # entities that are read, and looked at, at once
 
 
@@ -110,6 +112,9 @@ def _looked_at(geo: GeoQuery, documents: Sequence[dict[str, Any]], deadline: Dea
     placed = []
     for document in documents:
         deadline.left_ms()
-        if is_placed(geo, codec.decode_attrs(document["attrs"])):
-            placed.append(document["_id"])
+        try:
+            if is_placed(geo, codec.decode_attrs(document["attrs"])):
+                placed.append(document["_id"])
+        except Exception:  # it cannot be decoded: pages leave such a one out, too
+            log.exception("the place of an entity cannot be read", extra={"entity": document["_id"]})
     return placed

@@ -1,5 +1,6 @@
 """What one transaction writes, by collection, and in which order."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -33,7 +34,7 @@ class Batch:
     singles: list[Document] = field(default_factory=list)
     moved: list[Document] = field(default_factory=list)
     strayed: list[Document] = field(default_factory=list)
-    pending: list[Document] = field(default_factory=list)
+    pending: list[Mapping[str, Any]] = field(default_factory=list)
 
     def forget(self, entity_id: str) -> None:
         """Drops all history of an entity that lies outside its document."""

@@ -14,6 +14,7 @@ from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.revision import Revision
 from broker.store import commands
 from broker.store.tenants import EPOCH, Tenant
+from broker.store.timers import Schedule
 from broker.store.writes import revisions, standing
 from broker.store.writes.conditional import drop_unmet
 from broker.store.writes.guarded import WAITED, Away, Failed, Guarded
@@ -57,9 +58,9 @@ class Sessions:
 class Committer:
     """Commits groups of writes on behalf of one process."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, schedule: Schedule) -> None:
         self._judge = judge
-        self._mover = Mover()
+        self._mover = Mover(schedule)
 
     async def commit(self, sessions: Sessions, tenant: Tenant, writes: list[Write]) -> list[Any]:
         """The outcome of each write: an answer, or an exception; `Again` for those to be tried again.
@@ -113,7 +114,7 @@ class Committer:
             tenant.entities, {"_id": {"$in": [EPOCH, *ids]}}, projection=standing.LEFT_OUT, level="local"
         )
         epoch, stood = standing.read(tenant.name, found)
-        await self._judge.sink.at_epoch(tenant.name, epoch)
+        await self._judge.sink.at_epoch(tenant.name, *epoch)
         plan = self._judge.plan(tenant.name, writes, stood)
         if plan.conditions:
             await drop_unmet(tenant, plan, self._judge.clock.expiring())

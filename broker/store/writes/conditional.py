@@ -1,9 +1,14 @@
 """Conditions on linked entities (clause 4.9), by which it hangs whether a change is due to a subscription."""
 
+import logging
+
 from broker.core.linked import Known, judged
+from broker.ports.entities import Undecodable
 from broker.store import codec, commands
 from broker.store.tenants import Tenant
 from broker.store.writes.plan import Plan
+
+log = logging.getLogger(__name__)
 
 
 async def drop_unmet(tenant: Tenant, plan: Plan, now: str) -> None:
@@ -22,6 +27,7 @@ async def drop_unmet(tenant: Tenant, plan: Plan, now: str) -> None:
         condition.entry.due.discard(condition.due.subscription)
     for draft in plan.drafts.values():
         draft.entries = [entry for entry in draft.entries if entry.due]
+        draft.throttled = [(entry, due) for entry, due in draft.throttled if due.subscription in entry.due]
 
 
 def _judged(plan: Plan, known: Known) -> tuple[list[int], set[str]]:
@@ -41,5 +47,8 @@ async def _read(tenant: Tenant, ids: set[str], now: str) -> Known:
     wanted = {"_id": {"$in": list(ids)}, "type": {"$exists": True}}
     for document in await commands.find(tenant.entities, wanted, projection=codec.UNREAD):
         entity_id = document["_id"]
-        found[entity_id] = codec.decode_alive(document, now)
+        try:
+            found[entity_id] = codec.decode_alive(document, now)
+        except Undecodable:
+            log.exception("a condition takes a linked entity for missing", extra={"entity": entity_id})
     return found

@@ -28,7 +28,9 @@ Document = dict[str, Any]
 
 _DURABLE = {"w": "majority", "j": True}
 _PAUSE = 0.1
-_LOCKED = 500  # ms that a command may take, before those of its statements are told apart that wait for a lock
+_LOCKED = (
+    500  # ms that a command may take, before those of its statements are told apart that wait for a lock
+)
 _TOO_LARGE = 10334
 WAITED = 50  # the code of a statement that waited too long for a lock
 # Ended by others, timed out, shutting down, or no primary any more: the server may have done it, and knows.
@@ -88,7 +90,9 @@ class Guarded:
         whole = _Part(base, member, items, 0)
         return await self._part(collection, whole, doubt)
 
-    async def _part(self, collection: Collection, part: "_Part", doubt: Callable[[], None]) -> dict[int, Failed]:
+    async def _part(
+        self, collection: Collection, part: "_Part", doubt: Callable[[], None]
+    ) -> dict[int, Failed]:
         """Sends some of the statements; in halves if they are too large, or one of them has to wait for a lock."""
         try:
             reply = await self._answer(collection, part.command, doubt)
@@ -104,9 +108,7 @@ class Guarded:
         first, second = part.halves
         return await self._part(collection, first, doubt) | await self._part(collection, second, doubt)
 
-    async def _answer(
-        self, collection: Collection, command: Document, doubt: Callable[[], None]
-    ) -> Document:
+    async def _answer(self, collection: Collection, command: Document, doubt: Callable[[], None]) -> Document:
         is_sent = False
         while True:
             try:

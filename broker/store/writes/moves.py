@@ -2,7 +2,8 @@
 
 History that fills a document moves into buckets, an attribute at a time; what came late, behind the last bucket
 of its attribute, becomes single instances, and so do large ones and a few that are not worth a bucket. Entries
-that fill a document, and large ones, move to the outbox.
+that fill a document, and large ones, move to the outbox. Whether what is due to throttled subscriptions comes too
+early is decided here, too.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,9 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from broker.store import commands
 from broker.store.history.buckets import LARGE, pack
 from broker.store.pending import entries
+from broker.store.pending.throttling import throttle
 from broker.store.tenants import Tenant
+from broker.store.timers import Schedule
 from broker.store.writes import weight
 from broker.store.writes.batch import Batch
 from broker.store.writes.plan import Draft
@@ -34,7 +37,7 @@ _SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1, "past.attrs": 1}
 
 def has_to_move(draft: Draft) -> bool:
     """Whether a draft cannot be written by one statement."""
-    return draft.forgets or _is_full(draft) or _is_pending_full(draft)
+    return draft.forgets or bool(draft.throttled) or _is_full(draft) or _is_pending_full(draft)
 
 
 def _is_full(draft: Draft) -> bool:
@@ -62,7 +65,10 @@ def _is_large(entry: Any) -> bool:
 
 
 class Mover:
-    """Writes such drafts."""
+    """Writes such drafts. What throttling suppresses goes into the timers of the schedule."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
 
     async def commit(
         self,
@@ -72,12 +78,20 @@ class Mover:
         doubt: Callable[[], None],
     ) -> None:
         """Writes all of the drafts, or none; Conflict if one of the entities was written by others meanwhile."""
+        until: int | None = None
         async with transaction(session, doubt):
             found = await self._found(session, tenant, drafts)
+            if throttled := [one for draft in drafts for one in draft.throttled]:
+                for draft in drafts:
+                    draft.restore()
+                until = await throttle(session, tenant, self._schedule.timers, throttled)
             batch = Batch()
             for draft in drafts:
+                draft.entries = [entry for entry in draft.entries if entry.due]
                 _write(draft, found.get(draft.id), batch)
             await batch.write(session, tenant)
+        if until is not None:
+            self._schedule.expect(until)
 
     async def _found(
         self, session: AsyncClientSession, tenant: Tenant, drafts: Sequence[Draft]

@@ -41,7 +41,8 @@ class Draft:
     """An entity in the making: what stands, what it comes to, and what is to be recorded and delivered of it.
 
     `history` holds documents of single instances. `forgets`: its history goes. `has_past`: it will have an
-    evolution, whose facts are those of the entity if it `is_listed`. `writes` were judged, with these outcomes.
+    evolution, whose facts are those of the entity if it `is_listed`. `throttled`: entries that are due to throttled
+    subscriptions. `writes` were judged, with these outcomes.
     """
 
     id: str
@@ -54,7 +55,15 @@ class Draft:
     entries: list[Entry] = field(default_factory=list)
     listing: Listing = field(default_factory=Listing)
     forgets: bool = False
+    throttled: list[tuple[Entry, Due]] = field(default_factory=list)
     writes: list[tuple[Write, Any]] = field(default_factory=list)
+
+    def restore(self) -> None:
+        """Makes throttled subscriptions due again, whom an attempt that failed may have left out."""
+        for entry, due in self.throttled:
+            entry.due.add(due.subscription)
+        every = {entry.id: entry for entry in (*self.entries, *(entry for entry, _ in self.throttled))}
+        self.entries = sorted(every.values(), key=lambda entry: entry.rev)
 
     @property
     def is_changed(self) -> bool:
@@ -105,6 +114,8 @@ class Judge:
         return plan
 
     def _outcome(self, write: Write, draft: Draft, plan: Plan) -> Any:
+        if draft.standing.fault is not None:
+            return draft.standing.fault
         try:
             return self._apply(write, draft, plan)
         except NgsiLdError as error:
@@ -124,6 +135,7 @@ class Judge:
         if dues := self.sink.due(write.tenant, change):
             entry = self._entry(write.tenant, change, bool(gone), dues, stamp)
             draft.entries.append(entry)
+            draft.throttled += [(entry, due) for due in dues if due.throttling]
             plan.conditions += [Condition(entry, due, change.entity) for due in dues if due.condition]
         self._record(draft, change, gone, stamp)
         draft.entity, draft.rev = outcome.after, stamp.rev

@@ -1,8 +1,8 @@
 """The writes that wait: which may go into a commit next. Pure bookkeeping, no I/O."""
 
 import asyncio
-from collections import deque
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
 
@@ -50,6 +50,16 @@ class Write:
         if not self.is_settled and asyncio.get_running_loop().time() - self.born > PATIENCE:
             self.settle(Unavailable("the database does not say whether the write went through"))
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """The tenant and the entity."""
+        return self.tenant, self.entity_id
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anybody waits for the answer still."""
+        return not self.answer.future.cancelled()
+
     def settle(self, outcome: Any) -> None:
         """Gives the answer, or the exception, to who waits for it; the first one counts."""
         if not self.is_settled:
@@ -58,7 +68,11 @@ class Write:
 
 
 class Answer:
-    """The answers to the writes of one request; `future` is done when all are there."""
+    """The answers to the writes of one request; `future` is done when all are there.
+
+    It is cancelled if the requester is gone. There is no list of the writes here: they name their answer,
+    and a cycle would be left to the collector.
+    """
 
     __slots__ = ("_left", "future", "outcomes")
 
@@ -86,7 +100,7 @@ class Queue:
         self._limit = limit
         self._size = 0
         self._waiting: dict[tuple[str, str], deque[Write]] = {}
-        self._ready: dict[str, deque[str]] = {}
+        self._ready: dict[str, OrderedDict[str, None]] = {}
         self._busy: set[tuple[str, str]] = set()
         self._numbers = count()
 
@@ -105,13 +119,13 @@ class Queue:
         self._size += len(writes)
         for write in writes:
             write.number = next(self._numbers)
-            key = (write.tenant, write.entity_id)
+            key = write.key
             if (line := self._waiting.get(key)) is not None:
                 line.append(write)
                 continue
             self._waiting[key] = deque((write,))
             if key not in self._busy:
-                self._ready.setdefault(write.tenant, deque()).append(write.entity_id)
+                self._ready.setdefault(write.tenant, OrderedDict())[write.entity_id] = None
 
     def take(self, size: int) -> list[Write]:
         """Up to `size` writes of one tenant whose entities nobody else has; their entities are busy now."""
@@ -119,7 +133,7 @@ class Queue:
         ready = self._ready.pop(tenant)
         taken: list[Write] = []
         while ready and len(taken) < size:
-            key = (tenant, ready.popleft())
+            key = (tenant, ready.popitem(last=False)[0])
             self._busy.add(key)
             line = self._waiting[key]
             taken.append(line.popleft())
@@ -135,10 +149,30 @@ class Queue:
     def give_back(self, writes: list[Write]) -> None:
         """Puts writes that were taken back where they were; their entities stay busy."""
         self._size += len(writes)
-        for key in {(write.tenant, write.entity_id) for write in writes}:
-            line = [write for write in writes if (write.tenant, write.entity_id) == key]
+        for key in {write.key for write in writes}:
+            line = [write for write in writes if write.key == key]
             line += self._waiting.get(key, ())
             self._waiting[key] = deque(sorted(line, key=lambda write: write.number))
+
+    def withdraw(self, writes: Sequence[Write]) -> None:
+        """Takes out those of the writes that wait here; those in a commit stay there."""
+        gone = {id(write) for write in writes}
+        for key in {write.key for write in writes if write.key in self._waiting}:
+            before = self._waiting[key]
+            line = deque(write for write in before if id(write) not in gone)
+            self._size -= len(before) - len(line)
+            if line:
+                self._waiting[key] = line
+            else:
+                self._forget(*key)
+
+    def _forget(self, tenant: str, entity_id: str) -> None:
+        """Nothing waits for an entity any more."""
+        del self._waiting[tenant, entity_id]
+        if (ready := self._ready.get(tenant)) is not None:
+            ready.pop(entity_id, None)
+            if not ready:
+                del self._ready[tenant]
 
     def release(self, tenant: str, entity_ids: Iterable[str]) -> None:
         """Says that these entities are in no commit any more."""
@@ -146,4 +180,4 @@ class Queue:
             key = (tenant, entity_id)
             self._busy.remove(key)
             if key in self._waiting:
-                self._ready.setdefault(tenant, deque()).append(entity_id)
+                self._ready.setdefault(tenant, OrderedDict())[entity_id] = None

@@ -7,9 +7,10 @@ from typing import Any
 from broker.core import Entity
 from broker.core.delivery.entry import Entry
 from broker.core.entity import expiry
+from broker.ports.entities import Undecodable
 from broker.store import codec
 from broker.store.pending import entries
-from broker.store.tenants import EPOCH
+from broker.store.tenants import EPOCH, epoch_of
 
 Document = dict[str, Any]
 
@@ -24,7 +25,7 @@ class Standing:
     `rev` is 0 if there is no document. `expires`: when something of the entity first expires. `has_past`: it
     has an evolution, whose facts are those of the entity if it `is_listed`. `pending`: the entries in the document, without what they tell; there are earlier ones
     elsewhere unless it `is_whole`. `held` instances of history of `weight` bytes are in the document, and it was
-    moved out of it `moves` times since it was last packed.
+    moved out of it `moves` times since it was last packed. `fault`: the entity cannot be decoded.
     """
 
     entity: Entity | None = None
@@ -37,6 +38,7 @@ class Standing:
     held: int = 0
     weight: int = 0
     moves: int = 0
+    fault: Undecodable | None = None
 
     def alive(self, now: str) -> Entity | None:
         """The entity without what has expired by now (4.22), which rules take for gone."""
@@ -48,12 +50,12 @@ class Standing:
 NOTHING = Standing()
 
 
-def read(tenant: str, documents: Iterable[Document]) -> tuple[int, dict[str, Standing]]:
-    """The tenant's epoch, and what stands of each entity, by id."""
-    epoch, found = 0, {}
+def read(tenant: str, documents: Iterable[Document]) -> tuple[tuple[int, str], dict[str, Standing]]:
+    """The tenant's epoch (number and mark), and what stands of each entity, by id."""
+    epoch, found = epoch_of(None), {}
     for document in documents:
         if document["_id"] == EPOCH:
-            epoch = document["n"]
+            epoch = epoch_of(document)
         else:
             entity_id = document["_id"]
             found[entity_id] = _standing(tenant, document)
@@ -68,4 +70,9 @@ def _standing(tenant: str, document: Document) -> Standing:
         tuple(entries.reference(one, tenant, entity_id) for one in document.get("o", ())),
         "ov" not in document, document.get("hn", 0), document.get("hb", 0), document.get("pn", 0),
     )  # fmt: skip
-    return Standing(codec.decode_entity(document) if "type" in document else None, *facts)
+    if "type" not in document:
+        return Standing(None, *facts)
+    try:
+        return Standing(codec.decode_entity(document), *facts)
+    except Undecodable as fault:
+        return Standing(None, *facts, fault)

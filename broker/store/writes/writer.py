@@ -17,7 +17,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from broker.core.entity.update import Rule
 from broker.core.errors import Unavailable
 from broker.core.temporal.revision import Revision
-from broker.store.tenants import Tenants
+from broker.store.tenants import Tenant, Tenants
 from broker.store.writes.commit import Again, Committer, Sessions
 from broker.store.writes.guarded import Away, Guarded
 from broker.store.writes.queue import PATIENCE, Answer, Queue, Write
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 _PAUSE = 0.01  # seconds between looks for whether all is done
 _AHEAD = 4  # pieces of one batch, each of a group's size, that wait for a commit at once
 _LEAST = 8  # writes that are worth a group of their own
+
+Piece = tuple[Answer, list[Write]]  # the writes of one request that went into the queue together
 
 
 class Writer:
@@ -71,26 +73,35 @@ class Writer:
         """See `ports.EntityStore.change_many`. A long batch goes in piece by piece: others get in between."""
         if not changes:
             return []
-        answer = self._add(tenant, changes[: self._most])
-        rest = [changes[n : n + self._most] for n in range(self._most, len(changes), self._most)]
-        answers = [answer]
-        for piece in rest:
-            if len(answers) >= _AHEAD:
-                await answers[-_AHEAD].future
-            answers.append(await self._add_later(tenant, piece))
-        for answer in answers:
-            await answer.future
-        return answer.outcomes if not rest else [one for answer in answers for one in answer.outcomes]
+        pieces = [self._add(tenant, changes[: self._most])]
+        try:
+            for n in range(self._most, len(changes), self._most):
+                if len(pieces) >= _AHEAD:
+                    await pieces[-_AHEAD][0].future
+                pieces.append(await self._add_later(tenant, changes[n : n + self._most]))
+            for answer, _ in pieces:
+                await answer.future
+        except asyncio.CancelledError:
+            self._withdraw(pieces)
+            raise
+        return [outcome for answer, _ in pieces for outcome in answer.outcomes]
 
-    def _add(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Answer:
+    def _withdraw(self, pieces: list[Piece]) -> None:
+        """The requester is gone: what no commit has begun to write is dropped."""
+        for answer, writes in pieces:
+            answer.future.cancel()
+            self._queue.withdraw(writes)
+
+    def _add(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Piece:
         """Has changes wait for a commit; Unavailable if too many wait already."""
         loop = asyncio.get_running_loop()
         answer, now = Answer(loop.create_future(), len(changes)), loop.time()
-        self._queue.add([Write(tenant, one, rule, now, answer, n) for n, (one, rule) in enumerate(changes)])
+        writes = [Write(tenant, one, rule, now, answer, n) for n, (one, rule) in enumerate(changes)]
+        self._queue.add(writes)
         self._wake()
-        return answer
+        return answer, writes
 
-    async def _add_later(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Answer:
+    async def _add_later(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Piece:
         """The same for a later piece of a batch: it waits for room; if there is none for long, it fails."""
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE
@@ -120,19 +131,35 @@ class Writer:
         tenant = writes[0].tenant
         kept_back: set[str] = set()
         try:
-            outcomes = await self._committer.commit(sessions, await self._tenants.obtain(tenant), writes)
-            self._answer(writes, outcomes, kept_back)
-        except Away as away:
-            self._try_later(writes, kept_back, away)
-        except Unavailable as error:
-            _fail(writes, error)
+            handle = await self._tenants.obtain(tenant)
+            await self._commit(sessions, handle, [write for write in writes if write.is_wanted], kept_back)
         except Exception as error:
-            log.exception("a commit failed in an unforeseen way")
             _fail(writes, error)
         finally:
             self._queue.release(tenant, {write.entity_id for write in writes} - kept_back)
             self._free.append(sessions)
             self._start()
+
+    async def _commit(
+        self, sessions: Sessions, tenant: Tenant, writes: list[Write], kept_back: set[str]
+    ) -> None:
+        """Commits a group; every write is answered or kept back afterwards.
+
+        What goes wrong in a way that nobody foresaw may be due to one of the writes: the others go on.
+        """
+        if not writes:
+            return
+        try:
+            self._answer(writes, await self._committer.commit(sessions, tenant, writes), kept_back)
+        except Away as away:
+            self._try_later(writes, kept_back, away)
+        except Exception as error:
+            if len(writes) == 1:
+                log.exception("a commit failed in an unforeseen way", extra={"entity": writes[0].entity_id})
+                return _fail(writes, error)
+            for write in writes:
+                write.is_alone = True
+            self._try_later(writes, kept_back, error)
 
     def _answer(self, writes: list[Write], outcomes: list[Any], kept_back: set[str]) -> None:
         """Gives the writes of a group their answers; those that have none yet are tried again."""
@@ -154,7 +181,8 @@ class Writer:
         _fail(
             late, Unavailable(f"the write could not be committed in {PATIENCE:.0f} s: {type(why).__name__}")
         )
-        if again := [write for write in writes if loop.time() - write.born <= PATIENCE]:
+        again = [one for one in writes if one.is_wanted and loop.time() - one.born <= PATIENCE]
+        if again:
             ids = {write.entity_id for write in again}
             kept_back |= ids
             self._queue.give_back(again)
@@ -166,12 +194,12 @@ class Writer:
         self._start()
 
 
-def _failed(size: int, error: Exception) -> Answer:
+def _failed(size: int, error: Exception) -> Piece:
     """The answer to writes that all failed."""
     answer = Answer(asyncio.get_running_loop().create_future(), size)
     for place in range(size):
         answer.settle(place, error)
-    return answer
+    return answer, []
 
 
 def _fail(writes: list[Write], error: Exception) -> None:

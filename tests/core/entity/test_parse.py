@@ -57,7 +57,8 @@ def test_types_are_told_once_each() -> None:
     [
         {"id": "x"}, {"id": None}, {"id": 5}, {"id": NULL}, {"id": ["urn:x:1"]},
         {"type": []}, {"type": None}, {"type": 5}, {"type": "1"}, {"type": [["A"]]}, {"type": NULL},
-        {"type": ["A", "b-c"]}, {"expiresAt": "2030-01-01"},
+        {"type": ["A", "b-c"]}, {"expiresAt": "2030-01-01"}, {"expiresAt": NULL}, {"createdAt": NULL},
+        {"modifiedAt": NULL},
     ],
 )  # fmt: skip
 def test_members_of_an_entity_that_are_wrong(wrong: dict[str, Json]) -> None:
@@ -105,6 +106,7 @@ def test_targets_in_order_with_and_without_object() -> None:
 def test_words_of_a_vocabulary_are_expanded_and_json_is_not() -> None:
     assert only({"vocab": "heat"}, Reading(EX))["vocab"] == "https://ex.org/t/heat"
     assert only({"json": {"heat": 1}}, Reading(EX))["json"] == {"heat": 1}
+    assert only({"json": {"@context": [1]}})["json"] == {"@context": [1]}
     assert only({"value": {"heat": 1}}, Reading(EX))["value"] == {"heat": 1}
 
 
@@ -120,6 +122,11 @@ def test_words_of_a_vocabulary_are_expanded_and_json_is_not() -> None:
         ({"a": 1}, "Property"),
         ({}, "Property"),
         ({"value": 5}, "Property"),
+        ({"@type": "DateTime", "@value": "2026-07-01T12:00:00Z"}, "Property"),
+        ({"@type": "@json", "@value": None}, "Property"),
+        ({"@value": 5}, "Property"),
+        ([{"@type": "DateTime", "@value": "2026-07-01T12:00:00Z"}], "Property"),
+        ({"unitCode": "CEL", "b": 1}, "Property"),
         (POINT, "GeoProperty"),
         ({"value": POINT}, "GeoProperty"),
         ({"type": "Property", "value": POINT}, "Property"),
@@ -160,6 +167,17 @@ def test_the_places_of_the_core_are_geo_properties(name: str, raw: Json) -> None
         {"type": "Property", "value": None},
         {"type": "Property", "value": NULL},
         {"type": "Property", "value": {"deep": [{"a": NULL}]}},
+        {"type": "Property", "value": [1, NULL]},
+        {"type": "Property", "value": {"@context": {"a": "urn:a"}}},
+        {"type": "Property", "value": [{"a": {"@context": "urn:a"}}]},
+        {"type": "ListProperty", "valueList": [{"@context": "urn:a"}]},
+        {"type": "GeoProperty", "value": {**POINT, "@context": "urn:a"}},
+        {"type": "GeoProperty", "value": {**POINT, "bbox": NULL}},
+        {"type": "LanguageProperty", "languageMap": {"en": NULL}},
+        {"type": "LanguageProperty", "languageMap": {"en": ["x", NULL]}},
+        {"type": "VocabProperty", "vocab": ["x", NULL]},
+        {"type": "Relationship", "object": ["urn:x:2", NULL]},
+        {"type": "JsonProperty", "json": {"a": [{"b": NULL}]}},
         {"type": "Property", "value": 1, "unitCode": 5},
         {"type": "Property", "value": 1, "unitCode": ""},
         {"type": "Property", "value": 1, "observedAt": "2026-07-01"},
@@ -189,6 +207,11 @@ def test_the_places_of_the_core_are_geo_properties(name: str, raw: Json) -> None
         {"type": "JsonProperty", "json": NULL},
         {"type": "ListProperty", "value": [1]},
         {"type": "ListProperty", "valueList": [NULL]},
+        {"type": "ListProperty", "valueList": "text"},
+        {"type": "ListProperty", "valueList": {"a": 1}},
+        {"type": "ListProperty", "valueList": [{"a": NULL}]},
+        {"type": "ListRelationship", "objectList": "urn:x:2"},
+        {"type": "ListRelationship", "objectList": {"object": "urn:x:2"}},
         {"type": "ListRelationship", "objectList": ["x"]},
         {"type": "ListRelationship", "objectList": [{"object": NULL}]},
         {"type": "GeoProperty", "value": 5},
@@ -284,6 +307,8 @@ def test_a_partial_attribute_needs_no_value() -> None:
         "unitCode": "CEL",
     }
     assert parse.partial("heat", POINT, FRAGMENTS) == {"type": "GeoProperty", "value": POINT}
+    typed = {"@type": "DateTime", "@value": "2026-07-01T12:00:00Z"}
+    assert parse.partial("heat", typed, FRAGMENTS) == {"type": "Property", "value": typed}
 
 
 @pytest.mark.clause("5.6.4")
@@ -351,6 +376,14 @@ def test_reading_does_not_touch_the_document(doc: dict[str, Json]) -> None:
         ({"a": {"value": 1, "id": 1}}, "a.id: a core term cannot name an attribute"),
         ({"a": {"value": {"b": [1, {"c": NULL}]}}}, "a.value.b[1].c: an NGSI-LD Null"),
         ({"a": {"object": ["urn:x:1", "x"]}}, "a.object[1]: expected a URI"),
+        (
+            {"a": {"unitCode": "CEL", "observedAt": "2026-07-01T12:00:00Z"}},
+            "a.value: expected beside observedA",
+        ),
+        ({"a": {"value": 1, "b": {"unitCode": "CEL"}}}, "a.b.value: expected beside unitCode"),
+        ({"a": [{"datasetId": "urn:d:1"}]}, "a.value: expected beside datasetId"),
+        ({"a": {"value": {"b": [{"@context": "urn:a"}]}}}, "a.value.b[0].@context: not allowed"),
+        ({"a": {"valueList": "text"}}, "a.valueList: expected an array"),
         ({"a": {"object": []}}, "a.object: expected a URI, or an array of at least one"),
         ({"a": {"objectList": [{"object": "urn:x:1"}, {"object": 5}]}}, "a.objectList[1]: expected a URI"),
         ({"a": {"languageMap": {"en": "x", "no!": "y"}}}, "a.languageMap.no!: expected a language tag"),

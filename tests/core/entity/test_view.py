@@ -67,7 +67,10 @@ def test_each_kind_in_normalized_form(raw: dict[str, Json]) -> None:
     [
         ({"type": "Property", "value": 5}, 5),
         ({"type": "Property", "value": 5, "unitCode": "CEL"}, {"value": 5, "unitCode": "CEL"}),
-        ({"type": "Property", "value": [1]}, {"value": [1]}),
+        ({"type": "Property", "value": [1, "x", [True]]}, [1, "x", [True]]),
+        ({"type": "Property", "value": []}, []),
+        ({"type": "Property", "value": [1, {"a": 1}]}, {"value": [1, {"a": 1}]}),
+        ({"type": "Property", "value": {"a": 1}}, {"value": {"a": 1}}),
         ({"type": "Property", "value": {"object": "x"}}, {"value": {"object": "x"}}),
         ({"type": "Property", "value": POINT}, {"type": "Property", "value": POINT}),
         ({"type": "GeoProperty", "value": POINT}, POINT),

@@ -59,6 +59,17 @@ def test_slashes_after_a_prefix_make_an_iri() -> None:
     assert context.expand("https://ex.org/x") == "https://ex.org/x"
 
 
+@pytest.mark.clause("5.5.7")
+def test_terms_and_prefixes_of_the_core_come_before_those_of_users() -> None:
+    aliases = {"ort": NGSI_LD + "location", "lo": NGSI_LD + "location", "Ding": NGSI_LD + "Property"}
+    context = compile_context({**aliases, "a": NGSI_LD}, {})
+    assert context.compact(NGSI_LD + "location") == "location"
+    assert context.compact(NGSI_LD + "Property") == "Property"
+    assert context.compact(NGSI_LD + "fresh") == "ngsi-ld:fresh"
+    for name in ("ort", "lo", "a:location", "location"):
+        assert context.expand(name) == NGSI_LD + "location"
+
+
 NAMES = st.from_regex(r"[^\W\d_]\w{0,8}(:[^\W\d_]\w{0,8})?", fullmatch=True)
 IRIS = st.sampled_from([DEFAULT_VOCAB, NGSI_LD, "https://ex.org/", "https://ex.org/t/", "urn:far:"]).flatmap(
     lambda start: st.text("abc/.#%é", min_size=1, max_size=6).map(start.__add__)

@@ -60,13 +60,18 @@ modifiedAt!=2026-07-01T12:00:00Z / route=="550" / route>"5" / route~="5.*" / rou
 route=="551","550" / route!=550 / route=="5".."6" / active==true / active!=false / active!=1 / tags=="b"
 tags==3 / tags!="c" / tags!="a".."b" / tags=="z","a" / departure==2026-07-01T12:00:00.5Z
 departure>2026-07-01T12:00:00.49Z / departure<2026-07-01T12:00:00.51Z
-departure=="2026-07-01T12:00:00,50Z" / arrival>2026-07-01T12:00:00Z
+departure=="2026-07-01T12:00:00,50Z" / arrival>2026-07-01T12:00:00Z / arrival=="2026-07-01T13:00:00.0Z"
+arrival>"2026-07-01T12:00:00Z" / arrival<="2026-07-01T13:00:00,0Z" / arrival!="2026-07-01T12:00:00Z"
+arrival=="2026-07-01T12:00:00Z".."2026-07-01T14:00:00Z" / arrival=="x","2026-07-01T13:00:00Z"
+arrival!="2026-07-01" / opens=="08:30:00Z" / opens<"09" / built<"2"
 arrival[@value]=="2026-07-01T13:00:00Z" / opens<09:00:00Z / opens==08:30:00.0Z / built<2000-01-01
 built!=1999-12-30 / built==1999-12-01..1999-12-31 / address[city]=="Berlin" / address[city]~="^B"
 address[no] / address[no]!=1 / address[since]==2026-07-01T12:00:00Z
 sensor.rawdata[airquality.particulate]==40 / sensor==40 / tickets[value]=="Overstay" / address
 address!="Berlin" / label[en]=="red" / label[*]=="rouge" / label=="rouge" / label[en]!="rouge"
 label[fr]=="chat" / label~="^r" / label[en] / label>"r" / label[*]!="blue" / category==x:commercial
+label[fr]~="^r" / label[fr]~="cha" / label~="^c" / label[*]~="t$" / label[fr]!~="z" / label!~="z" / label<"d"
+label[fr]>"d" / label[fr]=="b".."d" / label=="b".."d" / label[fr]!="d".."e"
 category>"x:a" / managedBy==urn:p:1 / managedBy=="urn:p:1" / parts==urn:p:2 / parts!=urn:p:3 / steps==2
 steps!=3 / stops==urn:s:1 / (speed>50|route=="551");active==true
 """
@@ -76,12 +81,15 @@ nothing / nothing!=1 / nothing.observedAt / !speed / speed=="10" / speed>90 / sp
 speed!~="1" / speed!=10..90 / speed.unitCode>"KMH" / speed.observedAt==2026-07-01
 speed.observedAt~="2026" / createdAt==1 / route==550 / route>100 / route!="550","551" / route!~="5"
 active=="true" / active==1 / tags>2 / tags==3..3 / tags!="a" / tags~="a" / tags!~="z" / tags!="z","a"
-departure=="2026-07-01T12:00:00.5Z" / departure>2026-07-01 / arrival=="2026-07-01T13:00:00Z"
+departure=="2026-07-01T12:00:00.5Z" / departure>2026-07-01 / arrival!="2026-07-01T13:00:00Z"
+arrival>"2026-07-01T13:00:00Z" / arrival>"2026-07-01" / arrival>"2" / arrival~="2026" / opens=="08:30:00.0Z"
+arrival=="2026-07-01T12:00:00Z".."2027" / arrival=="2026-13-01T13:00:00Z"
 opens>08:30:00Z / address[zip] / address[zip]!="1" / address[lines.n]==1 / address[lines.0.n]==1
 address[city.x] / address[*] / address==Berlin / tickets=="Overstay" / label[en]=="rouge"
 label[de]!="red" / label[*]!="red" / label!="chat" / label[fr]!="chat" / label!~="r" / label[en.x]
+label[fr]~="red" / label[fr]!~="^c" / label[*]!~="^c" / label[fr]=="d".."e" / label[fr]!="b".."d"
 label==1 / category==commercial / managedBy>"urn:a" / managedBy~="urn" / managedBy!~="x" / parts!=urn:p:2
-steps>1
+steps>1 / label[fr]>"s"
 """
 
 

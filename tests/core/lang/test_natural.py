@@ -25,6 +25,12 @@ pytestmark = pytest.mark.clause("4.15")
         ("en", ["de", "english"], "de"),
         ("pt", ["fr", "nl"], "fr"),
         ("pt", ["fr", "@none"], "@none"),
+        ("pt", ["fr", "en", "@none"], "@none"),
+        ("pt", ["fr", "EN"], "EN"),
+        ("pt", ["fr", "en-GB"], "en-GB"),
+        ("pt", ["fr", "english"], "fr"),
+        ("*", ["fr", "en"], "en"),
+        ("*,fr", ["fr", "en"], "en"),
         ("*", ["fr", "nl"], "fr"),
         ("*,nl;q=0.1", ["fr", "nl"], "fr"),
         ("nl;q=0", ["fr", "nl"], "fr"),
@@ -50,3 +56,8 @@ def test_a_language_property_is_shown_as_a_property() -> None:
     assert shown == {**inner, "note": inner}
     assert view(entity, CORE, View("simplified", languages=("en",)))["a"] == "heat"
     assert view(entity, CORE, View("concise", languages=("en",)))["a"]["value"] == "heat"
+
+
+def test_a_million_tags_are_given_up_at_once() -> None:
+    with pytest.raises(BadRequestData, match="at most"):
+        parse("a," * 500_000)

@@ -33,6 +33,7 @@ def test_terms_name_attributes_members_and_directions() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", ",", "a,", "a;", "a;up", "a;dist", "a;ascending", "a;asc;desc", "a[", "a[]", "a[b", "a..b", "!a",
+     "<urn:a\0b>", "http://a\0/b", "a.<urn:x^>",
      "observedAt", "unitCode", "a.id.b[", "id;dist-asc", "a[b];dist-asc", "a.unitCode;dist-asc"],
 )  # fmt: skip
 def test_other_texts_are_refused(text: str) -> None:
@@ -41,7 +42,7 @@ def test_other_texts_are_refused(text: str) -> None:
 
 
 def test_too_much_is_refused() -> None:
-    for text in (",".join("abcdefghijk"), ".".join("abcdefghijk")):
+    for text in (",".join("abcdefghijk"), ".".join("abcdefghijk"), "a[b.c.d.e.f.g.h.i.j.k.l]"):
         with pytest.raises(TooComplexQuery):
             order.parse(text, EXPAND)
 
@@ -60,6 +61,12 @@ def test_distances_are_from_a_geometry() -> None:
         ("LineString", "[8,40]"),
         ("Point", "[900,1]"),
         ("LineString", "[[8,40],[8,91]]"),
+        ("Point", "[NaN,1]"),
+        ("Point", "[1,2,NaN]"),
+        ("Point", "[Infinity,1]"),
+        ("Point", "[1e999,1]"),
+        ("Point", "[" * 300 + "1" + "]" * 300),
+        ("MultiPolygon", "[" * 100_000),
     ]:
         with pytest.raises(BadRequestData, match="order"):
             order.reference(kind, coordinates)
@@ -86,3 +93,13 @@ def test_collations_are_read_by_their_names(name: str, read: Collation) -> None:
 def test_what_is_no_collation_is_refused(name: str) -> None:
     with pytest.raises(BadRequestData, match="collation"):
         collation.parse(name)
+
+
+def test_heights_may_be_any_number() -> None:
+    assert order.reference("Point", f"[8,40,{2**70}]")["coordinates"] == [8, 40, float(2**70)]
+
+
+def test_a_million_names_are_given_up_at_once() -> None:
+    for text in ("a," * 500_000, "a" + ".b" * 500_000, "a[" + ".".join("b" * 500_000) + "]"):
+        with pytest.raises(TooComplexQuery, match="at most 10"):
+            order.parse(text, EXPAND)

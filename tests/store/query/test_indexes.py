@@ -47,14 +47,13 @@ async def names(tenants: Tenants, tenant: str) -> set[str]:
 async def test_they_are_made_in_every_tenant_and_dropped_when_declared_no_more(tenants: Tenants) -> None:
     await tenants.obtain("t")
     declared = [Declared(HEAT), Declared(PARK, _default("T")), Declared("https://ex.org/a.b$c")]
-    await asyncio.gather(*(Indexes(tenants, declared).make() for _ in range(3)))
+    await asyncio.gather(*(Indexes(tenants, declared).make(one) for one in ("", "t") for _ in range(3)))
     for tenant in ("", "t"):
         assert await names(tenants, tenant) == {one.name for one in declared}
     indexes = Indexes(tenants, declared[:1])
-    await indexes.make()
-    await tenants.obtain("later")
-    await indexes.make()
     for tenant in ("", "t", "later"):
+        await tenants.obtain(tenant)
+        await indexes.make(tenant)
         assert await names(tenants, tenant) == {declared[0].name}
 
 
@@ -65,7 +64,7 @@ async def test_filters_of_all_kinds_use_them(tenants: Tenants, declared: Declare
     texts = ("heat>1990", "heat==9", "heat==9,12", "heat==9..12", 'heat=="text 7"', 'heat=="urn:r:8"')
     before = [await _found(entities, query(text)) for text in texts]
     assert all(before)
-    await Indexes(tenants, [declared]).make()
+    await Indexes(tenants, [declared]).make("")
     assert [await _found(entities, query(text)) for text in texts] == before
     for text, many in zip(texts, before, strict=True):
         plan = await entities.find(to_filter(query(text))).sort("_id", 1).limit(21).explain()

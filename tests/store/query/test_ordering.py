@@ -1,5 +1,7 @@
 """Orders in MongoDB: mixed types, pages by their keys, collations that leave the selection alone."""
 
+import base64
+import json
 import math
 from collections.abc import Iterator
 from itertools import product
@@ -22,6 +24,7 @@ from broker.store.query.collations import _KINDS, _LOCALES, _STRENGTHS, exact, m
 from broker.store.query.distances import distances
 from broker.store.query.filters import to_filter
 from broker.store.query.ordering import page_key, stages
+from tests.core.documents import json_values
 from tests.core.lang import some
 
 pytestmark = pytest.mark.clause("4.23")
@@ -102,7 +105,7 @@ def ids(documents: list[Any]) -> list[int]:
     return [int(one["_id"][6:]) for one in documents]
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.integers(0, 2**32))
 def test_types_come_in_the_order_of_the_clause_and_pages_in_that_order(stored: Stored, seed: int) -> None:
     r = Random(seed)
@@ -225,7 +228,7 @@ def test_every_locale_and_kind_is_known_to_mongodb(stored: Stored) -> None:
         mongo_collation(collation.parse("fr-u-co-phonebk"))
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(st.integers(0, 2**32))
 def test_a_collation_leaves_the_selection_alone(stored: Stored, seed: int) -> None:
     r = Random(seed)
@@ -241,6 +244,17 @@ def test_a_collation_leaves_the_selection_alone(stored: Stored, seed: int) -> No
         )
 
 
+def packed(key: Json) -> str:
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def nested(levels: int) -> Json:
+    value: Json = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     "after",
     [
@@ -253,6 +267,18 @@ def test_a_collation_leaves_the_selection_alone(stored: Stored, seed: int) -> No
         "WyJhIiwidXJuOng6MSJd",
         "é",
         "[" * 5000,
+        packed([[[1, {"a\0": 1}]], "urn:x:1"]),
+        packed([[[1, [{"a": {"b\0": 1}}]]], "urn:x:1"]),
+        packed([[[10**30, 1]], "urn:x:1"]),
+        packed([[[2**63]], "urn:x:1"]),
+        packed([[[11]], "urn:x:1"]),
+        packed([[[-1]], "urn:x:1"]),
+        packed([[[True, 1]], "urn:x:1"]),
+        packed([[[1, math.nan]], "urn:x:1"]),
+        packed([[[1, 1, 1]], "urn:x:1"]),
+        packed([[[]], "urn:x:1"]),
+        packed([[[1, nested(300)]], "urn:x:1"]),
+        packed([[[1, nested(99)]], "urn:x:1"]),
     ],
 )
 def test_what_is_no_key_of_a_page_is_refused(after: str) -> None:
@@ -279,3 +305,22 @@ async def test_too_many_distances_to_work_out_are_refused(mongo_uri: str, stored
         assert (term, metres) == (wanted.terms[0], {"urn:x:7": 0.0})
         near = {"type": "Point", "coordinates": [8, 40]}
         assert await distances(entities, by("a;dist-asc", near), ALL, 10) == {term: {}}
+
+
+def test_a_key_that_is_too_deep_is_none(stored: Stored) -> None:
+    for levels in (98, 99, 120):
+        document = {"_id": "urn:x:1", "k0": {"r": 3, "v": nested(levels)}}
+        after = page_key(by("a"), document)
+        assert (after is None) == (levels > 98)
+        if after is not None:
+            assert isinstance(page(stored, by("a"), after), list)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, len(order.TYPES) - 1), json_values(8))
+def test_what_a_key_holds_is_what_mongodb_is_asked_for(stored: Stored, rank: int, value: Json) -> None:
+    """Whatever value an entity has, the page behind it can be asked for."""
+    encoded = codec.encode_instance({"type": "Property", "value": value})["value"]
+    after = page_key(by("a"), {"_id": "urn:x:1", "k0": {"r": rank, "v": encoded}})
+    if after is not None:
+        assert isinstance(page(stored, by("a"), after), list)

@@ -39,7 +39,7 @@ def selections() -> Selections:
     return Selections(candidates=1000, timeout=10)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 2**32))
 async def test_both_readers_of_places_select_the_same(
     tenant: Tenant, selections: Selections, seed: int
@@ -48,7 +48,7 @@ async def test_both_readers_of_places_select_the_same(
 
 
 @pytest.mark.slow
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 2**32))
 async def test_both_readers_of_many_places_select_the_same(
     tenant: Tenant, selections: Selections, seed: int
@@ -63,7 +63,7 @@ async def _compare_places(tenant: Tenant, selections: Selections, r: Random, man
         await _select_the_same(tenant, selections, entities, query)
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 2**32))
 async def test_both_readers_of_links_select_the_same(
     tenant: Tenant, selections: Selections, seed: int
