@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from broker.core.delivery.effects import (
     Effect, Fill, Forget, Load, Offer, Proceed, Settle, Withdraw
@@ -13,9 +14,10 @@ from broker.core.delivery.stock import Memory
 from broker.core.delivery.stream import State, Stream
 from tests.simulation.world import TENANT, Receivers, Record, Store, Time, Violation, Way
 
-LANE, FEW, MEMORY, UNSETTLED, IDLE, PAGE = 3, 1, 6, 8, 6, 2
+LANE, FEW, CONCURRENCY, MEMORY, UNSETTLED, IDLE, PAGE = 3, 1, 2, 6, 8, 6, 2
 AGE = 20.0  # seconds after which a notification is too old
-_BATCH = 0.02
+_BATCH = 0.02  # seconds in which what is over is collected
+_LATE = 0.3  # seconds
 
 
 class Trouble:
@@ -87,9 +89,7 @@ class Worker:
 
         self.time.after(seconds, act)
 
-    def call(
-        self, apply: Callable[[], object], done: Callable[[object], None], *, pause: float = 0.1
-    ) -> None:
+    def call(self, apply: Callable[[], Any], done: Callable[[Any], None], *, pause: float = 0.1) -> None:
         """A call of the store, repeated until there is an answer; it may take effect more than once."""
         r, trouble = self.time.r, self.trouble
 
@@ -118,10 +118,10 @@ class Worker:
         self.later(0.0, lambda: self._read(entity_id))
 
     def _read(self, entity_id: str) -> None:
-        def read() -> object:
+        def read() -> Any:
             return self.store.revs.get(entity_id, 0), dict(self.store.ways), self.store.earlier(entity_id)
 
-        self.call(read, lambda found: self._commit(entity_id, *found))  # type: ignore[misc]
+        self.call(read, lambda found: self._commit(entity_id, *found))
 
     def _commit(
         self, entity_id: str, rev: int, ways: dict[str, Way], pending: tuple[list[Entry], bool]
@@ -134,6 +134,7 @@ class Worker:
         due = frozenset(r.sample(active, r.randint(1, len(active)))) if active else frozenset()
         record = Record(f"{mine:016x}{self.name}", mine, round(self.time.now * 1e6), self.name, set(due), due)
         outcome: list[bool] = []
+        asked = self.time.now
 
         def apply() -> object:
             if not outcome:
@@ -149,6 +150,8 @@ class Worker:
             if not is_through:
                 return self._read(entity_id)
             self.writing.discard(entity_id)
+            if self.time.now - asked > _LATE:
+                self.store.late.add(record.id)
             if due:
                 self.announce(self._announced(entity_id, record), *pending)
 
@@ -172,7 +175,7 @@ class Worker:
 
     def refresh(self) -> None:
         """Asks for the subscriptions."""
-        self.call(lambda: dict(self.store.ways), lambda ways: self.learn(ways))  # type: ignore[arg-type]
+        self.call(lambda: dict(self.store.ways), lambda ways: self.learn(ways))
 
     def lapse(self) -> None:
         """It finds that its lease ran out."""
@@ -184,14 +187,14 @@ class Worker:
         is_all = after is not None
         start = self._survey if after is None else after
 
-        def read() -> object:
+        def read() -> Any:
             return dict(self.store.ways), self.store.page(self.name, start, None, PAGE)
 
-        def done(found: object) -> None:
-            ways, page = found  # type: ignore[misc]
+        def done(found: Any) -> None:
+            ways, page = found
             self.learn(ways)
             for entity_id, subscriptions in page:
-                self.machine.found(entity_id, subscriptions)
+                self.machine.found(entity_id, subscriptions, is_adopted=is_all)
             rest = page[-1][0] if len(page) == PAGE else ""
             if not is_all:
                 self._survey = rest
@@ -240,12 +243,12 @@ class Worker:
             case Load(entity_id, subscriptions, after):
                 self.call(
                     lambda: self.store.load(entity_id, subscriptions, after),
-                    lambda found: self.machine.loaded(entity_id, *found, self.time.now),  # type: ignore[misc]
+                    lambda found: self.machine.loaded(entity_id, *found, self.time.now),
                 )
             case Fill(uri, after, subscriptions, limit):
                 self.call(
                     lambda: [e for e, _ in self.store.page(self.name, after, subscriptions, limit)],
-                    lambda page: self.machine.filled(uri, page, is_last=len(page) < limit),  # type: ignore[arg-type]
+                    lambda page: self.machine.filled(uri, page, is_last=len(page) < limit),
                 )
             case Forget(subscription):
                 self.call(
@@ -278,11 +281,14 @@ class Worker:
         self.call(apply, done)
 
     def _start(self, lane: Lane) -> None:
-        limit = 1 if lane.failures else 2
+        limit = 1 if lane.failures else CONCURRENCY
         while lane.ready and lane.sending < limit and not lane.is_resting and not self.machine.is_stalled:
             stream = lane.ready.popleft()
             if stream.state is not State.OFFERED:
                 raise Violation("what is not offered is sent")
+            way = self.ways.get(stream.subscription)
+            if way is None or way.is_paused or way.uri != stream.stock.uri:
+                raise Violation("a subscription is told that is paused, gone or elsewhere")
             self.machine.started(stream)
             lane.sending += 1
             self._send(lane, stream, stream.entry, stream.stock.uri)
@@ -332,9 +338,9 @@ class Worker:
 
     def _check(self) -> None:
         book = self.machine._book
-        if self.memory.held > MEMORY + FEW * len(book.stocks):
+        if self.memory.held > MEMORY + (FEW + CONCURRENCY) * len(book.stocks):
             raise Violation(f"{self.memory.held} deliveries in memory")
-        if any(stock.held > LANE for stock in book.stocks.values()):
+        if any(stock.held > LANE + CONCURRENCY for stock in book.stocks.values()):
             raise Violation("a lane holds too much")
         streams = sum(len(line.streams) for line in book.lines.values())
         busy = self.memory.held + self.machine.unsettled
@@ -345,7 +351,7 @@ class Worker:
     def check_rest(self) -> None:
         """Nothing is left in memory but what is idle."""
         book = self.machine._book
-        held = sum(len(stream.entries) for line in book.lines.values() for stream in line.streams.values())
+        held = sum(stream.places for line in book.lines.values() for stream in line.streams.values())
         if held != self.memory.held or held != sum(stock.held for stock in book.stocks.values()):
             raise Violation(f"{self.memory.held} deliveries are counted, {held} are there")
         if held or self.machine.unsettled or any(stock.is_behind for stock in book.stocks.values()):

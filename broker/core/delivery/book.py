@@ -1,10 +1,11 @@
 """The book of what is in memory: lines, stocks and streams, and for how long they stay."""
 
-import heapq
-from itertools import count
+from itertools import islice
 
 from broker.core.delivery.stock import Memory, Stock
 from broker.core.delivery.stream import Line, Stream
+
+_SPARED = 16  # streams that are passed over, at most
 
 
 class Book:
@@ -19,8 +20,6 @@ class Book:
         self.lines: dict[str, Line] = {}
         self.stocks: dict[str, Stock] = {}
         self._idle: dict[Stream, None] = {}  # those that may be idle; for the longest time in front
-        self._looks: list[tuple[float, int, Line]] = []
-        self._numbers = count()
 
     def line(self, entity_id: str) -> Line:
         """The line of an entity."""
@@ -46,14 +45,24 @@ class Book:
 
     def rest(self, stream: Stream) -> None:
         """A stream has nothing to send: if it is idle, it may be forgotten before long."""
-        if stream.is_idle:
+        if stream.is_idle and stream.line.streams.get(stream.subscription) is stream:
             self._idle.pop(stream, None)
             self._idle[stream] = None
-            self._evict()
+
+    def evict(self) -> None:
+        """Forgets what has been idle for longest, if there is too much of it.
+
+        A load that is under way may bring what only the stream knows to be over: that one is spared.
+        """
+        excess = len(self._idle) - self._limit
+        for stream in list(islice(self._idle, excess + _SPARED)) if excess > 0 else ():
+            if len(self._idle) > self._limit and (not stream.is_idle or stream.line.asked is None):
+                del self._idle[stream]
+                if stream.is_idle:
+                    self._forget(stream)
 
     def tidy(self, line: Line) -> None:
         """Forgets a line if there is nothing to know of it."""
-        self._evict()
         if not line.streams and line.is_quiet and self.lines.get(line.entity_id) is line:
             del self.lines[line.entity_id]
 
@@ -62,36 +71,7 @@ class Book:
         if stock.is_empty and self.stocks.get(stock.uri) is stock:
             del self.stocks[stock.uri]
 
-    def look_later(self, line: Line, now: float) -> None:
-        """A line is to be looked at again before long."""
-        if line.look is None:
-            heapq.heappush(self._looks, (line.next_look(now), next(self._numbers), line))
-
-    def looks(self, now: float) -> list[Line]:
-        """The lines to be looked at by now."""
-        found = []
-        while self._looks and self._looks[0][0] <= now:
-            line = heapq.heappop(self._looks)[2]
-            line.look = None
-            found.append(line)
-        return found
-
-    @property
-    def next_look(self) -> float | None:
-        """When the next line is to be looked at."""
-        return self._looks[0][0] if self._looks else None
-
-    def _evict(self) -> None:
-        for _ in range(len(self._idle) - self._limit):
-            oldest = next(iter(self._idle))
-            del self._idle[oldest]
-            if oldest.is_idle:
-                self._forget(oldest)
-
     def _forget(self, stream: Stream) -> None:
-        if stream.line.asked is not None:  # a load may bring what only the stream knows to be over
-            self._idle[stream] = None
-            return
         del stream.line.streams[stream.subscription]
         stream.stock.remove(stream)
         self.tidy(stream.line)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from broker.core.delivery.looks import SHORTEST, Patient
+
 if TYPE_CHECKING:
     from broker.core.delivery.stream import Stream
 
@@ -24,38 +26,45 @@ class Memory:
         self.held = 0
 
 
-class Stock:
+class Stock(Patient):
     """Of one lane: its streams, by subscription and entity, and the search for what was left in the store.
 
     The search goes through the entities in rounds: `round` holds the subscriptions of the one under way, which
     has come to the entity `cursor`, and `again` those of the next one. `is_paging`: a page is being read;
-    `loading`: the entities of the last page that are being loaded; `is_last`: no page follows.
+    `loading`: the entities of the last page that are being loaded; `is_last`: no page follows. After a round
+    that brought nothing to send there is a pause.
+
+    `blocked`: how many of those that it holds wait for another process, and so make room for what does not.
     """
 
     __slots__ = (
-        "_memory", "again", "cursor", "held", "is_last", "is_paging", "loading", "round", "streams", "uri"
+        "_memory", "again", "blocked", "cursor", "held", "is_fruitful", "is_last", "is_paging",
+        "is_rested", "loading", "round", "streams", "uri", "waiting",
     )  # fmt: skip
 
     def __init__(self, uri: str, memory: Memory) -> None:
+        super().__init__()
         self.uri = uri
         self._memory = memory
-        self.held = 0
+        self.held = self.blocked = 0
+        self.waiting: dict[Stream, None] = {}
         self.streams: dict[str, dict[str, Stream]] = {}
         self.round: set[str] = set()
         self.again: set[str] = set()
         self.cursor = ""
         self.is_paging = self.is_last = False
+        self.is_fruitful, self.is_rested = True, False
         self.loading: set[str] = set()
 
     def add(self, stream: "Stream") -> None:
         """A stream belongs to this lane now, with what it holds."""
         stream.stock = self
         self.streams.setdefault(stream.subscription, {})[stream.line.entity_id] = stream
-        self.hold(len(stream.entries))
+        self.hold(stream.places)
 
     def remove(self, stream: "Stream") -> None:
         """It does so no more."""
-        self.hold(-len(stream.entries))
+        self.hold(-stream.places)
         streams = self.streams[stream.subscription]
         del streams[stream.line.entity_id]
         if not streams:
@@ -70,6 +79,15 @@ class Stock:
         """Counts deliveries that come into memory, or leave it."""
         self.held += more
         self._memory.held += more
+
+    def block(self, stream: "Stream", is_blocked: bool) -> None:
+        """A stream begins, or ends, to wait for another process."""
+        if is_blocked:
+            self.blocked += stream.places
+            self.waiting[stream] = None
+        else:
+            self.blocked -= stream.places
+            del self.waiting[stream]
 
     @property
     def room(self) -> int:
@@ -117,14 +135,26 @@ class Stock:
 
     def search(self) -> bool:
         """Goes on to the next page, if something was left in the store and there is room for it."""
-        if not self.is_behind or self.is_paging or self.loading:
+        if not self.is_behind or self.is_paging or self.loading or self.look is not None:
             return False
-        if self.held > self._memory.lane * 3 // 4 or self.room <= 0:
+        if self.held - self.blocked > self._memory.lane * 3 // 4 or self.room + self.blocked <= 0:
+            return False
+        if self.is_tired:
             return False
         if self.is_last or not self.round:
-            self.round, self.again, self.cursor, self.is_last = self.again, set(), "", False
+            if self.is_fruitful:
+                self.pause = SHORTEST
+            self.round, self.again, self.cursor = self.again, set(), ""
+            self.is_last = self.is_rested = False
+            self.is_fruitful = not self.round
         self.is_paging = bool(self.round)
         return self.is_paging
+
+    @property
+    def is_tired(self) -> bool:
+        """Whether a round has ended that brought nothing to send, though there is more."""
+        is_over = self.is_last and not self.is_paging and not self.loading
+        return is_over and bool(self.again) and not self.is_fruitful and not self.is_rested
 
     def turn(self, page: list[str], *, is_last: bool) -> None:
         """A page was read: these entities are loaded next."""
