@@ -39,6 +39,7 @@ class Messages:
         Raises DeliveryFailed if something that belongs into it cannot be had.
         """
         if not entry.is_report:
+            assert entry.entity is not None, "what is sent was loaded"
             yield await self._message(entry, to, [entry.entity], now)
             return
         try:

@@ -62,9 +62,9 @@ class Periods:
             await self._timers.drop(timer)
             return
         await self._sink.at_epoch(timer.tenant, await self._subscriptions.current_epoch(timer.tenant))
-        entry = report(f"{now:016x}{self._process}", timer, now)
+        entry = report(timer, self._process, now)
         if await self._timers.fire(timer, next_due(timer.due, timer.every, now), entry):
-            self._sink.committed([entry])
+            self._sink.committed(entry, (), is_whole=True)
 
     async def _active(self, timer: Timer, now: int) -> Subscription | None:
         try:
@@ -76,7 +76,7 @@ class Periods:
         return found[0]
 
 
-def report(entry_id: str, timer: Timer, now: int) -> Entry:
+def report(timer: Timer, process: str, now: int) -> Entry:
     """The entry that says that a subscriber is to be told of all that it subscribes to."""
-    about = {"id": timer.subscription, "type": [], "attrs": {}}
-    return Entry(entry_id, timer.tenant, now, about, {timer.subscription}, is_report=True)
+    one = timer.subscription
+    return Entry(f"{now:016x}{process}", timer.tenant, one, now, now, process, {one}, is_report=True)

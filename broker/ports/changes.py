@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from broker.core import Attributes, Entity
 from broker.core.change import Change
+from broker.core.delivery.entry import Entry as Entry
 from broker.core.lang.terms import Q
 from broker.core.subscription import Subscription
 
@@ -25,28 +25,6 @@ class Due:
     throttling: int = 0
     shows_changes: bool = False
     condition: Q | None = None
-
-
-@dataclass(slots=True)
-class Entry:
-    """One change in the outbox, and the subscriptions that have not been told of it yet.
-
-    `stamp` orders the entries of an entity. `foreign`: the entity was last written by another process,
-    which may still be telling of that. The entity is as `core.change.told` has it; `previous` holds the
-    attribute instances before the change, where somebody wants to know. `is_report`: it is no change, but
-    the time of a periodic subscription, whose id stands for the entity's; what there is to tell is read
-    when it is sent. `has_waited`: for another process, as others are likely to wait for it.
-    """
-
-    id: str
-    tenant: str
-    stamp: int
-    entity: Entity
-    due: set[str]
-    foreign: bool = False
-    previous: Attributes | None = None
-    is_report: bool = False
-    has_waited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +50,17 @@ class Tally:
 
 @dataclass(slots=True)
 class Settled:
-    """Deliveries that are over, for one write to the outbox: entry id → subscriptions, and the tallies.
+    """Deliveries that are over, for one write: by entity and entry, and the tallies by subscription.
 
-    `names` are all of them, by entry id and subscription.
+    `finished` are over for all that they were due to; `partly` for these subscriptions, and if nobody is left
+    then (there may be several copies of an entry in memory), for all. `dead_letters`: those that were not
+    delivered, with the subscription and the reason.
     """
 
-    names: list[tuple[str, str]] = field(default_factory=list)
-    told: dict[str, list[str]] = field(default_factory=dict)
-    finished: list[str] = field(default_factory=list)
+    finished: dict[str, list[str]] = field(default_factory=dict)
+    partly: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
-    given_up: list[tuple[Entry, str, str]] = field(default_factory=list)
+    dead_letters: list[tuple[Entry, str, str]] = field(default_factory=list)
 
 
 class ChangeSink(Protocol):
@@ -96,5 +75,10 @@ class ChangeSink(Protocol):
     def throttled(self, tenant: str, subscription: str, last: int) -> None:
         """Tells when (µs) a throttled subscription was last due, whoever found it so."""
 
-    def committed(self, entries: Sequence[Entry]) -> None:
-        """Takes the entries that were committed with their changes. Never waits."""
+    def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
+        """Takes an entry that this process committed. Never waits.
+
+        `earlier`: what was pending of its entity when it was committed, of whatever process, in order, and
+        entries of the same commit too. These need no payload. Not `is_whole`: the store holds still earlier
+        ones. Entries of one entity come in the order of their revs.
+        """

@@ -1,20 +1,50 @@
 """Notifications that are due, and how they are sent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
 from broker.ports.changes import Entry, Settled
 
 
-class Outbox(Protocol):
-    """The notifications that are due."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to load of an entity: entries with a rev above `after`, due to any of these subscriptions."""
 
-    async def blocked(self, tenant: str, entries: Sequence[Entry]) -> set[str]:
-        """Which of these entries (ids) have to wait for another process to tell of an earlier change."""
+    subscriptions: Set[str]
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Entries of one entity, in order; not `is_whole`: there are more of what was wanted after these."""
+
+    entries: Sequence[Entry]
+    is_whole: bool = True
+
+
+class Outbox(Protocol):
+    """The entries that are pending. A call that raises Unavailable, or anything else, is made again."""
+
+    async def load(self, tenant: str, wanted: Mapping[str, Wanted], limit: int) -> dict[str, Pending]:
+        """The pending entries of these entities, of whatever process, at most `limit` of each.
+
+        What an entity shows is no older than the call, and nothing is missing before what it shows: who
+        reads in two steps reads first what entries move out of, then what they move into.
+        """
+
+    async def page(self, tenant: str, after: str, subscriptions: Set[str], limit: int) -> list[str]:
+        """The next entities (or subscriptions, of reports) that have entries by this process due to any of
+        these subscriptions: ascending by code points, greater than `after`."""
+
+    async def survey(self, tenant: str, after: str, limit: int) -> list[tuple[str, set[str]]]:
+        """The next entities that have entries by this process, and all that those are due to."""
 
     async def settle(self, tenant: str, settled: Settled) -> None:
-        """Writes down what was told, and the tallies."""
+        """Writes down what is over, wherever the entries are by now and whoever is to deliver them.
+
+        Durable when it returns. It is idempotent but for the tallies; if it fails, a part of it may be done.
+        """
 
     async def count(self, tenant: str) -> int:
         """How many entries there are, of all processes."""
@@ -22,8 +52,12 @@ class Outbox(Protocol):
     async def forget(self, tenant: str, subscription: str) -> None:
         """Removes what is due to a subscription that is gone from this process's entries."""
 
-    async def mine(self, tenant: str, after: str, subscriptions: Sequence[str], limit: int) -> list[Entry]:
-        """This process's entries due to these subscriptions, with ids from `after` on, in order."""
+
+class Gate(Protocol):
+    """Delivers what is pending for throttled subscriptions, once in a period."""
+
+    def poke(self, tenant: str, subscription: str) -> None:
+        """Something is pending for a subscription. Never waits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from tests.simulation.world import START, Receivers, Store, Time, Violation, Way, names
 from tests.simulation.worker import Trouble, Worker
+from tests.simulation.world import START, Receivers, Store, Time, Violation, Way, names
 
 NewWorker = Callable[[str, Time, Store, Receivers, Trouble], Worker]
 LEASE = 3.0  # seconds of silence after which a process is taken for dead

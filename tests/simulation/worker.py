@@ -1,15 +1,14 @@
-"""A worker of a simulation: the machine, and lanes, a settler and a store's client that could not be simpler."""
+"""A worker of a simulation: the machine, and the simplest lanes, settler and client of the store."""
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from broker.core.delivery.effects import (
-    Effect, Fill, Forget, Load, Offer, Proceed, Settle, Withdraw
-)  # fmt: skip
+from broker.core.delivery.effects import Effect, Fill, Forget, Load, Offer, Proceed, Settle, Withdraw
 from broker.core.delivery.entry import Entry
-from broker.core.delivery.machine import Bounds, Machine
+from broker.core.delivery.keeper import Bounds
+from broker.core.delivery.machine import Machine
 from broker.core.delivery.stock import Memory
 from broker.core.delivery.stream import State, Stream
 from tests.simulation.world import TENANT, Receivers, Record, Store, Time, Violation, Way
@@ -224,32 +223,15 @@ class Worker:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case Offer(stream):
-                lane = self.lanes.setdefault(stream.stock.uri, Lane())
-                if stream in lane.ready:
-                    raise Violation("a stream is offered twice")
-                lane.ready.append(stream)
-                self.later(0.0, lambda: self._start(lane))
-            case Withdraw(stream):
-                for lane in self.lanes.values():
-                    if stream in lane.ready:
-                        lane.ready.remove(stream)
+                self._offer(stream)
+            case Withdraw(stream, uri):
+                self.lanes[uri].ready.remove(stream)
             case Settle():
-                if effect.reason is not None:
-                    self.receivers.end(effect.entry, effect.subscription)
-                self.unwritten.append(effect)
-                if not self.is_settling:
-                    self.is_settling = True
-                    self.later(_BATCH, self.settle)
-            case Load(entity_id, subscriptions, after):
-                self.call(
-                    lambda: self.store.load(entity_id, subscriptions, after),
-                    lambda found: self.machine.loaded(entity_id, *found, self.time.now),
-                )
-            case Fill(uri, after, subscriptions, limit):
-                self.call(
-                    lambda: [e for e, _ in self.store.page(self.name, after, subscriptions, limit)],
-                    lambda page: self.machine.filled(uri, page, is_last=len(page) < limit),
-                )
+                self._over(effect)
+            case Load():
+                self._load(effect)
+            case Fill():
+                self._fill(effect)
             case Forget(subscription):
                 self.call(
                     lambda: self.store.forget(self.name, subscription),
@@ -258,6 +240,33 @@ class Worker:
             case Proceed():
                 for lane in self.lanes.values():
                     self._start(lane)
+
+    def _offer(self, stream: Stream) -> None:
+        lane = self.lanes.setdefault(stream.stock.uri, Lane())
+        if stream in lane.ready:
+            raise Violation("a stream is offered twice")
+        lane.ready.append(stream)
+        self.later(0.0, lambda: self._start(lane))
+
+    def _load(self, load: Load) -> None:
+        self.call(
+            lambda: self.store.load(load.entity_id, load.subscriptions, load.after),
+            lambda found: self.machine.loaded(load.entity_id, found[0], found[1], self.time.now),
+        )
+
+    def _fill(self, fill: Fill) -> None:
+        self.call(
+            lambda: [e for e, _ in self.store.page(self.name, fill.after, fill.subscriptions, fill.limit)],
+            lambda page: self.machine.filled(fill.uri, page, is_last=len(page) < fill.limit),
+        )
+
+    def _over(self, effect: Settle) -> None:
+        if effect.reason is not None:
+            self.receivers.end(effect.entry, effect.subscription)
+        self.unwritten.append(effect)
+        if not self.is_settling:
+            self.is_settling = True
+            self.later(_BATCH, self.settle)
 
     def settle(self) -> None:
         """Writes down what is over, over and over until it is."""

@@ -11,7 +11,7 @@ _SPARED = 16  # streams that are passed over, at most
 class Book:
     """Lines by entity, stocks by endpoint.
 
-    A stream that has nothing pending stays for a while for what is known of it: the `limit` that were busy last.
+    A stream that has nothing pending stays for what is known of it: the `limit` that were busy last.
     """
 
     def __init__(self, memory: Memory, limit: int) -> None:

@@ -17,9 +17,10 @@ class Offer:
 
 @dataclass(slots=True)
 class Withdraw:
-    """A stream that was offered, and was not started, is not to be sent."""
+    """A stream that was offered to a lane, and was not started, is not to be sent."""
 
     stream: Stream
+    uri: str
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ SHORTEST, LONGEST, _GROWTH = 0.003, 0.5, 1.5  # pauses in seconds
 
 
 class Patient:
-    """Who waits for what others do. `look`: when to look again, if at all; each pause is longer than the last."""
+    """Who waits for what others do. `look`: when to look again, if at all; each pause is longer."""
 
     __slots__ = ("look", "pause")
 

@@ -1,57 +1,37 @@
-"""The machine: the deliveries of one tenant in one process. Events are methods; what they ask for are effects."""
+"""The machine: the deliveries of one tenant in one process. Events are methods, and lead to effects."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
-from broker.core.delivery.book import Book
-from broker.core.delivery.effects import Effect, Fill, Forget, Load, Offer, Proceed, Settle, Withdraw
+from broker.core.delivery.effects import Proceed, Settle
 from broker.core.delivery.entry import Entry
-from broker.core.delivery.looks import SHORTEST, Looks
-from broker.core.delivery.stock import Memory, Stock
+from broker.core.delivery.keeper import Keeper, Route
+from broker.core.delivery.looks import SHORTEST
+from broker.core.delivery.stock import Stock
 from broker.core.delivery.stream import Line, State, Stream
 
 
-class Route(Protocol):
-    """Where what is due to a subscription goes; while it is paused, that stays in the store."""
+@dataclass(slots=True)
+class Answer:
+    """What a load tells: up to the rev `last`, or all there is.
 
-    @property
-    def uri(self) -> str: ...
-
-    @property
-    def is_paused(self) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """Of one machine: deliveries that may be over and not settled, streams remembered that have nothing
-    pending, and entities in one page of the store."""
-
-    unsettled: int = 20_000
-    idle: int = 20_000
-    page: int = 100
-
-
-class Machine:
-    """Knows what may be sent, and what is settled.
-
-    `process` is its own name; `route` gives where a subscription's deliveries go now, None if it is gone. What
-    an event asks for is in `effects` after it. Times are in seconds.
+    `asked`: see `Line`. `stopped`: the streams that take no more of it, and whether that is because another
+    process comes first; `more`: those of them that have own entries after that.
     """
 
-    def __init__(
-        self, process: str, route: Callable[[str], Route | None], memory: Memory, bounds: Bounds
-    ) -> None:
-        self._process = process
-        self._route = route
-        self._bounds = bounds
-        self._book = Book(memory, bounds.idle)
-        self._looks = Looks()
-        self._now = 0.0
-        self._searching: dict[Stock, None] = {}  # those that may have to begin a search
-        self._forgetting: set[str] = set()
-        self.unsettled = 0
-        self.effects: list[Effect] = []
+    asked: dict[str, int]
+    last: int
+    is_whole: bool
+    stopped: dict[str, bool] = field(default_factory=dict)
+    more: set[str] = field(default_factory=set)
+
+    def tells_up_to(self, subscription: str) -> int:
+        """The rev up to which it tells all that is pending."""
+        return max(self.last, self.asked[subscription]) if self.is_whole else self.last
+
+
+class Machine(Keeper):
+    """Knows what may be sent, and what is settled. Times are in seconds."""
 
     # What is pending
 
@@ -77,29 +57,18 @@ class Machine:
         """What `Load` asked for, in order; not `is_whole`: there is more after these."""
         self._now = now
         line = self._book.lines[entity_id]
-        asked = line.answered()
-        for subscription in asked:
-            if (stream := line.streams.get(subscription)) is not None:
-                self._unblock(stream)
-                stream.expect_more(False)
-        stopped: dict[str, bool] = {}  # the streams that take no more of it: whether another process is first
-        more = set[str]()  # those of them with own entries after that
+        answer = Answer(line.answered(), entries[-1].rev if entries else 0, is_whole)
+        for stream in filter(None, map(line.streams.get, answer.asked)):
+            self._unblock(stream)
+            stream.expect_more(False)
         for entry in entries:
-            for subscription in entry.due & asked.keys():
-                if subscription not in stopped:
-                    self._take(line, entry, subscription, stopped)
-                elif stopped[subscription] and entry.by == self._process:
-                    more.add(subscription)
-        last = entries[-1].rev if entries else 0
-        for subscription, rev in asked.items():
-            if subscription not in stopped:
-                self._learn(line, subscription, max(last, rev) if is_whole else last, is_whole)
-            if (stream := line.streams.get(subscription)) is not None:
-                is_foreign = stopped.get(subscription, False)
-                if not is_foreign:
-                    line.pause = SHORTEST
-                self._expect(stream, is_foreign and (subscription in more or not is_whole))
-                self._advance(stream, foreign=is_foreign)
+            for subscription in entry.due & answer.asked.keys():
+                if subscription not in answer.stopped:
+                    self._take(line, entry, subscription, answer)
+                elif answer.stopped[subscription] and entry.by == self._process:
+                    answer.more.add(subscription)
+        for subscription in answer.asked:
+            self._conclude(line, subscription, answer)
         self._tidy(line)
 
     def filled(self, uri: str, page: list[str], *, is_last: bool) -> None:
@@ -250,155 +219,35 @@ class Machine:
             return None
         return self._book.stream(line, subscription, route.uri)
 
-    def _take(self, line: Line, entry: Entry, subscription: str, stopped: dict[str, bool]) -> None:
-        """Takes a loaded entry into its stream, or notes that nothing more of that is taken."""
+    def _take(self, line: Line, entry: Entry, subscription: str, answer: Answer) -> None:
+        """Takes a loaded entry into its stream, or notes that the stream takes no more of the load."""
         route = self._route(subscription)
         if route is None or route.is_paused:
-            stopped[subscription] = False
+            answer.stopped[subscription] = False
             return
         stream = self._book.stream(line, subscription, route.uri)
         if entry.rev <= stream.known:
             return
         if entry.by != self._process:
-            stopped[subscription] = True
+            answer.stopped[subscription] = True
         elif self._makes_room(stream, entry):
             stream.insert(entry)
             stream.stock.is_fruitful = True
         else:
-            stopped[subscription] = False
+            answer.stopped[subscription] = False
 
-    def _makes_room(self, stream: Stream, entry: Entry) -> bool:
-        """Whether there is room for a loaded entry.
-
-        It takes the place of the newest one of its stream, or of streams that wait for another process.
-        """
-        stock = stream.stock
-        if stock.room > 0 or stream.has(entry):
-            return True
-        if stream.entries and stream.entries[-1].rev > entry.rev:
-            stream.drop(len(stream.entries) - 1)
-            self._search(stock, stream.subscription)
-        while stock.room <= 0 and stock.waiting:
-            blocked = next(iter(stock.waiting))
-            self._leave(blocked, 0)
-            self._book.rest(blocked)
-            self._search(stock, blocked.subscription)
-        if stock.room <= 0:
-            self._search(stock, stream.subscription)
-        return stock.room > 0
-
-    def _expect(self, stream: Stream, has_more: bool) -> None:
-        """Comes back to what is pending after an entry of another process, or searches for it."""
-        if has_more and not stream.has_more and stream.stock.room <= 0:
-            self._search(stream.stock, stream.subscription)
-        else:
-            stream.expect_more(has_more)
-
-    def _learn(self, line: Line, subscription: str, rev: int, is_whole: bool) -> None:
-        """What is pending of a stream up to this rev is in memory; if that is not the whole, it loads on."""
+    def _conclude(self, line: Line, subscription: str, answer: Answer) -> None:
+        """What a load tells of a stream, beyond its entries. If it was not the whole, more is loaded."""
         stream, route = line.streams.get(subscription), self._route(subscription)
-        if not is_whole and route is not None and not route.is_paused:
-            stream = self._book.stream(line, subscription, route.uri)
-            line.wanted.add(subscription)
+        is_blocked = answer.stopped.get(subscription, False)
+        if subscription not in answer.stopped:
+            if not answer.is_whole and route is not None and not route.is_paused:
+                stream = self._book.stream(line, subscription, route.uri)
+                line.wanted.add(subscription)
+            if stream is not None:
+                stream.known = max(stream.known, answer.tells_up_to(subscription))
         if stream is not None:
-            stream.known = max(stream.known, rev)
-
-    def _go_on(self, stream: Stream) -> None:
-        self._advance(stream)
-        self._tend(stream.stock)
-        self._tidy(stream.line)
-
-    def _advance(self, stream: Stream, *, foreign: bool = False) -> None:
-        """Offers the first entry, or sees to what is pending before it; `foreign`: at another process."""
-        line, subscription = stream.line, stream.subscription
-        self._unblock(stream)
-        if stream.is_free:
-            if stream.state is State.RESTING:
-                stream.state = State.OFFERED
-                self.effects.append(Offer(stream))
-        elif not stream.entries and not stream.has_more:
-            self._book.rest(stream)
-        elif foreign:
-            line.waiting.add(subscription)
-            stream.block(True)
-            self._looks.plan(line, self._now)
-        else:
-            line.wanted.add(subscription)
-
-    def _over(self, entry: Entry, subscription: str, stream: Stream | None, reason: str | None) -> None:
-        entry.due.discard(subscription)
-        self.unsettled += 1
-        if stream is not None:
-            stream.unsettled += 1
-        self.effects.append(Settle(entry, subscription, stream, reason, not entry.due))
-
-    def _withdraw(self, stream: Stream) -> None:
-        if stream.state is State.OFFERED:
-            stream.state = State.RESTING
-            self.effects.append(Withdraw(stream))
-
-    def _search(self, stock: Stock, subscription: str) -> None:
-        """Something of a subscription is left in the store, to be searched for."""
-        stock.again.add(subscription)
-        self._searching[stock] = None
-
-    def _unblock(self, stream: Stream) -> None:
-        stream.line.waiting.discard(stream.subscription)
-        stream.block(False)
-
-    def _leave(self, stream: Stream, start: int) -> None:
-        """Leaves a stream from an entry on to the store."""
-        if start == 0:
-            self._withdraw(stream)
-        self._unblock(stream)
-        stream.leave(start)
-
-    def _release(self, subscription: str, uri: str) -> None:
-        """Leaves what a lane has of a subscription to the store, but for what is being sent."""
-        stock = self._book.stocks.get(uri)
-        if stock is None:
-            return
-        stock.cease(subscription)
-        for stream in list(stock.streams.get(subscription, {}).values()):
-            self._leave(stream, 1 if stream.state is State.SENDING else 0)
-            self._book.rest(stream)
-        self._tend(stock)
-
-    def _move(self, subscription: str, old: str, new: str) -> None:
-        stock = self._book.stocks.get(old)
-        if stock is not None:
-            for stream in list(stock.streams.get(subscription, {}).values()):
-                stock.remove(stream)
-                self._book.stock(new).add(stream)
-            self._tend(stock)
-
-    def _forget(self, subscription: str) -> None:
-        if subscription not in self._forgetting:
-            self._forgetting.add(subscription)
-            self.effects.append(Forget(subscription))
-
-    def _tend(self, stock: Stock) -> None:
-        """Searches on for what was left in the store."""
-        if stock.search():
-            limit = max(1, min(self._bounds.page, stock.room))
-            self.effects.append(Fill(stock.uri, stock.cursor, frozenset(stock.round), limit))
-        elif stock.is_tired:
-            self._looks.plan(stock, self._now)
-        else:
-            self._book.clear(stock)
-
-    def _tidy(self, line: Line) -> None:
-        """Begins the load that is wanted of a line; if there is none, those who had it loaded go on."""
-        if line.wanted and line.asked is None:
-            line.ask()
-            assert line.asked is not None
-            self.effects.append(Load(line.entity_id, frozenset(line.asked), line.after))
-        elif line.is_quiet:
-            while line.fillers:
-                stock = line.fillers.popitem()[0]
-                stock.loading.discard(line.entity_id)
-                self._tend(stock)
-            self._book.tidy(line)
-        while self._searching:
-            self._tend(self._searching.popitem()[0])
-        self._book.evict()
+            if not is_blocked:
+                line.pause = SHORTEST
+            self._expect(stream, is_blocked and (subscription in answer.more or not answer.is_whole))
+            self._advance(stream, foreign=is_blocked)

@@ -29,7 +29,7 @@ class Memory:
 class Stock(Patient):
     """Of one lane: its streams, by subscription and entity, and the search for what was left in the store.
 
-    The search goes through the entities in rounds: `round` holds the subscriptions of the one under way, which
+    The search goes through the entities in rounds: `round` holds the subscriptions of the one under way, it
     has come to the entity `cursor`, and `again` those of the next one. `is_paging`: a page is being read;
     `loading`: the entities of the last page that are being loaded; `is_last`: no page follows. After a round
     that brought nothing to send there is a pause.
@@ -120,7 +120,7 @@ class Stock(Patient):
         return is_here or subscription not in self.round or self.is_paging or entity_id <= self.cursor
 
     def leave(self, subscription: str, entity_id: str) -> None:
-        """Something of an entity stays in the store. If the round may have passed it, there is another one."""
+        """Something of an entity stays in the store. If the round may have passed it, another one follows."""
         if subscription not in self.round or self.is_paging or entity_id <= self.cursor:
             self.again.add(subscription)
 

@@ -19,9 +19,9 @@ class State(IntEnum):
 class Stream:
     """The entries of one entity that are due to one subscription.
 
-    `entries`: those in memory, in order. `known`: what is pending up to this rev is in memory. `has_more`: own
-    entries may be pending after one of another process. `is_blocked`: it waits for another process. `unsettled`:
-    how many are over, and may still be in the store.
+    `entries`: those in memory, in order. `known`: what is pending up to this rev is in memory. `has_more`:
+    own entries may be pending after one of another process. `is_blocked`: it waits for another process.
+    `unsettled`: how many are over, and may still be in the store.
     """
 
     __slots__ = (
@@ -126,9 +126,10 @@ class Stream:
 class Line(Patient):
     """The streams of one entity, and what is asked about it.
 
-    `asked`: the subscriptions of the load under way, with the rev up to which it is sure to show all that is
-    pending; it begins after the rev `after`. `wanted`: the subscriptions of the next load. `waiting`: those of
-    whose streams another process has to deliver something first. `fillers`: the stocks that had it loaded.
+    `asked`: the subscriptions of the load under way, with the rev up to which it is sure to show all that
+    is pending; it begins after the rev `after`. `wanted`: the subscriptions of the next load. `waiting`:
+    those of whose streams another process has to deliver something first. `fillers`: the stocks that had it
+    loaded.
     """
 
     __slots__ = ("after", "asked", "entity_id", "fillers", "streams", "waiting", "wanted")
