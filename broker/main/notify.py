@@ -3,14 +3,15 @@
 import ssl
 from functools import partial
 
-from broker.clock import Clock
 from broker.config import Settings
+from broker.core.delivery.keeper import Bounds
+from broker.core.delivery.stock import Memory
 from broker.main.base import Base
 from broker.notify.backlog import Backlog
-from broker.notify.deliverer import Deliverer
+from broker.notify.deliverer import Deliverer, Means
 from broker.notify.http import HttpSender
 from broker.notify.index import Index
-from broker.notify.lane import Lane, Retry, Room
+from broker.notify.lane import Retry
 from broker.notify.messages import Messages
 from broker.notify.mqtt import MqttSender
 from broker.notify.notifier import Notifier
@@ -24,6 +25,7 @@ from broker.store.subscriptions import MongoSubscriptions
 from broker.store.timers import MongoTimers, Schedule
 
 _COUNT = 0.5  # seconds between looks for whether the outbox is to be counted
+_RECONCILE = 5.0  # seconds between looks for own entries that memory does not cover
 _REFRESH = 1.0  # seconds between looks for subscriptions that changed while something is delivered
 
 
@@ -62,6 +64,7 @@ class NotifyRoom:
         adopt = partial(self.notifier.adopt, inherit, self._base.tenants.names)
         self._base.repeat("adopt", adopt, self._base.settings.process_lease / 3)
         self._base.repeat("refresh", self.notifier.refresh, _REFRESH)
+        self._base.repeat("reconcile", self.notifier.reconcile, _RECONCILE)
         self._base.repeat("periods", self.periods.round_and_wait, 0)
 
     async def _changed(self, tenant: str, what: SubscriptionChanges) -> None:
@@ -75,16 +78,8 @@ class NotifyRoom:
         outbox = MongoOutbox(base.tenants, settings.process_id, kept)
         backlog = Backlog(outbox, settings.outbox_limit)
         base.repeat("backlog", backlog.count, _COUNT)
-        deliverer = Deliverer(
-            indexes,
-            outbox,
-            backlog,
-            messages,
-            _senders(settings),
-            _lane(settings, base.clock),
-            timeout=settings.notification_timeout,
-            now=base.clock.seconds,
-        )
+        means = _means(settings)
+        deliverer = Deliverer(indexes, outbox, backlog, messages, _senders(settings), means, base.clock)
         return Notifier(indexes, self.subscriptions, outbox, deliverer, backlog)
 
 
@@ -94,15 +89,15 @@ def _senders(settings: Settings) -> dict[str, Sender]:
     return {"http": http, "https": http, "mqtt": mqtt, "mqtts": mqtt}
 
 
-def _lane(settings: Settings, clock: Clock) -> "partial[Lane]":
-    retry = Retry(
-        settings.notification_retry_first, settings.notification_retry_cap, settings.notification_max_age
-    )
-    return partial(
-        Lane,
-        limit=settings.lane_limit,
-        concurrency=settings.lane_concurrency,
-        room=Room(settings.deliveries_limit),
-        retry=retry,
-        now=clock.server_seconds,
+def _means(settings: Settings) -> Means:
+    concurrency = settings.lane_concurrency
+    return Means(
+        settings.process_id,
+        Memory(settings.deliveries_limit, settings.lane_limit, concurrency),
+        Bounds(),
+        Retry(
+            settings.notification_retry_first, settings.notification_retry_cap, settings.notification_max_age
+        ),
+        concurrency,
+        settings.notification_timeout,
     )

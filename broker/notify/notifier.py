@@ -11,7 +11,7 @@ from broker.ports.changes import Due, Entry, SubscriptionChanges
 from broker.ports.delivery import Outbox
 from broker.ports.subscriptions import SubscriptionStore
 
-_PAGE = 500  # entries read from the outbox at once
+_PAGE = 200  # entities in one page of a survey
 
 
 class Notifier:
@@ -31,9 +31,8 @@ class Notifier:
         self._deliverer = deliverer
         self._backlog = backlog
         self._loading: dict[str, asyncio.Lock] = {}
-        self._holds = deliverer.holds
         self._may_have_inherited = False
-        self._adopted: dict[str, set[str]] = {}  # the ids of entries that were inherited, by tenant
+        self._surveyed: dict[str, str] = {}  # the entity that the reconciliation of a tenant has come to
         deliverer.refresh = self._refresh
 
     async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
@@ -55,7 +54,7 @@ class Notifier:
 
     async def refresh(self) -> None:
         """Learns of changes that others made, where deliveries are under way: nobody may want them now."""
-        for tenant in self._deliverer.tenants:
+        for tenant in self._deliverer.busy:
             await self._refresh(tenant)
 
     def due(self, tenant: str, change: Change) -> list[Due]:
@@ -65,25 +64,34 @@ class Notifier:
             self._backlog.admit(tenant)
         return dues
 
-    def committed(self, entries: Sequence[Entry]) -> None:
+    def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """See `ports.ChangeSink.committed`."""
-        for entry in entries:
-            self._backlog.added(entry.tenant)
-            self._holds.take(entry)
+        self._backlog.added(entry.tenant)
+        self._deliverer.of(entry.tenant).committed(entry, earlier, is_whole)
 
     async def adopt(
         self, inherit: Callable[[], Awaitable[bool]], tenants: Callable[[], Awaitable[list[str]]]
     ) -> None:
-        """Takes over the entries that `inherit` brings, in order, before anything newer of their entities.
+        """Takes over the entries that `inherit` brings.
 
         If it fails in the middle, the next call takes over what this one may have been given.
         """
-        async with self._holds.order:
-            was_interrupted, self._may_have_inherited = self._may_have_inherited, True
-            if await inherit() or was_interrupted:
-                for tenant in await tenants():
-                    await self._take_up(tenant)
-            self._may_have_inherited = False
+        was_interrupted, self._may_have_inherited = self._may_have_inherited, True
+        if await inherit() or was_interrupted:
+            for tenant in await tenants():
+                await self._take_up(tenant)
+        self._may_have_inherited = False
+
+    def lapsed(self) -> None:
+        """The lease of this process ran out: others may have taken over its entries."""
+        self._may_have_inherited = True
+        self._deliverer.lapsed()
+
+    async def reconcile(self) -> None:
+        """Looks, a page at a time, for own entries that nobody knows of any more."""
+        for tenant in list(self._indexes):
+            page = await self._survey(tenant, self._surveyed.get(tenant, ""), is_adopted=False)
+            self._surveyed[tenant] = page or ""
 
     async def tallied(self, tenant: str, subscription_id: str) -> None:
         """See `ports.Broker`."""
@@ -94,20 +102,20 @@ class Notifier:
         await self._deliverer.close()
 
     async def _take_up(self, tenant: str) -> None:
-        """Takes the entries of this process that others have made, each once: it may be on its way by now."""
+        """Takes up all entries of this process: what is in memory already stays as it is."""
         await self._reload(tenant)
-        taken = self._adopted.setdefault(tenant, set())
-        still: set[str] = set()
         after: str | None = ""
         while after is not None:
-            entries = await self._outbox.mine(tenant, after, (), _PAGE)
-            foreign = {entry.id: entry for entry in entries if entry.foreign}
-            for one in sorted(foreign.keys() - taken):
-                self._holds.take(foreign[one])
-            taken |= foreign.keys()
-            still |= foreign.keys()
-            after = entries[-1].id + "\0" if len(entries) == _PAGE else None
-        self._adopted[tenant] = still
+            after = await self._survey(tenant, after, is_adopted=True)
+
+    async def _survey(self, tenant: str, after: str, *, is_adopted: bool) -> str | None:
+        """One page of the entities that this process has entries of; the last one, if there may be more."""
+        page = await self._outbox.survey(tenant, after, _PAGE)
+        if page:
+            await self._refresh(tenant)
+        for entity_id, subscriptions in page:
+            self._deliverer.of(tenant).found(entity_id, subscriptions, is_adopted=is_adopted)
+        return page[-1][0] if len(page) == _PAGE else None
 
     async def _reload(self, tenant: str) -> None:
         """Learns of every subscription that the dead may have known."""

@@ -82,7 +82,7 @@ class Periods:
         else:
             is_due = await self._timers.release(timer, subscription.throttling, entry)
         if is_due:
-            self._sink.committed([entry])
+            self._sink.committed(entry, (), is_whole=True)
 
     async def _wanting(self, timer: Timer) -> Subscription | None:
         """The subscription, unless it is over; a paused one gets what was suppressed when it is active."""
@@ -98,8 +98,7 @@ class Periods:
 
 def entry_of(stamp: Stamp, timer: Timer, now: int, process: str) -> Entry:
     """The entry of a subscription as a whole: what it is told is read later, or was suppressed."""
-    about = {"id": timer.subscription, "type": [], "attrs": {}}
-    entry_id, is_report = f"{stamp.rev:016x}{process}", timer.entity is None
-    return Entry(
-        entry_id, timer.tenant, stamp.rev, about, {timer.subscription}, time=now, is_report=is_report
-    )
+    one = timer.subscription
+    entry = Entry(f"{stamp.rev:016x}{process}", timer.tenant, one, stamp.rev, now, process, {one})
+    entry.entity, entry.is_report = {"id": one, "type": [], "attrs": {}}, timer.entity is None
+    return entry

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker.core.change import Change
-from broker.core.delivery.entry import Entry
+from broker.core.delivery.entry import Entry as Entry
 from broker.core.lang.terms import Q
 from broker.core.subscription import Subscription
 
@@ -53,16 +53,17 @@ class Tally:
 
 @dataclass(slots=True)
 class Settled:
-    """Deliveries that are over, for one write to the store.
+    """Deliveries that are over, for one write: by entity and entry, and the tallies by subscription.
 
-    `finished`: the ids of entries that are over for all, by entity; `partly`: the subscriptions that entries are
-    over for, by entity and entry. `dead` are dead letters, each with the subscription and the reason.
+    `finished` are over for all that they were due to; `partly` for these subscriptions, and if nobody is left
+    then (there may be several copies of an entry in memory), for all. `dead_letters`: those that were not
+    delivered, with the subscription and the reason.
     """
 
     finished: dict[str, list[str]] = field(default_factory=dict)
     partly: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
-    dead: list[tuple[Entry, str, str]] = field(default_factory=list)
+    dead_letters: list[tuple[Entry, str, str]] = field(default_factory=list)
 
 
 class ChangeSink(Protocol):
@@ -80,6 +81,8 @@ class ChangeSink(Protocol):
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """Takes an entry that was committed with its change. Never waits.
 
-        `earlier` are the entries of the entity that were pending then, of whatever process, without what they
-        tell; there are still earlier ones, to be loaded, unless `is_whole`.
+
+        `earlier`: what was pending of its entity when it was committed, of whatever process, in order, and
+        entries of the same commit too. These need no payload. Not `is_whole`: the store holds still earlier
+        ones. Entries of one entity come in the order of their revs.
         """

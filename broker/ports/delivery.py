@@ -1,34 +1,56 @@
 """Notifications that are due, and how they are sent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
 from broker.ports.changes import Entry, Settled
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to load of an entity: entries with a rev above `after`, due to any of these subscriptions."""
+
+    subscriptions: Set[str]
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Entries of one entity, in order; not `is_whole`: there are more of what was wanted after these."""
+
+    entries: Sequence[Entry]
+    is_whole: bool = True
+
+
 class Outbox(Protocol):
-    """What is pending, in the store."""
+    """The entries that are pending. A call that raises Unavailable, or anything else, is made again."""
 
-    async def load(self, tenant: str, entity_ids: Sequence[str]) -> dict[str, list[Entry]]:
-        """All pending entries of these, of whatever process, in order, with what they tell."""
+    async def load(self, tenant: str, wanted: Mapping[str, Wanted], limit: int) -> dict[str, Pending]:
+        """The pending entries of these entities, of whatever process, at most `limit` of each.
 
-    async def page(
-        self, tenant: str, after: str, subscriptions: Sequence[str] | None, limit: int
-    ) -> list[str]:
-        """Ids, in order and behind `after`, of what has entries by this process that are due to any of these.
-
-        They are of entities, and of subscriptions where reports are pending. None: due to anybody.
+        What an entity shows is no older than the call, and nothing is missing before what it shows: who
+        reads in two steps reads first what entries move out of, then what they move into.
         """
 
+    async def page(self, tenant: str, after: str, subscriptions: Set[str], limit: int) -> list[str]:
+        """The next entities (or subscriptions, of reports) that have entries by this process due to any of
+        these subscriptions: ascending by code points, greater than `after`."""
+
+    async def survey(self, tenant: str, after: str, limit: int) -> list[tuple[str, set[str]]]:
+        """The next entities that have entries by this process, and all that those are due to."""
+
     async def settle(self, tenant: str, settled: Settled) -> None:
-        """Writes down what is over, and the tallies: durable when it returns, and idempotent."""
+        """Writes down what is over, wherever the entries are by now and whoever is to deliver them.
+
+        Durable when it returns. It is idempotent but for the tallies; if it fails, a part of it may be done.
+        """
+
+    async def count(self, tenant: str) -> int:
+        """How many entries there are, of all processes."""
 
     async def forget(self, tenant: str, subscription: str) -> None:
         """Removes what is due to a subscription that is gone."""
-
-    async def count(self, tenant: str) -> int:
-        """How many entities and reports there are that have something pending, of all processes."""
 
 
 @dataclass(frozen=True, slots=True)

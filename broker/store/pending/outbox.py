@@ -1,12 +1,13 @@
 """What is pending, read and settled, wherever it lies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Set
 from typing import Any
 
 from pymongo import DeleteMany, UpdateOne
 
 from broker.core.delivery.entry import Entry
 from broker.ports.changes import Settled, Tally
+from broker.ports.delivery import Pending, Wanted
 from broker.store import commands
 from broker.store.errors import reported
 from broker.store.pending import entries
@@ -26,53 +27,60 @@ class MongoOutbox:
         self._process = process
         self._kept = kept
 
-    async def load(self, tenant: str, entity_ids: Sequence[str]) -> dict[str, list[Entry]]:
-        """See `ports.Outbox.load`. Documents are read first: what moves from there meanwhile is seen twice."""
+    async def load(self, tenant: str, wanted: Mapping[str, Wanted], limit: int) -> dict[str, Pending]:
+        """See `ports.Outbox.load`. Documents are read before the outbox: entries move only that way."""
         handle = await self._tenants.obtain(tenant)
         with reported():
-            found = await commands.find(
-                handle.entities, {"_id": {"$in": list(entity_ids)}}, projection={"o": 1, "ov": 1}
+            documents = await commands.find(
+                handle.entities, {"_id": {"$in": list(wanted)}}, projection={"o": 1, "ov": 1}
             )
-            whole = {one["_id"] for one in found if "ov" not in one}
-            elsewhere = [one for one in entity_ids if one not in whole]
-            apart = await commands.find(handle.outbox, {"e": {"$in": elsewhere}}) if elsewhere else []
-        pending: dict[str, dict[str, Entry]] = {entity_id: {} for entity_id in entity_ids}
-        for document in found:
-            for one in document.get("o", ()):
-                pending[document["_id"]][one["id"]] = entries.whole(one, tenant, document["_id"])
-        for one in apart:
-            pending[one["e"]][one["_id"]] = entries.whole(one, tenant, one["e"])
-        return {entity_id: sorted(its.values(), key=_order) for entity_id, its in pending.items()}
+            found: dict[str, dict[str, Entry]] = {entity_id: {} for entity_id in wanted}
+            for document in documents:
+                entity_id = document["_id"]
+                for one in document.get("o", ()):
+                    if _is_wanted(one, wanted[entity_id]):
+                        found[entity_id][one["id"]] = entries.whole(one, tenant, entity_id)
+            whole = {one["_id"] for one in documents if "ov" not in one}
+            for entity_id in wanted.keys() - whole:
+                for one in await _apart(handle, entity_id, wanted[entity_id], limit):
+                    found[entity_id][one["_id"]] = entries.whole(one, tenant, entity_id)
+        return {entity_id: _pending(its, limit) for entity_id, its in found.items()}
 
-    async def page(
-        self, tenant: str, after: str, subscriptions: Sequence[str] | None, limit: int
-    ) -> list[str]:
+    async def page(self, tenant: str, after: str, subscriptions: Set[str], limit: int) -> list[str]:
         """See `ports.Outbox.page`."""
         handle = await self._tenants.obtain(tenant)
-        wanted: Document = {"by": self._process}
-        if subscriptions is not None:
-            wanted["due"] = {"$in": list(subscriptions)}
-        held = {"o.by": self._process, "o": {"$elemMatch": wanted}, "_id": {"$gt": after}}
-        grouped: list[Document] = [
-            {"$match": {**wanted, "e": {"$gt": after}}},
-            {"$sort": {"e": 1}},
-            {"$group": {"_id": "$e"}},
-            {"$sort": {"_id": 1}},
-            {"$limit": limit},
-        ]
+        mine: Document = {"by": self._process, "due": {"$in": list(subscriptions)}}
+        held = {"o.by": self._process, "o": {"$elemMatch": mine}, "_id": {"$gt": after}}
         with reported():
-            found = await commands.find(
-                handle.entities, held, projection={"_id": 1}, sort={"_id": 1}, limit=limit, hint=PENDING_BY
-            )
-            found += await commands.aggregate(handle.outbox, grouped)
-        return sorted({one["_id"] for one in found})[:limit]
+            documents = await self._held(handle, held, limit, {"_id": 1})
+            apart = await _grouped(handle, {**mine, "e": {"$gt": after}}, limit)
+        return sorted({one["_id"] for one in (*documents, *apart)})[:limit]
+
+    async def survey(self, tenant: str, after: str, limit: int) -> list[tuple[str, set[str]]]:
+        """See `ports.Outbox.survey`."""
+        handle = await self._tenants.obtain(tenant)
+        held = {"o.by": self._process, "_id": {"$gt": after}}
+        with reported():
+            documents = await self._held(handle, held, limit, {"o.by": 1, "o.due": 1})
+            apart = await _grouped(handle, {"by": self._process, "e": {"$gt": after}}, limit)
+        due: dict[str, set[str]] = {one["_id"]: set().union(*one["due"]) for one in apart}
+        for document in documents:
+            mine = [one["due"] for one in document["o"] if one["by"] == self._process]
+            due.setdefault(document["_id"], set()).update(*mine)
+        return sorted(due.items())[:limit]
+
+    async def _held(self, tenant: Tenant, wanted: Document, limit: int, shown: Document) -> list[Document]:
+        """Documents that hold entries, in the order of their ids."""
+        return await commands.find(
+            tenant.entities, wanted, projection=shown, sort={"_id": 1}, limit=limit, hint=PENDING_BY
+        )
 
     async def settle(self, tenant: str, settled: Settled) -> None:
         """See `ports.Outbox.settle`. Dead letters are kept before what they are made of goes."""
         handle = await self._tenants.obtain(tenant)
         with reported():
-            if settled.dead:
-                await keep(handle.undelivered, settled.dead, self._kept)
+            if settled.dead_letters:
+                await keep(handle.undelivered, settled.dead_letters, self._kept)
             if settled.finished or settled.partly:
                 await _settle(handle, settled)
             if settled.tallies:
@@ -150,8 +158,30 @@ async def _settle_apart(tenant: Tenant, settled: Settled) -> None:
     await tenant.outbox.bulk_write(updates)
 
 
-def _order(entry: Entry) -> tuple[int, str]:
-    return entry.rev, entry.id
+async def _apart(tenant: Tenant, entity_id: str, wanted: Wanted, limit: int) -> list[Document]:
+    """What the outbox has of an entity, one more than the limit if there are more."""
+    mine = {"e": entity_id, "st": {"$gt": wanted.after}, "due": {"$in": list(wanted.subscriptions)}}
+    return await commands.find(tenant.outbox, mine, sort={"st": 1, "_id": 1}, limit=limit + 1)
+
+
+async def _grouped(tenant: Tenant, wanted: Document, limit: int) -> list[Document]:
+    """The entities (and subscriptions) of which the outbox has entries, in order, and lists of those due."""
+    pipeline: list[Document] = [
+        {"$match": wanted},
+        {"$group": {"_id": "$e", "due": {"$push": "$due"}}},
+        {"$sort": {"_id": 1}},
+        {"$limit": limit},
+    ]
+    return await commands.aggregate(tenant.outbox, pipeline)
+
+
+def _is_wanted(document: Document, wanted: Wanted) -> bool:
+    return document["st"] > wanted.after and not wanted.subscriptions.isdisjoint(document["due"])
+
+
+def _pending(found: dict[str, Entry], limit: int) -> Pending:
+    ordered = sorted(found.values(), key=lambda entry: (entry.rev, entry.id))
+    return Pending(ordered[:limit], is_whole=len(ordered) <= limit)
 
 
 def _increase(tally: Tally) -> Document:

@@ -1,0 +1,221 @@
+"""The dispatcher: drives the machine of one tenant, and does what that wants done."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from itertools import islice
+from typing import Any
+
+from broker.core.delivery.effects import Effect, Fill, Forget, Load, Offer, Proceed, Settle, Withdraw
+from broker.core.delivery.keeper import Bounds, Route
+from broker.core.delivery.machine import Machine
+from broker.core.delivery.stock import Memory
+from broker.core.delivery.stream import Stream
+from broker.notify.backlog import Backlog
+from broker.notify.insist import insist
+from broker.notify.lane import Lane, Reports
+from broker.notify.settler import Settler
+from broker.ports.changes import Entry
+from broker.ports.delivery import Outbox, Pending, Wanted
+
+_AT_ONCE = 100  # entities in one load
+_SIDE_BY_SIDE = 4  # loads
+_OF_EACH = 32  # entries of an entity in one load
+
+NewLane = Callable[[str, Reports, Callable[[Stream, bool], Awaitable[None]]], Lane]
+
+
+class Dispatcher:
+    """Everything that is under way for one tenant.
+
+    `send` makes one attempt; `oldest` gives the time (µs) before which an entry is too old to be tried again.
+    """
+
+    def __init__(
+        self,
+        tenant: str,
+        process: str,
+        route: Callable[[str], Route | None],
+        outbox: Outbox,
+        backlog: Backlog,
+        new_lane: NewLane,
+        send: Callable[[Stream, bool], Awaitable[None]],
+        memory: Memory,
+        bounds: Bounds,
+        oldest: Callable[[], int],
+    ) -> None:
+        self._tenant = tenant
+        self._outbox = outbox
+        self._new_lane = new_lane
+        self._send = send
+        self._oldest = oldest
+        self._machine = Machine(process, route, memory, bounds)
+        self.settler = Settler(tenant, outbox, backlog, self._settled)
+        self._lanes: dict[str, Lane] = {}
+        self._wanted: dict[str, Load] = {}
+        self._loading = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._tick: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything is under way."""
+        return bool(self._lanes)
+
+    # What the machine is told
+
+    def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
+        """See `ports.ChangeSink.committed`."""
+        self._machine.committed(entry, earlier, is_whole, self._loop.time())
+        self._perform()
+
+    def found(self, entity_id: str, subscriptions: Collection[str], *, is_adopted: bool) -> None:
+        """See `Machine.found`."""
+        self._machine.found(entity_id, subscriptions, is_adopted=is_adopted)
+        self._perform()
+
+    def changed(self, subscription: str, before: Route, after: Route | None) -> None:
+        """See `Machine.changed`."""
+        self._machine.changed(subscription, before, after)
+        self._perform()
+
+    def lapsed(self) -> None:
+        """See `Machine.lapsed`."""
+        self._machine.lapsed()
+        self._perform()
+
+    # What lanes tell
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether lanes are to wait until more is settled."""
+        return self._machine.is_stalled
+
+    def started(self, stream: Stream) -> None:
+        """A lane sends the first entry of a stream."""
+        self._machine.started(stream)
+
+    def taken(self, stream: Stream, reason: str | None) -> None:
+        """It was taken, or refused for good."""
+        self._machine.taken(stream, self._loop.time(), reason)
+        self._perform()
+
+    def failed(self, stream: Stream, uri: str, reason: str) -> None:
+        """It failed."""
+        now = self._loop.time()
+        self._machine.failed(stream, now)
+        self._machine.expired(uri, self._oldest(), reason, now)
+        self._perform()
+
+    def idle(self, uri: str) -> None:
+        """A lane has nothing to do."""
+        self._lanes.pop(uri, None)
+
+    async def close(self, grace: float) -> None:
+        """Stops; what is not delivered stays in the store."""
+        if self._tick is not None:
+            self._tick.cancel()
+        await asyncio.gather(*(lane.close(grace) for lane in self._lanes.values()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.settler.close()
+
+    # What the machine wants
+
+    def _perform(self) -> None:
+        while effects := self._machine.effects:
+            self._machine.effects = []
+            for effect in effects:
+                self._perform_one(effect)
+        self._load()
+        self._plan()
+
+    def _perform_one(self, effect: Effect) -> None:
+        match effect:
+            case Offer(stream):
+                self._lane(stream.stock.uri).offer(stream)
+            case Withdraw(stream, uri):
+                self._lane(uri).withdraw(stream)
+            case Settle():
+                self.settler.settle(effect)
+            case Load(entity_id):
+                self._wanted[entity_id] = effect
+            case Fill():
+                self._run(self._fill(effect))
+            case Forget(subscription):
+                self._run(self._forget(subscription))
+            case Proceed():
+                for lane in list(self._lanes.values()):
+                    lane.proceed()
+
+    def _lane(self, uri: str) -> Lane:
+        lane = self._lanes.get(uri)
+        if lane is None:
+            lane = self._lanes[uri] = self._new_lane(uri, self, self._send)
+        return lane
+
+    def _load(self) -> None:
+        while self._wanted and self._loading < _SIDE_BY_SIDE:
+            loads = {one: self._wanted.pop(one) for one in list(islice(self._wanted, _AT_ONCE))}
+            self._loading += 1
+            self._run(self._load_all(loads))
+
+    async def _load_all(self, loads: dict[str, Load]) -> None:
+        """Loads together; what cannot be loaded alone keeps nobody else waiting."""
+        try:
+            try:
+                self._loaded(loads, await insist(lambda: self._read(loads), "load", tries=1))
+            except Exception:
+                for one, load in loads.items():
+                    self._run(self._load_one({one: load}))
+        finally:
+            self._loading -= 1
+            self._perform()
+
+    async def _load_one(self, load: dict[str, Load]) -> None:
+        self._loaded(load, await insist(lambda: self._read(load), "load"))
+        self._perform()
+
+    async def _read(self, loads: dict[str, Load]) -> dict[str, Pending]:
+        wanted = {one: Wanted(load.subscriptions, load.after) for one, load in loads.items()}
+        return await self._outbox.load(self._tenant, wanted, _OF_EACH)
+
+    def _loaded(self, loads: dict[str, Load], found: dict[str, Pending]) -> None:
+        nothing = Pending(())
+        for entity_id in loads:
+            pending = found.get(entity_id, nothing)
+            self._machine.loaded(entity_id, pending.entries, pending.is_whole, self._loop.time())
+
+    async def _fill(self, fill: Fill) -> None:
+        page = await insist(
+            lambda: self._outbox.page(self._tenant, fill.after, fill.subscriptions, fill.limit), "page"
+        )
+        self._machine.filled(fill.uri, page, is_last=len(page) < fill.limit)
+        self._perform()
+
+    async def _forget(self, subscription: str) -> None:
+        await insist(lambda: self._outbox.forget(self._tenant, subscription), "forget")
+        self._machine.forgotten(subscription)
+
+    def _settled(self, effects: Sequence[Settle]) -> None:
+        self._machine.settled(effects)
+        self._perform()
+
+    def _plan(self) -> None:
+        """Has the machine look when it wants to."""
+        at = self._machine.next_tick
+        if at is not None and (self._tick is None or at < self._tick.when()):
+            if self._tick is not None:
+                self._tick.cancel()
+            self._tick = self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        self._tick = None
+        self._machine.tick(self._loop.time())
+        self._perform()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
