@@ -33,7 +33,7 @@ class ContextRoom:
             base.client, settings.database, settings.process_id, settings.process_lease, base.clock
         )
         tell = partial(self._changes.tell, self.contexts.forget)
-        self.storage = Storage(self.contexts, store, self._hits, tell, now)
+        self.storage = Storage(self.contexts, store, self._hits, tell, base.clock.seconds)
 
     async def open(self) -> None:
         """Begins to hear of changes."""

@@ -1,9 +1,9 @@
 """Upgrades the database of one tenant from format 1 to format 2 (decision 0013).
 
 In format 1 a collection `evolutions` held the facts of evolutions: {_id: entity, type, attrs, createdAt,
-modifiedAt?, deletedAt?, scope?, rev?, packed: [attributes that have buckets], steps?}. `by` in an entity was the
-process that wrote it last. A pending entry had its revision in `stamp`, and its time in `time` if that differed;
-so had a dead letter, whose `at` was the time when it was given up.
+modifiedAt?, deletedAt?, scope?, rev?, packed: [attributes that have buckets], steps?}. `by` in an entity was
+the process that wrote it last. A pending entry had its revision in `stamp`, and its time in `time` if that
+differed; so had a dead letter, whose `at` was the time when it was given up.
 
 A batch is a transaction, or an update that selects documents of the old form only. So an upgrade that was
 interrupted is continued by the next one, and two upgrades at once do no harm.
@@ -61,7 +61,7 @@ class TenantUpgrade:
         return (self.evolutions, self.entities, self.outbox, self.undelivered, self.leftovers)
 
     async def evolutions(self) -> None:
-        """Moves evolutions into the documents of entities. For a deleted entity it makes one, without a type."""
+        """Moves evolutions into the documents of entities; a deleted entity gets one without a type."""
         await self._in_transactions("evolutions", self._evolutions)
 
     async def entities(self) -> None:
@@ -170,7 +170,7 @@ class TenantUpgrade:
 
 
 def _of_evolution(head: Document, ends: dict[str, int]) -> UpdateOne:
-    """The update of an entity's document. It is marked (`pk`), so that the packer looks at each of them once."""
+    """The update of an entity's document; by `pk` the packer looks at each of them once."""
     past = {"attrs": [], **{name: head[name] for name in _FACTS if name in head}}
     times = (instant.micros(head[name]) for name in _TIMES if name in head)
     update: Document = {

@@ -1,9 +1,10 @@
 """The format of the database: its number, and the upgrade of a database that an older version wrote.
 
-The number is in the collection `tasks` of the default database: {_id: "format", n}. Format 1 had no number. The
-parent process upgrades before it starts workers, so no request is answered before the end. Parents on several
-machines take turns by a lease; where one loses it, two upgrades at once do no harm (`format1`). The number is
-written last: an upgrade that was interrupted is continued at the next start. There is no way back but a backup.
+The number is in the collection `tasks` of the default database: {_id: "format", n}. Format 1 had no number.
+The parent process upgrades before it starts workers, so no request is answered before the end. Parents on
+several machines take turns by a lease; where one loses it, two upgrades at once do no harm (`format1`). The
+number is written last: an upgrade that was interrupted is continued at the next start. There is no way back
+but a backup.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ _LEASE = 15.0
 _PATIENCE = 30.0  # seconds that processes of an older version have to end
 _POLL = 2.0
 _PROGRESS = 5.0  # seconds between two lines in the log
+_WORDS = 300  # characters of an error of MongoDB, which may quote whole documents
 _FAILED = "MongoDB failed before the upgrade of the database was complete; start again to continue it"
 
 
@@ -43,8 +45,8 @@ class UpgradeError(Exception):
 async def upgrade(client: Client, prefix: str, patience: float = _PATIENCE) -> None:
     """Returns when the database has this version's format, upgraded if need be.
 
-    Raises UpgradeError before any change if the database has a newer format, or if processes of an older version
-    use it for longer than `patience` (s). Raises it, too, if MongoDB fails; the next start continues then.
+    Raises UpgradeError before any change if the database has a newer format, or if processes of an older
+    version use it for longer than `patience` (s). Raises it, too, if MongoDB fails; the next start continues.
     """
     try:
         while not await is_current(client, prefix):
@@ -55,7 +57,7 @@ async def upgrade(client: Client, prefix: str, patience: float = _PATIENCE) -> N
                     log.info("waiting for the process that upgrades the database")
                     await asyncio.sleep(_POLL)
     except PyMongoError as error:
-        raise UpgradeError(f"{_FAILED}: {error}") from error
+        raise UpgradeError(f"{_FAILED}: {str(error)[:_WORDS]}") from error
     except NgsiLdError as error:
         raise UpgradeError(f"{_FAILED}: {error.detail}") from error
 
@@ -114,8 +116,9 @@ async def _until_alone(database: Database, patience: float) -> None:
     while alive := await database["processes"].count_documents(ALIVE):
         if time.monotonic() > end:
             raise UpgradeError(
-                f"{alive} processes of an older version of Eridanus use the database {database.name!r}: stop all "
-                "brokers on it, then start this one, which upgrades it"
+                f"{alive} processes of an older version of Eridanus use the database {database.name!r}: stop "
+                "all brokers on it, then start this one, which upgrades it (a process that was killed counts "
+                "until its lease has ended)"
             )
         log.info("waiting for processes of an older version to end", extra={"processes": alive})
         await asyncio.sleep(min(patience, _POLL))
@@ -133,8 +136,7 @@ async def _turn(client: Client, prefix: str) -> AsyncIterator[bool]:
         yield True
     finally:
         keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeping
+        await asyncio.gather(keeping, return_exceptions=True)
         with suppress(PyMongoError):  # it runs out by itself
             await lease.give_up()
 

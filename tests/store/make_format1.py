@@ -35,12 +35,13 @@ from tests.conftest import free_port, until_ready
 
 FILE = Path(__file__).parent.parent / "data" / "format1.json.gz"
 PREFIX = "eridanus"
+PUBLIC_URL = "http://broker.example"
 DEAD = "http://127.0.0.1:9"  # nobody listens there
 FAR = "2100-01-01T00:00:00Z"
 ODD = "City.A:1-b"  # a tenant whose database has a hash for its name
 _SETTINGS = {
     "pack_after": "0", "pack_interval": "0.1", "unrecorded_types": "Secret", "temporal_page": "10000",
-    "notification_retry_first": "3600", "notification_retry_cap": "3600",
+    "notification_retry_first": "3600", "notification_retry_cap": "3600", "public_url": PUBLIC_URL,
 }  # fmt: skip
 _READ = JSONOptions(tz_aware=True)
 _SUBSCRIPTIONS = [f"urn:sub:{one}" for one in ("dead", "secret", "refused", "refused-periodic")]
@@ -219,9 +220,11 @@ async def _done(api: Api, method: str, path: str, doc: Any = None, media: str = 
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    is_met = False
     async with asyncio.timeout(60):
-        while not await condition():
+        while not is_met:
             await asyncio.sleep(0.1)
+            is_met = await condition()
 
 
 async def _until_packed(client: AsyncMongoClient[Document]) -> None:
@@ -261,7 +264,12 @@ async def _until_settled(client: AsyncMongoClient[Document], api: Api) -> None:
 
 async def _answers(api: Api) -> dict[str, list[Any]]:
     """What the broker says now, by path: the status and the document; lists are asked for whole."""
-    paths = ["subscriptions?limit=100", "jsonldContexts?kind=Hosted", "types?details=true", "attributes"]
+    paths = [
+        "subscriptions?limit=100",
+        "jsonldContexts?kind=Hosted",
+        "types?details=true",
+        "attributes?details=true",
+    ]
     for kind in ("Room", "Vehicle", "Secret", "Thing"):
         paths.append(f"entities?type={kind}&options=sysAttrs&limit=100")
         paths.append(
