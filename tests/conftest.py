@@ -53,13 +53,14 @@ async def running(port: int, **settings: object) -> AsyncIterator[asyncio.subpro
     environment = {**os.environ, "BROKER_HOST": "127.0.0.1", "BROKER_PORT": str(port), **variables}
     process = await start_child([sys.executable, "-m", "broker", "serve"], env=environment)
     try:
-        await _until_ready(port, process)
+        await until_ready(port, process)
         yield process
     finally:
         await end_child(process, 30)
 
 
-async def _until_ready(port: int, process: asyncio.subprocess.Process) -> None:
+async def until_ready(port: int, process: asyncio.subprocess.Process) -> None:
+    """Returns when a broker answers; RuntimeError if it ends before that."""
     async with aiohttp.ClientSession() as http, asyncio.timeout(30):
         while process.returncode is None:
             try:

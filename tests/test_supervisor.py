@@ -216,6 +216,18 @@ async def test_an_unreachable_mongodb_is_one_sentence_without_the_password(tmp_p
     assert "traceback" not in line
 
 
+async def test_a_database_of_a_newer_version_is_one_sentence_and_the_end(
+    tmp_path: Path, mongo_uri: str
+) -> None:
+    async with connect(f"{mongo_uri}&serverMonitoringMode=poll") as client:
+        await client["newer"]["tasks"].insert_one({"_id": "format", "n": 3})
+    async with running(tmp_path, BROKER_MONGO_URI=mongo_uri, BROKER_DATABASE="newer") as broker:
+        assert await broker.wait() == 1
+    (line,) = broker.lines
+    assert "a newer version of Eridanus wrote the database 'newer' (format 3" in line["event"]
+    assert "traceback" not in line
+
+
 async def test_workers_that_never_serve_are_one_sentence_and_the_end(tmp_path: Path) -> None:
     async with running(tmp_path, FAKE_WORKER="stillborn") as broker:
         assert await broker.wait() == 1

@@ -21,6 +21,7 @@ from broker.store.history.dump import Dump
 from broker.store.server.embedded import address
 from broker.store.server.external import Client, connect
 from broker.store.tenants import Tenants
+from broker.store.upgrade import require_current
 from broker.supervisor.database import database
 
 Report = Callable[[int, int, int], None]  # entities done, entities there are, instances written
@@ -51,10 +52,11 @@ class Wanted:
 async def export(settings: Settings, wanted: Wanted, path: Path, report: Report) -> int:
     """Writes history to a file, whose name tells the format; how many instances.
 
-    The file has its name only when it is complete.
+    The file has its name only when it is complete. UpgradeError if another version wrote the database.
     """
     part = path.with_name(path.name + ".part")
     async with _client(settings) as client:
+        await require_current(client, settings.database)
         dump = Dump(Tenants(client, settings.database), wanted.tenant, wanted.query, wanted.low, wanted.high)
         count, done, written = await dump.entities(), 0, 0
         with open_file(part, path.suffix, wanted.context) as file:

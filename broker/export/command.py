@@ -14,6 +14,7 @@ from broker.export import Wanted, export
 from broker.export.files import FormatError
 from broker.store.server.embedded import EmbeddedMongoError
 from broker.store.server.external import ServerUnfitError
+from broker.store.upgrade import UpgradeError
 
 
 def run(
@@ -35,7 +36,7 @@ def run(
     except NgsiLdError as error:
         console.print(error.detail, style="red", markup=False)
         return 1
-    except (FormatError, EmbeddedMongoError, ServerUnfitError, OSError) as error:
+    except (FormatError, EmbeddedMongoError, ServerUnfitError, UpgradeError, OSError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
     console.print(f"{written} instances in {file}", markup=False, highlight=False)

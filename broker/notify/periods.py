@@ -60,8 +60,8 @@ class Periods:
 
     async def round(self) -> float:
         """Fires all that is due by now; the seconds until it is worth to look again."""
-        if unclear := await self._timers.unclear():
-            self._sink.committed(unclear)
+        for entry in await self._timers.unclear():
+            self._sink.committed(entry, (), is_whole=True)
         while (timer := await self._timers.claim(self._clock.server())) is not None:
             await self._fire(timer)
         following = await self._timers.next()

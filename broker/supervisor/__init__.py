@@ -13,6 +13,7 @@ from pathlib import Path
 from broker.config import Settings
 from broker.store.server.embedded import EmbeddedMongoError
 from broker.store.server.external import ServerUnfitError
+from broker.store.upgrade import UpgradeError, upgrade
 from broker.supervisor.database import database
 from broker.supervisor.port import PortError, is_ready, reserved_port, url
 from broker.supervisor.workers import Workers, WorkersError
@@ -37,7 +38,7 @@ async def supervise(settings: Settings, worker_command: Sequence[str] = WORKER) 
         except asyncio.CancelledError:
             _raise_if_cancelled()
             logger.info("stopped")
-        except (PortError, EmbeddedMongoError, ServerUnfitError) as error:
+        except (PortError, EmbeddedMongoError, ServerUnfitError, UpgradeError) as error:
             logger.error(str(error))
             return 1
         except ExceptionGroup as group:  # of the tasks that keep the broker going, one cannot go on
@@ -55,11 +56,13 @@ async def _run(settings: Settings, workers: Workers) -> None:
         tempfile.TemporaryDirectory(prefix="eridanus-") as metrics,
     ):
         settings = settings.model_copy(update={"port": port})
-        async with database(settings) as mongo, asyncio.TaskGroup() as tasks:
-            tasks.create_task(mongo.keep())
-            for _ in range(settings.workers):
-                tasks.create_task(workers.keep(settings, mongo, Path(metrics)))
-            tasks.create_task(_announce(settings, mongo.description, workers))
+        async with database(settings) as mongo:
+            await upgrade(mongo.client, settings.database)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(mongo.keep())
+                for _ in range(settings.workers):
+                    tasks.create_task(workers.keep(settings, mongo, Path(metrics)))
+                tasks.create_task(_announce(settings, mongo.description, workers))
 
 
 async def _announce(settings: Settings, mongo: str, workers: Workers) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -194,8 +195,8 @@ class Receiver:
         return self.taken
 
 
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
+@asynccontextmanager
+async def serving() -> AsyncIterator[Receiver]:
     """A receiver of notifications on a port of its own."""
     receiver = Receiver()
     runner = web.ServerRunner(web.Server(receiver.handle), shutdown_timeout=0.1)
@@ -204,3 +205,10 @@ async def receiver() -> AsyncIterator[Receiver]:
     receiver.root = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield receiver
     await runner.cleanup()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver for a test of its own."""
+    async with serving() as receiver:
+        yield receiver
