@@ -275,9 +275,9 @@ def _up_to(series: Series, before: int | None) -> Document:
 
 
 def _series(heads: Sequence[Document]) -> Iterator[Series]:
-    for head in heads:
-        for key in (*(["scope"] if "scope" in head else []), *head.get("attrs", ())):
-            yield head["_id"], key
+    for facts in heads:
+        for key in (*(["scope"] if "scope" in facts else []), *facts.get("attrs", ())):
+            yield facts["_id"], key
 
 
 def _moment(series: Series, time: int) -> Document:
