@@ -65,3 +65,15 @@ def test_a_report_is_what_it_was() -> None:
     about: Entity = {"id": "urn:s:1", "type": [], "attrs": {}}
     back = again(Entry(f"{7:016x}{ME}", "", 7, about, {"urn:s:1"}, is_report=True))
     assert (back.is_report, back.entity, back.cut) == (True, about, "")
+
+
+@pytest.mark.parametrize(("is_dense", "missing"), [(False, ""), (True, "what was before")])
+def test_what_throttling_suppressed_is_compressed_and_cut_as_well(*, is_dense: bool, missing: str) -> None:
+    now, before = values(6 * MIB, is_dense=is_dense), values(7 * MIB, is_dense=is_dense)
+    about: Entity = {"id": "urn:s:1", "type": [], "attrs": {}}
+    entities: list[Entity] = [{"id": f"urn:x:{n}", "type": ["T"], "attrs": now} for n in range(2)]
+    states = [(one, before) for one in entities]
+    back = again(Entry(f"{7:016x}{ME}", "", 7, about, {"urn:s:1"}, suppressed=states))
+    assert back.entity == about
+    assert back.suppressed == ([(one, None) for one in entities] if missing else states)
+    assert back.cut.partition(":")[0] == missing

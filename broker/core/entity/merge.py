@@ -46,8 +46,10 @@ def merge(entity_id: str, patch: Patch, observed_at: str | None = None) -> Rule:
     """5.6.17 Merge Entity. `observed_at` goes to the attributes that had an observedAt and are given none."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
-        entity = found(before, entity_id)
         how = _How(patch.form, Reading(patch.form.context, nulls=True, deep=True), now)
+        if before is None:
+            _check_values(patch, how)
+        entity = found(before, entity_id)
         attrs = dict(entity["attrs"])
         for iri, (name, raw) in patch.sent.items():
             attrs[iri] = _attribute(name, attrs.get(iri, []), raw, how, observed_at)
@@ -64,6 +66,14 @@ class _How(NamedTuple):
     form: Form
     reading: Reading
     now: str
+
+
+def _check_values(patch: Patch, how: _How) -> None:
+    """BadRequestData for values that are wrong whatever they are merged into; that is said before a 404."""
+    for name, raw in patch.sent.values():
+        kind = parse.kind_of(raw) if isinstance(raw, dict) else None
+        if kind is not None and kind.value in raw:
+            _value(kind, None, raw[kind.value], f"{name}.{kind.value}", how.reading)
 
 
 def _attribute(

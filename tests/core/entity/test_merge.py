@@ -422,3 +422,14 @@ def wild() -> st.SearchStrategy[Json]:
     leaf = st.sampled_from([NULL, 5, "x", [1], T1, {}, [NULL]])
     names = st.sampled_from(["heat", "a1", "name", "value", "observedAt", "unitCode", "languageMap", "en"])
     return st.recursive(leaf, lambda inner: st.dictionaries(names, inner, max_size=3), max_leaves=6)
+
+
+@pytest.mark.clause("5.6.20")
+@pytest.mark.parametrize("raw", [{"type": "Property", "value": None}, {"object": 5}, {"languageMap": "text"}])
+def test_a_value_that_is_none_is_told_of_before_an_entity_that_is_none(raw: Json) -> None:
+    """As the suite has it (057_03_02); what hangs on the entity is not."""
+    with pytest.raises(BadRequestData, match="a\\."):
+        merge("urn:x:1", patch({"a": raw}, Form(EX)))(None, LATER)
+    for fragment in ({"unitCode": "CEL"}, {"value": 1, "b": {"unitCode": "CEL"}}, 5):
+        with pytest.raises(ResourceNotFound):
+            merge("urn:x:1", patch({"a": fragment}, Form(EX)))(None, LATER)
