@@ -31,6 +31,7 @@ HELD_BYTES = 65_536
 PENDING = 8  # entries that a document holds
 LARGE_ENTRY = 65_536  # bytes of an entry that never goes into a document
 _FEW = 4  # instances that are not worth a bucket
+SINGLES = 16  # single instances that count as a move
 WORTH = 8  # moves after which it is worth the while to pack what moved
 _SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1, "past.attrs": 1}
 
@@ -195,7 +196,7 @@ class _Moving:
 
     def _count(self, made: Statement) -> None:
         """Counts the move, and has the packer come by when there were some."""
-        moves = self._draft.standing.moves + 1 + self._singles // HELD
+        moves = self._draft.standing.moves + 1 + self._singles // SINGLES
         made.set["pn"] = moves
         if moves >= WORTH:
             made.set["pk"] = 1

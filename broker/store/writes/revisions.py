@@ -32,7 +32,7 @@ from broker.store.history.buckets import pack, unpack
 from broker.store.history.records import SCOPE, body, of_attribute, place, record, time_of, written_at
 from broker.store.tenants import Tenant
 from broker.store.writes.batch import Batch
-from broker.store.writes.moves import HELD, HELD_BYTES, WORTH
+from broker.store.writes.moves import HELD, HELD_BYTES, SINGLES, WORTH
 from broker.store.writes.past import Past, chosen, read
 from broker.store.writes.queue import Write
 from broker.store.writes.statements import PAST, bytes_of, held
@@ -149,7 +149,7 @@ class _Work:
             "rev": self.stamp.rev, "h": [held(one) for one in kept], "hn": len(kept), "hb": sum(map(bytes_of, kept)),
         }  # fmt: skip
         if self.batch.singles:
-            facts["pn"] = moves = self.past.moves + 1 + len(self.batch.singles) // HELD
+            facts["pn"] = moves = self.past.moves + 1 + len(self.batch.singles) // SINGLES
             facts |= {"pk": 1} if moves >= WORTH else {}
         return self._listed(facts)
 
