@@ -90,7 +90,8 @@ async def test_a_subscription_whose_client_left_is_finished_and_known(api: Api) 
 async def test_queries_whose_clients_left_harm_nobody(api: Api) -> None:
     await api.make(*(room(f"urn:x:{n}", n=n) for n in range(40)))
     path = "/ngsi-ld/v1/entities"
-    before = sum((await answered(api, "GET", path)).values())
+    earlier = await answered(api, "GET", path)
+    before = sum(earlier.values())
     for _ in range(5):
         clients = await asyncio.gather(*(send(api, "GET", path + "?type=T&q=n%3E3", None) for _ in range(30)))
         for client in clients:
@@ -98,4 +99,4 @@ async def test_queries_whose_clients_left_harm_nobody(api: Api) -> None:
             client.transport.abort()
         assert len(await api.get("entities?type=T&q=n%3E3&limit=100")) == 36
     ends = await all_over(api, "GET", path, before + 155)
-    assert not ends.keys() - {200, 499}
+    assert not {status for status, count in ends.items() if count > earlier.get(status, 0)} - {200, 499}

@@ -64,6 +64,8 @@ def read(tenant: str, documents: Iterable[Document]) -> tuple[tuple[int, str], d
 
 def _standing(tenant: str, document: Document) -> Standing:
     entity_id = document["_id"]
+    if "rev" not in document:
+        return Standing(fault=Undecodable(entity_id))
     facts = (
         document["rev"], document.get("due"),
         "past" in document, "past" in document and "unlisted" not in document,
