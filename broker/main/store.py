@@ -34,7 +34,7 @@ class StoreRoom:
     """Entities and history, written by one writer; `expand` and `compact` are those of the core context."""
 
     def __init__(self, base: Base, notifier: Notifier, expand: Expand, compact: Expand) -> None:
-        self._base, self._expand = base, expand
+        self._base, self._expand, self._notifier = base, expand, notifier
         settings, tenants = base.settings, base.tenants
         committer = Committer(notifier, base.clock, settings.process_id, _recording(settings, expand))
         self._writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
@@ -55,7 +55,7 @@ class StoreRoom:
     def begin(self, processes: Processes, sessions: list[Session]) -> None:
         """Looks after what is stored; the lease of this process with its sessions, too."""
         base, settings = self._base, self._base.settings
-        base.repeat(partial(_renew, processes, sessions), settings.process_lease / 3)
+        base.repeat(partial(_renew, processes, sessions, self._notifier), settings.process_lease / 3)
         base.repeat(self._sweeper.sweep_all, _SWEEP)
         if settings.pack_after is not None:
             base.repeat(self._packer.pack_all, settings.pack_interval)
@@ -93,7 +93,8 @@ def _declared(text: str, expand: Expand) -> Declared:
     return Declared(expand(attr), expand(of) if of else None)
 
 
-async def _renew(processes: Processes, sessions: list[Session]) -> None:
+async def _renew(processes: Processes, sessions: list[Session], notifier: Notifier) -> None:
     if not await processes.renew():
         log.warning("the lease of this process ran out; it is entered again")
         await processes.enter(sessions)
+        notifier.lapsed()

@@ -9,14 +9,17 @@ from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
 from broker.ports.changes import Due, Entry, SubscriptionChanges
-from broker.ports.delivery import Outbox
+from broker.ports.delivery import Gate, Outbox
 from broker.ports.subscriptions import SubscriptionStore
 
 _PAGE = 200  # entities in one page of a survey
 
 
 class Notifier:
-    """See `ports.ChangeSink`. One for each process."""
+    """See `ports.ChangeSink`. One for each process.
+
+    If there is a `gate`, what is due to throttled subscriptions is left to it.
+    """
 
     def __init__(
         self,
@@ -25,12 +28,14 @@ class Notifier:
         outbox: Outbox,
         deliverer: Deliverer,
         backlog: Backlog,
+        gate: Gate | None = None,
     ) -> None:
         self._indexes = indexes
         self._store = subscriptions
         self._outbox = outbox
         self._deliverer = deliverer
         self._backlog = backlog
+        self._gate = deliverer.gate = gate
         self._loading: dict[str, asyncio.Lock] = {}
         self._may_have_inherited = False
         self._surveyed: dict[str, str] = {}  # the entity that the reconciliation of a tenant has come to
@@ -72,6 +77,13 @@ class Notifier:
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """See `ports.ChangeSink.committed`."""
         self._backlog.added(entry.tenant)
+        index = self._indexes[entry.tenant]
+        for subscription in entry.due:
+            to = index.subscribers.get(subscription)
+            if to is not None and to.is_throttled:
+                index.fired(subscription, entry.at)
+                if self._gate is not None:
+                    self._gate.poke(entry.tenant, subscription)
         self._deliverer.of(entry.tenant).committed(entry, earlier, is_whole)
 
     async def adopt(
