@@ -1,10 +1,12 @@
 """The notifier: finds what a change is due to, and hands it on in an order that holds across processes."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from broker.core import instant
 from broker.core.change import Change
+from broker.core.errors import Unavailable
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
@@ -12,7 +14,9 @@ from broker.ports.changes import Due, Entry, SubscriptionChanges
 from broker.ports.delivery import Gate, Outbox
 from broker.ports.subscriptions import SubscriptionStore
 
+log = logging.getLogger(__name__)
 _PAGE = 200  # entities in one page of a survey
+_TENANTS = 20  # tenants that one reconciliation looks at
 
 
 class Notifier:
@@ -38,7 +42,9 @@ class Notifier:
         self._gate = deliverer.gate = gate
         self._loading: dict[str, asyncio.Lock] = {}
         self._may_have_inherited = False
-        self._surveyed: dict[str, str] = {}  # the entity that the reconciliation of a tenant has come to
+        self._turns: list[str] = []  # the tenants of this round of the reconciliation
+        self._surveyed: dict[str, str] = {}  # the entity that it has come to in each
+        self._pending: set[str] = set()  # tenants in which it has found own entries
         deliverer.refresh = self._refresh
 
     async def at_epoch(self, tenant: str, epoch: int) -> None:
@@ -60,7 +66,7 @@ class Notifier:
 
     async def refresh(self) -> None:
         """Learns of changes that others made, where deliveries are under way: nobody may want them now."""
-        for tenant in self._deliverer.busy:
+        for tenant in self._pending.union(self._deliverer.busy):
             await self._refresh(tenant)
 
     def due(self, tenant: str, change: Change) -> list[Due]:
@@ -94,10 +100,19 @@ class Notifier:
         If it fails in the middle, the next call takes over what this one may have been given.
         """
         was_interrupted, self._may_have_inherited = self._may_have_inherited, True
-        if await inherit() or was_interrupted:
-            for tenant in await tenants():
-                await self._take_up(tenant)
+        if not await inherit() and not was_interrupted:
+            self._may_have_inherited = False
+            return
+        names = await tenants()
         self._may_have_inherited = False
+        for tenant in names:
+            try:
+                await self._take_up(tenant)
+            except Exception as error:  # of this tenant alone, perhaps: the others are not to wait for it
+                self._may_have_inherited = True
+                if isinstance(error, Unavailable):
+                    raise
+                log.exception("entries cannot be taken up", extra={"tenant": tenant})
 
     def lapsed(self) -> None:
         """The lease of this process ran out: others may have taken over its entries."""
@@ -105,10 +120,13 @@ class Notifier:
         self._deliverer.lapsed()
 
     async def reconcile(self) -> None:
-        """Looks, a page at a time, for own entries that nobody knows of any more."""
-        for tenant in list(self._indexes):
-            page = await self._survey(tenant, self._surveyed.get(tenant, ""), is_adopted=False)
-            self._surveyed[tenant] = page or ""
+        """Looks, a page of a few tenants at a time, for own entries that nobody knows of any more."""
+        for _ in range(min(_TENANTS, len(self._indexes))):
+            self._turns = self._turns or list(self._indexes)
+            tenant = self._turns.pop()
+            after = self._surveyed.pop(tenant, "")
+            if rest := await self._survey(tenant, after, is_adopted=False):
+                self._surveyed[tenant] = rest
 
     async def tallied(self, tenant: str, subscription_id: str) -> None:
         """See `ports.Broker`."""
@@ -129,7 +147,10 @@ class Notifier:
         """One page of the entities that this process has entries of; the last one, if there may be more."""
         page = await self._outbox.survey(tenant, after, _PAGE)
         if page:
+            self._pending.add(tenant)
             await self._refresh(tenant)
+        elif not after:
+            self._pending.discard(tenant)
         for entity_id, subscriptions in page:
             self._deliverer.of(tenant).found(entity_id, subscriptions, is_adopted=is_adopted)
         return page[-1][0] if len(page) == _PAGE else None

@@ -258,6 +258,40 @@ async def test_an_adoption_that_fails_in_the_middle_is_done_again(process: Proce
     await until(lambda: process.sender.told("a") == [1])
 
 
+async def test_a_tenant_that_cannot_be_read_keeps_no_other_waiting(process: Process) -> None:
+    survey = process.outbox.survey
+
+    async def some(tenant: str, *rest: Any) -> Any:
+        if tenant == "bad":
+            raise ValueError("no")
+        return await survey(tenant, *rest)
+
+    async def tenants() -> list[str]:
+        return ["bad", ""]
+
+    async def inherit() -> bool:
+        return False
+
+    process.outbox.survey = some  # type: ignore[method-assign, assignment]
+    process.outbox.add(entry(1))
+    process.notifier.lapsed()
+    await process.notifier.adopt(inherit, tenants)
+    await until(lambda: process.sender.told("a") == [1])
+    process.outbox.add(entry(2, "2"))
+    await process.notifier.adopt(inherit, tenants)
+    await until(lambda: process.sender.told("a", "2") == [2])
+
+
+async def test_what_another_process_resumes_goes_on(process: Process) -> None:
+    """Nothing is under way here, so there is no write by which this one would hear of it."""
+    await learn(process, subscription("a", "http://a/", isActive=False), B, epoch=2)
+    process.outbox.add(entry(1))
+    await process.notifier.reconcile()
+    process.store.known, process.store.epoch = [A, B], 3
+    await process.notifier.refresh()
+    await until(lambda: process.sender.told("a") == [1])
+
+
 async def test_what_was_inherited_is_told_though_nobody_heard_that_it_was(process: Process) -> None:
     """The database moved the entries and forgot the dead, but went away before it could say so."""
     calls = 0
