@@ -1,11 +1,11 @@
 """The clock of a process: what each of its times is for."""
 
+from broker.store.entries import entry_id
 from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.clock import Clock
 from broker.core.throttling import is_throttled
-from broker.store.entries import entry_id
 from tests.clocks import SetClock
 
 HOUR = 3_600_000_000

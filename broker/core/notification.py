@@ -1,7 +1,7 @@
 """Notifications (clause 5.3.1), as they are put on the wire (6.3.8)."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,10 +24,10 @@ JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
 
 
 @dataclass(frozen=True, slots=True)
-class Notification:
-    """A notification's JSON body, and the media type and Link that go with it."""
+class Rendering:
+    """The `data` of a notification, and the media type and Link that go with it."""
 
-    body: dict[str, Json]
+    data: Json
     content_type: str
     link: str | None
 
@@ -126,10 +126,24 @@ class Content:
     linked: Sequence[tuple[Entity, View]] = ()
 
 
-def notification(
-    to: Subscriber, content: Content, context: Context, notification_id: str, now: str
-) -> Notification:
-    """What the subscriber is told, at this instant."""
+def notification(to: Subscriber, data: Json, notification_id: str, now: str) -> dict[str, Json]:
+    """The body of a notification at this instant, with its `data`."""
+    return {
+        "id": notification_id,
+        "type": "Notification",
+        "subscriptionId": to.id,
+        "notifiedAt": now + "Z",
+        "data": data,
+    }
+
+
+def audience(to: Subscriber) -> Hashable:
+    """What a subscriber is told of some content in one @context is what all of its audience are told."""
+    return to.accept, _wants_link(to), to.shape, to.interest, to.join
+
+
+def rendering(to: Subscriber, content: Content, context: Context) -> Rendering:
+    """What the subscriber is told."""
     source = CORE_CONTEXT_URL if context.source is None else context.source
     # An inline @context has no URL that a Link could name, so it travels inside.
     is_linked = isinstance(source, str) and _wants_link(to)
@@ -145,15 +159,8 @@ def notification(
         media = LD_JSON
         for one in data:
             one["@context"] = source
-    body = {
-        "id": notification_id,
-        "type": "Notification",
-        "subscriptionId": to.id,
-        "notifiedAt": now + "Z",
-        "data": data,
-    }
     link = f'<{source}>; rel="{JSONLD_REL}"; type="application/ld+json"' if is_linked else None
-    return Notification(body, media, link)
+    return Rendering(data, media, link)
 
 
 def _wants_link(to: Subscriber) -> bool:
@@ -179,8 +186,8 @@ def _data(to: Subscriber, content: Content, context: Context) -> list[tuple[Enti
 def _shown(
     to: Subscriber, entity: Entity, previous: Attributes | None, context: Context, inlined: Inlined | None
 ) -> dict[str, Json]:
-    told = news(entity, previous, to.interest, to.shape, context)
-    shown = view(told, context, to.shape) if inlined is None else inlined.show(told, to.shape)
+    new = news(entity, previous, to.interest, to.shape, context)
+    shown = view(new, context, to.shape) if inlined is None else inlined.show(new, to.shape)
     if "deletedAt" in entity:
         shown["deletedAt"] = entity["deletedAt"] + "Z"
     return shown

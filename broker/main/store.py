@@ -40,7 +40,7 @@ class StoreRoom:
     def __init__(
         self, base: Base, notifier: Notifier, schedule: Schedule, expand: Expand, compact: Expand
     ) -> None:
-        self._base, self._expand = base, expand
+        self._base, self._expand, self._notifier = base, expand, notifier
         settings, tenants = base.settings, base.tenants
         judge = Judge(notifier, base.clock, settings.process_id, _recording(settings, expand))
         committer = Committer(judge, schedule)
@@ -64,7 +64,7 @@ class StoreRoom:
     def begin(self, processes: Processes, sessions: list[Session]) -> None:
         """Looks after what is stored; the lease of this process with its sessions, too."""
         base, settings = self._base, self._base.settings
-        base.repeat("renew", partial(_renew, processes, sessions), settings.process_lease / 3)
+        base.repeat("renew", partial(_renew, processes, sessions, self._notifier), settings.process_lease / 3)
         base.repeat_for_tenants(
             "reap",
             Reaper(base.tenants).reap,
@@ -109,7 +109,8 @@ def _declared(text: str, expand: Expand) -> Declared:
     return Declared(expand(attr), expand(of) if of else None)
 
 
-async def _renew(processes: Processes, sessions: list[Session]) -> None:
+async def _renew(processes: Processes, sessions: list[Session], notifier: Notifier) -> None:
     if not await processes.renew():
         log.warning("the lease of this process ran out; it is entered again")
         await processes.enter(sessions)
+        notifier.lapsed()

@@ -129,19 +129,21 @@ class Lane:
             log.exception("a notification could not be sent", extra={"subscription": stream.subscription})
             self._failed(stream, DeliveryFailed(f"{type(error).__name__}: {error}"))
         else:
-            self._failures = 0
-            self._reports.taken(stream, None)
+            self._taken(stream, None)
+
+    def _taken(self, stream: Stream, reason: str | None) -> None:
+        self._failures = 0
+        self._reports.taken(stream, reason)
+        self.proceed()
 
     def _failed(self, stream: Stream, failure: DeliveryFailed) -> None:
         if failure.is_final:  # it speaks, so others need not wait
-            self._failures = 0
-            self._reports.taken(stream, str(failure))
-            return
+            return self._taken(stream, str(failure))
         if self._rest is None:  # those that were on their way together fail as one
             self._failures += 1
             pause = max(failure.rest, self._retry.pause(self._failures))
             self._rest = asyncio.get_running_loop().call_later(pause, self._rested)
-        self._reports.failed(stream, self._uri, str(failure))
+        return self._reports.failed(stream, self._uri, str(failure))
 
     def _rested(self) -> None:
         self._rest = None

@@ -11,6 +11,7 @@ from broker.core.entity.links import Join
 from broker.core.entity.view import View
 from broker.core.errors import NgsiLdError, TooManyResults
 from broker.core.notification import Content, Subscriber, notification
+from broker.notify.renderings import Renderings
 from broker.ports.changes import Entry
 from broker.ports.contexts import ContextLoader
 from broker.ports.delivery import DeliveryFailed, Message
@@ -32,6 +33,7 @@ class Messages:
         self._contexts = contexts
         self._links = links
         self._report = report
+        self._renderings = Renderings()
 
     async def of(self, entry: Entry, to: Subscriber, now: str) -> AsyncIterator[Message]:
         """What the subscriber is sent of an entry, at this instant; a report may be several, or none.
@@ -54,16 +56,18 @@ class Messages:
             raise DeliveryFailed(f"the @context of the subscription: {error.detail}") from error
         linked = await self._linked(to, entry.tenant, entities)
         content = Content(entities, {one["id"]: was for one, was in entry.states()}, linked)
-        told = notification(to, content, context, f"urn:ngsi-ld:Notification:{uuid4()}", now)
-        headers = [("Content-Type", told.content_type)]
-        if told.link:
-            headers.append(("Link", told.link))
+        rendered = self._renderings.of(entry, to, content, context)
+        headers = [("Content-Type", rendered.content_type)]
+        if rendered.link:
+            headers.append(("Link", rendered.link))
         if entry.tenant:
             headers.append(("NGSILD-Tenant", entry.tenant))
         if entry.cut:
             headers.append(("NGSILD-Warning", f'299 - "{entry.cut}"'))
         headers += to.headers
-        return Message(to.uri, tuple(headers), orjson.dumps(told.body), to.notifier)
+        notification_id = f"urn:ngsi-ld:Notification:{uuid4()}"
+        body = notification(to, orjson.Fragment(rendered.data), notification_id, now)
+        return Message(to.uri, tuple(headers), orjson.dumps(body), to.notifier)
 
     async def _linked(
         self, to: Subscriber, tenant: str, entities: list[Entity]

@@ -1,21 +1,28 @@
 """The notifier: finds what a change is due to, and hands it on in an order that holds across processes."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from broker.core.change import Change
+from broker.core.errors import Unavailable
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
 from broker.ports.changes import Due, Entry, SubscriptionChanges
-from broker.ports.delivery import Outbox
+from broker.ports.delivery import Gate, Outbox
 from broker.ports.subscriptions import SubscriptionStore
 
+log = logging.getLogger(__name__)
 _PAGE = 200  # entities in one page of a survey
+_TENANTS = 20  # tenants that one reconciliation looks at
 
 
 class Notifier:
-    """See `ports.ChangeSink`. One for each process."""
+    """See `ports.ChangeSink`. One for each process.
+
+    If there is a `gate`, what is due to throttled subscriptions is left to it.
+    """
 
     def __init__(
         self,
@@ -24,15 +31,19 @@ class Notifier:
         outbox: Outbox,
         deliverer: Deliverer,
         backlog: Backlog,
+        gate: Gate | None = None,
     ) -> None:
         self._indexes = indexes
         self._store = subscriptions
         self._outbox = outbox
         self._deliverer = deliverer
         self._backlog = backlog
+        self._gate = deliverer.gate = gate
         self._loading: dict[str, asyncio.Lock] = {}
         self._may_have_inherited = False
-        self._surveyed: dict[str, str] = {}  # the entity that the reconciliation of a tenant has come to
+        self._turns: list[str] = []  # the tenants of this round of the reconciliation
+        self._surveyed: dict[str, str] = {}  # the entity that it has come to in each
+        self._pending: set[str] = set()  # tenants in which it has found own entries
         deliverer.refresh = self._refresh
 
     async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
@@ -54,7 +65,7 @@ class Notifier:
 
     async def refresh(self) -> None:
         """Learns of changes that others made, where deliveries are under way: nobody may want them now."""
-        for tenant in self._deliverer.busy:
+        for tenant in self._pending.union(self._deliverer.busy):
             await self._refresh(tenant)
 
     def due(self, tenant: str, change: Change) -> list[Due]:
@@ -67,6 +78,13 @@ class Notifier:
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """See `ports.ChangeSink.committed`."""
         self._backlog.added(entry.tenant)
+        index = self._indexes[entry.tenant]
+        for subscription in entry.due:
+            to = index.subscribers.get(subscription)
+            if to is not None and to.is_throttled:
+                index.fired(subscription, entry.at)
+                if self._gate is not None:
+                    self._gate.poke(entry.tenant, subscription)
         self._deliverer.of(entry.tenant).committed(entry, earlier, is_whole)
 
     async def adopt(
@@ -77,10 +95,19 @@ class Notifier:
         If it fails in the middle, the next call takes over what this one may have been given.
         """
         was_interrupted, self._may_have_inherited = self._may_have_inherited, True
-        if await inherit() or was_interrupted:
-            for tenant in await tenants():
-                await self._take_up(tenant)
+        if not await inherit() and not was_interrupted:
+            self._may_have_inherited = False
+            return
+        names = await tenants()
         self._may_have_inherited = False
+        for tenant in names:
+            try:
+                await self._take_up(tenant)
+            except Exception as error:  # of this tenant alone, perhaps: the others are not to wait for it
+                self._may_have_inherited = True
+                if isinstance(error, Unavailable):
+                    raise
+                log.exception("entries cannot be taken up", extra={"tenant": tenant})
 
     def lapsed(self) -> None:
         """The lease of this process ran out: others may have taken over its entries."""
@@ -88,10 +115,13 @@ class Notifier:
         self._deliverer.lapsed()
 
     async def reconcile(self) -> None:
-        """Looks, a page at a time, for own entries that nobody knows of any more."""
-        for tenant in list(self._indexes):
-            page = await self._survey(tenant, self._surveyed.get(tenant, ""), is_adopted=False)
-            self._surveyed[tenant] = page or ""
+        """Looks, a page of a few tenants at a time, for own entries that nobody knows of any more."""
+        for _ in range(min(_TENANTS, len(self._indexes))):
+            self._turns = self._turns or list(self._indexes)
+            tenant = self._turns.pop()
+            after = self._surveyed.pop(tenant, "")
+            if rest := await self._survey(tenant, after, is_adopted=False):
+                self._surveyed[tenant] = rest
 
     async def tallied(self, tenant: str, subscription_id: str) -> None:
         """See `ports.Broker`."""
@@ -112,7 +142,10 @@ class Notifier:
         """One page of the entities that this process has entries of; the last one, if there may be more."""
         page = await self._outbox.survey(tenant, after, _PAGE)
         if page:
+            self._pending.add(tenant)
             await self._refresh(tenant)
+        elif not after:
+            self._pending.discard(tenant)
         for entity_id, subscriptions in page:
             self._deliverer.of(tenant).found(entity_id, subscriptions, is_adopted=is_adopted)
         return page[-1][0] if len(page) == _PAGE else None

@@ -22,6 +22,8 @@ from typing import Any
 
 import orjson
 import uvloop
+from broker.store.plan import work_out
+from broker.store.queue import Answer, Write
 from rich.console import Console
 from rich.table import Table
 
@@ -31,8 +33,6 @@ from broker.core.change import Change
 from broker.core.entity import parse, update
 from broker.core.temporal.recording import Recording
 from broker.ports.changes import Due, Entry
-from broker.store.plan import work_out
-from broker.store.queue import Answer, Write
 from tests.bench import workload
 from tests.bench.client import Load, call, head, percentile, run_load
 from tests.bench.history import Place, place

@@ -7,7 +7,7 @@ import pytest
 from broker.core import Entity, Json
 from broker.core.change import Change, previous, told
 from broker.core.entity import update
-from broker.core.notification import Content, notification, subscriber
+from broker.core.notification import Content, rendering, subscriber
 from broker.core.subscription import read
 from tests.core.documents import CORE, KINDS, LATER, NOW, NULL, created, fragment
 
@@ -24,8 +24,7 @@ def data(
     to = subscriber(read({**doc, "notification": {**endpoint, **(params or {})}}, CORE, "urn:s:1", NOW))
     change = Change("urn:x:1", before, after, LATER)
     was = previous(change) if to.interest.before else None
-    content = Content([told(change)], {"urn:x:1": was})
-    (entity,) = notification(to, content, CORE, "urn:n:1", LATER).body["data"]
+    (entity,) = rendering(to, Content([told(change)], {"urn:x:1": was}), CORE).data
     return dict(entity)
 
 

@@ -8,26 +8,24 @@ import pytest
 from broker.core import Json
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL
-from broker.core.notification import Content, Notification, notification, subscriber
+from broker.core.notification import Content, Rendering, notification, rendering, subscriber
 from broker.core.subscription import read
 from tests.core.documents import CORE, EX, LATER, NOW, created
 
 ENTITY = created(heat={"value": 1, "unitCode": "CEL"}, cold={"object": "urn:x:2"})
 
 
-def told(context: Context = CORE, endpoint: dict[str, Json] | None = None, **params: Json) -> Notification:
+def told(context: Context = CORE, endpoint: dict[str, Json] | None = None, **params: Json) -> Rendering:
     doc = {
         "type": "Subscription",
         "entities": [{"type": "T"}],
         "notification": {"endpoint": {"uri": "http://x/", **(endpoint or {})}, **params},
     }
-    return notification(
-        subscriber(read(doc, CORE, "urn:s:1", NOW)), Content([ENTITY]), context, "urn:n:1", LATER
-    )
+    return rendering(subscriber(read(doc, CORE, "urn:s:1", NOW)), Content([ENTITY]), context)
 
 
-def data(one: Notification) -> dict[str, Any]:
-    (entity,) = one.body["data"]
+def data(one: Rendering) -> dict[str, Any]:
+    (entity,) = one.data
     return dict(entity)
 
 
@@ -45,11 +43,14 @@ def test_the_timeout_of_an_endpoint_is_kept_in_bounds(timeout: float | None, sec
 def test_a_notification() -> None:
     before = copy.deepcopy(ENTITY)
     one = told()
-    assert {k: v for k, v in one.body.items() if k != "data"} == {
+    doc = {"type": "Subscription", "entities": [{"type": "T"}], "notification": {"endpoint": ENDPOINT}}
+    to = subscriber(read(doc, CORE, "urn:s:1", NOW))
+    assert notification(to, one.data, "urn:n:1", LATER) == {
         "id": "urn:n:1",
         "type": "Notification",
         "subscriptionId": "urn:s:1",
         "notifiedAt": LATER + "Z",
+        "data": one.data,
     }
     assert data(one) == {
         "id": "urn:x:1",
@@ -82,7 +83,7 @@ def test_only_the_attributes_asked_for() -> None:
 
 def test_system_attributes_when_asked_for() -> None:
     assert data(told(sysAttrs=True))["heat"]["createdAt"] == NOW + "Z"
-    assert "createdAt" not in str(told().body)
+    assert "createdAt" not in str(told().data)
 
 
 @pytest.mark.clause("6.3.8")
@@ -122,10 +123,10 @@ def test_linked_entities(join: str | None) -> None:
     doc: Json = {"endpoint": {"uri": "http://x/"}, "format": "simplified", **params}
     doc = {"type": "Subscription", "entities": [{"type": "T"}], "notification": doc}
     to = subscriber(read(doc, CORE, "urn:s:1", NOW))
-    body = notification(to, Content([ENTITY], {}, [(linked, to.shape)]), CORE, "urn:n:1", LATER).body
+    found = rendering(to, Content([ENTITY], {}, [(linked, to.shape)]), CORE).data
     shown = {"id": "urn:x:2", "type": "T", "n": 1}
     mine = {"id": "urn:x:1", "type": "T", "heat": 1, "cold": shown if join == "inline" else "urn:x:2"}
-    assert body["data"] == [mine, shown] if join == "flat" else [mine]
+    assert found == [mine, shown] if join == "flat" else [mine]
 
 
 @pytest.mark.clause("6.3.8")
@@ -133,7 +134,7 @@ def test_geojson() -> None:
     endpoint: dict[str, Json] = {"accept": "application/geo+json"}
     one = told(endpoint=endpoint, format="simplified")
     assert (one.content_type, one.link) == ("application/geo+json", None)
-    assert one.body["data"] == {
+    assert one.data == {
         "type": "FeatureCollection",
         "@context": CORE_CONTEXT_URL,
         "features": [
@@ -146,7 +147,7 @@ def test_geojson() -> None:
         ],
     }
     linked = told(endpoint={**endpoint, "receiverInfo": [{"key": "Prefer", "value": "body=json"}]})
-    assert "@context" not in linked.body["data"]
+    assert "@context" not in linked.data
     assert linked.link is not None
 
 
@@ -155,7 +156,7 @@ def test_an_older_version_of_the_specification() -> None:
     doc: Json = {"type": "Subscription", "entities": [{"type": "T"}], "notification": {"endpoint": ENDPOINT}}
     to = subscriber(read({**doc, "ngsildConformance": "1.3"}, CORE, "urn:s:1", NOW))
     entity = {**created(heat={"languageMap": {"en": "warm"}}), "scope": ["/a"]}
-    shown = notification(to, Content([entity]), CORE, "urn:n:1", LATER).body["data"]
+    shown = rendering(to, Content([entity]), CORE).data
     assert shown == [{"id": "urn:x:1", "type": "T", "heat": {"type": "Property", "value": {"en": "warm"}}}]
 
 

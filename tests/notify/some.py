@@ -1,11 +1,14 @@
 """Subscriptions, entries and an outbox in memory: for the tests of `broker.notify`."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from broker.core import Entity, Json
 from broker.core.subscription import Subscription, read
 from broker.ports.changes import Entry, Settled, SubscriptionChanges, Tally
+from broker.ports.delivery import Pending, Wanted
 from tests.core.documents import CORE, NOW, created
 
 MINE, OTHER = "a" * 16, "b" * 16
@@ -24,89 +27,145 @@ def entity(name: str, value: int = 0) -> Entity:
     return {**created(n=value), "id": f"urn:x:{name}"}
 
 
-def entry(
-    stamp: int, of: str = "1", due: Sequence[str] = ("a",), *, foreign: bool = False, by: str = MINE
-) -> Entry:
-    """A change of an entity, made by a process, that is due to some subscriptions."""
+def entry(rev: int, of: str = "1", due: Sequence[str] = ("a",), *, by: str = MINE) -> Entry:
+    """A change of an entity, committed by a process, that is due to some subscriptions."""
     told = {f"urn:s:{one}" for one in due}
-    return Entry(f"{stamp:016x}{by}", "", stamp, entity(of, stamp), told, foreign, time=stamp)
+    return Entry(f"{rev:016x}{by}", "", f"urn:x:{of}", rev, rev, by, told, entity(of, rev))
+
+
+Name = tuple[str, str]  # of an entry: its entity, and its id, which tells it from others of that
+
+
+class Shelf:
+    """The entries of all processes in memory, in the order in which they were committed."""
+
+    def __init__(self) -> None:
+        self.entries: dict[Name, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def of(self, entity_id: str) -> list[Entry]:
+        """The pending entries of an entity, in order."""
+        found = [one for one in self.entries.values() if one.entity_id == entity_id]
+        return sorted(found, key=lambda one: one.rev)
+
+    def remove(self, entry: Entry) -> None:
+        """An entry is over, at whatever process."""
+        self.end(_name(entry), None)
+
+    def end(self, name: Name, subscriptions: Iterable[str] | None) -> None:
+        """An entry is over for these subscriptions, or for all."""
+        found = self.entries.get(name)
+        if found is not None:
+            found.due.difference_update(list(found.due) if subscriptions is None else subscriptions)
+            if not found.due:
+                del self.entries[name]
 
 
 class Outbox:
-    """The entries of all processes in memory; `owner` says who delivers each."""
+    """What one process sees of a shelf. `error`: what calls raise, `lost`: when they are done."""
 
-    def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
-        self.owner: dict[str, str] = {}
+    def __init__(self, process: str = MINE, shelf: Shelf | None = None) -> None:
+        self.process = process
+        self.shelf = shelf or Shelf()
         self.settled: list[Settled] = []
         self.asked = 0
+        self.shown = 8  # entries of which a commit is told
         self.error: Exception | None = None
+        self.lost: Exception | None = None
+        self.gate: asyncio.Event | None = None  # what loads wait for, when they have read
 
-    def add(self, entry: Entry, owner: str = MINE) -> Entry:
-        """An entry, as committed by its owner; there is a copy of it here."""
-        self.entries[entry.id] = _copy(entry)
-        self.owner[entry.id] = owner
-        return entry
+    @property
+    def entries(self) -> dict[Name, Entry]:
+        """Those of all processes."""
+        return self.shelf.entries
 
-    def remove(self, entry: Entry) -> None:
-        """The entry is told."""
-        del self.entries[entry.id]
+    def add(self, entry: Entry) -> tuple[Entry, list[Entry], bool]:
+        """An entry is committed; there is a copy of it here. What `committed` is told."""
+        before = self.shelf.of(entry.entity_id)
+        self.entries[_name(entry)] = _copy(entry)
+        earlier = [replace(_copy(one), entity=None) for one in before[max(0, len(before) - self.shown) :]]
+        return entry, earlier, len(before) <= self.shown
 
-    async def blocked(self, tenant: str, entries: Sequence[Entry]) -> set[str]:
-        """Those with an earlier entry of the same entity and subscription that somebody else has."""
+    def adopt(self, dead: str) -> None:
+        """What was the dead's is this process's."""
+        for one in self.entries.values():
+            if one.by == dead:
+                one.by = self.process
+
+    async def load(self, tenant: str, wanted: Mapping[str, Wanted], limit: int) -> dict[str, Pending]:
+        """See `ports.Outbox`."""
         self.asked += 1
-        await self._pause()
-        others = [one for one in self.entries.values() if self.owner[one.id] != MINE]
-        return {one.id for one in entries for other in others if _is_before(other, one)}
+        async with self._call():
+            found = {one: self._pending(one, what, limit) for one, what in wanted.items()}
+        if self.gate is not None:
+            await self.gate.wait()
+        return found
+
+    def _pending(self, entity_id: str, what: Wanted, limit: int) -> Pending:
+        many = [
+            _copy(one)
+            for one in self.shelf.of(entity_id)
+            if one.rev > what.after and one.due & what.subscriptions
+        ]
+        return Pending(many[:limit], len(many) <= limit)
+
+    async def page(self, tenant: str, after: str, subscriptions: Set[str], limit: int) -> list[str]:
+        """See `ports.Outbox`."""
+        async with self._call():
+            return [one for one, due in self._own() if one > after and due & subscriptions][:limit]
+
+    async def survey(self, tenant: str, after: str, limit: int) -> list[tuple[str, set[str]]]:
+        """See `ports.Outbox`."""
+        async with self._call():
+            return [(one, due) for one, due in self._own() if one > after][:limit]
+
+    def _own(self) -> list[tuple[str, set[str]]]:
+        found: dict[str, set[str]] = {}
+        for one in self.entries.values():
+            if one.by == self.process:
+                found.setdefault(one.entity_id, set()).update(one.due)
+        return sorted(found.items())
 
     async def settle(self, tenant: str, settled: Settled) -> None:
-        """Takes it down."""
-        await self._pause()
-        self.settled.append(settled)
-        for one in settled.finished:
-            self.entries.pop(one, None)
-        for one, told in settled.told.items():
-            if one in self.entries:
-                self.entries[one].due.difference_update(told)
-                if not self.entries[one].due:
-                    del self.entries[one]
+        """See `ports.Outbox`."""
+        async with self._call():
+            self.settled.append(settled)
+            for entity_id, finished in settled.finished.items():
+                for one in finished:
+                    self.shelf.end((entity_id, one), None)
+            for entity_id, parts in settled.partly.items():
+                for one, who in parts.items():
+                    self.shelf.end((entity_id, one), who)
 
     async def count(self, tenant: str) -> int:
         """How many there are."""
-        await self._pause()
-        return len(self.entries)
+        async with self._call():
+            return len(self.shelf)
 
     async def forget(self, tenant: str, subscription: str) -> None:
-        """Removes what is due to a subscription."""
-        await self._pause()
-        for one in list(self.entries.values()):
-            one.due.discard(subscription)
-            if not one.due:
-                self.entries.pop(one.id)
+        """See `ports.Outbox`."""
+        async with self._call():
+            for one in [one for one in self.entries.values() if one.by == self.process]:
+                self.shelf.end(_name(one), [subscription])
 
-    async def mine(self, tenant: str, after: str, subscriptions: Sequence[str], limit: int) -> list[Entry]:
-        """Copies, as if read from a database; foreign if their id says that another process made them."""
-        await self._pause()
-        found = [
-            _copy(self.entries[one], foreign=not one.endswith(MINE))
-            for one in sorted(self.entries)
-            if one >= after and self.owner[one] == MINE
-        ]
-        return [one for one in found if not subscriptions or one.due & set(subscriptions)][:limit]
-
-    async def _pause(self) -> None:
+    @asynccontextmanager
+    async def _call(self) -> AsyncIterator[None]:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
+        yield
+        if self.lost is not None:
+            raise self.lost
 
 
-def _is_before(other: Entry, one: Entry) -> bool:
-    is_same = other.entity["id"] == one.entity["id"] and bool(other.due & one.due)
-    return is_same and other.stamp < one.stamp
+def _name(one: Entry) -> Name:
+    return one.entity_id, one.id
 
 
-def _copy(one: Entry, *, foreign: bool = False) -> Entry:
-    return Entry(one.id, one.tenant, one.stamp, one.entity, set(one.due), foreign, time=one.time)
+def _copy(one: Entry) -> Entry:
+    return replace(one, due=set(one.due))
 
 
 class Subscriptions:
@@ -117,7 +176,7 @@ class Subscriptions:
         self.epoch = 1
         self.asked = 0
 
-    async def since(self, tenant: str, epoch: int, mark: str = "") -> SubscriptionChanges:
+    async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
         """All there are."""
         self.asked += 1
         await asyncio.sleep(0)
@@ -125,10 +184,10 @@ class Subscriptions:
 
     async def last_due(self, tenant: str, subscription_id: str) -> int | None: ...
 
-    async def current_epoch(self, tenant: str) -> tuple[int, str]:
+    async def current_epoch(self, tenant: str) -> int:
         """As it is now."""
         await asyncio.sleep(0)
-        return self.epoch, ""
+        return self.epoch
 
     async def create(self, tenant: str, subscription: Subscription) -> None: ...
 

@@ -30,12 +30,12 @@ async def test_what_others_do_is_known_by_counting(outbox: Outbox, monkeypatch: 
     monkeypatch.setattr(module, "_PERIOD", 0)
     monkeypatch.setattr(module, "_SHARE", 0)
     backlog = Backlog(outbox, 3)
-    entries = [outbox.add(entry(n, by=OTHER), OTHER) for n in range(3)]
+    entries = [outbox.add(entry(n, by=OTHER))[0] for n in range(3)]
     backlog.added("")
     await backlog.count()
     with pytest.raises(Unavailable):
         backlog.admit("")
-    outbox.remove(entries[0])
+    outbox.shelf.remove(entries[0])
     await backlog.count()
     backlog.admit("")
 

@@ -1,8 +1,7 @@
 """The notifier: an order that holds across processes, and heirs who lose nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from functools import partial
+from collections.abc import AsyncIterator, Sequence
 from random import Random
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,19 +9,20 @@ from typing import Any, cast
 import orjson
 import pytest
 
+from broker.core.delivery.keeper import Bounds
+from broker.core.delivery.stock import Memory
 from broker.core.errors import Unavailable
 from broker.core.subscription import Subscription
-from broker.notify import holds
 from broker.notify.backlog import Backlog
-from broker.notify.deliverer import Deliverer
+from broker.notify.deliverer import Deliverer, Means
 from broker.notify.index import Index
-from broker.notify.lane import Lane, Retry, Room
+from broker.notify.lane import Retry
 from broker.notify.messages import Messages
 from broker.notify.notifier import Notifier
 from broker.ports.changes import SubscriptionChanges
 from broker.ports.delivery import DeliveryFailed, Message
 from tests.core.documents import CORE
-from tests.notify.some import MINE, OTHER, Outbox, Subscriptions, entry, subscription, until
+from tests.notify.some import MINE, OTHER, Outbox, Shelf, Subscriptions, entry, subscription, until
 
 
 class Sender:
@@ -54,58 +54,75 @@ async def no_links(*_: object) -> list[Any]:
 
 
 class Process:
-    """A notifier with everything around it in memory."""
+    """A notifier with everything around it in memory; several may share a shelf."""
 
-    def __init__(self, *known: Subscription, lane_limit: int = 100) -> None:
-        self.outbox, self.sender, self.store = Outbox(), Sender(), Subscriptions(*known)
+    def __init__(
+        self,
+        *known: Subscription,
+        lane_limit: int = 100,
+        name: str = MINE,
+        shelf: Shelf | None = None,
+        has_gate: bool = False,
+    ) -> None:
+        self.outbox, self.sender, self.store = Outbox(name, shelf), Sender(), Subscriptions(*known)
+        self.name = name
         self.indexes: dict[str, Index] = {}
 
         async def resolve(source: Any, tenant: str = "") -> Any:
             return CORE
 
-        self.room = Room(1000)
-        lane = partial(
-            Lane, limit=lane_limit, concurrency=4, room=self.room, retry=Retry(0.001, 0.01, 1e12),
-            now=lambda: 0.0,
-        )  # fmt: skip
+        self.memory = Memory(1000, lane_limit, 4)
         contexts = cast(Any, SimpleNamespace(resolve=resolve, core=CORE))
         backlog = Backlog(self.outbox, 10_000)
+        means = Means(name, self.memory, Bounds(), Retry(0.001, 0.01, 1e12), concurrency=4, timeout=1)
         self.deliverer = Deliverer(
             self.indexes,
             self.outbox,
             backlog,
             Messages(contexts, no_links, cast(Any, None)),
             {"http": self.sender},
-            lane,
-            timeout=1,
-            now=lambda: 0.0,
+            means,
+            lambda: 0.0,
         )
-        self.notifier = Notifier(self.indexes, self.store, self.outbox, self.deliverer, backlog)
+        self.poked: list[str] = []
+        self.notifier = Notifier(
+            self.indexes, self.store, self.outbox, self.deliverer, backlog, self if has_gate else None
+        )
 
     async def ready(self) -> "Process":
         """Knows the subscriptions."""
         await self.notifier.at_epoch("", 1)
         return self
 
-    def commit(self, stamp: int, of: str = "1", due: tuple[str, ...] = ("a",), *, foreign: bool) -> None:
+    def commit(self, rev: int, of: str = "1", due: Sequence[str] = ("a",)) -> None:
         """A change made by this process."""
-        self.notifier.committed([self.outbox.add(entry(stamp, of, due, foreign=foreign))])
+        self.notifier.committed(*self.outbox.add(entry(rev, of, due, by=self.name)))
 
-    async def adopt(self) -> None:
-        """Takes over all that the other process has."""
+    async def adopt(self, dead: str = OTHER) -> None:
+        """Takes over all that another process has."""
 
         async def inherit() -> bool:
             await asyncio.sleep(0)
-            self.outbox.owner = dict.fromkeys(self.outbox.owner, MINE)
+            self.outbox.adopt(dead)
             return True
 
         await self.notifier.adopt(inherit, _tenants)
+
+    def poke(self, tenant: str, subscription: str) -> None:
+        """See `ports.Gate`."""
+        self.poked.append(subscription)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is under way, or held in memory."""
+        return not self.deliverer.busy and not self.memory.held and not self.outbox.entries
 
 
 async def _tenants() -> list[str]:
     return [""]
 
 
+THIRD = "c" * 16
 A, B = subscription("a", "http://a/"), subscription("b", "http://b/")
 
 
@@ -117,80 +134,80 @@ async def process() -> AsyncIterator[Process]:
 
 
 async def test_what_another_process_has_not_told_yet_comes_first(process: Process) -> None:
-    earlier = process.outbox.add(entry(1, by=OTHER), OTHER)
-    process.commit(2, foreign=True)
-    process.commit(3, foreign=False)
-    process.commit(4, "2", foreign=True)
+    earlier = process.outbox.add(entry(1, by=OTHER))[0]
+    process.commit(2)
+    process.commit(3)
+    process.commit(4, "2")
     await until(lambda: process.sender.told("a", "2") == [4])
     await asyncio.sleep(0.02)
     assert process.sender.told("a") == []
-    process.outbox.remove(earlier)
+    process.outbox.shelf.remove(earlier)
     await until(lambda: process.sender.told("a") == [2, 3])
     await until(lambda: not process.outbox.entries)
 
 
 async def test_two_processes_that_take_turns_on_one_entity(process: Process) -> None:
     """Each entry waits for the one before it, not only the first one that found the other busy."""
-    first = process.outbox.add(entry(1, by=OTHER), OTHER)
-    process.commit(2, foreign=True)
-    second = process.outbox.add(entry(3, by=OTHER), OTHER)
-    process.commit(4, foreign=True)
+    first = process.outbox.add(entry(1, by=OTHER))[0]
+    process.commit(2)
+    second = process.outbox.add(entry(3, by=OTHER))[0]
+    process.commit(4)
     await asyncio.sleep(0.02)
-    process.outbox.remove(first)
+    process.outbox.shelf.remove(first)
     await until(lambda: process.sender.told("a") == [2])
     await asyncio.sleep(0.02)
     assert process.sender.told("a") == [2], "4 must wait for 3, which the other process tells"
-    process.outbox.remove(second)
+    process.outbox.shelf.remove(second)
     await until(lambda: process.sender.told("a") == [2, 4])
 
 
 async def test_a_subscriber_that_is_down_elsewhere_holds_up_nobody_else(process: Process) -> None:
-    process.outbox.add(entry(1, by=OTHER), OTHER)  # due to a, who does not take it
-    process.commit(2, due=("a", "b"), foreign=True)
-    process.commit(3, due=("b",), foreign=False)
+    process.outbox.add(entry(1, by=OTHER))[0]  # due to a, who does not take it
+    process.commit(2, due=("a", "b"))
+    process.commit(3, due=("b",))
     await until(lambda: process.sender.told("b") == [2, 3])
     assert process.sender.told("a") == []
 
 
 async def test_what_follows_something_due_to_others_alone_waits_too(process: Process) -> None:
     """The second change is ours and due to b; the third is of an entity that was ours, and due to a."""
-    earlier = process.outbox.add(entry(1, by=OTHER), OTHER)
-    process.commit(2, due=("b",), foreign=True)
+    earlier = process.outbox.add(entry(1, by=OTHER))[0]
+    process.commit(2, due=("b",))
     await until(lambda: process.sender.told("b") == [2])
-    process.commit(3, due=("a",), foreign=False)
+    process.commit(3, due=("a",))
     await asyncio.sleep(0.02)
     assert process.sender.told("a") == []
-    process.outbox.remove(earlier)
+    process.outbox.shelf.remove(earlier)
     await until(lambda: process.sender.told("a") == [3])
 
 
 async def test_what_is_ours_is_told_without_asking(process: Process) -> None:
-    process.commit(1, foreign=True)
+    process.commit(1)
     await until(lambda: process.sender.told("a") == [1])
     asked = process.outbox.asked
-    process.commit(2, foreign=False)
+    process.commit(2)
     await until(lambda: process.sender.told("a") == [1, 2])
     assert process.outbox.asked == asked
 
 
 async def test_a_write_of_another_process_during_the_look_is_not_overlooked(process: Process) -> None:
-    process.commit(1, foreign=True)
+    process.commit(1)
     await asyncio.sleep(0)  # the look for 1 is on its way
-    other = process.outbox.add(entry(2, by=OTHER), OTHER)
-    process.commit(3, due=("b",), foreign=True)
+    other = process.outbox.add(entry(2, by=OTHER))[0]
+    process.commit(3, due=("b",))
     await until(lambda: process.sender.told("b") == [3])
-    process.commit(4, foreign=False)
+    process.commit(4)
     await asyncio.sleep(0.02)
     assert process.sender.told("a") == [1]
-    process.outbox.remove(other)
+    process.outbox.shelf.remove(other)
     await until(lambda: process.sender.told("a") == [1, 4])
 
 
 async def test_what_is_inherited_is_told_before_what_waited_for_it(process: Process) -> None:
-    process.outbox.add(entry(1, by=OTHER), OTHER)
-    process.outbox.add(entry(2, "2", by=OTHER), OTHER)
-    process.commit(3, foreign=True)
-    process.commit(4, foreign=False)
+    process.outbox.add(entry(1, by=OTHER))[0]
+    process.outbox.add(entry(2, "2", by=OTHER))[0]
+    process.commit(3)
+    process.commit(4)
     await asyncio.sleep(0.02)
     assert process.sender.told("a") == []
     await process.adopt()
@@ -203,29 +220,29 @@ async def test_an_heir_knows_the_subscriptions_of_the_dead(process: Process) -> 
     """The dead knew a subscription that the heir has not heard of: what is due to it is not dropped."""
     process.store.known.append(subscription("new", "http://new/"))
     process.store.epoch = 2
-    process.outbox.add(entry(1, due=("new",), by=OTHER), OTHER)
+    process.outbox.add(entry(1, due=("new",), by=OTHER))
     await process.adopt()
     await until(lambda: process.sender.told("new") == [1])
 
 
 async def test_an_heir_waits_for_the_living(process: Process) -> None:
     """What is inherited has its own predecessors, at a third process."""
-    living = process.outbox.add(entry(1, by="c" * 16), "c" * 16)
-    process.outbox.add(entry(2, by=OTHER), OTHER)
+    living = process.outbox.add(entry(1, by=THIRD))[0]
+    process.outbox.add(entry(2, by=OTHER))[0]
 
     async def inherit() -> bool:
-        process.outbox.owner = {k: MINE if v == OTHER else v for k, v in process.outbox.owner.items()}
+        process.outbox.adopt(OTHER)
         return True
 
     await process.notifier.adopt(inherit, _tenants)
     await asyncio.sleep(0.02)
     assert process.sender.taken == []
-    process.outbox.remove(living)
+    process.outbox.shelf.remove(living)
     await until(lambda: process.sender.told("a") == [2])
 
 
 async def test_an_adoption_that_fails_in_the_middle_is_done_again(process: Process) -> None:
-    process.outbox.add(entry(1, by=OTHER), MINE)  # moved already
+    process.outbox.add(entry(1))  # moved already
     calls = 0
 
     async def inherit() -> bool:
@@ -241,6 +258,40 @@ async def test_an_adoption_that_fails_in_the_middle_is_done_again(process: Proce
     await until(lambda: process.sender.told("a") == [1])
 
 
+async def test_a_tenant_that_cannot_be_read_keeps_no_other_waiting(process: Process) -> None:
+    survey = process.outbox.survey
+
+    async def some(tenant: str, *rest: Any) -> Any:
+        if tenant == "bad":
+            raise ValueError("no")
+        return await survey(tenant, *rest)
+
+    async def tenants() -> list[str]:
+        return ["bad", ""]
+
+    async def inherit() -> bool:
+        return False
+
+    process.outbox.survey = some  # type: ignore[method-assign, assignment]
+    process.outbox.add(entry(1))
+    process.notifier.lapsed()
+    await process.notifier.adopt(inherit, tenants)
+    await until(lambda: process.sender.told("a") == [1])
+    process.outbox.add(entry(2, "2"))
+    await process.notifier.adopt(inherit, tenants)
+    await until(lambda: process.sender.told("a", "2") == [2])
+
+
+async def test_what_another_process_resumes_goes_on(process: Process) -> None:
+    """Nothing is under way here, so there is no write by which this one would hear of it."""
+    await learn(process, subscription("a", "http://a/", isActive=False), B, epoch=2)
+    process.outbox.add(entry(1))
+    await process.notifier.reconcile()
+    process.store.known, process.store.epoch = [A, B], 3
+    await process.notifier.refresh()
+    await until(lambda: process.sender.told("a") == [1])
+
+
 async def test_what_was_inherited_is_told_though_nobody_heard_that_it_was(process: Process) -> None:
     """The database moved the entries and forgot the dead, but went away before it could say so."""
     calls = 0
@@ -249,7 +300,7 @@ async def test_what_was_inherited_is_told_though_nobody_heard_that_it_was(proces
         nonlocal calls
         calls += 1
         if calls == 1:
-            process.outbox.add(entry(1, by=OTHER), MINE)
+            process.outbox.add(entry(1))
             raise Unavailable("away")
         return False
 
@@ -262,7 +313,7 @@ async def test_what_was_inherited_is_told_though_nobody_heard_that_it_was(proces
 async def test_an_adoption_does_not_tell_our_own_again(process: Process) -> None:
     process.sender.down = {"http://a/"}
     for stamp in range(1, 5):
-        process.commit(stamp, foreign=stamp == 1)
+        process.commit(stamp)
     await asyncio.sleep(0.02)
     await process.adopt()
     process.sender.down = set()
@@ -275,11 +326,11 @@ async def test_a_second_adoption_leaves_what_the_first_brought_where_it_is() -> 
     process = await Process(A, lane_limit=2).ready()
     process.sender.down = {"http://a/"}
     for stamp in range(1, 5):
-        process.outbox.add(entry(stamp, by=OTHER), OTHER)
+        process.outbox.add(entry(stamp, by=OTHER))[0]
     await process.adopt()
     await asyncio.sleep(0.03)
     for stamp in range(5, 9):
-        process.commit(stamp, foreign=stamp == 5)
+        process.commit(stamp)
     await asyncio.sleep(0.03)
     for _ in range(20):
         await process.adopt()
@@ -290,44 +341,102 @@ async def test_a_second_adoption_leaves_what_the_first_brought_where_it_is() -> 
     await process.notifier.close()
 
 
-async def test_while_the_database_is_away_what_is_held_stays_held(
-    process: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(holds, "_LONGEST", 0.01)
-    for error in (Unavailable("away"), ValueError("something else")):
+async def test_while_the_database_is_away_what_has_to_wait_waits(process: Process) -> None:
+    for rev, error in ((1, Unavailable("away")), (3, ValueError("something else"))):
+        earlier = process.outbox.add(entry(rev, by=OTHER))[0]
         process.outbox.error = error
-        process.commit(1, foreign=True)
+        process.commit(rev + 1)
+        process.outbox.shelf.remove(earlier)
         await asyncio.sleep(0.03)
         assert process.sender.taken == []
         process.outbox.error = None
-        await until(lambda: process.sender.told("a") == [1])
+        await until(lambda rev=rev: process.sender.told("a") == [rev + 1])  # type: ignore[misc]
         process.sender.taken.clear()
 
 
-async def test_more_than_fits_is_held_in_the_outbox(
-    process: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A subscriber that is down elsewhere for long does not fill our memory; in the end nothing is lost."""
-    for name, value in {"_LIMIT": 10, "_PAGE": 7, "_LONGEST": 0.01}.items():
-        monkeypatch.setattr(holds, name, value)
-    earlier = [process.outbox.add(entry(n, str(n), by=OTHER), OTHER) for n in range(3)]
-    for stamp in range(10, 110):
-        process.commit(stamp, str(stamp % 3), foreign=stamp < 13)
-        if stamp % 10 == 0:
+async def test_what_cannot_be_read_of_one_entity_keeps_no_other_waiting(process: Process) -> None:
+    process.outbox.shown = 0
+    for of in ("bad", "good"):
+        process.outbox.add(entry(1, of, by=OTHER))
+    read = process.outbox._pending
+
+    def pending(entity_id: str, *rest: Any) -> Any:
+        if entity_id == "urn:x:bad":
+            raise ValueError("no entity")
+        return read(entity_id, *rest)
+
+    process.outbox._pending = pending  # type: ignore[method-assign, assignment]
+    process.commit(2, "bad")
+    process.commit(2, "good")
+    process.outbox.adopt(OTHER)
+    await until(lambda: process.sender.told("a", "good") == [1, 2])
+    assert process.sender.told("a", "bad") == []
+
+
+async def test_more_than_fits_waits_in_the_store(process: Process) -> None:
+    """What waits for another process does not fill memory, nor the way of what need not wait."""
+    process.memory.lane = 10
+    earlier = [process.outbox.add(entry(n, str(n), by=OTHER))[0] for n in range(3)]
+    for rev in range(10, 110):
+        process.commit(rev, str(rev % 3))
+        if rev % 10 == 0:
             await asyncio.sleep(0.005)
-    held = process.notifier._holds
-    assert len(held) <= 10
-    process.commit(200, "free", due=("b",), foreign=True)
+        assert process.memory.held <= 10
+    process.commit(200, "free")
+    await until(lambda: process.sender.told("a", "free") == [200])
     for one in earlier:
-        process.outbox.remove(one)
-    process.commit(201, "1", foreign=False)
-    await until(lambda: process.sender.told("a", "1")[-1:] == [201])
+        process.outbox.shelf.remove(one)
     for n in range(3):
-        expected = [stamp for stamp in range(10, 110) if stamp % 3 == n] + [201] * (n == 1)
+        expected = [rev for rev in range(10, 110) if rev % 3 == n]
         await until(lambda n=n, expected=expected: process.sender.told("a", str(n)) == expected)  # type: ignore[misc]
-    await until(lambda: process.sender.told("b", "free") == [200])
-    await until(lambda: not held._lines and not held._left and not len(held))
-    await until(lambda: not process.outbox.entries)
+    await until(lambda: process.is_at_rest)
+
+
+async def test_two_full_memories_do_not_wait_for_each_other() -> None:
+    """Each process has what the other one waits for, in the store, behind more than fits."""
+    shelf = Shelf()
+    mine = await Process(A, lane_limit=2, shelf=shelf).ready()
+    other = await Process(A, lane_limit=2, name=OTHER, shelf=shelf).ready()
+    mine.sender.down = other.sender.down = {"http://a/"}
+    for rev in range(1, 40):
+        (mine, other)[rev % 2].commit(rev, str(rev % 5))
+        await asyncio.sleep(0)
+    mine.sender.down = other.sender.down = set()
+    await until(lambda: mine.is_at_rest and other.is_at_rest, 10)
+    told = mine.sender.taken + other.sender.taken
+    assert sorted(n for _, _, n in told) == list(range(1, 40))
+    await mine.notifier.close()
+    await other.notifier.close()
+
+
+async def test_a_process_whose_lease_ran_out_leaves_what_others_have_taken_over(process: Process) -> None:
+    process.sender.down = {"http://a/"}
+    for rev in range(1, 4):
+        process.commit(rev)
+    await until(lambda: bool(process.memory.held))
+    for one in process.outbox.entries.values():
+        one.by = OTHER
+    process.notifier.lapsed()
+    process.commit(4)
+    process.sender.down = set()
+    await asyncio.sleep(0.03)
+    assert process.sender.told("a") in ([], [1]), "what was on its way may arrive"
+    for one in list(process.outbox.entries.values())[:3]:
+        process.outbox.shelf.remove(one)
+    await until(lambda: process.sender.told("a")[-1:] == [4])
+
+
+async def test_a_reconciliation_finds_what_nobody_heard_of(process: Process) -> None:
+    """The answer to a commit never came."""
+    process.outbox.add(entry(1))
+    process.commit(2, "2")
+    await until(lambda: process.sender.told("a", "2") == [2])
+    await process.notifier.reconcile()
+    await until(lambda: process.sender.told("a") == [1])
+    await until(lambda: process.is_at_rest)
+    asked = process.outbox.asked
+    await process.notifier.reconcile()
+    assert process.outbox.asked == asked
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -336,32 +445,28 @@ async def test_whatever_others_do_order_holds_and_nothing_is_lost(seed: int) -> 
     r = Random(seed)
     process = await Process(A, B, lane_limit=4).ready()
     others: list[Any] = []
-    last: dict[str, str] = {}
     expected: dict[tuple[str, str], list[int]] = {}
     for stamp in range(1, 400):
         of, due = str(r.randrange(3)), tuple(r.sample("ab", r.choice((1, 2))))
         if r.random() < 0.4:
-            others.append(process.outbox.add(entry(stamp, of, due, by=OTHER), OTHER))
-            last[of] = OTHER
+            others.append(process.outbox.add(entry(stamp, of, due, by=OTHER))[0])
         else:
-            process.commit(stamp, of, due, foreign=last.get(of) != MINE)
-            last[of] = MINE
+            process.commit(stamp, of, due)
             for who in due:
                 expected.setdefault((who, of), []).append(stamp)
         if r.random() < 0.02:
             process.sender.down ^= {"http://b/"}
         if others and r.random() < 0.4:
-            process.outbox.remove(others.pop(0))
+            process.outbox.shelf.remove(others.pop(0))
         if r.random() < 0.5:
             await asyncio.sleep(r.choice((0, 0.001)))
     process.sender.down = set()
     for one in others:
-        process.outbox.remove(one)
+        process.outbox.shelf.remove(one)
     await until(lambda: not process.outbox.entries)
     for (who, of), stamps in expected.items():
         assert list(dict.fromkeys(process.sender.told(who, of))) == stamps
-    await until(lambda: not process.deliverer._lanes)
-    await until(lambda: not process.notifier._holds._lines)
+    await until(lambda: process.is_at_rest)
     await process.notifier.close()
 
 
@@ -369,8 +474,7 @@ async def test_the_lane_of_an_endpoint_that_changes_loses_nothing() -> None:
     process = await Process(A, lane_limit=2).ready()
     process.sender.down = {"http://a/"}
     for stamp in range(1, 10):
-        process.commit(stamp, str(stamp), foreign=True)
-    await until(lambda: len(process.notifier._holds) == 0)
+        process.commit(stamp, str(stamp))
     process.store.known, process.store.epoch = [subscription("a", "http://new/")], 2
     await process.notifier.at_epoch("", 2)
     await until(lambda: not process.outbox.entries)
@@ -380,11 +484,11 @@ async def test_the_lane_of_an_endpoint_that_changes_loses_nothing() -> None:
 
 async def test_what_is_due_to_a_subscription_that_is_gone_is_forgotten(process: Process) -> None:
     process.sender.down = {"http://a/"}
-    process.commit(1, foreign=True)
+    process.commit(1)
     await asyncio.sleep(0.01)
     process.store.known, process.store.epoch = [B], 2
     await process.notifier.at_epoch("", 2)
-    process.commit(2, foreign=False)
+    process.commit(2)
     await until(lambda: not process.outbox.entries)
     assert process.sender.taken == []
 
@@ -398,25 +502,25 @@ async def learn(process: Process, *known: Subscription, epoch: int) -> None:
 async def test_what_is_due_to_a_paused_subscription_waits_until_it_is_active(process: Process) -> None:
     paused = subscription("a", "http://a/", isActive=False)
     process.sender.down = {"http://a/"}
-    process.commit(1, foreign=True)
-    process.commit(2, due=("a", "b"), foreign=False)
+    process.commit(1)
+    process.commit(2, due=("a", "b"))
     await until(lambda: process.sender.told("b") == [2])
     await learn(process, paused, B, epoch=2)
     process.sender.down = set()
-    process.commit(3, due=("a", "b"), foreign=False)
+    process.commit(3, due=("a", "b"))
     await until(lambda: process.sender.told("b") == [2, 3])
     await asyncio.sleep(0.03)
     assert process.sender.told("a") == []
     await learn(process, A, B, epoch=3)
-    process.commit(4, foreign=False)
+    process.commit(4)
     await until(lambda: process.sender.told("a") == [1, 2, 3, 4])
     await until(lambda: not process.outbox.entries)
-    await until(lambda: not process.deliverer._lanes)
+    await until(lambda: process.is_at_rest)
 
 
 async def test_an_heir_keeps_what_is_due_to_the_paused(process: Process) -> None:
     await learn(process, subscription("a", "http://a/", isActive=False), B, epoch=2)
-    process.outbox.add(entry(1, by=OTHER), OTHER)
+    process.outbox.add(entry(1, by=OTHER))[0]
     await process.adopt()
     await asyncio.sleep(0.02)
     assert process.sender.taken == []
@@ -427,29 +531,27 @@ async def test_an_heir_keeps_what_is_due_to_the_paused(process: Process) -> None
 async def test_before_a_retry_it_asks_whether_it_is_still_wanted(process: Process) -> None:
     """Another process deleted the subscription; this one has no write by which it would hear of that."""
     process.sender.down = {"http://a/"}
-    process.commit(1, foreign=True)
-    process.commit(1, "2", due=("b",), foreign=True)
+    process.commit(1)
+    process.commit(1, "2", due=("b",))
     await until(lambda: process.sender.told("b", "2") == [1])
     process.store.known, process.store.epoch = [B], 2
     process.sender.down = set()
     await until(lambda: not process.outbox.entries)
     assert process.sender.told("a") == []
-    await until(lambda: not process.deliverer._lanes)
+    await until(lambda: process.is_at_rest)
 
 
 async def test_what_was_left_in_the_outbox_goes_along_to_a_new_endpoint() -> None:
     process = await Process(A, lane_limit=2).ready()
     process.sender.down = {"http://a/"}
     for stamp in range(1, 30):
-        process.commit(stamp, foreign=stamp == 1)
-    await until(lambda: len(process.notifier._holds) == 0)
+        process.commit(stamp)
     await learn(process, subscription("a", "http://new/"), epoch=2)
     for stamp in range(30, 40):
-        process.commit(stamp, foreign=False)
+        process.commit(stamp)
     await until(lambda: not process.outbox.entries)
     assert process.sender.told("a") == list(range(1, 40))
-    await until(lambda: not process.deliverer._lanes)
-    assert process.room.free == 1000
+    await until(lambda: process.is_at_rest)
     await process.notifier.close()
 
 
@@ -457,8 +559,21 @@ async def test_a_change_of_our_own_is_known_at_once(process: Process) -> None:
     asked = process.store.asked
     await process.notifier.changed("", SubscriptionChanges(2, [subscription("c", "http://c/")]))
     assert process.store.asked == asked, "nobody needs to be asked"
-    process.commit(1, due=("c",), foreign=True)
+    process.commit(1, due=("c",))
     await until(lambda: process.sender.told("c") == [1])
     process.store.known, process.store.epoch = [A], 9
     await process.notifier.changed("", SubscriptionChanges(9, [], ["urn:s:c"]))
     assert process.indexes[""].subscribers.keys() == {"urn:s:a"}, "others changed something, too"
+
+
+async def test_what_is_throttled_is_left_to_the_gate_if_there_is_one() -> None:
+    throttled = subscription("t", "http://t/", throttling=5)
+    process = await Process(A, throttled, has_gate=True).ready()
+    process.commit(1, due=("a", "t"))
+    await until(lambda: process.sender.told("a") == [1])
+    await until(lambda: all(one.due == {"urn:s:t"} for one in process.outbox.entries.values()))
+    await process.notifier.reconcile()
+    await asyncio.sleep(0.02)
+    assert process.sender.told("t") == []
+    assert process.poked == ["urn:s:t"]
+    await process.notifier.close()

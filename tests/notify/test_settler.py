@@ -1,150 +1,143 @@
-"""The settler: what was told is written down, in batches, whatever the database says."""
+"""The settler: what is over is written down, in batches, whatever the database says, and never forgotten."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from broker.core.delivery.effects import Settle
 from broker.core.errors import Unavailable
+from broker.notify import insist
 from broker.notify import settler as module
 from broker.notify.backlog import Backlog
 from broker.notify.settler import Settler
+from broker.ports.changes import Entry
 from tests.notify.some import Outbox, entry, until
 
 
-async def test_what_comes_together_is_written_together() -> None:
-    outbox = Outbox()
-    settler = Settler(outbox, Backlog(outbox, 1000))
-    for stamp in range(10):
-        settler.told(outbox.add(entry(stamp)), "urn:s:a")
-        settler.attempt("", "urn:s:a", f"t{stamp}", failed=stamp == 3)
-    await settler.close()
-    [settled] = outbox.settled
-    assert len(settled.finished) == 10
+class Book:
+    """A settler, its outbox, and what it said that it had written."""
+
+    def __init__(self) -> None:
+        self.outbox = Outbox()
+        self.done: list[Settle] = []
+        self.settler = Settler("", self.outbox, Backlog(self.outbox, 1000), self.note)
+
+    def note(self, effects: Sequence[Settle]) -> None:
+        """These are written."""
+        self.done += effects
+
+    def over(self, one: Entry, who: str = "a", reason: str | None = None) -> None:
+        """An entry is over for a subscription."""
+        name = f"urn:s:{who}"
+        one.due.discard(name)
+        self.settler.settle(Settle(one, name, None, reason, not one.due))
+
+    def add(self, rev: int, due: Sequence[str] = ("a",)) -> Entry:
+        """An entry that is pending."""
+        return self.outbox.add(entry(rev, due=due))[0]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is pending any more."""
+        return not self.outbox.entries
+
+
+@pytest.fixture
+def book(monkeypatch: pytest.MonkeyPatch) -> Book:
+    monkeypatch.setattr(insist, "_FIRST", 0.001)
+    monkeypatch.setattr(insist, "_LONGEST", 0.002)
+    return Book()
+
+
+async def test_what_comes_together_is_written_together(book: Book) -> None:
+    for rev in range(10):
+        book.over(book.add(rev))
+        book.settler.attempt("urn:s:a", f"t{rev}", failed=rev == 3)
+    await book.settler.close()
+    [settled] = book.outbox.settled
+    assert len(settled.finished["urn:x:1"]) == 10
     tally = settled.tallies["urn:s:a"]
     assert (tally.sent, tally.failed, tally.last_failure, tally.last_success) == (10, 1, "t3", "t9")
-    assert outbox.entries == {}
+    assert book.is_empty
+    assert len(book.done) == 10
 
 
-async def test_an_entry_is_finished_when_all_are_told() -> None:
-    outbox = Outbox()
-    settler = Settler(outbox, Backlog(outbox, 1000))
-    two = outbox.add(entry(1, due=("a", "b")))
-    settler.told(two, "urn:s:a")
-    await settler.close()
-    assert outbox.entries[two.id].due == {"urn:s:b"}
-    settler.told(two, "urn:s:b")
-    await settler.close()
-    assert outbox.entries == {}
+async def test_an_entry_is_finished_when_all_have_it(book: Book) -> None:
+    two = book.add(1, ("a", "b"))
+    book.over(two)
+    await book.settler.close()
+    [left] = book.outbox.entries.values()
+    assert left.due == {"urn:s:b"}
+    book.over(two, "b", reason="too old")
+    await book.settler.close()
+    assert book.is_empty
+    [dead] = book.outbox.settled[-1].dead_letters
+    assert (dead[0].id, dead[1:]) == (two.id, ("urn:s:b", "too old"))
 
 
-async def test_both_told_in_one_batch_is_one_removal() -> None:
-    outbox = Outbox()
-    settler = Settler(outbox, Backlog(outbox, 1000))
-    two = outbox.add(entry(1, due=("a", "b")))
-    settler.told(two, "urn:s:a")
-    settler.told(two, "urn:s:b", given_up="too old")
-    await settler.close()
-    [settled] = outbox.settled
-    assert settled.finished == [two.id]
-    assert settled.told == {}
-    assert [(one.id, who, why) for one, who, why in settled.given_up] == [(two.id, "urn:s:b", "too old")]
+async def test_copies_of_an_entry_end_it_together(book: Book) -> None:
+    """Each of them is due to somebody still, as far as it knows."""
+    first = book.add(1, ("a", "b"))
+    book.over(first, "a")
+    book.over(entry(1, due=("a", "b")), "b")
+    await book.settler.close()
+    assert book.is_empty
 
 
-async def test_while_the_database_is_away_nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.001)
-    outbox = Outbox()
-    outbox.error = Unavailable("away")
-    settler = Settler(outbox, Backlog(outbox, 1000))
-    for stamp in range(3):
-        settler.told(outbox.add(entry(stamp)), "urn:s:a")
-        await asyncio.sleep(0.005)
-    outbox.error = None
-    await until(lambda: not outbox.entries)
-    assert sorted(one for settled in outbox.settled for one in settled.finished) == [
-        entry(stamp).id for stamp in range(3)
-    ]
+def away() -> Exception:
+    return Unavailable("away")
 
 
-async def test_what_the_database_refuses_is_not_in_the_way_of_the_rest(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def refused() -> Exception:
+    return ValueError("no")
+
+
+@pytest.mark.parametrize("make_error", [away, refused])
+@pytest.mark.parametrize("member", ["error", "lost"])
+async def test_nothing_is_forgotten(book: Book, member: str, make_error: Callable[[], Exception]) -> None:
+    """However often it is refused, or the answer is lost."""
+    setattr(book.outbox, member, make_error())
+    for rev in range(3):
+        book.over(book.add(rev))
+        await asyncio.sleep(0.02)
+    assert book.done == [], "it is not known to be written"
+    setattr(book.outbox, member, None)
+    await until(lambda: len(book.done) == 3)
+    assert book.is_empty
+
+
+async def test_a_stop_does_not_wait_for_a_database_that_is_away(
+    book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.001)
-    outbox = Outbox()
-    outbox.error = ValueError("no")
-    settler = Settler(outbox, Backlog(outbox, 1000))
-    settler.told(outbox.add(entry(1)), "urn:s:a")
-    await until(lambda: settler._writing is None)
-    assert "refuses" in caplog.text
-    outbox.error = None
-    later = outbox.add(entry(2))
-    settler.told(later, "urn:s:a")
-    await until(lambda: later.id not in outbox.entries)
-
-
-async def test_a_stop_does_not_wait_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LAST", 0.01)
-    outbox = Outbox()
-    outbox.error = Unavailable("away")
-    settler = Settler(outbox, Backlog(outbox, 1000))
-    settler.told(outbox.add(entry(1)), "urn:s:a")
+    book.outbox.error = Unavailable("away")
+    book.over(book.add(1))
     async with asyncio.timeout(1):
-        await settler.close()
+        await book.settler.close()
+    assert book.done == []
 
 
-async def test_tallies_are_written_a_few_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many small batches of what was told; the counts go along with few of them, and none is forgotten."""
+async def test_tallies_are_written_a_few_times_a_second(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small batches of what is over; the counts go along with few of them, and none is forgotten."""
     monkeypatch.setattr(module, "_GATHER", 0.001)
     monkeypatch.setattr(module, "_TALLY", 0.1)
-    outbox = Outbox()
-    settler = Settler(outbox, Backlog(outbox, 1000))
-    for stamp in range(50):
-        settler.told(outbox.add(entry(stamp)), "urn:s:a")
-        settler.attempt("", "urn:s:a", f"t{stamp}", failed=False)
+    for rev in range(50):
+        book.over(book.add(rev))
+        book.settler.attempt("urn:s:a", f"t{rev}", failed=False)
         await asyncio.sleep(0.003)
-    await until(lambda: settler._writing is None)
-    assert outbox.entries == {}
-    counted = [one.tallies["urn:s:a"].sent for one in outbox.settled if one.tallies]
+    await until(lambda: book.settler._writing is None)
+    assert book.is_empty
+    counted = [one.tallies["urn:s:a"].sent for one in book.outbox.settled if one.tallies]
     assert sum(counted) == 50
-    assert len(counted) < len(outbox.settled)
+    assert len(counted) < len(book.outbox.settled)
 
 
-async def test_who_asks_for_the_tallies_gets_them_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_asks_for_the_tallies_gets_them_at_once(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_TALLY", 60)
-    outbox = Outbox()
-    settler = Settler(outbox, Backlog(outbox, 1000))
     for n in range(2):
-        settler.attempt("", "urn:s:a", "t", failed=False)
-        await settler.written()
-        assert sum(one.tallies["urn:s:a"].sent for one in outbox.settled if one.tallies) == n + 1
-
-
-async def test_what_was_told_is_known_to_who_reads_the_outbox_meanwhile() -> None:
-    outbox = Outbox()
-    settler = Settler(outbox, Backlog(outbox, 1000))
-    first, second, third = (outbox.add(entry(stamp)) for stamp in (1, 2, 3))
-    settler.told(first, "urn:s:a")
-    with settler.watched() as told:
-        settler.told(second, "urn:s:a")
-        await until(lambda: settler._writing is None)
-    settler.told(third, "urn:s:a")
-    assert told == {(first.id, "urn:s:a"), (second.id, "urn:s:a")}
-    await until(lambda: settler._writing is None)
-    with settler.watched() as told:
-        assert told == set(), "what is written down cannot be read any more"
-
-
-async def test_what_others_wait_for_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TALLY", 60.0)
-    outbox = Outbox()
-    settler = Settler(outbox, Backlog(outbox, 1000))
-    for _ in range(2):  # the second tally has to wait for its time
-        settler.attempt("", "urn:s:a", "t", failed=False)
-        await asyncio.sleep(0.01)
-    settler.told(outbox.add(entry(1)), "urn:s:a")
-    await asyncio.sleep(0.01)
-    assert outbox.entries, "nobody is known to wait for it"
-    contended = outbox.add(entry(2))
-    contended.has_waited = True
-    settler.told(contended, "urn:s:a")
-    await until(lambda: not outbox.entries)
-    await settler.close()
+        book.settler.attempt("urn:s:a", "t", failed=False)
+        await book.settler.written()
+        assert sum(one.tallies["urn:s:a"].sent for one in book.outbox.settled if one.tallies) == n + 1

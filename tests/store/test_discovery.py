@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from broker.store.plan import _difference
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from broker.core.discovery import Shape
 from broker.store import codec
 from broker.store.client import open_database
 from broker.store.discovery import _SHAPES, MongoDiscovery
-from broker.store.plan import _difference
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
 from tests.core.lang import some

@@ -4,11 +4,11 @@ import random
 from base64 import b64encode
 
 import pytest
+from broker.store.entries import restored, stored
 from bson import decode
 
 from broker.core import Attributes, Entity
 from broker.ports.changes import Entry
-from broker.store.entries import restored, stored
 
 ME = "a" * 16
 MIB = 1024**2

@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack
 
 import orjson
 import pytest
+from broker.store.commit import Committer
+from broker.store.writer import Writer
 
 from broker.clock import Clock
 from broker.core import Entity, Json
@@ -15,14 +17,12 @@ from broker.core.lang import types
 from broker.core.query import Query
 from broker.ports.entities import Renderer
 from broker.store.client import open_database
-from broker.store.commit import Committer
 from broker.store.entities import MongoEntities
 from broker.store.query.advice import Advice
 from broker.store.renderings import Renderings
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
 from broker.store.timers import Schedule
-from broker.store.writer import Writer
 from tests.store.test_writer import Sink
 
 SHOW = Renderer("ids", lambda entity: orjson.dumps([entity["id"], entity["attrs"]["n"][0]["value"]]))

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from broker.main.clock import ticking
 from broker.store.commit import Committer
 from broker.store.entries import stored
 from broker.store.writer import Writer

@@ -7,6 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from broker.store.commit import Committer
+from broker.store.writer import Writer
 
 from broker.core import instant
 from broker.core.change import Change
@@ -15,9 +17,7 @@ from broker.core.entity.parse import Fragment
 from broker.core.errors import Unavailable
 from broker.core.subscription import read
 from broker.ports.changes import Due, Entry
-from broker.store.commit import Committer
 from broker.store.timers import give_back
-from broker.store.writer import Writer
 from tests.core.documents import CORE
 from tests.core.test_periods import periodic
 from tests.store.test_entries import MIB, text

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
+from broker.store.outbox import MongoOutbox
+from broker.store.undelivered import Kept
 
 from broker.core import Json, instant
 from broker.core.change import Change
@@ -15,12 +17,10 @@ from broker.core.subscription import read, updated
 from broker.notify.periods import Periods, entry_of
 from broker.ports.changes import Due, Entry
 from broker.store.client import open_database
-from broker.store.outbox import MongoOutbox
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.timers import MongoTimers, Schedule, give_back
 from broker.store.transactions import Transactions
-from broker.store.undelivered import Kept
 from tests.clocks import SetClock
 from tests.core.documents import CORE, NOW
 from tests.core.test_periods import periodic

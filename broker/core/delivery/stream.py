@@ -68,6 +68,8 @@ class Stream:
 
     def has(self, entry: Entry) -> bool:
         """Whether an entry is in memory."""
+        if not self.entries or self.entries[-1].rev < entry.rev:
+            return False
         return any(one.rev == entry.rev for one in self.entries)
 
     def append(self, entry: Entry, *, is_known: bool) -> None:
