@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from broker.clock import Clock
 from broker.core.throttling import is_throttled
+from broker.store.pending.entries import entry_id
 from tests.clocks import SetClock
 
 HOUR = 3_600_000_000

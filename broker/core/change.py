@@ -11,7 +11,7 @@ from broker.core.uri import NULL
 
 
 class Touched(NamedTuple):
-    """An attribute (IRI) that a change touched: its instances before and after; none where it was not there."""
+    """An attribute (IRI) that a change touched: its instances before and after; none where there was none."""
 
     iri: str
     old: Sequence[Instance]

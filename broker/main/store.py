@@ -64,7 +64,7 @@ class StoreRoom:
     def begin(self, processes: Processes, sessions: list[Session]) -> None:
         """Looks after what is stored; the lease of this process with its sessions, too."""
         base, settings = self._base, self._base.settings
-        base.repeat("renew", partial(_renew, processes, sessions, self._notifier), settings.process_lease / 3)
+        base.repeat("renew", partial(self._renew, processes, sessions), settings.process_lease / 3)
         base.repeat_for_tenants(
             "reap",
             Reaper(base.tenants).reap,
@@ -81,6 +81,12 @@ class StoreRoom:
             base.repeat_for_tenants("erase", eraser.erase_tenant, settings.pack_interval, eraser.lease)
         if settings.indexes is not None:
             base.repeat_for_tenants("index", Indexes(base.tenants, self._declared).make, _INDEXES)
+
+    async def _renew(self, processes: Processes, sessions: list[Session]) -> None:
+        if not await processes.renew():
+            log.warning("the lease of this process ran out; it is entered again")
+            await processes.enter(sessions)
+            self._notifier.lapsed()
 
     def _new_entities(self, compact: Expand) -> MongoEntities:
         settings = self._base.settings
@@ -107,10 +113,3 @@ def _declared(text: str, expand: Expand) -> Declared:
     """An index as the setting names it: an attribute, or attribute@type."""
     attr, _, of = text.partition("@")
     return Declared(expand(attr), expand(of) if of else None)
-
-
-async def _renew(processes: Processes, sessions: list[Session], notifier: Notifier) -> None:
-    if not await processes.renew():
-        log.warning("the lease of this process ran out; it is entered again")
-        await processes.enter(sessions)
-        notifier.lapsed()

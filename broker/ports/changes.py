@@ -81,7 +81,6 @@ class ChangeSink(Protocol):
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """Takes an entry that was committed with its change. Never waits.
 
-
         `earlier`: what was pending of its entity when it was committed, of whatever process, in order, and
         entries of the same commit too. These need no payload. Not `is_whole`: the store holds still earlier
         ones. Entries of one entity come in the order of their revs.

@@ -1,13 +1,14 @@
 """Entities and instances as MongoDB documents, and back: the only place that knows the stored shape.
 
-A stored entity is the Entity of `core` with `_id` for its id, and with the store's own members (decision 0013):
-`rev` (its revision), `due` (when something of it first expires, if anything does), `geo` and `cells` (where its
-GeoProperties are, `places`), `shape` (a hash of its types and of the kinds of its attributes, for `discovery`);
-`past`, `unlisted`, `h`, `hn`, `hb`, `p`, `pk`, `pn` (its evolution: `history`), and `o`, `ov`, `gone` (what is
-pending: `pending`). A document without `type` is of an entity that is not there, but has a past or something
-pending. Names of attributes are keys that MongoDB takes literally: it reads dots and a leading dollar in a key
-as a path. A term of the core or of the default vocabulary stays short. Values are stored as they are; the few
-whose keys or numbers BSON has no place for carry the mark `esc`, so that reading costs nothing for all others.
+A stored entity is the Entity of `core` with `_id` for its id, and with the store's own members (decision
+0013): `rev` (its revision), `due` (when something of it first expires, if anything does), `geo` and `cells`
+(where its GeoProperties are, `places`), `shape` (a hash of its types and of the kinds of its attributes, for
+`discovery`); `past`, `unlisted`, `h`, `hn`, `hb`, `p`, `pk`, `pn` (its evolution: `history`), and `o`, `ov`,
+`gone` (what is pending: `pending`). A document without `type` is of an entity that is not there, but has a
+past or something pending. Names of attributes are keys that MongoDB takes literally: it reads dots and a
+leading dollar in a key as a path. A term of the core or of the default vocabulary stays short. Values are
+stored as they are; the few whose keys or numbers BSON has no place for carry the mark `esc`, so that reading
+costs nothing for all others.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from broker.core.entity import expiry
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
 from broker.ports.entities import Undecodable
-from broker.store.query import places
+from broker.store import places
 
 Document = dict[str, Any]
 

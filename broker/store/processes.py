@@ -1,8 +1,8 @@
 """Processes and their leases: who is alive, and what becomes of what the dead leave behind.
 
-A process that dies inside a transaction leaves it open, and with it the locks on what it wrote. So each process
-records the sessions of its transactions under a lease; whoever learns of its death ends them at once, and takes
-over its entries.
+A process that dies inside a transaction leaves it open, and with it the locks on what it wrote. So each
+process records the sessions of its transactions under a lease; whoever learns of its death ends them at once,
+and takes over its entries.
 """
 
 import time

@@ -61,12 +61,12 @@ _INDEXES = {
 class Tenant:
     """The collections of one tenant.
 
-    `entities` has one document for each entity that is there, has a past or something pending; `history` single
-    instances of it, `packed` most of it (`history.buckets`); `moved` where instances are now whose
-    time was changed; `outbox` what is pending and has no room beside the entity; `subscription_log`
-    names the subscription that each epoch changed; `throttles` holds when a throttled
-    subscription was last due; `tallies` what became of each subscription's notifications; `undelivered`
-    what was given up; `contexts` are the @contexts that the tenant's clients host.
+    `entities` has one document for each entity that is there, has a past or something pending; `history`
+    single instances of it, `packed` most of it (`history.buckets`); `moved` where instances are now whose
+    time was changed; `outbox` what is pending and has no room beside the entity; `subscription_log` names the
+    subscription that each epoch changed; `throttles` holds when a throttled subscription was last due;
+    `tallies` what became of each subscription's notifications; `undelivered` what was given up; `contexts`
+    are the @contexts that the tenant's clients host.
     """
 
     name: str

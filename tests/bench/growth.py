@@ -1,7 +1,7 @@
 """`python -m tests.bench.growth`: queries as the entities grow from a thousand to a million.
 
-A database is filled with the workload's entities in their stored shape, by the very code that plans a commit,
-but without their history: a million creations over HTTP would take an hour. Then a broker with one worker
+A database is filled with the workload's entities in their stored shape, by the very code that plans a commit:
+a million creations over HTTP would take an hour. Then a broker with one worker
 answers from as many connections as the other bench, and a bare handler beside it is the yardstick H.
 """
 
@@ -22,7 +22,6 @@ from typing import Any
 
 import orjson
 import uvloop
-from broker.store.plan import work_out
 from broker.store.queue import Answer, Write
 from rich.console import Console
 from rich.table import Table
@@ -33,6 +32,9 @@ from broker.core.change import Change
 from broker.core.entity import parse, update
 from broker.core.temporal.recording import Recording
 from broker.ports.changes import Due, Entry
+from broker.store.writes.plan import Judge
+from broker.store.writes.queue import Answer, Write
+from broker.store.writes.statements import document
 from tests.bench import workload
 from tests.bench.client import Load, call, head, percentile, run_load
 from tests.bench.history import Place, place
@@ -95,8 +97,8 @@ class _Nobody:
         """Nothing."""
         return []
 
-    def committed(self, entries: Sequence[Entry]) -> None:
-        """There are none."""
+    def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
+        """There is none."""
 
 
 async def fill(at: Place, numbers: Iterable[int]) -> None:
@@ -111,9 +113,9 @@ def _documents(numbers: list[int], clock: Clock) -> list[dict[str, Any]]:
     entities = [parse.entity(orjson.loads(workload.entity(number)), CORE) for number in numbers]
     answer = Answer(asyncio.get_running_loop().create_future(), len(entities))
     writes = [Write("", one["id"], update.create(one), 0.0, answer, n) for n, one in enumerate(entities)]
-    plan = work_out(writes, {}, _Nobody(), clock, secrets.token_hex(8), Recording())
-    expect(len(plan.inserts) == len(numbers), "not every entity was to be created")
-    return plan.inserts
+    drafts = Judge(_Nobody(), clock, secrets.token_hex(8), Recording()).plan("", writes, {}).drafts
+    expect(len(drafts) == len(numbers), "not every entity was to be created")
+    return [document(draft) for draft in drafts.values()]
 
 
 class Growth:

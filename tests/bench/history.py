@@ -89,13 +89,14 @@ async def place(*settings: str) -> AsyncIterator[Place]:
 
 
 async def fill(at: Place, entity: str, attributes: int, length: int) -> None:
-    """Gives an entity a past."""
+    """Gives an entity, which is not there any more, a past of single instances, marked for the packer."""
     names = [f"~a{n}" for n in range(attributes)]
     documents = _documents(entity, names, length)
     while part := list(itertools.islice(documents, TOGETHER)):
         await at.tenant.history.insert_many(part, ordered=False)
-    known = {"_id": entity, "type": [KIND], "createdAt": instant.of_micros(BEGIN), "attrs": names}
-    await at.tenant.evolutions.insert_one(known)
+    facts = {"type": [KIND], "createdAt": instant.of_micros(BEGIN), "attrs": names}
+    known = {"_id": entity, "rev": BEGIN, "past": facts, "pk": 1, "pn": 1}
+    await at.tenant.entities.insert_one(known)
 
 
 def _documents(entity: str, names: list[str], length: int) -> Iterator[dict[str, Any]]:

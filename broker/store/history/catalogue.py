@@ -22,9 +22,9 @@ LISTED: Document = {"past": {"$exists": True}}
 
 
 def head(document: Document) -> Document | None:
-    """The facts of an evolution: {_id, type, attrs, createdAt, modifiedAt?, deletedAt?, scope?, packed, held}.
+    """The facts of an evolution, None if the entity has none.
 
-    None if the entity has none.
+    {_id, type, attrs, createdAt, modifiedAt?, deletedAt?, scope?, packed, held}
     """
     past: Document | None = document.get("past")
     if past is None:
@@ -64,7 +64,7 @@ def candidate(document: Document, query: TemporalQuery, selection: Selection) ->
 
 
 def candidates(query: TemporalQuery) -> Document:
-    """The filter for documents of evolutions: whose types and ids fit, and that ever had one of the attributes."""
+    """The filter for evolutions whose types and ids fit, and that ever had one of the attributes."""
     entities = query.entities
     by_entity = _of_past(to_filter(replace(entities, attrs=(), q=None, geo=None, scope=None)))
     if not entities.required_attrs:

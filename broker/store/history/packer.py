@@ -1,8 +1,8 @@
 """The packer: makes few large buckets of many small ones and of single instances, once for each database.
 
-It looks at the entities that are marked (`pk`), since so much moved out of their documents that it is worth the
-while; what nobody writes costs nothing. A series is packed step by step, each a transaction of its own: some
-hundreds of its oldest single instances, together with the buckets that they fall into, or a run of small
+It looks at the entities that are marked (`pk`), since so much moved out of their documents that it is worth
+the while; what nobody writes costs nothing. A series is packed step by step, each a transaction of its own:
+some hundreds of its oldest single instances, together with the buckets that they fall into, or a run of small
 buckets that follow each other. A step raises the revision of the entity's document: whoever writes it
 meanwhile finds that out, and so does the step, which is left for the next round then. A process that dies
 leaves nothing half done.
@@ -110,7 +110,7 @@ class Packer:
         ]
 
     async def _unmark(self, tenant: Tenant, heads: Sequence[Document]) -> None:
-        """Takes the mark off, unless more moved out meanwhile, or there is much that is too young to be packed."""
+        """Takes the mark off, unless more moved out meanwhile, or much is too young to be packed."""
         young = {entity_id for entity_id, _ in await self._due(tenant, heads, None)}
         done = [
             UpdateOne({"_id": one["_id"], "pn": one["pn"]}, {"$unset": {"pk": 1}, "$set": {"pn": 0}})

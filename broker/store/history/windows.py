@@ -9,9 +9,9 @@ createdAt and modifiedAt are in `s` (or `w` and `m`), not in the order of the ke
 of the attribute.
 
 What is packed (`buckets`) is read beside the rest, in the same pipeline, and unpacked there: the last bucket
-that begins before the span, which may reach into it, and those that begin in it. So is what the document of the
-entity still holds. `Selection.stages` and `Selection.first` are the only ones who know. They have to be read as
-of one moment (a snapshot), for what moves meanwhile would be missed or seen twice.
+that begins before the span, which may reach into it, and those that begin in it. So is what the document of
+the entity still holds. `Selection.stages` and `Selection.first` are the only ones who know. They have to be
+read as of one moment (a snapshot), for what moves meanwhile would be missed or seen twice.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,14 +1,14 @@
 """The stored form of an entry: one change, and the subscriptions that it is pending for.
 
-In the document of its entity: {id, by: the process that delivers it, st: revision of the entity, at: time of the
-server (µs), due: subscriptions, entity: its state after the change, was: attributes before it, where somebody
-wants to know}. In the outbox the same with `_id` for id, and `e`, the entity's id. A report has `report: true`
-instead of an entity, and what throttling suppressed {suppressed: [{entity, was}]}, both with the
-subscription's id for `e`. Ids sort by revision.
+In the document of its entity: {id, by: the process that delivers it, st: revision of the entity, at: time of
+the server (µs), due: subscriptions, entity: its state after the change, was: attributes before it, where
+somebody wants to know}. In the outbox the same with `_id` for id, and `e`, the entity's id. A report has
+`report: true` instead of an entity, and what throttling suppressed {suppressed: [{entity, was}]}, both with
+the subscription's id for `e`. Ids sort by revision.
 
-A change must not fail because somebody is to be told of it. So an entry that does not fit in a document of the
-outbox has {zipped: entity and was, compressed} instead; if that does not fit either it is cut, and `cut` says
-of what.
+A change must not fail because somebody is to be told of it. So an entry that does not fit in a document of
+the outbox has {zipped: entity and was, compressed} instead; if that does not fit either it is cut, and `cut`
+says of what.
 """
 
 import logging
@@ -31,7 +31,7 @@ _MOST = 16 * 1024**2  # bytes of a document
 
 
 def entry_id(stamp: Stamp, process: str) -> str:
-    """The id of an entry that a process makes. A revision ahead of the time is not the process's own alone."""
+    """The id of an entry. Another process may make the same revision, if that is ahead of the time."""
     own = "" if stamp.rev == stamp.now else f"{stamp.now:016x}"
     return f"{stamp.rev:016x}{own}{process}"
 

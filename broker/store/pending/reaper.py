@@ -13,7 +13,7 @@ _OVER: Document = {"gone": 1, "ov": {"$exists": False}, "o": {"$in": [None, []]}
 
 
 class Reaper:
-    """Takes the mark off documents of which the outbox has nothing any more, and removes those that are over."""
+    """Takes the mark off documents of which the outbox has nothing any more; removes those that are over."""
 
     def __init__(self, tenants: Tenants) -> None:
         self._tenants = tenants

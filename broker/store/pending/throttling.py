@@ -1,10 +1,11 @@
 """Throttling (clause 5.2.12): one notification per period, and at its end the newest suppressed states.
 
 A throttled subscription has at most one notification pending: `throttles` holds {_id: subscription,
-at: time (µs, the server's) of the last one, entry: the id of its entry, e: of the entity}. A change that comes too early is
-suppressed: the transaction that commits the change keeps its newest state for each subscription and entity
-as a timer, {…, state: what the entry would have told}. When the period is over, whoever claims one of
-these timers commits one entry with all suppressed states of the subscription (`release`).
+at: time (µs, the server's) of the last one, entry: the id of its entry, e: of the entity}. A change that
+comes too early is suppressed: the transaction that commits the change keeps its newest state for each
+subscription and entity as a timer, {…, state: what the entry would have told}. When the period is over,
+whoever claims one of these timers commits one entry with all suppressed states of the subscription
+(`release`).
 """
 
 from dataclasses import replace

@@ -116,7 +116,7 @@ class MongoUndelivered:
         return entries.whole(renewed, tenant.name, document["e"])
 
     async def _stamp(self, document: Document, tenant: Tenant) -> Stamp:
-        """A stamp after the last one of the entity, whose document says from now on that the outbox has some."""
+        """A stamp after the last one of the entity, whose document then says that the outbox has one."""
         if document.keys() & {"report", "suppressed"}:
             return self._clock.stamp()
         stamp = self._clock.stamp()

@@ -16,8 +16,8 @@ from shapely.geometry.base import BaseGeometry
 from broker.core.entity.geometry import Bounds
 from broker.core.lang.geo import GeoQuery
 from broker.core.lang.shapes import RADIUS
+from broker.store import places
 from broker.store.codec import key
-from broker.store.query import places
 from broker.store.query.borders import border
 from broker.store.query.conditions import NOTHING, Filter, all_of, any_of
 

@@ -17,10 +17,11 @@ Document = dict[str, Any]
 class Batch:
     """Statements of a transaction.
 
-    `entities` are updates {q, u} that have to find what they are for, `new` documents of entities. Of `packed`
-    (buckets) and of `singles` (the collection `history`) there are those to be taken out by their keys, which have
-    to be there, those to be dropped by filters, and those to be put in; `changed` singles are replaced by updates.
-    `moved` are updates, `strayed` filters of what is to be dropped of it. `pending` are documents of the outbox.
+    `entities` are updates {q, u} that have to find what they are for, `new` documents of entities. Of
+    `packed` (buckets) and of `singles` (the collection `history`) there are those to be taken out by their
+    keys, which have to be there, those to be dropped by filters, and those to be put in; `changed` singles
+    are replaced by updates. `moved` are updates, `strayed` filters of what is to be dropped of it. `pending`
+    are documents of the outbox.
     """
 
     entities: list[Document] = field(default_factory=list)

@@ -95,7 +95,7 @@ class Committer:
         }
 
     async def _revise(self, sessions: Sessions, tenant: Tenant, writes: list[Write]) -> dict[int, Any]:
-        """Carries out revisions together, each alone if that fails; the outcomes by the identity of the writes."""
+        """Carries out revisions, each alone if that fails together; outcomes by the writes' identity."""
         try:
             doubt = partial(_doubt, writes)
             found = await revisions.commit(sessions.transactions, tenant, writes, self._judge.clock, doubt)

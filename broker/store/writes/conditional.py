@@ -31,7 +31,7 @@ async def drop_unmet(tenant: Tenant, plan: Plan, now: str) -> None:
 
 
 def _judged(plan: Plan, known: Known) -> tuple[list[int], set[str]]:
-    """The numbers of the conditions that do not hold, and the ids of entities to know before it can be told."""
+    """The numbers of the conditions that do not hold, and the ids of entities that have to be known first."""
     unmet, unknown = [], set[str]()
     for number, condition in enumerate(plan.conditions):
         assert condition.due.condition is not None, "it is here for its condition"

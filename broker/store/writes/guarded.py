@@ -28,9 +28,7 @@ Document = dict[str, Any]
 
 _DURABLE = {"w": "majority", "j": True}
 _PAUSE = 0.1
-_LOCKED = (
-    500  # ms that a command may take, before those of its statements are told apart that wait for a lock
-)
+_LOCKED = 500  # ms that a command may take; then those of its statements are told apart that wait for a lock
 _TOO_LARGE = 10334
 WAITED = 50  # the code of a statement that waited too long for a lock
 # Ended by others, timed out, shutting down, or no primary any more: the server may have done it, and knows.
@@ -93,7 +91,7 @@ class Guarded:
     async def _part(
         self, collection: Collection, part: "_Part", doubt: Callable[[], None]
     ) -> dict[int, Failed]:
-        """Sends some of the statements; in halves if they are too large, or one of them has to wait for a lock."""
+        """Sends some of the statements; in halves if they are too large, or one waits for a lock."""
         try:
             reply = await self._answer(collection, part.command, doubt)
         except DocumentTooLarge as error:  # together they exceed what one command may hold
@@ -156,7 +154,7 @@ class _Part:
 
 
 def _is_final(reply: Document) -> bool:
-    """Whether what the reply says of each statement holds: the majority has it, and nothing was interrupted."""
+    """Whether what the reply says of each statement holds: nothing was interrupted, the majority has it."""
     return "writeConcernError" not in reply and not any(
         one["code"] in _AGAIN for one in reply.get("writeErrors", ())
     )

@@ -1,9 +1,9 @@
 """Writes for which something has to move out of a document, or never goes into it: in a transaction.
 
-History that fills a document moves into buckets, an attribute at a time; what came late, behind the last bucket
-of its attribute, becomes single instances, and so do large ones and a few that are not worth a bucket. Entries
-that fill a document, and large ones, move to the outbox. Whether what is due to throttled subscriptions comes too
-early is decided here, too.
+History that fills a document moves into buckets, an attribute at a time; what came late, behind the last
+bucket of its attribute, becomes single instances, and so do large ones and a few that are not worth a bucket.
+Entries that fill a document, and large ones, move to the outbox. Whether what is due to throttled
+subscriptions comes too early is decided here, too.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -78,7 +78,7 @@ class Mover:
         drafts: Sequence[Draft],
         doubt: Callable[[], None],
     ) -> None:
-        """Writes all of the drafts, or none; Conflict if one of the entities was written by others meanwhile."""
+        """Writes all of the drafts, or none; Conflict if others wrote one of the entities meanwhile."""
         until: int | None = None
         async with transaction(session, doubt):
             found = await self._found(session, tenant, drafts)
@@ -148,7 +148,7 @@ class _Moving:
             self._kept = new
 
     def pending(self) -> None:
-        """Moves what is pending to the outbox; the newest entries stay, if they are not too many or too large."""
+        """Moves what is pending to the outbox; new entries stay, unless they are too many or too large."""
         draft = self._draft
         old = [entries.moved(one, draft.id) for one in self._found.get("o", ())]
         self._batch.pending += old
@@ -177,7 +177,7 @@ class _Moving:
         self._batch.entities.append(made.plain)
 
     def _list(self, made: Statement) -> None:
-        """Writes the attributes of the evolution as a whole: MongoDB would compare each new one with all others."""
+        """Writes the evolution's attributes as a whole: MongoDB would compare each new one with all."""
         if (added := made.add.pop("past.attrs", None)) is not None:
             attrs = dict.fromkeys(self._found.get("past", {}).get("attrs", ()))
             made.set["past.attrs"] = list(attrs | dict.fromkeys(added["$each"]))
@@ -202,7 +202,7 @@ class _Moving:
             made.set["pk"] = 1
 
     def _pack(self, old: list[Document]) -> None:
-        """Puts instances into buckets. A few stay single, and so do those before the end of the last bucket."""
+        """Puts instances into buckets. A few stay single, and so do those before the end of the last one."""
         by_key = groupby(sorted(old, key=_order), key=lambda one: str(one["_id"]["a"]))
         for key, many in by_key:
             last = self._found.get("p", {}).get(key)

@@ -1,8 +1,8 @@
 """What revisions have to know of the past, read before their group is worked out, as of one moment.
 
-That is the documents of their entities and what the revisions name: instances, and buckets that may hold them. An
-addition names times, often many in a row. They are looked for in runs: one look at the span of a run finds
-all that is there, unless that is much more than what is looked for; then each time is looked for alone.
+That is the documents of their entities and what the revisions name: instances, and buckets that may hold
+them. An addition names times, often many in a row. They are looked for in runs: one look at the span of a run
+finds all that is there, unless that is much more than what is looked for; then each time is looked for alone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,9 +42,9 @@ _SHOWN = {"rev": 1, "past": 1, "p": 1, "h": 1, "type": 1, "pn": 1}
 class Past:
     """What there is of an evolution, and the instances a revision is about.
 
-    `rev` is that of the entity's document, 0 if there is none; `is_there`: the entity is. `head` are the facts of
-    the evolution, None if there is none. `held` are the single instances in the document, all of them; `found`
-    those in the history; `buckets` may hold some, too. `moves` as in `Standing`.
+    `rev` is that of the entity's document, 0 if there is none; `is_there`: the entity is. `head` are the
+    facts of the evolution, None if there is none. `held` are the single instances in the document, all of
+    them; `found` those in the history; `buckets` may hold some, too. `moves` as in `Standing`.
     """
 
     rev: int = 0

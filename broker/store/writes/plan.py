@@ -26,7 +26,7 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class Listing:
-    """How the facts of an evolution change: `facts` to set, `attrs` (stored keys) that are new, `gone` facts."""
+    """How the facts of an evolution change: `facts` to set, new `attrs` (stored keys), `gone` facts."""
 
     facts: Document = field(default_factory=dict)
     attrs: dict[str, None] = field(default_factory=dict)
@@ -41,8 +41,8 @@ class Draft:
     """An entity in the making: what stands, what it comes to, and what is to be recorded and delivered of it.
 
     `history` holds documents of single instances. `forgets`: its history goes. `has_past`: it will have an
-    evolution, whose facts are those of the entity if it `is_listed`. `throttled`: entries that are due to throttled
-    subscriptions. `writes` were judged, with these outcomes.
+    evolution, whose facts are those of the entity if it `is_listed`. `throttled`: entries that are due to
+    throttled subscriptions. `writes` were judged, with these outcomes.
     """
 
     id: str

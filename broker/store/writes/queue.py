@@ -16,8 +16,8 @@ PATIENCE = 20.0  # seconds that a write may lose races, or the database be away,
 class Write:
     """One rule to apply to one entity, or a revision of its past, and who waits for the answer.
 
-    `is_alone`: it shares a group with no other write to its entity. A revision is, since it is about what there
-    is in the database; and so is a write that failed together with others, which may be innocent.
+    `is_alone`: it shares a group with no other write to its entity. A revision is, since it is about what
+    there is in the database; and so is a write that failed together with others, which may be innocent.
     """
 
     __slots__ = (

@@ -1,8 +1,8 @@
 """Revisions of the past, carried out in a transaction (clauses 5.6.11 to 5.6.16).
 
 What they have to know was read just before (`past`). Each revision takes the document of its entity as it was
-read: if it is of another revision by then, or an instance is not where it was, it is tried again. A revision is
-alone with its entity in a group (`queue`).
+read: if it is of another revision by then, or an instance is not where it was, it is tried again. A revision
+is alone with its entity in a group (`queue`).
 
 What is packed is opened to be changed: its bucket goes, and its instances are single again until the packer
 comes by.
@@ -76,8 +76,8 @@ def work_out(write: Write, past: Past, batch: Batch, clock: Clock) -> Any:
 class _Work:
     """One revision in the making: statements of its own, and of the document of its entity.
 
-    `facts` and `keys` are new to the evolution. `loose`: instances of opened buckets, by their keys; `new` ones
-    have no place yet.
+    `facts` and `keys` are new to the evolution. `loose`: instances of opened buckets, by their keys; `new`
+    ones have no place yet.
     """
 
     id: str
@@ -145,9 +145,8 @@ class _Work:
             gone = {} if self.past.is_there else {"gone": 1}
             return {"$set": {"rev": self.stamp.rev, **gone}, "$unset": dict.fromkeys(PAST, 1)}
         kept = list(self.held.values())
-        facts: Document = {
-            "rev": self.stamp.rev, "h": [held(one) for one in kept], "hn": len(kept), "hb": sum(map(bytes_of, kept)),
-        }  # fmt: skip
+        size = {"hn": len(kept), "hb": sum(map(bytes_of, kept))}
+        facts: Document = {"rev": self.stamp.rev, "h": [held(one) for one in kept], **size}
         if self.batch.singles:
             facts["pn"] = moves = self.past.moves + 1 + len(self.batch.singles) // SINGLES
             facts |= {"pk": 1} if moves >= WORTH else {}
@@ -223,10 +222,12 @@ class _Work:
 
     def _delete_attribute(self, deletion: AttributeDeletion) -> None:
         key = codec.key(deletion.iri)
+        of_it = {name: one["i"] for name, one in self.held.items() if one["_id"]["a"] == key}
         mine = [
-            name for name, one in self.held.items()
-            if one["_id"]["a"] == key and (deletion.delete_all or one["i"].get("datasetId") == deletion.dataset)
-        ]  # fmt: skip
+            name
+            for name, one in of_it.items()
+            if deletion.delete_all or one.get("datasetId") == deletion.dataset
+        ]
         if not mine and not self.past.found and not self.past.buckets:
             raise _unknown(self.id, deletion.iri)
         self._take({"modifiedAt": self._now})

@@ -7,7 +7,7 @@ from broker.core.change import Change
 from broker.core.entity import expiry
 from broker.store import codec
 from broker.store.pending import entries
-from broker.store.query.places import is_spatial
+from broker.store.places import is_spatial
 from broker.store.writes import weight
 from broker.store.writes.plan import Draft
 
@@ -68,8 +68,12 @@ class Statement:
     @property
     def _update(self) -> Document:
         operators = {
-            "$set": self.set, "$unset": self.unset, "$push": self.push, "$inc": self.inc, "$addToSet": self.add,
-        }  # fmt: skip
+            "$set": self.set,
+            "$unset": self.unset,
+            "$push": self.push,
+            "$inc": self.inc,
+            "$addToSet": self.add,
+        }
         return {name: what for name, what in operators.items() if what}
 
 

@@ -24,8 +24,8 @@ class Conflict(Exception):
 async def transaction(session: AsyncClientSession, doubt: Callable[[], None]) -> AsyncIterator[None]:
     """Commits at the end of the block, all or nothing.
 
-    Raises Conflict if it may be tried again, the driver's error otherwise. `doubt` is called while nobody knows
-    whether the commit went through.
+    Raises Conflict if it may be tried again, the driver's error otherwise. `doubt` is called while nobody
+    knows whether the commit went through.
     """
     try:
         await session.start_transaction()
