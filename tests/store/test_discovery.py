@@ -16,7 +16,7 @@ from broker.core.discovery import Shape
 from broker.store import codec
 from broker.store.client import open_database
 from broker.store.discovery import _SHAPES, MongoDiscovery
-from broker.store.plan import _difference
+from broker.store.writes.statements import statement
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
 from tests.core.lang import some

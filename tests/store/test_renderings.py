@@ -15,14 +15,14 @@ from broker.core.lang import types
 from broker.core.query import Query
 from broker.ports.entities import Renderer
 from broker.store.client import open_database
-from broker.store.commit import Committer
+from broker.store.writes.commit import Committer
 from broker.store.entities import MongoEntities
 from broker.store.query.advice import Advice
 from broker.store.renderings import Renderings
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
 from broker.store.timers import Schedule
-from broker.store.writer import Writer
+from broker.store.writes.writer import Writer
 from tests.store.test_writer import Sink
 
 SHOW = Renderer("ids", lambda entity: orjson.dumps([entity["id"], entity["attrs"]["n"][0]["value"]]))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from broker.main.clock import ticking
-from broker.store.commit import Committer
+from broker.store.writes.commit import Committer
 from broker.store.entries import stored
-from broker.store.writer import Writer
+from broker.store.writes.writer import Writer
 from pymongo.read_concern import ReadConcern
 
 from broker.clock import Clock

@@ -15,12 +15,12 @@ from broker.core.subscription import read, updated
 from broker.notify.periods import Periods, entry_of
 from broker.ports.changes import Due, Entry
 from broker.store.client import open_database
-from broker.store.outbox import MongoOutbox
+from broker.store.pending.outbox import MongoOutbox
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.timers import MongoTimers, Schedule, give_back
 from broker.store.transactions import Transactions
-from broker.store.undelivered import Kept
+from broker.store.pending.undelivered import Kept
 from tests.clocks import SetClock
 from tests.core.documents import CORE, NOW
 from tests.core.test_periods import periodic

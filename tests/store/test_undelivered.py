@@ -7,7 +7,7 @@ import pytest
 from broker.core import instant
 from broker.core.change import Change
 from broker.ports.changes import Due, Entry, Settled
-from broker.store.undelivered import MongoUndelivered
+from broker.store.pending.undelivered import MongoUndelivered
 from tests.clocks import SetClock
 from tests.store.test_outbox import ME, Store, entry, store
 
