@@ -1,6 +1,5 @@
 """The clock of a process: what each of its times is for."""
 
-from broker.store.entries import entry_id
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from broker.store.plan import _difference
 from hypothesis import given
 from hypothesis import strategies as st
 

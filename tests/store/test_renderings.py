@@ -6,8 +6,6 @@ from contextlib import AsyncExitStack
 
 import orjson
 import pytest
-from broker.store.commit import Committer
-from broker.store.writer import Writer
 
 from broker.clock import Clock
 from broker.core import Entity, Json
@@ -23,6 +21,8 @@ from broker.store.renderings import Renderings
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
 from broker.store.timers import Schedule
+from broker.store.writes.commit import Committer
+from broker.store.writes.writer import Writer
 from tests.store.test_writer import Sink
 
 SHOW = Renderer("ids", lambda entity: orjson.dumps([entity["id"], entity["attrs"]["n"][0]["value"]]))

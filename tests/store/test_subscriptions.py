@@ -7,9 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from broker.store.commit import Committer
 from broker.store.entries import stored
-from broker.store.writer import Writer
 from pymongo.read_concern import ReadConcern
 
 from broker.clock import Clock
@@ -27,6 +25,8 @@ from broker.store.client import open_database
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.timers import Schedule
+from broker.store.writes.commit import Committer
+from broker.store.writes.writer import Writer
 
 CORE = compile_context(None, {})
 NOW = "2026-07-01T12:00:00.000001"

@@ -7,8 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from broker.store.commit import Committer
-from broker.store.writer import Writer
 
 from broker.core import instant
 from broker.core.change import Change
@@ -18,6 +16,8 @@ from broker.core.errors import Unavailable
 from broker.core.subscription import read
 from broker.ports.changes import Due, Entry
 from broker.store.timers import give_back
+from broker.store.writes.commit import Committer
+from broker.store.writes.writer import Writer
 from tests.core.documents import CORE
 from tests.core.test_periods import periodic
 from tests.store.test_entries import MIB, text
@@ -183,7 +183,7 @@ async def test_states_that_are_too_large_are_suppressed_all_the_same(world: Sens
 
 
 async def test_many_entities_follow_a_period_later(world: Sensors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broker.store.throttling._MOST", 3)
+    monkeypatch.setattr("broker.store.pending.throttling._MOST", 3)
     await world.processes[0].create(*"abcdefgh")
     await world.processes[0].deliver()
     assert [await world.at(second) for second in (11, 22, 23, 33, 44)] == [1, 1, 0, 1, 0]

@@ -7,8 +7,6 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
-from broker.store.outbox import MongoOutbox
-from broker.store.undelivered import Kept
 
 from broker.core import Json, instant
 from broker.core.change import Change
@@ -17,6 +15,8 @@ from broker.core.subscription import read, updated
 from broker.notify.periods import Periods, entry_of
 from broker.ports.changes import Due, Entry
 from broker.store.client import open_database
+from broker.store.pending.outbox import MongoOutbox
+from broker.store.pending.undelivered import Kept
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.timers import MongoTimers, Schedule, give_back

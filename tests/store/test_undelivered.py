@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import pytest
-from broker.store.undelivered import MongoUndelivered
 
 from broker.core import instant
 from broker.core.change import Change
 from broker.ports.changes import Due, Entry, Settled
+from broker.store.pending.undelivered import MongoUndelivered
 from tests.clocks import SetClock
 from tests.store.test_outbox import ME, Store, entry, store
 

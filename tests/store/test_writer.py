@@ -6,9 +6,11 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from bson import encode
+from bson.raw_bson import RawBSONDocument
 
 from broker.clock import Clock
 from broker.core import Entity, instant
@@ -18,16 +20,27 @@ from broker.core.entity import update
 from broker.core.entity.update import Outcome, Rule
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound, Unavailable
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
+from broker.core.query import Query
+from broker.core.temporal import TemporalQuery, Window
 from broker.core.temporal.recording import Recording
+from broker.core.temporal.revision import AttributeDeletion
 from broker.ports.changes import Due
+from broker.ports.entities import Undecodable
 from broker.store.client import open_database
+from broker.store.compared import Compared
 from broker.store.history.buckets import unpack
+from broker.store.history.reads import MongoTemporal
+from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
+from broker.store.timers import Schedule
+from broker.store.writes import commit as commit_module
 from broker.store.writes import moves
 from broker.store.writes import writer as writer_module
 from broker.store.writes.commit import Committer
-from broker.store.writes.plan import Judge
-from broker.store.writes.statements import single
+from broker.store.writes.plan import Draft, Judge
+from broker.store.writes.queue import Answer, Write
+from broker.store.writes.standing import Standing
+from broker.store.writes.statements import single, statement
 from broker.store.writes.writer import Writer
 
 N = DEFAULT_VOCAB + "n"
@@ -41,10 +54,9 @@ class Sink:
         self.told: list[Entry] = []
         self.earlier: dict[str, tuple[list[str], bool]] = {}
         self.epochs: list[int] = []
-        self.times: dict[str, int] = {}
         self.error: Exception | None = None
 
-    async def at_epoch(self, tenant: str, epoch: int) -> None:
+    async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
         """Notes the epoch."""
         if self.error is not None:
             raise self.error
@@ -53,10 +65,6 @@ class Sink:
     def due(self, tenant: str, change: Change) -> list[Due]:
         """All there are."""
         return list(self.subscriptions) if any(written(change)) else []
-
-    def throttled(self, tenant: str, subscription: str, last: int) -> None:
-        """Notes the time."""
-        self.times[subscription] = last
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """Notes the entry, and what was pending before it."""
@@ -67,17 +75,18 @@ class Sink:
 class Process:
     """What one worker has of the store."""
 
-    def __init__(self, stack: AsyncExitStack, name: str, group: int, limit: int) -> None:
-        self.stack, self.name, self.sink = stack, name, Sink()
+    def __init__(self, stack: AsyncExitStack, name: str, group: int, limit: int, clock: Clock) -> None:
+        self.stack, self.name, self.sink, self.clock = stack, name, Sink(), clock
         self.group, self.limit = group, limit
 
     async def open(self, uri: str, prefix: str) -> "Process":
         """Ready to write."""
-        database = await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)
-        self.client = database.client
+        self.database = await open_database(f"{uri}&serverMonitoringMode=poll", self.stack)
+        self.client = self.database.client
         self.tenants = Tenants(self.client, prefix)
         self.tenant = await self.tenants.obtain("")
-        committer = Committer(Judge(self.sink, Clock(), self.name, Recording()))
+        self.schedule = Schedule(self.client, prefix)
+        committer = Committer(Judge(self.sink, self.clock, self.name, Recording()), self.schedule)
         self.writer = Writer(self.tenants, committer, group=self.group, limit=self.limit)
         self.sessions = self.writer.open(self.client, 2)
         self.stack.push_async_callback(self.writer.close)
@@ -109,9 +118,11 @@ async def start(mongo_uri: str) -> AsyncIterator[Start]:
     prefix = f"w{secrets.token_hex(4)}"
     async with AsyncExitStack() as stack:
 
-        async def one(*, group: int = 256, limit: int = 20_000) -> Process:
-            name = secrets.token_hex(8)
-            return await Process(stack, name, group, limit).open(mongo_uri, prefix)
+        async def one(*, group: int = 256, limit: int = 20_000, ahead: float = 0.0) -> Process:
+            name, clock = secrets.token_hex(8), Clock(offset=ahead)
+            process = await Process(stack, name, group, limit, clock).open(mongo_uri, prefix)
+            await Compared(process.database, clock).look()
+            return process
 
         yield one
 
@@ -154,7 +165,7 @@ async def history_of(tenant: Tenant, name: str) -> list[Any]:
     found = await tenant.history.find({"_id.e": f"urn:x:{name}", "_id.a": "~n"}, sort=[("_id", 1)]).to_list()
     buckets = tenant.packed.find({"_id.e": f"urn:x:{name}", "_id.a": "~n"})
     found += [one for bucket in await buckets.to_list() for one in unpack(bucket)]
-    document = await tenant.entities.find_one({"_id": f"urn:x:{name}"}) or {}
+    document = await tenant.entities.find_one({"_id": f"urn:x:{name}"}, {"h": 1}) or {}
     found += [single(document["_id"], one) for one in document.get("h", ()) if one["a"] == "~n"]
     found.sort(key=lambda one: (one["_id"]["t"], one["_id"]["s"]))
     return [one["i"].get("value") for one in found]
@@ -323,19 +334,109 @@ async def test_what_the_database_cannot_hold_is_the_requesters_fault_alone(start
     assert await history_of(one.tenant, "bad") == []
 
 
-@pytest.mark.parametrize("slack", [100, 250, 400])
-async def test_close_to_what_fits_it_is_all_or_nothing(start: Start, slack: int) -> None:
-    """The entity may fit while its entry in the outbox, a little larger, does not."""
+@pytest.mark.parametrize("slack", [100, 400, 900])
+@pytest.mark.parametrize("subscribers", [0, 50])
+async def test_close_to_what_fits_it_is_all_or_nothing(start: Start, slack: int, subscribers: int) -> None:
+    """The entity may fit while its entry in the outbox, with all its subscribers, does not."""
     one = await start()
-    one.sink.subscriptions = [Due("urn:s:1")]
+    one.sink.subscriptions = [Due(f"urn:s:{n}") for n in range(subscribers)]
     answers = await one.together(create("good"), create("large", "x" * (16 * 1024**2 - slack)))
     assert answers[0] is None
     is_there = await one.stored("large") is not None
     assert is_there == (answers[1] is None)
     assert is_there or isinstance(answers[1], BadRequestData)
     assert len(await history_of(one.tenant, "large")) == is_there
-    assert await one.tenant.outbox.count_documents({"e": "urn:x:large"}) == is_there
+    assert await one.tenant.outbox.count_documents({"e": "urn:x:large"}) == (is_there and subscribers > 0)
     assert is_there or await one.document("large") == {}
+    assert is_there == (slack > 400), "whoever subscribes"
+
+
+async def test_who_wants_to_know_of_changes_cannot_veto_them(start: Start) -> None:
+    """What was before does not fit beside what is now, unless it is compressed (see `test_entries`)."""
+    one = await start()
+    one.sink.subscriptions = [Due("urn:s:1", shows_changes=True)]
+    texts = [letter * 8_600_000 for letter in "xy"]
+    await one.together(create("a", texts[0]))
+
+    def replace(before: Entity | None, now: str) -> Outcome:
+        assert before is not None
+        return Outcome({**before, "attrs": {N: [{"type": "Property", "value": texts[1]}]}})
+
+    assert await one.change("a", replace) is None
+    stored = await one.stored("a")
+    assert stored is not None
+    assert stored["attrs"]["~n"][0]["value"] == texts[1]
+    told = one.sink.told[-1]
+    assert told.previous is not None
+    assert told.previous[N][0]["value"] == texts[0]
+    assert await one.tenant.outbox.count_documents({"e": "urn:x:a"}) == 2
+
+
+def with_attrs(*names: str) -> tuple[str, Rule]:
+    """Leaves an entity with these attributes and no others."""
+
+    def rule(before: Entity | None, now: str) -> Outcome:
+        assert before is not None
+        old = before["attrs"]
+        attrs = {DEFAULT_VOCAB + one: [{"type": "Property", "value": one}] for one in names}
+        return Outcome({**before, "attrs": {iri: old.get(iri, its) for iri, its in attrs.items()}})
+
+    return "a", rule
+
+
+async def test_many_attributes_are_stored_as_few_are(start: Start) -> None:
+    """Statements for each of thousands would take longer than a transaction may."""
+    one = await start()
+    few, many, more = (
+        [f"{letter}{n}" for n in range(size)] for letter, size in (("n", 1), ("m", 300), ("k", 300))
+    )
+    await one.together(create("a"))
+    for names in (many, many + more, few + more[:5], more, few):
+        await one.together(with_attrs(*names))
+        stored = await one.stored("a")
+        assert stored is not None
+        assert stored["attrs"].keys() == {"~" + name for name in names}
+        assert {its[0]["value"] for name, its in stored["attrs"].items() if name != "~n"} <= {*names}
+        assert stored["_id"] == "urn:x:a"
+    listed = (await one.document("a"))["past"]
+    assert {*listed["attrs"]} == {"~" + name for name in ("n", *few, *many, *more)}
+    assert len(listed["attrs"]) == len({*listed["attrs"]})
+    assert listed["type"] == [DEFAULT_VOCAB + "T"]
+    assert "deletedAt" not in listed
+    kept = await one.tenant.history.distinct("_id.a", {"_id.e": "urn:x:a"})
+    assert {*kept} >= {"~" + name for name in (*many, *more)}
+
+
+async def test_an_entity_of_many_attributes_is_deleted_and_comes_back(start: Start) -> None:
+    one = await start()
+    many = {DEFAULT_VOCAB + f"m{n}": [{"type": "Property", "value": n}] for n in range(300)}
+    large: Entity = {**entity("a"), "createdAt": "2026-07-01T12:00:00", "attrs": many}
+    listings = []
+    for rule in (update.create(large), update.delete("a"), update.create(large)):
+        await one.together(("a", rule))
+        listings.append((await one.document("a"))["past"])
+    assert [len(listed["attrs"]) for listed in listings] == [300] * 3
+    assert ["deletedAt" in listed for listed in listings] == [False, True, False]
+
+
+def paths(update: Any) -> int:
+    """How many members an update looks for one by one."""
+    return sum(map(len, update.values()))
+
+
+@pytest.mark.parametrize("size", [10, 100, 101, 3000])
+def test_no_statement_looks_for_thousands_of_members(size: int) -> None:
+    before = {**entity("a"), "attrs": {f"a{n}": [{"type": "Property", "value": n}] for n in range(size)}}
+    after = {
+        **before,
+        "attrs": before["attrs"] | {f"b{n}": [{"type": "Property", "value": n}] for n in range(size)},
+    }
+    write = Write("", "urn:x:a", lambda *_: Outcome(after), 0.0, Answer(cast(Any, None), 1), 0)
+    standing = Standing(before, 1, has_past=True, is_listed=True)
+    judge = Judge(Sink(), Clock(), "p" * 16, Recording())
+    [draft] = judge.plan("", [write], {"urn:x:a": standing}).drafts.values()
+    assert paths(statement(draft).plain["u"]) < 220
+    assert len(draft.history) == size
 
 
 async def test_a_bad_write_among_others_of_its_entity_fails_alone(start: Start) -> None:
@@ -536,5 +637,200 @@ async def test_revisions_rise_and_times_are_true_whatever_other_clocks_say(start
     stored = await one.stored("a")
     assert stored is not None
     assert stored["rev"] > ahead
-    assert stored["modifiedAt"] < instant.of_micros(ahead)
+    assert stored["modifiedAt"] < instant.of_micros(ahead - 3_500_000_000)
     assert await history_of(one.tenant, "a") == [0, 1]
+
+
+async def test_one_wrong_clock_poisons_nobody(start: Start) -> None:
+    """A process one hour ahead writes an entity; a healthy one changes it, and creates others afterwards."""
+    wrong, healthy = await start(ahead=3600), await start()
+    for one in (wrong, healthy):
+        one.sink.subscriptions = [Due("urn:s:1")]
+    await wrong.together(create("a"))
+    await healthy.change(*count("a"))
+    before = healthy.clock.now()
+    brief = {**entity("b"), "expiresAt": instant.of_micros(before + 600_000_000)}
+    await healthy.change("b", update.create(brief))
+    a, b = await healthy.stored("a"), await healthy.stored("b")
+    assert a is not None
+    assert b is not None
+    assert a["rev"] > before + 3_500_000_000, "what others remember of it is of earlier revisions"
+    assert instant.micros(a["modifiedAt"]) <= before
+    assert before <= instant.micros(b["createdAt"]) == b["rev"] < before + 60_000_000
+    await Sweeper(wrong.client["tasks"]["tasks"], wrong.tenants, wrong.writer, "p" * 16, wrong.clock).sweep(
+        ""
+    )
+    assert await wrong.change(*count("b")) == 1, "nor does the wrong one take it for expired"
+    assert await healthy.stored("b") is not None
+    first, second = wrong.sink.told[0], healthy.sink.told[0]
+    assert first.rev < second.rev, "what is told of an entity stays in order"
+    assert abs(first.at - second.at) < 60_000_000, "and its age is told by the database's time"
+
+
+async def test_history_tells_true_times_of_what_is_ahead(start: Start) -> None:
+    wrong, healthy = await start(ahead=3600), await start()
+    await wrong.together(create("a"))
+    early = instant.of_micros(healthy.clock.now() - 60_000_000)
+    late = instant.of_micros(healthy.clock.now() + 60_000_000)
+    await healthy.change(*count("a"))
+    await healthy.change(*count("a"))
+    store = MongoTemporal(healthy.tenants, page=100, timeout=30)
+    for timeproperty in ("createdAt", "modifiedAt"):
+        window = Window("between", early, late, timeproperty)
+        found = await store.evolution("", "urn:x:a", TemporalQuery(Query(), window=window, sys_attrs=True))
+        assert found is not None
+        assert [one["value"] for one in found.attrs[N]] == [1, 2], "the first was written in an hour from now"
+        assert all(early < one["createdAt"] < late for one in found.attrs[N])
+    keys = [one["s"] for one in (await healthy.document("a"))["h"]]
+    assert len(set(keys)) == 3
+
+
+async def test_a_throttle_that_a_wrong_clock_set_silences_nobody(start: Start) -> None:
+    wrong, healthy = await start(ahead=3600), await start()
+    for one in (wrong, healthy):
+        one.sink.subscriptions = [Due("urn:s:t", throttling=60_000_000)]
+    await wrong.together(create("a"))
+    await healthy.change(*count("a"))
+    assert (len(wrong.sink.told), len(healthy.sink.told)) == (1, 0), "both go by the database's time"
+    await healthy.tenant.entities.update_one({"_id": "urn:x:a"}, {"$set": {"o": []}})
+    await healthy.schedule.timers.delete_many({})
+    ahead = time.time_ns() // 1000 + 3_600_000_000
+    await healthy.tenant.throttles.update_one({"_id": "urn:s:t"}, {"$set": {"at": ahead}})
+    await healthy.change(*count("a"))
+    await healthy.change(*count("a"))
+    assert len(healthy.sink.told) == 1, "a time in the future counts as never, and is set right"
+    found = await healthy.tenant.throttles.find_one({"_id": "urn:s:t"})
+    assert found is not None
+    assert found["at"] < ahead
+
+
+DAMAGED: dict[str, Any] = {
+    "no revision": {"$unset": {"rev": 1}},
+    "no type": {"$unset": {"type": 1}},
+    "no attributes": {"$unset": {"attrs": 1}},
+    "attributes that are none": {"$set": {"attrs": 7}},
+    "an attribute of an unknown kind": {"$set": {"attrs.~n": [{"type": "Prophecy", "value": 1}]}},
+    "an attribute without its value": {"$set": {"attrs.~n": [{"type": "Property"}]}},
+}
+
+
+async def spoil(process: Process, name: str, damage: str) -> None:
+    """Damages a stored entity, in a way, or to bytes that are no text."""
+    entities, wanted = process.tenant.entities, {"_id": f"urn:x:{name}"}
+    if damage in DAMAGED:
+        await entities.update_one(wanted, DAMAGED[damage])
+        return
+    document = await entities.find_one_and_delete(wanted)
+    assert document is not None
+    raw = encode({**document, "attrs": {"~n": [{"type": "Property", "value": "spoilt"}]}})
+    await entities.insert_one(RawBSONDocument(raw.replace(b"spoilt", b"spoil\xff")))
+
+
+@pytest.mark.parametrize("damage", [*DAMAGED, "bytes that are no text"])
+async def test_a_stored_entity_that_cannot_be_decoded_fails_alone(start: Start, damage: str) -> None:
+    one = await start()
+    await one.together(create("a"), create("bad"), create("b"))
+    await spoil(one, "bad", damage)
+    answers = await one.together(
+        count("a"), count("bad"), create("c"), ("bad", update.delete("bad")), count("b")
+    )
+    assert [type(answer) for answer in answers] == [int, Undecodable, type(None), Undecodable, int]
+    assert "urn:x:bad" in str(answers[1])
+    assert await history_of(one.tenant, "bad") == [0]
+    assert await history_of(one.tenant, "a") == [0, 1]
+
+
+async def test_what_nobody_foresaw_fails_alone(start: Start) -> None:
+    """A state that a rule left in a shape that has no stored form, say."""
+    one = await start()
+    await one.together(*(create(str(n)) for n in range(7)))
+
+    def prophecy(before: Entity | None, now: str) -> Outcome:
+        assert before is not None
+        return Outcome({**before, "attrs": {N: [{"type": "Prophecy", "value": 1}]}})
+
+    changes = [count(str(n)) for n in range(7)]
+    answers = await one.together(*changes[:3], ("3", prophecy), *changes[4:])
+    assert [type(answer) for answer in answers] == [int, int, int, KeyError, int, int, int]
+    assert await one.change(*count("3")) == 1
+
+
+@pytest.mark.parametrize("damage", ["a statement", "an answer", "a revision"])
+async def test_a_fault_of_ours_while_a_group_is_committed_fails_alone_and_nothing_is_done_twice(
+    start: Start, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    one = await start()
+    one.sink.subscriptions = [Due("urn:s:1")]
+    await one.together(*(create(str(n)) for n in range(7)))
+    changes: list[tuple[str, Any]] = [count(str(n)) for n in range(7)]
+    expected = [int] * 7
+    if damage == "a statement":
+        real = commit_module.statement
+
+        def faulty(draft: Draft) -> Any:
+            return real(draft) if draft.id != "urn:x:3" else 1 / 0
+
+        monkeypatch.setattr(commit_module, "statement", faulty)
+        expected[3] = ZeroDivisionError  # type: ignore[call-overload]
+    elif damage == "an answer":
+        monkeypatch.setattr(one.sink, "committed", lambda *_: 1 / 0)
+    else:
+        changes[3] = "3", AttributeDeletion(cast(Any, 7))
+        expected[3] = AttributeError  # type: ignore[call-overload]
+    answers = await one.together(*changes, create("new"))
+    assert [type(answer) for answer in answers] == [*expected, type(None)]
+    monkeypatch.undo()
+    assert await one.change(*count("3")) == 1 + (expected[3] is int)
+    assert await history_of(one.tenant, "0") == [0, 1]
+
+
+async def test_what_nobody_waits_for_is_dropped_before_its_commit(start: Start) -> None:
+    """Sixty-four clients send overlapping batches and leave."""
+    one = await start(group=20)
+    await one.together(*(create(str(n)) for n in range(100)))
+    batches = [asyncio.create_task(one.together(*(count(str(n)) for n in range(100)))) for _ in range(64)]
+    stays = asyncio.create_task(one.change(*count("0")))
+    await asyncio.sleep(0)
+    assert one.writer.waiting > 1000
+    for batch in batches:
+        batch.cancel()
+    assert all(
+        isinstance(end, asyncio.CancelledError)
+        for end in await asyncio.gather(*batches, return_exceptions=True)
+    )
+    assert one.writer.waiting <= 1, "only what somebody waits for"
+    assert await stays == len(await history_of(one.tenant, "0")) - 1
+    await one.writer.close()
+    counts = [len(await history_of(one.tenant, str(n))) - 1 for n in range(100)]
+    assert sum(counts) <= 2 * 20 + 1, "no more than the groups that were on their way"
+    for n, expected in enumerate(counts):
+        stored = await one.stored(str(n))
+        assert stored is not None
+        assert stored["attrs"]["~n"][0]["value"] == expected
+
+
+async def test_a_batch_whose_client_left_is_fed_no_further(start: Start) -> None:
+    one = await start(group=4, limit=20)
+    batch = asyncio.create_task(one.together(*(create(f"b{n}") for n in range(400))))
+    while await one.tenant.entities.estimated_document_count() < 5:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    batch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await batch
+    await one.writer.close()
+    assert await one.tenant.entities.estimated_document_count() < 100
+
+
+async def test_what_conflicts_is_not_tried_again_for_nobody(start: Start) -> None:
+    one = await start()
+    await one.together(create("locked"))
+    async with one.client.start_session() as session:
+        await session.start_transaction()
+        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+        stuck = asyncio.create_task(one.change(*count("locked")))
+        await asyncio.sleep(0.1)
+        stuck.cancel()
+        async with asyncio.timeout(5):
+            await one.writer.close()
+        await session.abort_transaction()
+    assert await history_of(one.tenant, "locked") == [0]

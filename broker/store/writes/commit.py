@@ -1,6 +1,7 @@
 """One group commit: reads what stands, applies the group's rules, and writes each entity by one statement."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,7 @@ from bson.errors import BSONError
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
+from broker.core.delivery.entry import Entry
 from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.revision import Revision
 from broker.store import commands
@@ -24,6 +26,7 @@ from broker.store.writes.queue import Write
 from broker.store.writes.statements import document, statement
 from broker.store.writes.transactions import Conflict
 
+log = logging.getLogger(__name__)
 Document = dict[str, Any]
 Sent = Coroutine[Any, Any, dict[int, Failed]]
 
@@ -65,7 +68,8 @@ class Committer:
     async def commit(self, sessions: Sessions, tenant: Tenant, writes: list[Write]) -> list[Any]:
         """The outcome of each write: an answer, or an exception; `Again` for those to be tried again.
 
-        What has an answer is durable. Raises Away if nothing was written at all.
+        What has an answer is durable. What goes wrong with one write, even in a way that nobody foresaw, is its
+        outcome: an exception is only raised if nothing was written at all. It is Away if the database is.
         """
         revising = [write for write in writes if isinstance(write.rule, Revision)]
         outcomes: dict[int, Any] = {}
@@ -99,7 +103,7 @@ class Committer:
         try:
             doubt = partial(_doubt, writes)
             found = await revisions.commit(sessions.transactions, tenant, writes, self._judge.clock, doubt)
-        except (Conflict, *_ERRORS) as error:
+        except Exception as error:
             if len(writes) == 1:
                 return {id(writes[0]): _meaning(error)}
             outcomes: dict[int, Any] = {}
@@ -156,7 +160,7 @@ class Committer:
         """Writes drafts for which something has to move, together; each alone if that fails."""
         try:
             await self._mover.commit(sessions.transactions, tenant, drafts, _doubting(drafts))
-        except (Conflict, *_ERRORS) as error:
+        except Exception as error:
             if len(drafts) == 1:
                 return {drafts[0].id: _alone(drafts[0], _meaning(error))}
             failed: dict[str, Exception] = {}
@@ -171,8 +175,15 @@ class Committer:
             if draft.entries and draft.id not in failed:
                 earlier = list(draft.standing.pending)
                 for entry in draft.entries:
-                    self._judge.sink.committed(entry, tuple(earlier), draft.standing.is_whole)
+                    self._tell(entry, tuple(earlier), draft.standing.is_whole)
                     earlier.append(entry)
+
+    def _tell(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
+        """Tells the sink. Its faults are not those of writes, which are durable by now."""
+        try:
+            self._judge.sink.committed(entry, earlier, is_whole)
+        except Exception:
+            log.exception("an entry was not handed on for delivery", extra={"entity": entry.entity_id})
 
 
 async def _each(drafts: Sequence[Draft], send: Callable[[Sequence[Draft]], Sent]) -> dict[str, Exception]:
@@ -181,7 +192,7 @@ async def _each(drafts: Sequence[Draft], send: Callable[[Sequence[Draft]], Sent]
         failed = await send(drafts)
     except Away as away:
         return dict.fromkeys((draft.id for draft in drafts), away)
-    except _ERRORS as error:
+    except Exception as error:
         if len(drafts) == 1:
             return {drafts[0].id: _alone(drafts[0], _meaning(error))}
         half = len(drafts) // 2
@@ -217,10 +228,12 @@ def _why(failed: Failed) -> Exception:
 
 
 def _meaning(error: Exception) -> Exception:
-    """What an error of the driver means for an entity."""
+    """What an error means for an entity: one of the driver, or one that nobody foresaw, which is given as it is."""
     if isinstance(error, Conflict):
         return Again(str(error))
-    if isinstance(error, PyMongoError) and isinstance(error, ConnectionFailure):
+    if not isinstance(error, _ERRORS):
+        return error
+    if isinstance(error, ConnectionFailure):
         return Away(str(error))
     code = error.code if isinstance(error, OperationFailure) else None
     if code in _GUARD:

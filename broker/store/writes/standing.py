@@ -23,10 +23,9 @@ class Standing:
     """An entity, None if it is not there, and the facts of its document.
 
     `rev` is 0 if there is no document. `expires`: when something of the entity first expires. `has_past`: it
-    has an evolution, whose facts are those of the entity if it `is_listed`. `pending`: the entries in the
-    document, without what they tell; there are earlier ones elsewhere unless it `is_whole`. `held` instances
-    of history of `weight` bytes are in the document, and it was moved out of it `moves` times since it was
-    last packed. `fault`: the entity cannot be decoded.
+    has an evolution, whose facts are those of the entity if it `is_listed`. `pending`: the entries in the document, without what they tell; there are earlier ones
+    elsewhere unless it `is_whole`. `held` instances of history of `weight` bytes are in the document, and it was
+    moved out of it `moves` times since it was last packed. `fault`: the entity cannot be decoded.
     """
 
     entity: Entity | None = None
@@ -59,23 +58,30 @@ def read(tenant: str, documents: Iterable[Document]) -> tuple[tuple[int, str], d
             epoch = epoch_of(document)
         else:
             entity_id = document["_id"]
-            found[entity_id] = _standing(tenant, document)
+            found[entity_id] = _standing(tenant, entity_id, document)
     return epoch, found
 
 
-def _standing(tenant: str, document: Document) -> Standing:
-    entity_id = document["_id"]
-    if "rev" not in document:
-        return Standing(fault=Undecodable(entity_id))
-    facts = (
-        document["rev"], document.get("due"),
-        "past" in document, "past" in document and "unlisted" not in document,
-        tuple(entries.reference(one, tenant, entity_id) for one in document.get("o", ())),
-        "ov" not in document, document.get("hn", 0), document.get("hb", 0), document.get("pn", 0),
-    )  # fmt: skip
-    if "type" not in document:
+def _standing(tenant: str, entity_id: str, document: Document) -> Standing:
+    try:
+        facts = _facts(tenant, entity_id, document)
+    except Exception as error:  # whatever it is, it is about this entity alone
+        fault = Undecodable(entity_id)
+        fault.__cause__ = error
+        return Standing(fault=fault)
+    if document.keys().isdisjoint(("type", "attrs")):
         return Standing(None, *facts)
     try:
         return Standing(codec.decode_entity(document), *facts)
     except Undecodable as fault:
         return Standing(None, *facts, fault)
+
+
+def _facts(tenant: str, entity_id: str, document: Document) -> tuple[Any, ...]:
+    """What follows the entity in a `Standing`."""
+    return (
+        document["rev"], document.get("due"),
+        "past" in document, "past" in document and "unlisted" not in document,
+        tuple(entries.reference(one, tenant, entity_id) for one in document.get("o", ())),
+        "ov" not in document, document.get("hn", 0), document.get("hb", 0), document.get("pn", 0),
+    )  # fmt: skip

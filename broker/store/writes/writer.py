@@ -145,7 +145,7 @@ class Writer:
     ) -> None:
         """Commits a group; every write is answered or kept back afterwards.
 
-        What goes wrong in a way that nobody foresaw may be due to one of the writes: the others go on.
+        What goes wrong in a way that nobody foresaw may be due to one of the writes: each is tried by itself.
         """
         if not writes:
             return
@@ -157,12 +157,12 @@ class Writer:
             if len(writes) == 1:
                 log.exception("a commit failed in an unforeseen way", extra={"entity": writes[0].entity_id})
                 return _fail(writes, error)
-            await self._commit_each(sessions, tenant, writes, kept_back)
+            await self._commit_apart(sessions, tenant, writes, kept_back)
 
-    async def _commit_each(
+    async def _commit_apart(
         self, sessions: Sessions, tenant: Tenant, writes: list[Write], kept_back: set[str]
     ) -> None:
-        """Commits writes one after another; none overtakes an earlier one of its entity."""
+        """Commits writes one by one; none before an earlier one to its entity that is kept back."""
         for write in writes:
             if write.entity_id in kept_back:
                 self._queue.give_back([write])

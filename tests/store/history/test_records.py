@@ -173,8 +173,9 @@ async def test_instances_tell_when_they_were_written_and_by_which_id_they_are_kn
 async def test_an_entity_tells_when_it_was_modified_while_it_is_there(store: Store) -> None:
     model = await series(store, 1, entities=2)
     here, gone = model.entities
-    await store.tenant.entities.insert_one({"_id": here, "type": [model.type], "modifiedAt": at(9)})
-    await store.tenant.evolutions.update_one({"_id": gone}, {"$set": {"deletedAt": at(7)}})
+    entities = store.tenant.entities
+    await entities.update_one({"_id": here}, {"$set": {"type": [model.type], "modifiedAt": at(9)}})
+    await entities.update_one({"_id": gone}, {"$set": {"past.deletedAt": at(7)}})
     query = TemporalQuery(Query(TypeSelection(((model.type,),))), sys_attrs=True)
     found = await store.temporal.evolutions("", query)
     assert [(one.modified_at, one.deleted_at) for one in found] == [(at(9), None), (None, at(7))]
