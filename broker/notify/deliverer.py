@@ -18,7 +18,7 @@ from broker.notify.dispatcher import Dispatcher
 from broker.notify.index import Index
 from broker.notify.lane import Lane, Retry
 from broker.notify.messages import Messages
-from broker.ports.delivery import DeliveryFailed, Gate, Message, Outbox, Sender
+from broker.ports.delivery import DeliveryFailed, Message, Outbox, Sender
 
 log = logging.getLogger(__name__)
 _DRAIN = 5.0  # seconds that deliveries on their way get when the broker stops
@@ -39,14 +39,6 @@ class Means:
     retry: Retry
     concurrency: int
     timeout: float
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The route of what the gate delivers."""
-
-    uri: str
-    is_paused: bool = True
 
 
 class Deliverer:
@@ -73,7 +65,6 @@ class Deliverer:
         self._means = means
         self._clock = clock
         self.refresh: Callable[[str], Awaitable[None]]  # learns what changed about a tenant's subscriptions
-        self.gate: Gate | None = None  # what is due to throttled subscriptions is left to it
         self._dispatchers: dict[str, Dispatcher] = {}
         self._sending: dict[Who, int] = {}  # attempts under way
         self._watched: dict[Who, asyncio.Event] = {}  # set when there is none
@@ -126,8 +117,7 @@ class Deliverer:
         means, index = self._means, self._indexes[tenant]
 
         def route(subscription: str) -> Route | None:
-            to = index.subscribers.get(subscription)
-            return Held(to.uri) if to is not None and to.is_throttled and self.gate is not None else to
+            return index.subscribers.get(subscription)
 
         return Dispatcher(
             tenant,

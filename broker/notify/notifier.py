@@ -10,7 +10,7 @@ from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
 from broker.ports.changes import Due, Entry, SubscriptionChanges
-from broker.ports.delivery import Gate, Outbox
+from broker.ports.delivery import Outbox
 from broker.ports.subscriptions import SubscriptionStore
 
 log = logging.getLogger(__name__)
@@ -19,10 +19,7 @@ _TENANTS = 20  # tenants that one reconciliation looks at
 
 
 class Notifier:
-    """See `ports.ChangeSink`. One for each process.
-
-    If there is a `gate`, what is due to throttled subscriptions is left to it.
-    """
+    """See `ports.ChangeSink`. One for each process."""
 
     def __init__(
         self,
@@ -31,14 +28,12 @@ class Notifier:
         outbox: Outbox,
         deliverer: Deliverer,
         backlog: Backlog,
-        gate: Gate | None = None,
     ) -> None:
         self._indexes = indexes
         self._store = subscriptions
         self._outbox = outbox
         self._deliverer = deliverer
         self._backlog = backlog
-        self._gate = deliverer.gate = gate
         self._loading: dict[str, asyncio.Lock] = {}
         self._may_have_inherited = False
         self._turns: list[str] = []  # the tenants of this round of the reconciliation
@@ -78,13 +73,6 @@ class Notifier:
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """See `ports.ChangeSink.committed`."""
         self._backlog.added(entry.tenant)
-        index = self._indexes[entry.tenant]
-        for subscription in entry.due:
-            to = index.subscribers.get(subscription)
-            if to is not None and to.is_throttled:
-                index.fired(subscription, entry.at)
-                if self._gate is not None:
-                    self._gate.poke(entry.tenant, subscription)
         self._deliverer.of(entry.tenant).committed(entry, earlier, is_whole)
 
     async def adopt(

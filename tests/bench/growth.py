@@ -22,7 +22,6 @@ from typing import Any
 
 import orjson
 import uvloop
-from broker.store.queue import Answer, Write
 from rich.console import Console
 from rich.table import Table
 

@@ -23,9 +23,10 @@ class Standing:
     """An entity, None if it is not there, and the facts of its document.
 
     `rev` is 0 if there is no document. `expires`: when something of the entity first expires. `has_past`: it
-    has an evolution, whose facts are those of the entity if it `is_listed`. `pending`: the entries in the document, without what they tell; there are earlier ones
-    elsewhere unless it `is_whole`. `held` instances of history of `weight` bytes are in the document, and it was
-    moved out of it `moves` times since it was last packed. `fault`: the entity cannot be decoded.
+    has an evolution, whose facts are those of the entity if it `is_listed`. `pending`: the entries in the
+    document, without what they tell; there are earlier ones elsewhere unless it `is_whole`. `held` instances of
+    history of `weight` bytes are in the document, out of which some were moved `moves` times since it was last
+    packed. `fault`: the entity cannot be decoded.
     """
 
     entity: Entity | None = None
@@ -74,7 +75,7 @@ def _standing(tenant: str, entity_id: str, document: Document) -> Standing:
     try:
         return Standing(codec.decode_entity(document), *facts)
     except Undecodable as fault:
-        return Standing(None, *facts, fault)
+        return Standing(None, *facts, fault=fault)
 
 
 def _facts(tenant: str, entity_id: str, document: Document) -> tuple[Any, ...]:
