@@ -1,7 +1,7 @@
 """What stands in the database: an entity's document as a group reads it before it judges its writes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from broker.core import Entity
@@ -24,9 +24,9 @@ class Standing:
 
     `rev` is 0 if there is no document. `expires`: when something of the entity first expires. `has_past`: it
     has an evolution, whose facts are those of the entity if it `is_listed`. `pending`: the entries in the
-    document, without what they tell; there are earlier ones elsewhere unless it `is_whole`. `held` instances of
-    history of `weight` bytes are in the document, out of which some were moved `moves` times since it was last
-    packed. `fault`: the entity cannot be decoded.
+    document, without what they tell; there are earlier ones elsewhere unless it `is_whole`. `held`
+    instances of history of `weight` bytes are in the document, out of which some were moved `moves` times
+    since it was last packed. `fault`: the entity cannot be decoded.
     """
 
     entity: Entity | None = None
@@ -75,7 +75,7 @@ def _standing(tenant: str, entity_id: str, document: Document) -> Standing:
     try:
         return Standing(codec.decode_entity(document), *facts)
     except Undecodable as fault:
-        return Standing(None, *facts, fault=fault)
+        return replace(Standing(None, *facts), fault=fault)
 
 
 def _facts(tenant: str, entity_id: str, document: Document) -> tuple[Any, ...]:
