@@ -26,8 +26,8 @@ from broker.store.writes.transactions import Conflict, transaction
 
 Document = dict[str, Any]
 
-HELD = 64  # instances of history that a document holds
-HELD_BYTES = 65_536
+HELD = 32  # instances of history that a document holds
+HELD_BYTES = 32_768
 PENDING = 8  # entries that a document holds
 LARGE_ENTRY = 65_536  # bytes of an entry that never goes into a document
 _FEW = 4  # instances that are not worth a bucket
