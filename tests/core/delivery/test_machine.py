@@ -156,7 +156,9 @@ class Deliveries(RuleBasedStateMachine):
         """The store is read."""
         one = self.unread.pop(n % len(self.unread))
         if isinstance(one, Load):
-            self.read.append((one, self.store.load(one.entity_id, one.subscriptions, one.after)))
+            self.read.append(
+                (one, self.store.load(one.entity_id, one.subscriptions, one.after, is_look=one.is_look))
+            )
         else:
             page = self.store.page(ME, one.after, one.subscriptions, one.limit)
             self.read.append((one, [entity for entity, _ in page]))
