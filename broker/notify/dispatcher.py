@@ -19,7 +19,7 @@ from broker.ports.delivery import Outbox, Pending, Wanted
 
 _AT_ONCE = 100  # entities in one load
 _SIDE_BY_SIDE = 4  # loads
-_OF_EACH = 32  # entries of an entity in one load
+_OF_EACH, _FEW = 32, 4  # entries of an entity in one load, and in a look
 
 NewLane = Callable[[str, Reports, Callable[[Stream, bool], Awaitable[None]]], Lane]
 
@@ -178,8 +178,11 @@ class Dispatcher:
         self._perform()
 
     async def _read(self, loads: dict[str, Load]) -> dict[str, Pending]:
-        wanted = {one: Wanted(load.subscriptions, load.after) for one, load in loads.items()}
-        return await self._outbox.load(self._tenant, wanted, _OF_EACH)
+        wanted = {
+            one: Wanted(load.subscriptions, load.after, _FEW if load.is_look else _OF_EACH)
+            for one, load in loads.items()
+        }
+        return await self._outbox.load(self._tenant, wanted)
 
     def _loaded(self, loads: dict[str, Load], found: dict[str, Pending]) -> None:
         nothing = Pending(())

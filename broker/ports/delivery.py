@@ -9,10 +9,12 @@ from broker.ports.changes import Entry, Settled
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to load of an entity: entries with a rev above `after`, due to any of these subscriptions."""
+    """What to load of an entity: the first `limit` of those entries with a rev above `after` that are due to
+    any of these subscriptions."""
 
     subscriptions: Set[str]
-    after: int = 0
+    after: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Pending:
 class Outbox(Protocol):
     """The entries that are pending. A call that raises Unavailable, or anything else, is made again."""
 
-    async def load(self, tenant: str, wanted: Mapping[str, Wanted], limit: int) -> dict[str, Pending]:
-        """The pending entries of these entities, of whatever process, at most `limit` of each.
+    async def load(self, tenant: str, wanted: Mapping[str, Wanted]) -> dict[str, Pending]:
+        """The pending entries of these entities, of whatever process, in order of their revs.
 
         What an entity shows is no older than the call, and nothing is missing before what it shows: who
         reads in two steps reads first what entries move out of, then what they move into.

@@ -94,22 +94,22 @@ class Outbox:
             if one.by == dead:
                 one.by = self.process
 
-    async def load(self, tenant: str, wanted: Mapping[str, Wanted], limit: int) -> dict[str, Pending]:
+    async def load(self, tenant: str, wanted: Mapping[str, Wanted]) -> dict[str, Pending]:
         """See `ports.Outbox`."""
         self.asked += 1
         async with self._call():
-            found = {one: self._pending(one, what, limit) for one, what in wanted.items()}
+            found = {one: self._pending(one, what) for one, what in wanted.items()}
         if self.gate is not None:
             await self.gate.wait()
         return found
 
-    def _pending(self, entity_id: str, what: Wanted, limit: int) -> Pending:
+    def _pending(self, entity_id: str, what: Wanted) -> Pending:
         many = [
             _copy(one)
             for one in self.shelf.of(entity_id)
             if one.rev > what.after and one.due & what.subscriptions
         ]
-        return Pending(many[:limit], len(many) <= limit)
+        return Pending(many[: what.limit], len(many) <= what.limit)
 
     async def page(self, tenant: str, after: str, subscriptions: Set[str], limit: int) -> list[str]:
         """See `ports.Outbox`."""

@@ -115,7 +115,8 @@ class Process:
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing is under way, or held in memory."""
-        return not self.deliverer.busy and not self.memory.held and not self.outbox.entries
+        is_busy = self.deliverer.busy or self.deliverer._sending or self.memory.held
+        return not is_busy and not self.outbox.entries
 
 
 async def _tenants() -> list[str]:

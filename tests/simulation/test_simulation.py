@@ -10,17 +10,25 @@ from tests.simulation.mutants import Forgetful, Uninformed
 from tests.simulation.schedule import NewWorker, Schedule
 from tests.simulation.world import Violation
 
-PARTS, EACH = 4, 2500
+PARTS, EACH, FEW = 4, 2500, 400
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-def test_nothing_is_lost_and_all_is_in_order(part: int) -> None:
-    """In a process of its own, in which the order of sets is always the same."""
-    command = [sys.executable, "-m", "tests.simulation", str(part * EACH), str(EACH)]
-    found = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False
-    )
+def run(first: int, count: int) -> None:
+    """Runs schedules in a process of its own, in which the order of sets is always the same."""
+    command = [sys.executable, "-m", "tests.simulation", str(first), str(count)]
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    found = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_nothing_is_lost_and_all_is_in_order() -> None:
+    run(PARTS * EACH, FEW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(PARTS))
+def test_nothing_is_lost_in_ten_thousand_schedules(part: int) -> None:
+    run(part * EACH, EACH)
 
 
 @pytest.mark.parametrize(("mutant", "complaint"), [(Forgetful, "not over|twice"), (Uninformed, "overtakes")])

@@ -250,7 +250,7 @@ class Worker:
 
     def _load(self, load: Load) -> None:
         self.call(
-            lambda: self.store.load(load.entity_id, load.subscriptions, load.after),
+            lambda: self.store.load(load.entity_id, load.subscriptions, load.after, is_look=load.is_look),
             lambda found: self.machine.loaded(load.entity_id, found[0], found[1], self.time.now),
         )
 

@@ -78,14 +78,17 @@ class Store:
         records = self.pending.get(entity_id, [])
         return [self._entry(entity_id, one, whole=False) for one in records[-_SHOWN:]], len(records) <= _SHOWN
 
-    def load(self, entity_id: str, subscriptions: Collection[str], after: int) -> tuple[list[Entry], bool]:
+    def load(
+        self, entity_id: str, subscriptions: Collection[str], after: int, *, is_look: bool
+    ) -> tuple[list[Entry], bool]:
         """See `ports.Outbox.load`."""
         found = [
             self._entry(entity_id, one, whole=True)
             for one in self.pending.get(entity_id, [])
             if one.rev > after and not one.due.isdisjoint(subscriptions)
         ]
-        return found[:_CHUNK], len(found) <= _CHUNK
+        limit = 1 if is_look else _CHUNK
+        return found[:limit], len(found) <= limit
 
     def page(
         self, process: str, after: str, subscriptions: Collection[str] | None, limit: int

@@ -39,11 +39,15 @@ class Settle:
 
 @dataclass(slots=True)
 class Load:
-    """All pending entries of an entity that are due to any of these, with a rev above `after`: `loaded`."""
+    """The pending entries of an entity that are due to any of these, with a rev above `after`: `loaded`.
+
+    `is_look`: the first few are enough, for it is likely that they are another process's still.
+    """
 
     entity_id: str
     subscriptions: Set[str]
     after: int
+    is_look: bool
 
 
 @dataclass(slots=True)

@@ -167,9 +167,10 @@ class Keeper:
     def _tidy(self, line: Line) -> None:
         """Begins the load that is wanted of a line; if there is none, those who had it loaded go on."""
         if line.wanted and line.asked is None:
+            is_look = line.wanted == line.waiting
             line.ask()
             assert line.asked is not None
-            self.effects.append(Load(line.entity_id, frozenset(line.asked), line.after))
+            self.effects.append(Load(line.entity_id, frozenset(line.asked), line.after, is_look))
         elif line.is_quiet:
             while line.fillers:
                 stock = line.fillers.popitem()[0]

@@ -249,5 +249,6 @@ class Machine(Keeper):
         if stream is not None:
             if not is_blocked:
                 line.pause = SHORTEST
-            self._expect(stream, is_blocked and (subscription in answer.more or not answer.is_whole))
+            may_be_more = is_blocked and (subscription in answer.more or not answer.is_whole)
+            self._expect(stream, may_be_more and not stream.waits)
             self._advance(stream, foreign=is_blocked)

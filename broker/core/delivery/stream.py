@@ -57,6 +57,11 @@ class Stream:
         return bool(self.entries) and self.entries[0].rev <= self.known
 
     @property
+    def waits(self) -> bool:
+        """Whether it has an entry before which something is pending: it is looked at until that is over."""
+        return bool(self.entries) and self.entries[-1].rev > self.known
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing of it is pending, as far as it is known."""
         return not (self.entries or self.unsettled or self.has_more)

@@ -19,7 +19,7 @@ from broker.core.delivery.stock import Memory
 from broker.core.delivery.stream import State, Stream
 from tests.simulation.world import TENANT, Receivers, Record, Store, Way
 
-ME, OTHER, HEIRLESS = "p1", "p2", "p3"
+ME, OTHER = "p1", "p2"
 entities, subscriptions = st.sampled_from(["e1", "e2"]), st.sampled_from(["s1", "s2", "s3"])
 uris = st.sampled_from(["u1", "u2"])
 number = st.integers(0, 100)
@@ -82,8 +82,8 @@ class Deliveries(RuleBasedStateMachine):
             self.machine.committed(entry, earlier, is_whole, self.now)
             self.perform()
 
-    @rule(n=number)
-    def other_delivers(self, n: int) -> None:
+    @rule()
+    def other_delivers(self) -> None:
         """The other process delivers the first that it may, and settles it."""
         for entity, records in self.store.pending.items():
             for one in records:
@@ -156,7 +156,9 @@ class Deliveries(RuleBasedStateMachine):
         """The store is read."""
         one = self.unread.pop(n % len(self.unread))
         if isinstance(one, Load):
-            self.read.append((one, self.store.load(one.entity_id, one.subscriptions, one.after)))
+            self.read.append(
+                (one, self.store.load(one.entity_id, one.subscriptions, one.after, is_look=one.is_look))
+            )
         else:
             page = self.store.page(ME, one.after, one.subscriptions, one.limit)
             self.read.append((one, [entity for entity, _ in page]))
