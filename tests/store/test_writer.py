@@ -770,7 +770,8 @@ async def test_a_fault_of_ours_while_a_group_is_committed_fails_alone_and_nothin
         def faulty(draft: Draft) -> Any:
             return real(draft) if draft.id != "urn:x:3" else 1 / 0
 
-        monkeypatch.setattr(commit_module, "statement", faulty)
+        for module in (commit_module, moves):
+            monkeypatch.setattr(module, "statement", faulty)
         expected[3] = ZeroDivisionError  # type: ignore[call-overload]
     elif damage == "an answer":
         monkeypatch.setattr(one.sink, "committed", lambda *_: 1 / 0)

@@ -16,6 +16,10 @@ from broker.store.tenants import PENDING_BY, Tenant, Tenants
 
 Document = dict[str, Any]
 
+_COUNTED: list[Document] = [
+    {"$match": {"o.by": {"$exists": True}}},
+    {"$group": {"_id": None, "n": {"$sum": {"$size": "$o"}}}},
+]
 _EMPTY: Document = {"due": []}
 
 
@@ -27,7 +31,7 @@ class MongoOutbox:
         self._process = process
         self._kept = kept
 
-    async def load(self, tenant: str, wanted: Mapping[str, Wanted], limit: int) -> dict[str, Pending]:
+    async def load(self, tenant: str, wanted: Mapping[str, Wanted]) -> dict[str, Pending]:
         """See `ports.Outbox.load`. Documents are read before the outbox: entries move only that way."""
         handle = await self._tenants.obtain(tenant)
         with reported():
@@ -42,9 +46,9 @@ class MongoOutbox:
                         found[entity_id][one["id"]] = entries.whole(one, tenant, entity_id)
             whole = {one["_id"] for one in documents if "ov" not in one}
             for entity_id in wanted.keys() - whole:
-                for one in await _apart(handle, entity_id, wanted[entity_id], limit):
+                for one in await _apart(handle, entity_id, wanted[entity_id]):
                     found[entity_id][one["_id"]] = entries.whole(one, tenant, entity_id)
-        return {entity_id: _pending(its, limit) for entity_id, its in found.items()}
+        return {entity_id: _pending(its, wanted[entity_id].limit) for entity_id, its in found.items()}
 
     async def page(self, tenant: str, after: str, subscriptions: Set[str], limit: int) -> list[str]:
         """See `ports.Outbox.page`."""
@@ -94,8 +98,9 @@ class MongoOutbox:
         """See `ports.Outbox.count`."""
         handle = await self._tenants.obtain(tenant)
         with reported():
-            held = await handle.entities.count_documents({"o.by": {"$exists": True}}, hint=PENDING_BY)
-            return held + await handle.outbox.count_documents({}, hint="_id_")
+            held = await commands.aggregate(handle.entities, _COUNTED, hint=PENDING_BY)
+            apart = await handle.outbox.count_documents({}, hint="_id_")
+        return apart + sum(one["n"] for one in held)
 
     async def forget(self, tenant: str, subscription: str) -> None:
         """See `ports.Outbox.forget`."""
@@ -158,10 +163,10 @@ async def _settle_apart(tenant: Tenant, settled: Settled) -> None:
     await tenant.outbox.bulk_write(updates)
 
 
-async def _apart(tenant: Tenant, entity_id: str, wanted: Wanted, limit: int) -> list[Document]:
+async def _apart(tenant: Tenant, entity_id: str, wanted: Wanted) -> list[Document]:
     """What the outbox has of an entity, one more than the limit if there are more."""
     mine = {"e": entity_id, "st": {"$gt": wanted.after}, "due": {"$in": list(wanted.subscriptions)}}
-    return await commands.find(tenant.outbox, mine, sort={"st": 1, "_id": 1}, limit=limit + 1)
+    return await commands.find(tenant.outbox, mine, sort={"st": 1, "_id": 1}, limit=wanted.limit + 1)
 
 
 async def _grouped(tenant: Tenant, wanted: Document, limit: int) -> list[Document]:

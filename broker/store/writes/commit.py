@@ -31,6 +31,8 @@ Document = dict[str, Any]
 Sent = Coroutine[Any, Any, dict[int, Failed]]
 
 _ERRORS = (PyMongoError, BSONError, ValueError, OverflowError, RecursionError)
+_MANY = 5  # entities that are worth a transaction: it takes two round trips, where statements take one
+_A_WHILE = 20  # groups
 _GUARD = {11000, 66}  # the document is of another revision, or there is one, or none
 _TOO_BIG = {2, 15, 10334, 17419, 17420, 22}  # BSON too large or nested too deeply, as the server puts it
 
@@ -64,6 +66,7 @@ class Committer:
     def __init__(self, judge: Judge, schedule: Schedule) -> None:
         self._judge = judge
         self._mover = Mover(schedule)
+        self._separately = 0  # groups that are yet to be written statement by statement
 
     async def commit(self, sessions: Sessions, tenant: Tenant, writes: list[Write]) -> list[Any]:
         """The outcome of each write: an answer, or an exception; `Again` for those to be tried again.
@@ -127,12 +130,30 @@ class Committer:
     async def _write(self, sessions: Sessions, tenant: Tenant, plan: Plan) -> dict[str, Exception]:
         """Writes the drafts; for each entity that was not written, why."""
         drafts = [draft for draft in plan.drafts.values() if draft.is_changed]
+        if len(drafts) >= _MANY and await self._write_together(sessions, tenant, drafts):
+            return {}
         large = [draft for draft in drafts if has_to_move(draft)]
         small = drafts if not large else [draft for draft in drafts if not has_to_move(draft)]
         failed = await self._write_small(sessions, tenant, small) if small else {}
         if large:
             failed |= await self._write_large(sessions, tenant, large)
         return failed
+
+    async def _write_together(self, sessions: Sessions, tenant: Tenant, drafts: Sequence[Draft]) -> bool:
+        """Writes all drafts in one transaction; False if that fails, so that each has to be written by itself.
+
+        It costs MongoDB much less than as many statements that stand alone: one record in its log, not many. But
+        one conflict fails it as a whole, so where there was one it is not tried for a while.
+        """
+        if self._separately > 0:
+            self._separately -= 1
+            return False
+        try:
+            await self._mover.commit(sessions.transactions, tenant, drafts, _doubting(drafts))
+        except Exception:  # nothing was written: whose fault it is comes out when each is written by itself
+            self._separately = _A_WHILE
+            return False
+        return True
 
     async def _write_small(
         self, sessions: Sessions, tenant: Tenant, drafts: Sequence[Draft]

@@ -81,7 +81,7 @@ class Mover:
         """Writes all of the drafts, or none; Conflict if others wrote one of the entities meanwhile."""
         until: int | None = None
         async with transaction(session, doubt):
-            found = await self._found(session, tenant, drafts)
+            found = await self._found(session, tenant, [draft for draft in drafts if has_to_move(draft)])
             if throttled := [one for draft in drafts for one in draft.throttled]:
                 for draft in drafts:
                     draft.restore()
