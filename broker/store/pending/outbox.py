@@ -100,7 +100,7 @@ class MongoOutbox:
         with reported():
             held = await commands.aggregate(handle.entities, _COUNTED, hint=PENDING_BY)
             apart = await handle.outbox.count_documents({}, hint="_id_")
-        return apart + sum(one["n"] for one in held)
+        return int(apart + sum(one["n"] for one in held))
 
     async def forget(self, tenant: str, subscription: str) -> None:
         """See `ports.Outbox.forget`."""
