@@ -55,6 +55,7 @@ class Dispatcher:
         self._loading = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._tick: asyncio.TimerHandle | None = None
+        self._tick_at = 0.0  # uvloop's handles of what is due at once do not tell when
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -208,10 +209,10 @@ class Dispatcher:
     def _plan(self) -> None:
         """Has the machine look when it wants to."""
         at = self._machine.next_tick
-        if at is not None and (self._tick is None or at < self._tick.when()):
+        if at is not None and (self._tick is None or at < self._tick_at):
             if self._tick is not None:
                 self._tick.cancel()
-            self._tick = self._loop.call_at(at, self._look)
+            self._tick, self._tick_at = self._loop.call_at(at, self._look), at
 
     def _look(self) -> None:
         self._tick = None

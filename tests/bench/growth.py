@@ -86,7 +86,7 @@ class Row:
         }
 
 
-class _Nobody:
+class Nobody:
     """A sink to whom nothing is due."""
 
     async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
@@ -112,7 +112,7 @@ def _documents(numbers: list[int], clock: Clock) -> list[dict[str, Any]]:
     entities = [parse.entity(orjson.loads(workload.entity(number)), CORE) for number in numbers]
     answer = Answer(asyncio.get_running_loop().create_future(), len(entities))
     writes = [Write("", one["id"], update.create(one), 0.0, answer, n) for n, one in enumerate(entities)]
-    drafts = Judge(_Nobody(), clock, secrets.token_hex(8), Recording()).plan("", writes, {}).drafts
+    drafts = Judge(Nobody(), clock, secrets.token_hex(8), Recording()).plan("", writes, {}).drafts
     expect(len(drafts) == len(numbers), "not every entity was to be created")
     return [document(draft) for draft in drafts.values()]
 

@@ -3,6 +3,7 @@
 Process time of one core, the least of several rounds, since a machine is seldom quiet. No MongoDB, no HTTP.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -11,14 +12,20 @@ import orjson
 from rich import print
 from rich.table import Table
 
-from broker.clock import Stamp
+from broker.clock import Clock, Stamp
 from broker.contexts.compiler import compile_context
 from broker.core.change import Change, removed, written
 from broker.core.entity import parse, update
 from broker.core.entity.view import View, view
+from broker.core.temporal.recording import Recording
 from broker.store import codec
 from broker.store.history import records
+from broker.store.writes.plan import Judge
+from broker.store.writes.queue import Answer, Write
+from broker.store.writes.standing import Standing
+from broker.store.writes.statements import statement
 from tests.bench import workload
+from tests.bench.growth import Nobody
 
 ROUNDS, TIMES = 7, 500
 NOW, LATER = "2026-07-01T12:00:00.000000", "2026-07-01T12:00:01.000000"
@@ -44,6 +51,11 @@ def steps() -> dict[str, Callable[[], object]]:
     change = Change(entity["id"], created, replaced, LATER)
     new, gone = list(written(change)), list(removed(change))
     stored = bson.encode(codec.encode_entity(created))
+    judge = Judge(Nobody(), Clock(), "p" * 16, Recording())
+    answer = Answer(asyncio.new_event_loop().create_future(), 1)
+    write = Write("", entity["id"], update.upsert(entity), 0.0, answer, 0)
+    standing = {entity["id"]: Standing(created, 1, has_past=True, is_listed=True)}
+    [draft] = judge.plan("", [write], standing).drafts.values()
     return {
         "JSON to Python": lambda: orjson.loads(body),
         "validate and expand": lambda: parse.entity(doc, context),
@@ -51,6 +63,9 @@ def steps() -> dict[str, Callable[[], object]]:
         "rule: replace": lambda: update.upsert(entity)(created, LATER),
         "find what changed": lambda: (list(written(change)), list(removed(change))),
         "history records": lambda: records.records(change, Stamp(1, 1), new, gone),
+        "judge: replace": lambda: judge.plan("", [write], standing),
+        "to a statement": lambda: statement(draft).guarded,
+        "statement to BSON": lambda: bson.encode(statement(draft).guarded),
         "to the stored form": lambda: codec.encode_entity(created),
         "to BSON": lambda: bson.encode(codec.encode_entity(created)),
         "from BSON": lambda: codec.decode_entity(bson.decode(stored)),

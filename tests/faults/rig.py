@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -184,16 +185,23 @@ class Load:
 
         A write that was not acknowledged may or may not be there, but never twice.
         """
-        assert not self.faults
+        assert not self.faults, self.faults
         written = {}
         for name, values in self.acknowledged.items():
             history = (await reader.history(name))[1:]
-            assert history == sorted(set(history)), f"{name}: out of order, or twice"
+            assert history == sorted(set(history)), f"{name}: {_wrong(history)}"
             assert set(values) <= set(history), f"{name}: lost {set(values) - set(history)}"
             current = (await reader.current(name))["n"]["value"]
             assert current == (history[-1] if history else 0), f"{name}: entity and history differ"
             written[name] = history
         return written
+
+
+def _wrong(history: list[int]) -> str:
+    """What is out of order, or twice."""
+    twice = sorted({one for one in history if history.count(one) > 1})
+    late = [(before, after) for before, after in pairwise(history) if before > after]
+    return f"twice {twice}, out of order {late}"
 
 
 async def all_arrive(

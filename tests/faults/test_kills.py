@@ -12,6 +12,7 @@ from tests.conftest import free_port, running
 from tests.faults.rig import (
     Client,
     Load,
+    Receiver,
     all_arrive,
     database_of,
     family,
@@ -89,7 +90,7 @@ async def _first_after(load: Load, at: float) -> float:
 
 
 async def test_a_worker_is_killed_again_and_again(tmp_path: Path) -> None:
-    """It dies inside commits; MongoDB would keep its locks for a minute. The others are back in a second."""
+    """It dies inside commits; those that are transactions leave locks, which the parent ends at once."""
     port = free_port()
     settings = {**QUICK, "transaction_lifetime": "none"}
     async with (
@@ -151,6 +152,49 @@ async def test_a_worker_that_was_taken_for_dead_comes_back(tmp_path: Path) -> No
         written = await load.check(client)
         took = await all_arrive(receiver, subscription, written, 10)
     print(f"worker suspended twice: {load.total} writes; all told {took:.2f} s after the load")
+
+
+async def test_a_worker_that_comes_back_leaves_alone_what_others_took_over(tmp_path: Path) -> None:
+    """It stands still with many notifications in memory; meanwhile another one adopts and delivers them."""
+    port, names = free_port(), [f"e{n}" for n in range(400)]
+    settings = {**QUICK, "process_lease": 1, "notification_retry_cap": 0.2}
+    async with (
+        receiving() as receiver,
+        running(port, data_dir=tmp_path, workers=2, **settings) as process,
+        Client(port, fresh=True) as client,
+        database_of(tmp_path) as mongo,
+    ):
+        entities = mongo["eridanus"]["entities"]
+        receiver.is_down = True
+        await client.create(*names)
+        subscription = await client.subscribe("a", receiver.uri)
+        assert set(await asyncio.gather(*(client.put(name, 1) for name in names))) == {204}
+        victim = random.choice(workers(process.pid))
+        victim.suspend()
+        async with asyncio.timeout(20):
+            while len(await entities.distinct("o.by")) > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        receiver.is_down = False
+        await all_arrive(receiver, subscription, {name: [1] for name in names}, 20)
+        async with asyncio.timeout(20):
+            while await entities.count_documents({"o.by": {"$exists": True}}):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        before = _told(receiver, subscription)
+        victim.resume()
+        async with asyncio.timeout(20):
+            while await _leases(tmp_path) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(1)
+        again = _told(receiver, subscription) - before
+        assert {await client.put(name, 2) for name in names[:50]} == {204}
+        await all_arrive(receiver, subscription, {name: [1, 2] for name in names[:50]}, 10)
+    print(f"came back: {again} of {len(names)} told again")
+    assert again < len(names) / 8, "it goes on with what is not its own any more"
+
+
+def _told(receiver: Receiver, subscription: str) -> int:
+    """How many notifications came, those that came again too."""
+    return sum(map(len, receiver.values.get(subscription, {}).values()))
 
 
 async def test_a_stop_under_load(tmp_path: Path) -> None:
