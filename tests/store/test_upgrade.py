@@ -16,6 +16,7 @@ from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery
 from broker.core.temporal.recording import Recording
+from broker.ports.delivery import Wanted
 from broker.store import codec
 from broker.store.format1 import TenantUpgrade
 from broker.store.history.packer import Packer, Packing
@@ -182,7 +183,7 @@ async def test_an_entity_that_comes_again_continues_its_past(old: Old, mongo_uri
     again: Entity = {"id": "urn:room:deleted", "type": [DEFAULT_VOCAB + "Room"], "attrs": attrs}
     judge = Judge(Sink(), Clock(), "a" * 16, Recording())
     async with connect(mongo_uri) as own:  # sessions that wrote are not fit for anything else
-        writer = Writer(Tenants(own, old.prefix), Committer(judge), group=10, limit=100)
+        writer = Writer(Tenants(own, old.prefix), Committer(judge, Schedule(own, old.prefix)), group=10, limit=100)
         writer.open(own, 1)
         await writer.change("", "urn:room:deleted", update.create(again))
         await writer.close()
@@ -206,7 +207,8 @@ async def test_subscriptions_are_what_they_were(new: Old, tenant: str) -> None:
         assert (tally.sent, tally.failed) == (before.get("sent", 0), before.get("failed", 0))
     [throttle] = new.documents(tenant, "throttles")
     assert await subscriptions.last_due(tenant, "urn:sub:throttled") == throttle["at"]
-    assert await subscriptions.current_epoch(tenant) == len(new.documents(tenant, "subscription_log"))
+    epoch, _ = await subscriptions.current_epoch(tenant)
+    assert epoch == len(new.documents(tenant, "subscription_log"))
     timers = await new.client[new.prefix]["timers"].find().to_list()
     assert sorted(timers, key=lambda one: one["_id"]) == new.documents("", "timers")
 
@@ -215,7 +217,12 @@ async def test_subscriptions_are_what_they_were(new: Old, tenant: str) -> None:
 async def test_pending_entries_are_what_they_were(new: Old, tenant: str) -> None:
     outbox = MongoOutbox(new.tenants, "a" * 16, Kept(60.0, 100))
     before = new.documents(tenant, "outbox")
-    pending = await outbox.load(tenant, list({one["e"] for one in before}))
+    due: dict[str, set[str]] = {}
+    for one in before:
+        due.setdefault(one["e"], set()).update(one["due"])
+    loaded = await outbox.load(tenant, {one: Wanted(who) for one, who in due.items()}, 1000)
+    assert all(one.is_whole for one in loaded.values())
+    pending = {one: its.entries for one, its in loaded.items()}
     assert await outbox.count(tenant) == len(before)
     found = [entry for many in pending.values() for entry in many]
     assert sorted(one.id for one in found) == [one["_id"] for one in before]
@@ -253,9 +260,12 @@ async def test_pending_entries_are_inherited(old: Old) -> None:
     [dead] = await owners(handle)
     await adopt(handle, dead, heir)
     before = old.documents("", "outbox")
-    assert await MongoOutbox(old.tenants, heir, Kept(60.0, 100)).page("", "", None, 100) == sorted(
-        {one["e"] for one in before}
-    )
+    outbox = MongoOutbox(old.tenants, heir, Kept(60.0, 100))
+    surveyed = await outbox.survey("", "", 100)
+    assert [one for one, _ in surveyed] == sorted({one["e"] for one in before})
+    everybody = set().union(*(who for _, who in surveyed))
+    assert everybody == {who for one in before for who in one["due"]}
+    assert await outbox.page("", "", everybody, 100) == [one for one, _ in surveyed]
 
 
 async def test_the_time_of_an_entry_may_be_another_than_its_revision(old: Old) -> None:
