@@ -38,7 +38,8 @@ def again(one: Entry) -> Entry:
 
 def attrs_of(one: Entry) -> Attributes:
     assert one.entity is not None
-    return one.entity["attrs"]
+    attrs: Attributes = one.entity["attrs"]
+    return attrs
 
 
 @pytest.mark.parametrize("size", [10, 7 * MIB, 15 * MIB, 16 * MIB - 200])

@@ -220,7 +220,14 @@ async def test_times_of_tallies_never_go_back(world: World) -> None:
     await world.outbox.settle("", Settled(tallies={"s": Tally(2, 1, "t2", "t1", "t2")}))
     await world.outbox.settle("", Settled(tallies={"s": Tally(1, 0, "t0", "t3")}))
     tally = await world.tenant.tallies.find_one({"_id": "s"})
-    assert tally == {"_id": "s", "sent": 3, "failed": 1, "notification": "t2", "success": "t3", "failure": "t2"}
+    assert tally == {
+        "_id": "s",
+        "sent": 3,
+        "failed": 1,
+        "notification": "t2",
+        "success": "t3",
+        "failure": "t2",
+    }
 
 
 async def test_dead_letters_are_kept_before_their_entries_go(world: World) -> None:

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from broker.store.writes.queue import Answer, Queue, Write
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from broker.core.errors import Unavailable
+from broker.store.writes.queue import Answer, Queue, Write
 
 NOBODY = cast(Answer, SimpleNamespace(settle=lambda place, outcome: None))
 

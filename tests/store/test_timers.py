@@ -17,11 +17,11 @@ from broker.ports.changes import Due, Entry, Settled
 from broker.ports.delivery import Wanted
 from broker.store.client import open_database
 from broker.store.pending.outbox import MongoOutbox
+from broker.store.pending.undelivered import Kept
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.timers import MongoTimers, Schedule, give_back
 from broker.store.transactions import Transactions
-from broker.store.pending.undelivered import Kept
 from tests.clocks import SetClock
 from tests.core.documents import CORE, NOW
 from tests.core.test_periods import periodic

@@ -23,7 +23,6 @@ from broker.store.history.packer import Packer, Packing
 from broker.store.history.reads import MongoTemporal
 from broker.store.pending.outbox import MongoOutbox, adopt, owners
 from broker.store.pending.undelivered import Kept, MongoUndelivered
-from broker.store.server.external import connect
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants, database_name
 from broker.store.timers import Schedule
@@ -174,7 +173,7 @@ async def test_the_packer_looks_at_everything_once(old: Old) -> None:
     assert await handle.entities.count_documents({"pk": 1}) == 0
 
 
-async def test_an_entity_that_comes_again_continues_its_past(old: Old, mongo_uri: str) -> None:
+async def test_an_entity_that_comes_again_continues_its_past(old: Old) -> None:
     await old.upgrade()
     there = await (await old.tenants.obtain("")).entities.find_one({"_id": "urn:room:deleted"})
     assert there is not None
@@ -182,11 +181,11 @@ async def test_an_entity_that_comes_again_continues_its_past(old: Old, mongo_uri
     attrs = {DEFAULT_VOCAB + "heat": [{"type": "Property", "value": 5}]}
     again: Entity = {"id": "urn:room:deleted", "type": [DEFAULT_VOCAB + "Room"], "attrs": attrs}
     judge = Judge(Sink(), Clock(), "a" * 16, Recording())
-    async with connect(mongo_uri) as own:  # sessions that wrote are not fit for anything else
-        writer = Writer(Tenants(own, old.prefix), Committer(judge, Schedule(own, old.prefix)), group=10, limit=100)
-        writer.open(own, 1)
-        await writer.change("", "urn:room:deleted", update.create(again))
-        await writer.close()
+    committer = Committer(judge, Schedule(old.client, old.prefix))
+    writer = Writer(old.tenants, committer, group=10, limit=100)
+    writer.open(old.client, 1)
+    await writer.change("", "urn:room:deleted", update.create(again))
+    await writer.close()
     before = await old.now()
     await old.upgraded("", 3, 1000)  # a parent that was paused goes on: it finds nothing old
     assert await old.now() == before
@@ -288,7 +287,7 @@ async def test_the_time_of_an_entry_may_be_another_than_its_revision(old: Old) -
 
 @pytest.mark.parametrize("tenant", ["", "city"])
 async def test_dead_letters_are_what_they_were(new: Old, tenant: str) -> None:
-    undelivered = MongoUndelivered(new.tenants, Sink(), Clock(), "a" * 16)
+    undelivered = MongoUndelivered(new.client, new.tenants, Sink(), Clock(), "a" * 16)
     for name in ("urn:sub:refused", "urn:sub:refused-periodic"):
         before = new.answers(tenant, f"/eridanus/v1/subscriptions/{name}/deliveries?limit=100")
         found = await undelivered.find(tenant, name, 100, 0)
@@ -303,7 +302,7 @@ async def test_dead_letters_are_what_they_were(new: Old, tenant: str) -> None:
 
 async def test_dead_letters_can_be_sent_again(old: Old) -> None:
     await old.upgrade()
-    undelivered = MongoUndelivered(old.tenants, sink := Sink(), Clock(), "a" * 16)
+    undelivered = MongoUndelivered(old.client, old.tenants, sink := Sink(), Clock(), "a" * 16)
     assert await undelivered.replay("", "urn:sub:refused", None) == 11
     assert {one.entity["type"][0] for one in sink.told if one.entity} == {DEFAULT_VOCAB + "Room"}
     assert await undelivered.count("", "urn:sub:refused") == 0

@@ -611,6 +611,19 @@ async def test_close_answers_all_that_waits(start: Start) -> None:
         assert await asyncio.gather(*pending) == [None] * 40
 
 
+async def test_sessions_that_wrote_are_in_nobodys_way(start: Start) -> None:
+    """After the writer is closed, deliveries are settled, and the lease is given up."""
+    one = await start()
+    await one.together(create("a"), create("b"))
+    await one.together(count("a"), count("b"))
+    await one.writer.close()
+    for _ in range(8):
+        await asyncio.gather(
+            *(one.tenant.tallies.update_one({"_id": n}, {"$inc": {"n": 1}}, upsert=True) for n in range(4))
+        )
+    assert [document["n"] async for document in one.tenant.tallies.find()] == [8] * 4
+
+
 async def test_close_waits_for_what_was_kept_back(start: Start) -> None:
     one = await start()
     await one.together(create("locked"))
@@ -763,20 +776,19 @@ async def test_a_fault_of_ours_while_a_group_is_committed_fails_alone_and_nothin
     one.sink.subscriptions = [Due("urn:s:1")]
     await one.together(*(create(str(n)) for n in range(7)))
     changes: list[tuple[str, Any]] = [count(str(n)) for n in range(7)]
-    expected = [int] * 7
+    expected: list[type] = [int] * 7
     if damage == "a statement":
-        real = commit_module.statement
 
         def faulty(draft: Draft) -> Any:
-            return real(draft) if draft.id != "urn:x:3" else 1 / 0
+            return statement(draft) if draft.id != "urn:x:3" else 1 / 0
 
         monkeypatch.setattr(commit_module, "statement", faulty)
-        expected[3] = ZeroDivisionError  # type: ignore[call-overload]
+        expected[3] = ZeroDivisionError
     elif damage == "an answer":
         monkeypatch.setattr(one.sink, "committed", lambda *_: 1 / 0)
     else:
         changes[3] = "3", AttributeDeletion(cast(Any, 7))
-        expected[3] = AttributeError  # type: ignore[call-overload]
+        expected[3] = AttributeError
     answers = await one.together(*changes, create("new"))
     assert [type(answer) for answer in answers] == [*expected, type(None)]
     monkeypatch.undo()

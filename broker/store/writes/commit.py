@@ -52,9 +52,7 @@ class Sessions:
     transactions: AsyncClientSession
 
     async def close(self) -> None:
-        """Ends them."""
-        await self.updates.close()
-        await self.inserts.close()
+        """Ends what the driver may use again."""
         await self.transactions.end_session()
 
 

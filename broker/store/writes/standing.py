@@ -1,7 +1,7 @@
 """What stands in the database: an entity's document as a group reads it before it judges its writes."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from broker.core import Entity
@@ -73,8 +73,8 @@ def _standing(tenant: str, entity_id: str, document: Document) -> Standing:
         return Standing(None, *facts)
     try:
         return Standing(codec.decode_entity(document), *facts)
-    except Undecodable as fault:
-        return Standing(None, *facts, fault)
+    except Undecodable as undecodable:
+        return replace(Standing(None, *facts), fault=undecodable)
 
 
 def _facts(tenant: str, entity_id: str, document: Document) -> tuple[Any, ...]:
