@@ -1,4 +1,4 @@
-"""What is pending, on a real MongoDB: in documents and in the outbox, read, settled, adopted and forgotten."""
+"""What is pending, on a real MongoDB: in documents and in the outbox; read, settled, adopted, forgotten."""
 
 import asyncio
 import random

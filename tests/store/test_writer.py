@@ -514,6 +514,22 @@ async def test_the_sink_hears_what_was_pending_before(start: Start) -> None:
     assert [_of(entry) for entry in (*apart, *document["o"])] == list(range(len(stored)))
 
 
+async def test_writes_that_are_due_to_nobody_do_not_hide_what_is_pending(start: Start) -> None:
+    """Nor do those that throttling suppresses."""
+    one, other = await start(), await start()
+    other.sink.subscriptions = [Due("urn:s:1")]
+    await other.together(create("a"))
+    await one.change(*count("a"))
+    one.sink.subscriptions = [Due("urn:s:1", throttling=10**15)]
+    await one.tenant.throttles.insert_one({"_id": "urn:s:1", "at": one.clock.server()})
+    await one.change(*count("a"))
+    assert one.sink.told == []
+    one.sink.subscriptions = [Due("urn:s:1")]
+    await one.change(*count("a"))
+    [first], [last] = other.sink.told, one.sink.told
+    assert one.sink.earlier[last.id] == ([first.id], True)
+
+
 def _of(entry: dict[str, Any]) -> Any:
     return entry["entity"]["attrs"]["~n"][0]["value"]
 
