@@ -24,12 +24,16 @@ from broker.core.query import Query
 from broker.core.temporal import TemporalQuery, Window
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import AttributeDeletion
-from broker.ports.changes import Due
+from broker.ports.changes import Due, Settled
+from broker.ports.delivery import Wanted
 from broker.ports.entities import Undecodable
 from broker.store.client import open_database
 from broker.store.compared import Compared
 from broker.store.history.buckets import unpack
 from broker.store.history.reads import MongoTemporal
+from broker.store.pending.outbox import MongoOutbox
+from broker.store.pending.reaper import Reaper
+from broker.store.pending.undelivered import Kept
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
 from broker.store.timers import Schedule
@@ -532,6 +536,32 @@ async def test_writes_that_are_due_to_nobody_do_not_hide_what_is_pending(start: 
 
 def _of(entry: dict[str, Any]) -> Any:
     return entry["entity"]["attrs"]["~n"][0]["value"]
+
+
+async def test_nothing_that_is_pending_is_hidden_by_the_reaper(start: Start) -> None:
+    """It comes by all the time, while entries move to the outbox and some of them are settled."""
+    one = await start()
+    one.sink.subscriptions = [Due("urn:s:1")]
+    await one.together(create("a"))
+    outbox, reaper = MongoOutbox(one.tenants, one.name, Kept(60, 4)), Reaper(one.tenants)
+    done, wanted = False, {"urn:x:a": Wanted({"urn:s:1"})}
+
+    async def reap() -> None:
+        while not done:
+            await reaper.reap("")
+
+    reaping = asyncio.create_task(reap())
+    for n in range(1, 100):
+        await one.change(*count("a"))
+        found = (await outbox.load("", wanted, 1000))["urn:x:a"]
+        assert [_n(entry) for entry in found.entries] == [*range(n - len(found.entries) + 1, n + 1)]
+        assert found.entries[0].id == one.sink.told[0].id
+        if n % 12 == 0:
+            over = [entry.id for entry in found.entries]
+            await outbox.settle("", Settled({"urn:x:a": over}))
+            one.sink.told.clear()
+    done = True
+    await reaping
 
 
 async def test_history_moves_out_of_the_document_without_a_loss(start: Start) -> None:
