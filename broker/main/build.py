@@ -44,7 +44,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     core = contexts.contexts.core
     store = StoreRoom(base, notify.notifier, notify.schedule, core.expand, core.compact)
     # Entered before the first commit: whoever finds this process dead ends these sessions.
-    sessions = [*store.sessions(), notify.subscriptions.open(), notify.timers.open()]
+    sessions = [*store.sessions(), *notify.sessions()]
     await processes.enter(sessions)
     await base.tenants.obtain("")
     await contexts.open()

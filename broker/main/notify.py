@@ -18,6 +18,7 @@ from broker.notify.notifier import Notifier
 from broker.notify.periods import Periods
 from broker.ports.changes import SubscriptionChanges
 from broker.ports.delivery import Sender
+from broker.store.client import Session
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.pending.undelivered import Kept, MongoUndelivered
 from broker.store.processes import Processes
@@ -51,7 +52,13 @@ class NotifyRoom:
         )
         self.subscriptions.tell(self._changed)
         self.schedule.tell(self.periods.expect)
-        self.undelivered = MongoUndelivered(base.tenants, self.notifier, base.clock, settings.process_id)
+        self.undelivered = MongoUndelivered(
+            base.client, base.tenants, self.notifier, base.clock, settings.process_id
+        )
+
+    def sessions(self) -> list[Session]:
+        """Those that write."""
+        return [self.subscriptions.open(), self.timers.open(), self.undelivered.open()]
 
     def begin(self, processes: Processes) -> None:
         """Adopts what the dead have left, and keeps the time of periodic subscriptions."""

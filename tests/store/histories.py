@@ -137,8 +137,8 @@ class Store:
     async def write(self, model: Model, r: Random | None = None) -> None:
         """Puts a model into the database, by the code that records every write.
 
-        With `r` in any order, and by chance some of it lies in the documents of the entities, and some is packed,
-        before others come that may be older.
+        With `r` in any order, and by chance some of it lies in the documents of the entities, and some is
+        packed, before others come that may be older.
         """
         documents = [document for one in model.written for document in _records(one)]
         await self.tenant.entities.insert_many([_catalogued(model, entity) for entity in model.entities])

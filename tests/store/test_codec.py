@@ -26,9 +26,8 @@ def stored(mongo_uri: str) -> Iterator[Stored]:
 
 
 def there_and_back(stored: Stored, entity: Entity) -> Entity:
-    stored.replace_one(
-        {"_id": entity["id"]}, {**codec.encode_entity(entity), "rev": 1, "by": "x"}, upsert=True
-    )
+    own = dict.fromkeys(codec.OWN, 1)
+    stored.replace_one({"_id": entity["id"]}, {**codec.encode_entity(entity), **own}, upsert=True)
     found = stored.find_one({"_id": entity["id"]})
     assert found is not None
     return codec.decode_entity(found)

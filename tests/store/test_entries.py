@@ -4,11 +4,12 @@ import random
 from base64 import b64encode
 
 import pytest
-from broker.store.entries import restored, stored
-from bson import decode
+from bson import decode, encode
 
+from broker.clock import Stamp
 from broker.core import Attributes, Entity
-from broker.ports.changes import Entry
+from broker.core.delivery.entry import Entry
+from broker.store.pending.entries import apart, entry_id, held, moved, reference, whole
 
 ME = "a" * 16
 MIB = 1024**2
@@ -25,14 +26,20 @@ def values(size: int, *, is_dense: bool) -> Attributes:
 
 def entry(now: Attributes, before: Attributes | None = None) -> Entry:
     entity: Entity = {"id": "urn:x:1", "type": ["T"], "attrs": now}
-    return Entry(f"{7:016x}{ME}", "", 7, entity, {"urn:s:1", "urn:s:2"}, previous=before)
+    return Entry(f"{7:016x}{ME}", "", "urn:x:1", 7, 8, ME, {"urn:s:1", "urn:s:2"}, entity, before)
 
 
 def again(one: Entry) -> Entry:
-    """The entry, stored and read back."""
-    raw = stored(one, ME).raw
+    """The entry, stored in the outbox and read back."""
+    raw = apart(one).raw
     assert len(raw) <= 16 * MIB
-    return restored(decode(raw), "", ME)
+    return whole(decode(raw), "", one.entity_id)
+
+
+def attrs_of(one: Entry) -> Attributes:
+    assert one.entity is not None
+    attrs: Attributes = one.entity["attrs"]
+    return attrs
 
 
 @pytest.mark.parametrize("size", [10, 7 * MIB, 15 * MIB, 16 * MIB - 200])
@@ -40,7 +47,7 @@ def test_what_can_be_compressed_is_kept_whole(size: int) -> None:
     one = entry(values(size, is_dense=False), values(size - 1, is_dense=False))
     back = again(one)
     assert (back.entity, back.previous, back.cut) == (one.entity, one.previous, "")
-    assert (back.due, back.stamp, back.foreign) == ({"urn:s:1", "urn:s:2"}, 7, False)
+    assert (back.due, back.rev, back.at, back.by) == ({"urn:s:1", "urn:s:2"}, 7, 8, ME)
 
 
 @pytest.mark.parametrize("size", [12 * MIB, 16 * MIB - 200])
@@ -48,7 +55,7 @@ def test_what_was_before_is_left_out_where_both_do_not_fit(size: int) -> None:
     now = values(size, is_dense=True)
     one = entry(now, values(size - 8, is_dense=True))
     back = again(one)
-    assert (back.entity["attrs"], back.previous) == (now, None)
+    assert (attrs_of(back), back.previous) == (now, None)
     assert back.cut.startswith("what was before")
     assert (one.previous, one.cut) == (None, back.cut), "what is delivered from memory is the same"
 
@@ -63,17 +70,27 @@ def test_an_entity_that_does_not_fit_at_all_is_told_of_without_its_attributes() 
 
 def test_a_report_is_what_it_was() -> None:
     about: Entity = {"id": "urn:s:1", "type": [], "attrs": {}}
-    back = again(Entry(f"{7:016x}{ME}", "", 7, about, {"urn:s:1"}, is_report=True))
+    report = Entry(f"{7:016x}{ME}", "", "urn:s:1", 7, 8, ME, {"urn:s:1"}, about, is_report=True)
+    back = again(report)
     assert (back.is_report, back.entity, back.cut) == (True, about, "")
+    assert back == report
 
 
-@pytest.mark.parametrize(("is_dense", "missing"), [(False, ""), (True, "what was before")])
-def test_what_throttling_suppressed_is_compressed_and_cut_as_well(*, is_dense: bool, missing: str) -> None:
-    now, before = values(6 * MIB, is_dense=is_dense), values(7 * MIB, is_dense=is_dense)
-    about: Entity = {"id": "urn:s:1", "type": [], "attrs": {}}
-    entities: list[Entity] = [{"id": f"urn:x:{n}", "type": ["T"], "attrs": now} for n in range(2)]
-    states = [(one, before) for one in entities]
-    back = again(Entry(f"{7:016x}{ME}", "", 7, about, {"urn:s:1"}, suppressed=states))
-    assert back.entity == about
-    assert back.suppressed == ([(one, None) for one in entities] if missing else states)
-    assert back.cut.partition(":")[0] == missing
+def test_in_a_document_and_moved_out_of_it_an_entry_is_the_same() -> None:
+    one = entry(values(10, is_dense=False), {"a.b$": [{"type": "JsonProperty", "json": {"a.b": {"$x": 2}}}]})
+    in_document = decode(encode({"o": [held(one)]}))["o"][0]
+    in_outbox = decode(encode(moved(in_document, one.entity_id)))
+    assert in_outbox["e"] == one.entity_id
+    for form in (in_document, in_outbox):
+        known = reference(form, "", one.entity_id)
+        assert (known.id, known.rev, known.at, known.by, known.due) == (one.id, 7, 8, ME, one.due)
+        assert (known.entity, known.previous) == (None, None)
+        assert whole(form, "", one.entity_id) == one
+
+
+def test_ids_of_one_entity_are_in_the_order_of_its_revisions_and_two_processes_never_share_one() -> None:
+    """Whatever the clocks say: a revision that is ahead of the time may be given by two at once."""
+    stamps = [Stamp(5, 5), Stamp(6, 6), Stamp(99, 7), Stamp(100, 8)]
+    ids = [entry_id(stamp, ME) for stamp in stamps]
+    assert ids == sorted(ids)
+    assert len({entry_id(stamp, who) for stamp in (*stamps, Stamp(99, 8)) for who in (ME, "b" * 16)}) == 10

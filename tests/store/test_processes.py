@@ -60,15 +60,22 @@ class Process:
         return self
 
     async def tell(self, entry: str, tenant: str = "") -> None:
-        """Has something to deliver."""
-        outbox = (await self.tenants.obtain(tenant)).outbox
-        await outbox.insert_one({"_id": entry, "e": "urn:x:1", "by": self.name, "stamp": 1, "due": ["s"]})
+        """Has something to deliver, in the document of its entity and in the outbox."""
+        handle = await self.tenants.obtain(tenant)
+        document = {"by": self.name, "st": 1, "at": 1, "due": ["s"]}
+        await handle.outbox.insert_one({"_id": entry, "e": f"urn:x:{entry}", **document})
+        push = {"$push": {"o": {"id": entry, **document}}, "$set": {"rev": 1}}
+        await handle.entities.update_one({"_id": f"urn:x:{entry}"}, push, upsert=True)
 
     async def has(self, tenant: str = "") -> list[str]:
-        """What it has to deliver."""
-        outbox = (await self.tenants.obtain(tenant)).outbox
-        outbox = outbox.with_options(read_concern=ReadConcern("local"))
-        return sorted([one["_id"] async for one in outbox.find({"by": self.name})])
+        """What it has to deliver, which is the same in both places."""
+        handle, local = await self.tenants.obtain(tenant), ReadConcern("local")
+        outbox = handle.outbox.with_options(read_concern=local)
+        found = sorted([one["_id"] async for one in outbox.find({"by": self.name})])
+        entities = handle.entities.with_options(read_concern=local)
+        held = [entry async for one in entities.find({"o.by": self.name}) for entry in one["o"]]
+        assert sorted(one["id"] for one in held if one["by"] == self.name) == found
+        return found
 
     async def inherit(self) -> bool:
         """Looks for the dead."""
@@ -182,7 +189,11 @@ async def test_two_heirs_share_everything(start: Start) -> None:
         await one.tell(f"{n:02}")
     await one.processes.leave()
     await asyncio.gather(*(heir.inherit() for heir in heirs))
-    assert sorted([*await heirs[0].has(), *await heirs[1].has()]) == [f"{n:02}" for n in range(50)]
+    handle = await one.tenants.obtain("")
+    shares = [[one["_id"] async for one in handle.outbox.find({"by": heir.name})] for heir in heirs]
+    shares += [[one["_id"] async for one in handle.entities.find({"o.by": heir.name})] for heir in heirs]
+    assert sorted(shares[0] + shares[1]) == [f"{n:02}" for n in range(50)]
+    assert sorted(shares[2] + shares[3]) == [f"urn:x:{n:02}" for n in range(50)]
 
 
 async def test_after_an_outage_the_living_have_time_to_come_back(start: Start, clock: Time) -> None:

@@ -13,6 +13,7 @@ from broker.core.entity import update
 from broker.core.entity.parse import Fragment
 from broker.core.lang import types
 from broker.core.query import Query
+from broker.core.temporal.recording import Recording
 from broker.ports.entities import Renderer
 from broker.store.client import open_database
 from broker.store.entities import MongoEntities
@@ -22,6 +23,7 @@ from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
 from broker.store.timers import Schedule
 from broker.store.writes.commit import Committer
+from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer
 from tests.store.test_writer import Sink
 
@@ -56,7 +58,7 @@ async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
     async with AsyncExitStack() as stack:
         client = (await open_database(mongo_uri, stack)).client
         tenants = Tenants(client, prefix)
-        committer = Committer(Sink(), Clock(), "p" * 16, Schedule(client, prefix))
+        committer = Committer(Judge(Sink(), Clock(), "p" * 16, Recording()), Schedule(client, prefix))
         writer = Writer(tenants, committer, group=10, limit=100)
         writer.open(client, 1)
         stack.push_async_callback(writer.close)

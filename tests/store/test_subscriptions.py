@@ -2,30 +2,32 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from broker.store.entries import stored
 from pymongo.read_concern import ReadConcern
 
 from broker.clock import Clock
 from broker.contexts.compiler import compile_context
-from broker.core import Json
+from broker.core import Entity, Json
 from broker.core.change import Change
 from broker.core.entity import update
 from broker.core.errors import AlreadyExists, NonexistentTenant, ResourceNotFound, Unavailable
 from broker.core.subscription import Subscription, read, updated
+from broker.core.temporal.recording import Recording
 from broker.notify.index import Index
 from broker.ports.changes import Due, Entry, SubscriptionChanges
 from broker.store import subscriptions as module
 from broker.store import transactions
 from broker.store.client import open_database
+from broker.store.pending.entries import apart, held
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants
 from broker.store.timers import Schedule
 from broker.store.writes.commit import Committer
+from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer
 
 CORE = compile_context(None, {})
@@ -56,7 +58,8 @@ class Process:
         schedule = Schedule(client, self.prefix)
         self.store = MongoSubscriptions(client, self.tenants, schedule)
         await self.tenants.obtain("")
-        committer = Committer(self, Clock(), secrets.token_hex(8), schedule)
+        judge = Judge(self, Clock(), secrets.token_hex(8), Recording())
+        committer = Committer(judge, schedule)
         self.writer = Writer(self.tenants, committer, group=16, limit=100)
         self.writer.open(client, 2)
         self.stack.push_async_callback(self.writer.close)
@@ -71,9 +74,9 @@ class Process:
         """What the index says."""
         return self.index.due(change)
 
-    def committed(self, entries: Any) -> None:
+    def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """Notes to whom the last commit was due."""
-        self.due_to = sorted(one for entry in entries for one in entry.due)
+        self.due_to = sorted(entry.due)
 
     async def create(self, name: str) -> list[str]:
         """Creates an entity of type T; to whom that was due."""
@@ -194,14 +197,21 @@ async def test_a_change_that_fails_changes_nothing(processes: list[Process]) -> 
 async def test_a_subscription_takes_along_what_was_still_due_to_it(processes: list[Process]) -> None:
     store, tenant = processes[0].store, await processes[0].tenants.obtain("")
     await store.create("", subscription("a"))
-    entity = {"id": "urn:x:1", "type": ["T"], "attrs": {}}
-    for stamp, due in ((1, {"urn:s:a"}), (2, {"urn:s:a", "urn:s:b"})):
-        await tenant.outbox.insert_one(stored(Entry(str(stamp), "", stamp, entity, due), "p"))
+    entity: Entity = {"id": "urn:x:1", "type": ["T"], "attrs": {}}
+    its = [
+        Entry(f"{rev:016x}p", "", "urn:x:1", rev, rev, "p", due, entity)
+        for rev, due in ((1, {"urn:s:a"}), (2, {"urn:s:a", "urn:s:b"}), (3, {"urn:s:a"}), (4, {"urn:s:b"}))
+    ]
+    await tenant.outbox.insert_many([apart(one) for one in its[:2]])
+    await tenant.entities.insert_one({"_id": "urn:x:1", "rev": 4, "ov": True, "o": [*map(held, its[2:])]})
     await tenant.tallies.insert_one({"_id": "urn:s:a", "sent": 1})
     await store.delete("", "urn:s:a")
     local = ReadConcern("local")
     left = await tenant.outbox.with_options(read_concern=local).find().to_list()
     assert [one["due"] for one in left] == [["urn:s:b"]]
+    document = await tenant.entities.find_one({"_id": "urn:x:1"})
+    assert document is not None
+    assert [(one["st"], one["due"]) for one in document["o"]] == [(4, ["urn:s:b"])]
     assert await tenant.tallies.with_options(read_concern=local).count_documents({}) == 0
 
 

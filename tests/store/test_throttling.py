@@ -1,7 +1,7 @@
 """Throttling on a real MongoDB, with a clock that the test sets: exact for any number of processes."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from typing import Any
@@ -14,9 +14,11 @@ from broker.core.entity import update
 from broker.core.entity.parse import Fragment
 from broker.core.errors import Unavailable
 from broker.core.subscription import read
+from broker.core.temporal.recording import Recording
 from broker.ports.changes import Due, Entry
 from broker.store.timers import give_back
 from broker.store.writes.commit import Committer
+from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer
 from tests.core.documents import CORE
 from tests.core.test_periods import periodic
@@ -33,10 +35,12 @@ PERIOD = 10
 class Writing(Process):
     """A process that writes, too; all that it writes is due to one throttled subscription."""
 
+    world: "Sensors"
+
     async def open(self, uri: str) -> "Writing":
         """Ready to write."""
         await super().open(uri)
-        committer = Committer(self, self.clock, self.name, self.schedule)
+        committer = Committer(Judge(self, self.clock, self.name, Recording()), self.schedule)
         self.writer = Writer(self.tenants, committer, group=16, limit=100)
         self.writer.open(self.client, 1)
         self.stack.push_async_callback(self.writer.close)
@@ -45,6 +49,11 @@ class Writing(Process):
     def due(self, tenant: str, change: Change) -> list[Due]:
         """All is due."""
         return [Due(SUBSCRIPTION, PERIOD * SECOND, shows_changes=True)]
+
+    def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
+        """Notes it for all, too."""
+        super().committed(entry, earlier, is_whole)
+        self.world.told.append(entry)
 
     async def create(self, *names: str) -> None:
         """New entities, in one group."""
@@ -73,10 +82,9 @@ class Sensors(World):
         made = read(doc, CORE, SUBSCRIPTION, instant.of_micros(self.now))
         await self.processes[0].store.create("", made)
 
-    @property
-    def told(self) -> list[Entry]:
-        """All entries, in the order of their stamps."""
-        return sorted((e for one in self.processes for e in one.told), key=lambda e: e.stamp)
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Entry] = []  # of all processes, in the order in which they were committed
 
     def states(self) -> list[dict[str, Any]]:
         """The values of n of each entity, notification by notification."""
@@ -84,8 +92,7 @@ class Sensors(World):
 
 
 def _values(entry: Entry) -> dict[str, Any]:
-    entities = [one for one, _ in entry.suppressed] or [entry.entity]
-    return {one["id"].removeprefix("urn:x:"): one["attrs"][N][0]["value"] for one in entities}
+    return {one["id"].removeprefix("urn:x:"): one["attrs"][N][0]["value"] for one, _ in entry.states()}
 
 
 @pytest.fixture
@@ -225,5 +232,5 @@ async def test_any_number_of_processes_end_with_the_final_states(world: Sensors,
         assert all(heard.get(name, -1) < value for name, value in state.items()), "older, or told twice"
         heard |= state
     assert heard == final
-    times = [entry.time for entry in world.told]
+    times = [entry.at for entry in world.told]
     assert all(after - before >= PERIOD * SECOND for before, after in pairwise(times))

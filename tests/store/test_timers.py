@@ -13,7 +13,8 @@ from broker.core.change import Change
 from broker.core.errors import Unavailable
 from broker.core.subscription import read, updated
 from broker.notify.periods import Periods, entry_of
-from broker.ports.changes import Due, Entry
+from broker.ports.changes import Due, Entry, Settled
+from broker.ports.delivery import Wanted
 from broker.store.client import open_database
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.pending.undelivered import Kept
@@ -56,14 +57,21 @@ class Process:
     def due(self, tenant: str, change: Change) -> list[Due]:
         return []
 
-    def committed(self, entries: Sequence[Entry]) -> None:
+    def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """Notes what is due, and takes it for told."""
-        self.told += entries
+        self.told.append(entry)
 
     async def deliver(self) -> None:
-        """All that it was told leaves the outbox."""
-        outbox = (await self.tenants.obtain("")).outbox
-        await outbox.delete_many({"by": self.name})
+        """All that it was told is over."""
+        finished: dict[str, list[str]] = {}
+        for entry in self.told:
+            finished.setdefault(entry.entity_id, []).append(entry.id)
+        await self.outbox.settle("", Settled(finished))
+
+    async def pending(self, subscription: str) -> list[Entry]:
+        """The reports that are pending for a subscription."""
+        loaded = await self.outbox.load("", {subscription: Wanted({subscription})}, 10)
+        return [*loaded[subscription].entries]
 
 
 class World:
@@ -148,7 +156,8 @@ async def test_a_claim_that_was_lost_fires_nothing(world: World) -> None:
     claimed = await slow.timers.claim(START + 10 * SECOND)
     assert claimed is not None
     assert await world.at(25) == 1
-    assert not await slow.timers.fire(claimed, START + 20 * SECOND, Entry("x", "", 1, {"id": "e"}, {"s"}))
+    late = entry_of(slow.clock.stamp(), claimed, START + 10 * SECOND, slow.name)
+    assert not await slow.timers.fire(claimed, START + 20 * SECOND, late)
     await slow.timers.drop(claimed)
     assert await world.at(30) == 1, "and it changed nothing"
 
@@ -162,8 +171,9 @@ async def test_as_long_as_the_last_one_is_not_told_there_is_no_other(world: Worl
     world.now = START + 20 * SECOND
     await first.periods.round()
     assert len(first.told) == 1
-    [entry] = await first.outbox.mine("", "", (), 10)
-    assert (entry.is_report, entry.due, entry.entity["id"]) == (True, {"urn:s:a"}, "urn:s:a")
+    [entry] = await first.pending("urn:s:a")
+    assert (entry.is_report, entry.due, entry.entity_id) == (True, {"urn:s:a"}, "urn:s:a")
+    assert await first.outbox.survey("", "", 10) == [("urn:s:a", {"urn:s:a"})]
     await first.deliver()
     assert await world.at(30) == 1
 
@@ -212,11 +222,11 @@ async def test_a_report_of_which_it_never_learned_that_it_was_committed(world: W
     lost = entry_of(first.clock.stamp(), claimed, world.now, first.name)
     with losing_answers(first), pytest.raises(Unavailable):
         await first.timers.fire(claimed, START + 20 * SECOND, lost)
-    assert len(await first.outbox.mine("", "", (), 10)) == 1
+    assert len(await first.pending("urn:s:a")) == 1
     world.now = START + 20 * SECOND
     await first.periods.round()
     assert [one.id for one in first.told] == [lost.id]
-    assert [one.id for one in await first.outbox.mine("", "", (), 10)] == [lost.id]
+    assert [one.id for one in await first.pending("urn:s:a")] == [lost.id]
     world.now = START + 30 * SECOND
     await first.periods.round()
     assert len(first.told) == 1, "this one it knows"

@@ -16,13 +16,13 @@ from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery
 from broker.core.temporal.recording import Recording
+from broker.ports.delivery import Wanted
 from broker.store import codec
 from broker.store.format1 import TenantUpgrade
 from broker.store.history.packer import Packer, Packing
 from broker.store.history.reads import MongoTemporal
 from broker.store.pending.outbox import MongoOutbox, adopt, owners
 from broker.store.pending.undelivered import Kept, MongoUndelivered
-from broker.store.server.external import connect
 from broker.store.subscriptions import MongoSubscriptions
 from broker.store.tenants import Tenants, database_name
 from broker.store.timers import Schedule
@@ -173,7 +173,7 @@ async def test_the_packer_looks_at_everything_once(old: Old) -> None:
     assert await handle.entities.count_documents({"pk": 1}) == 0
 
 
-async def test_an_entity_that_comes_again_continues_its_past(old: Old, mongo_uri: str) -> None:
+async def test_an_entity_that_comes_again_continues_its_past(old: Old) -> None:
     await old.upgrade()
     there = await (await old.tenants.obtain("")).entities.find_one({"_id": "urn:room:deleted"})
     assert there is not None
@@ -181,11 +181,11 @@ async def test_an_entity_that_comes_again_continues_its_past(old: Old, mongo_uri
     attrs = {DEFAULT_VOCAB + "heat": [{"type": "Property", "value": 5}]}
     again: Entity = {"id": "urn:room:deleted", "type": [DEFAULT_VOCAB + "Room"], "attrs": attrs}
     judge = Judge(Sink(), Clock(), "a" * 16, Recording())
-    async with connect(mongo_uri) as own:  # sessions that wrote are not fit for anything else
-        writer = Writer(Tenants(own, old.prefix), Committer(judge), group=10, limit=100)
-        writer.open(own, 1)
-        await writer.change("", "urn:room:deleted", update.create(again))
-        await writer.close()
+    committer = Committer(judge, Schedule(old.client, old.prefix))
+    writer = Writer(old.tenants, committer, group=10, limit=100)
+    writer.open(old.client, 1)
+    await writer.change("", "urn:room:deleted", update.create(again))
+    await writer.close()
     before = await old.now()
     await old.upgraded("", 3, 1000)  # a parent that was paused goes on: it finds nothing old
     assert await old.now() == before
@@ -206,7 +206,8 @@ async def test_subscriptions_are_what_they_were(new: Old, tenant: str) -> None:
         assert (tally.sent, tally.failed) == (before.get("sent", 0), before.get("failed", 0))
     [throttle] = new.documents(tenant, "throttles")
     assert await subscriptions.last_due(tenant, "urn:sub:throttled") == throttle["at"]
-    assert await subscriptions.current_epoch(tenant) == len(new.documents(tenant, "subscription_log"))
+    epoch, _ = await subscriptions.current_epoch(tenant)
+    assert epoch == len(new.documents(tenant, "subscription_log"))
     timers = await new.client[new.prefix]["timers"].find().to_list()
     assert sorted(timers, key=lambda one: one["_id"]) == new.documents("", "timers")
 
@@ -215,7 +216,12 @@ async def test_subscriptions_are_what_they_were(new: Old, tenant: str) -> None:
 async def test_pending_entries_are_what_they_were(new: Old, tenant: str) -> None:
     outbox = MongoOutbox(new.tenants, "a" * 16, Kept(60.0, 100))
     before = new.documents(tenant, "outbox")
-    pending = await outbox.load(tenant, list({one["e"] for one in before}))
+    due: dict[str, set[str]] = {}
+    for one in before:
+        due.setdefault(one["e"], set()).update(one["due"])
+    loaded = await outbox.load(tenant, {one: Wanted(who) for one, who in due.items()}, 1000)
+    assert all(one.is_whole for one in loaded.values())
+    pending = {one: its.entries for one, its in loaded.items()}
     assert await outbox.count(tenant) == len(before)
     found = [entry for many in pending.values() for entry in many]
     assert sorted(one.id for one in found) == [one["_id"] for one in before]
@@ -253,9 +259,12 @@ async def test_pending_entries_are_inherited(old: Old) -> None:
     [dead] = await owners(handle)
     await adopt(handle, dead, heir)
     before = old.documents("", "outbox")
-    assert await MongoOutbox(old.tenants, heir, Kept(60.0, 100)).page("", "", None, 100) == sorted(
-        {one["e"] for one in before}
-    )
+    outbox = MongoOutbox(old.tenants, heir, Kept(60.0, 100))
+    surveyed = await outbox.survey("", "", 100)
+    assert [one for one, _ in surveyed] == sorted({one["e"] for one in before})
+    everybody = set().union(*(who for _, who in surveyed))
+    assert everybody == {who for one in before for who in one["due"]}
+    assert await outbox.page("", "", everybody, 100) == [one for one, _ in surveyed]
 
 
 async def test_the_time_of_an_entry_may_be_another_than_its_revision(old: Old) -> None:
@@ -278,7 +287,7 @@ async def test_the_time_of_an_entry_may_be_another_than_its_revision(old: Old) -
 
 @pytest.mark.parametrize("tenant", ["", "city"])
 async def test_dead_letters_are_what_they_were(new: Old, tenant: str) -> None:
-    undelivered = MongoUndelivered(new.tenants, Sink(), Clock(), "a" * 16)
+    undelivered = MongoUndelivered(new.client, new.tenants, Sink(), Clock(), "a" * 16)
     for name in ("urn:sub:refused", "urn:sub:refused-periodic"):
         before = new.answers(tenant, f"/eridanus/v1/subscriptions/{name}/deliveries?limit=100")
         found = await undelivered.find(tenant, name, 100, 0)
@@ -293,7 +302,7 @@ async def test_dead_letters_are_what_they_were(new: Old, tenant: str) -> None:
 
 async def test_dead_letters_can_be_sent_again(old: Old) -> None:
     await old.upgrade()
-    undelivered = MongoUndelivered(old.tenants, sink := Sink(), Clock(), "a" * 16)
+    undelivered = MongoUndelivered(old.client, old.tenants, sink := Sink(), Clock(), "a" * 16)
     assert await undelivered.replay("", "urn:sub:refused", None) == 11
     assert {one.entity["type"][0] for one in sink.told if one.entity} == {DEFAULT_VOCAB + "Room"}
     assert await undelivered.count("", "urn:sub:refused") == 0

@@ -24,12 +24,16 @@ from broker.core.query import Query
 from broker.core.temporal import TemporalQuery, Window
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import AttributeDeletion
-from broker.ports.changes import Due
+from broker.ports.changes import Due, Settled
+from broker.ports.delivery import Wanted
 from broker.ports.entities import Undecodable
 from broker.store.client import open_database
 from broker.store.compared import Compared
 from broker.store.history.buckets import unpack
 from broker.store.history.reads import MongoTemporal
+from broker.store.pending.outbox import MongoOutbox
+from broker.store.pending.reaper import Reaper
+from broker.store.pending.undelivered import Kept
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenant, Tenants
 from broker.store.timers import Schedule
@@ -514,8 +518,50 @@ async def test_the_sink_hears_what_was_pending_before(start: Start) -> None:
     assert [_of(entry) for entry in (*apart, *document["o"])] == list(range(len(stored)))
 
 
+async def test_writes_that_are_due_to_nobody_do_not_hide_what_is_pending(start: Start) -> None:
+    """Nor do those that throttling suppresses."""
+    one, other = await start(), await start()
+    other.sink.subscriptions = [Due("urn:s:1")]
+    await other.together(create("a"))
+    await one.change(*count("a"))
+    one.sink.subscriptions = [Due("urn:s:1", throttling=10**15)]
+    await one.tenant.throttles.insert_one({"_id": "urn:s:1", "at": one.clock.server()})
+    await one.change(*count("a"))
+    assert one.sink.told == []
+    one.sink.subscriptions = [Due("urn:s:1")]
+    await one.change(*count("a"))
+    [first], [last] = other.sink.told, one.sink.told
+    assert one.sink.earlier[last.id] == ([first.id], True)
+
+
 def _of(entry: dict[str, Any]) -> Any:
     return entry["entity"]["attrs"]["~n"][0]["value"]
+
+
+async def test_nothing_that_is_pending_is_hidden_by_the_reaper(start: Start) -> None:
+    """It comes by all the time, while entries move to the outbox and some of them are settled."""
+    one = await start()
+    one.sink.subscriptions = [Due("urn:s:1")]
+    await one.together(create("a"))
+    outbox, reaper = MongoOutbox(one.tenants, one.name, Kept(60, 4)), Reaper(one.tenants)
+    done, wanted = False, {"urn:x:a": Wanted({"urn:s:1"})}
+
+    async def reap() -> None:
+        while not done:
+            await reaper.reap("")
+
+    reaping = asyncio.create_task(reap())
+    for n in range(1, 100):
+        await one.change(*count("a"))
+        found = (await outbox.load("", wanted, 1000))["urn:x:a"]
+        assert [_n(entry) for entry in found.entries] == [*range(n - len(found.entries) + 1, n + 1)]
+        assert found.entries[0].id == one.sink.told[0].id
+        if n % 12 == 0:
+            over = [entry.id for entry in found.entries]
+            await outbox.settle("", Settled({"urn:x:a": over}))
+            one.sink.told.clear()
+    done = True
+    await reaping
 
 
 async def test_history_moves_out_of_the_document_without_a_loss(start: Start) -> None:
@@ -609,6 +655,19 @@ async def test_close_answers_all_that_waits(start: Start) -> None:
     async with asyncio.timeout(5):
         await one.writer.close()
         assert await asyncio.gather(*pending) == [None] * 40
+
+
+async def test_sessions_that_wrote_are_in_nobodys_way(start: Start) -> None:
+    """After the writer is closed, deliveries are settled, and the lease is given up."""
+    one = await start()
+    await one.together(create("a"), create("b"))
+    await one.together(count("a"), count("b"))
+    await one.writer.close()
+    for _ in range(8):
+        await asyncio.gather(
+            *(one.tenant.tallies.update_one({"_id": n}, {"$inc": {"n": 1}}, upsert=True) for n in range(4))
+        )
+    assert [document["n"] async for document in one.tenant.tallies.find()] == [8] * 4
 
 
 async def test_close_waits_for_what_was_kept_back(start: Start) -> None:
@@ -763,21 +822,20 @@ async def test_a_fault_of_ours_while_a_group_is_committed_fails_alone_and_nothin
     one.sink.subscriptions = [Due("urn:s:1")]
     await one.together(*(create(str(n)) for n in range(7)))
     changes: list[tuple[str, Any]] = [count(str(n)) for n in range(7)]
-    expected = [int] * 7
+    expected: list[type] = [int] * 7
     if damage == "a statement":
-        real = commit_module.statement
 
         def faulty(draft: Draft) -> Any:
-            return real(draft) if draft.id != "urn:x:3" else 1 / 0
+            return statement(draft) if draft.id != "urn:x:3" else 1 / 0
 
         for module in (commit_module, moves):
             monkeypatch.setattr(module, "statement", faulty)
-        expected[3] = ZeroDivisionError  # type: ignore[call-overload]
+        expected[3] = ZeroDivisionError
     elif damage == "an answer":
         monkeypatch.setattr(one.sink, "committed", lambda *_: 1 / 0)
     else:
         changes[3] = "3", AttributeDeletion(cast(Any, 7))
-        expected[3] = AttributeError  # type: ignore[call-overload]
+        expected[3] = AttributeError
     answers = await one.together(*changes, create("new"))
     assert [type(answer) for answer in answers] == [*expected, type(None)]
     monkeypatch.undo()

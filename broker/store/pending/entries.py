@@ -81,7 +81,7 @@ def whole(document: Document, tenant: str, entity_id: str) -> Entry:
         entry.entity, entry.previous = state(told)
     else:
         entry.entity = nothing_of(entity_id)
-    entry.suppressed = [state(one) for one in told.get("suppressed", ())]
+    entry.suppressed = tuple(state(one) for one in told.get("suppressed", ()))
     entry.cut = told.get("cut", "")
     return entry
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
-from pymongo import ReplaceOne, ReturnDocument
+from pymongo import AsyncMongoClient, ReplaceOne, ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.clock import Clock, Stamp
 from broker.core import instant
@@ -20,6 +21,7 @@ from broker.ports.subscriptions import Failure
 from broker.store.errors import reported
 from broker.store.pending import entries
 from broker.store.tenants import EPOCH, Collection, Tenant, Tenants, epoch_of
+from broker.store.transactions import Transactions
 
 Document = dict[str, Any]
 _STATES = ("entity", "was", "zipped", "suppressed.entity", "suppressed.was")
@@ -63,11 +65,23 @@ def _document(entry: Entry, subscription: str, reason: str, now: int, expires: d
 class MongoUndelivered:
     """See `ports.Undelivered`."""
 
-    def __init__(self, tenants: Tenants, sink: ChangeSink, clock: Clock, process: str) -> None:
+    def __init__(
+        self,
+        client: AsyncMongoClient[Document],
+        tenants: Tenants,
+        sink: ChangeSink,
+        clock: Clock,
+        process: str,
+    ) -> None:
+        self._transactions = Transactions(client)
         self._tenants = tenants
         self._sink = sink
         self._clock = clock
         self._process = process
+
+    def open(self) -> AsyncClientSession:
+        """The session on which notifications are replayed, for the list of processes."""
+        return self._transactions.session
 
     async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[Failure]:
         """See `ports.Undelivered.find`."""
@@ -90,12 +104,10 @@ class MongoUndelivered:
         with reported():
             await self._sink.at_epoch(tenant, *epoch_of(await handle.entities.find_one({"_id": EPOCH})))
             while found := await handle.undelivered.find(wanted, sort=[("_id", 1)], limit=_AT_ONCE).to_list():
-                # In this order: whatever happens in between, none is lost.
-                renewed = [await self._renewed(one, handle, subscription_id) for one in found]
-                await handle.undelivered.delete_many({"_id": {"$in": [one["_id"] for one in found]}})
-                for entry in renewed:
-                    self._sink.committed(entry, (), False)
-                count += len(found)
+                for one in found:
+                    if (entry := await self._renewed(one, handle, subscription_id)) is not None:
+                        self._sink.committed(entry, (), False)
+                        count += 1
         return count
 
     async def delete(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
@@ -104,18 +116,31 @@ class MongoUndelivered:
         with reported():
             return (await undelivered.delete_many(_of(subscription_id, failure_id))).deleted_count
 
-    async def _renewed(self, document: Document, tenant: Tenant, subscription_id: str) -> Entry:
-        """The entry as a new one in the outbox, which comes after all that the entity has had since."""
-        stamp = await self._stamp(document, tenant)
-        new: Document = {
-            "_id": entries.entry_id(stamp, self._process), "st": stamp.rev, "at": self._clock.server(),
-            "by": self._process, "due": [subscription_id],
-        }  # fmt: skip
-        renewed = {**{name: document[name] for name in _TOLD if name in document}, **new}
-        await tenant.outbox.insert_one(renewed)
-        return entries.whole(renewed, tenant.name, document["e"])
+    async def _renewed(self, document: Document, tenant: Tenant, subscription_id: str) -> Entry | None:
+        """The entry as a new one in the outbox, which comes after all that the entity has had since.
 
-    async def _stamp(self, document: Document, tenant: Tenant) -> Stamp:
+
+        None if somebody else has replayed or deleted it. It is a transaction, lest the reaper take the mark off
+        the document while the outbox has nothing yet.
+        """
+
+        async def all_of_it(session: AsyncClientSession) -> Document | None:
+            gone = await tenant.undelivered.delete_one({"_id": document["_id"]}, session=session)
+            if not gone.deleted_count:
+                return None
+            stamp = await self._stamp(document, tenant, session)
+            new: Document = {
+                "_id": entries.entry_id(stamp, self._process), "st": stamp.rev, "at": self._clock.server(),
+                "by": self._process, "due": [subscription_id],
+            }  # fmt: skip
+            renewed = {**{name: document[name] for name in _TOLD if name in document}, **new}
+            await tenant.outbox.insert_one(renewed, session=session)
+            return renewed
+
+        renewed = await self._transactions.run(all_of_it)
+        return None if renewed is None else entries.whole(renewed, tenant.name, document["e"])
+
+    async def _stamp(self, document: Document, tenant: Tenant, session: AsyncClientSession) -> Stamp:
         """A stamp after the last one of the entity, whose document then says that the outbox has one."""
         if document.keys() & {"report", "suppressed"}:
             return self._clock.stamp()
@@ -127,6 +152,7 @@ class MongoUndelivered:
             {"rev": 1},
             upsert=True,
             return_document=ReturnDocument.AFTER,
+            session=session,
         )
         assert found is not None, "it is made if there is none"
         return Stamp(found["rev"], stamp.now)

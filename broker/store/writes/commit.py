@@ -54,9 +54,7 @@ class Sessions:
     transactions: AsyncClientSession
 
     async def close(self) -> None:
-        """Ends them."""
-        await self.updates.close()
-        await self.inserts.close()
+        """Ends what the driver may use again."""
         await self.transactions.end_session()
 
 
@@ -71,8 +69,8 @@ class Committer:
     async def commit(self, sessions: Sessions, tenant: Tenant, writes: list[Write]) -> list[Any]:
         """The outcome of each write: an answer, or an exception; `Again` for those to be tried again.
 
-        What has an answer is durable. What goes wrong with one write, even in a way that nobody foresaw, is its
-        outcome: an exception is only raised if nothing was written at all. It is Away if the database is.
+        What has an answer is durable. What goes wrong with one write, even in a way that nobody foresaw, is
+        its outcome: an exception is only raised if nothing was written at all. It is Away if the database is.
         """
         revising = [write for write in writes if isinstance(write.rule, Revision)]
         outcomes: dict[int, Any] = {}
@@ -249,7 +247,7 @@ def _why(failed: Failed) -> Exception:
 
 
 def _meaning(error: Exception) -> Exception:
-    """What an error means for an entity: one of the driver, or one that nobody foresaw, which is given as it is."""
+    """What an error means for an entity: one of the driver, or one that nobody foresaw, as it is."""
     if isinstance(error, Conflict):
         return Again(str(error))
     if not isinstance(error, _ERRORS):

@@ -48,16 +48,16 @@ class Away(Exception):
 
 
 class Guarded:
-    """One session on which commands follow each other."""
+    """One session on which commands follow each other.
+
+    It is never given back to the driver, which would count from one on it, and be refused by the server: that
+    ends it by itself when it has not been used for long.
+    """
 
     def __init__(self, client: AsyncMongoClient[Document]) -> None:
         self._session = client.start_session()
         # More than whatever this session of the server may have had before: the driver counts them from one.
         self._number = time.time_ns()
-
-    async def close(self) -> None:
-        """Ends the session."""
-        await self._session.end_session()
 
     async def update(
         self, collection: Collection, updates: Sequence[Document], doubt: Callable[[], None]

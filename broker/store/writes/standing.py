@@ -74,8 +74,8 @@ def _standing(tenant: str, entity_id: str, document: Document) -> Standing:
         return Standing(None, *facts)
     try:
         return Standing(codec.decode_entity(document), *facts)
-    except Undecodable as fault:
-        return replace(Standing(None, *facts), fault=fault)
+    except Undecodable as undecodable:
+        return replace(Standing(None, *facts), fault=undecodable)
 
 
 def _facts(tenant: str, entity_id: str, document: Document) -> tuple[Any, ...]:
