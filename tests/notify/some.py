@@ -176,7 +176,7 @@ class Subscriptions:
         self.epoch = 1
         self.asked = 0
 
-    async def since(self, tenant: str, epoch: int) -> SubscriptionChanges:
+    async def since(self, tenant: str, epoch: int, mark: str = "") -> SubscriptionChanges:
         """All there are."""
         self.asked += 1
         await asyncio.sleep(0)
@@ -184,10 +184,10 @@ class Subscriptions:
 
     async def last_due(self, tenant: str, subscription_id: str) -> int | None: ...
 
-    async def current_epoch(self, tenant: str) -> int:
+    async def current_epoch(self, tenant: str) -> tuple[int, str]:
         """As it is now."""
         await asyncio.sleep(0)
-        return self.epoch
+        return self.epoch, ""
 
     async def create(self, tenant: str, subscription: Subscription) -> None: ...
 

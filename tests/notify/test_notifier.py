@@ -21,6 +21,7 @@ from broker.notify.messages import Messages
 from broker.notify.notifier import Notifier
 from broker.ports.changes import SubscriptionChanges
 from broker.ports.delivery import DeliveryFailed, Message
+from tests.clocks import SetClock
 from tests.core.documents import CORE
 from tests.notify.some import MINE, OTHER, Outbox, Shelf, Subscriptions, entry, subscription, until
 
@@ -62,7 +63,6 @@ class Process:
         lane_limit: int = 100,
         name: str = MINE,
         shelf: Shelf | None = None,
-        has_gate: bool = False,
     ) -> None:
         self.outbox, self.sender, self.store = Outbox(name, shelf), Sender(), Subscriptions(*known)
         self.name = name
@@ -82,12 +82,9 @@ class Process:
             Messages(contexts, no_links, cast(Any, None)),
             {"http": self.sender},
             means,
-            lambda: 0.0,
+            SetClock(lambda: 0),
         )
-        self.poked: list[str] = []
-        self.notifier = Notifier(
-            self.indexes, self.store, self.outbox, self.deliverer, backlog, self if has_gate else None
-        )
+        self.notifier = Notifier(self.indexes, self.store, self.outbox, self.deliverer, backlog)
 
     async def ready(self) -> "Process":
         """Knows the subscriptions."""
@@ -107,10 +104,6 @@ class Process:
             return True
 
         await self.notifier.adopt(inherit, _tenants)
-
-    def poke(self, tenant: str, subscription: str) -> None:
-        """See `ports.Gate`."""
-        self.poked.append(subscription)
 
     @property
     def is_at_rest(self) -> bool:
@@ -565,16 +558,3 @@ async def test_a_change_of_our_own_is_known_at_once(process: Process) -> None:
     process.store.known, process.store.epoch = [A], 9
     await process.notifier.changed("", SubscriptionChanges(9, [], ["urn:s:c"]))
     assert process.indexes[""].subscribers.keys() == {"urn:s:a"}, "others changed something, too"
-
-
-async def test_what_is_throttled_is_left_to_the_gate_if_there_is_one() -> None:
-    throttled = subscription("t", "http://t/", throttling=5)
-    process = await Process(A, throttled, has_gate=True).ready()
-    process.commit(1, due=("a", "t"))
-    await until(lambda: process.sender.told("a") == [1])
-    await until(lambda: all(one.due == {"urn:s:t"} for one in process.outbox.entries.values()))
-    await process.notifier.reconcile()
-    await asyncio.sleep(0.02)
-    assert process.sender.told("t") == []
-    assert process.poked == ["urn:s:t"]
-    await process.notifier.close()

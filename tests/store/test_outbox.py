@@ -46,8 +46,8 @@ class World:
         self, *names: str, subscriptions: Iterable[str] = EVERYBODY, after: int = 0, limit: int = 100
     ) -> dict[str, Pending]:
         """What is pending of entities for subscriptions."""
-        wanted = Wanted(frozenset(subscriptions), after)
-        return await self.outbox.load("", dict.fromkeys(names, wanted), limit)
+        wanted = Wanted(frozenset(subscriptions), after, limit)
+        return await self.outbox.load("", dict.fromkeys(names, wanted))
 
     async def pending(self, entity: str) -> list[tuple[int, list[str]]]:
         """The revisions of pending entries of an entity, and to whom they are due."""
@@ -92,9 +92,9 @@ async def test_only_what_is_wanted_is_loaded(world: World) -> None:
         for who, after in (("s", 0), ("s", 1), ("st", 3), ("su", 4), ("st", 6), ("", 0))
     ]
     assert loaded == [[1, 3, 5], [3, 5], [4, 5], [5, 6], [], []]
-    each = {"urn:x:1": Wanted({"s"}, 4), "urn:x:2": Wanted({"t"})}
+    each = {"urn:x:1": Wanted({"s"}, 4, 9), "urn:x:2": Wanted({"t"}, 0, 9)}
     await world.hold("urn:x:2", entry(1, "urn:x:2", "t"), entry(5, "urn:x:2", "s"))
-    found = await world.outbox.load("", each, 9)
+    found = await world.outbox.load("", each)
     assert {name: [one.rev for one in its.entries] for name, its in found.items()} == {
         "urn:x:1": [5],
         "urn:x:2": [1],

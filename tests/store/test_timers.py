@@ -70,7 +70,7 @@ class Process:
 
     async def pending(self, subscription: str) -> list[Entry]:
         """The reports that are pending for a subscription."""
-        loaded = await self.outbox.load("", {subscription: Wanted({subscription})}, 10)
+        loaded = await self.outbox.load("", {subscription: Wanted({subscription}, 0, 10)})
         return [*loaded[subscription].entries]
 
 

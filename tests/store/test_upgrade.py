@@ -219,7 +219,7 @@ async def test_pending_entries_are_what_they_were(new: Old, tenant: str) -> None
     due: dict[str, set[str]] = {}
     for one in before:
         due.setdefault(one["e"], set()).update(one["due"])
-    loaded = await outbox.load(tenant, {one: Wanted(who) for one, who in due.items()}, 1000)
+    loaded = await outbox.load(tenant, {one: Wanted(who, 0, 1000) for one, who in due.items()})
     assert all(one.is_whole for one in loaded.values())
     pending = {one: its.entries for one, its in loaded.items()}
     assert await outbox.count(tenant) == len(before)

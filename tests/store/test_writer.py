@@ -544,7 +544,7 @@ async def test_nothing_that_is_pending_is_hidden_by_the_reaper(start: Start) -> 
     one.sink.subscriptions = [Due("urn:s:1")]
     await one.together(create("a"))
     outbox, reaper = MongoOutbox(one.tenants, one.name, Kept(60, 4)), Reaper(one.tenants)
-    done, wanted = False, {"urn:x:a": Wanted({"urn:s:1"})}
+    done, wanted = False, {"urn:x:a": Wanted({"urn:s:1"}, 0, 1000)}
 
     async def reap() -> None:
         while not done:
@@ -553,7 +553,7 @@ async def test_nothing_that_is_pending_is_hidden_by_the_reaper(start: Start) -> 
     reaping = asyncio.create_task(reap())
     for n in range(1, 100):
         await one.change(*count("a"))
-        found = (await outbox.load("", wanted, 1000))["urn:x:a"]
+        found = (await outbox.load("", wanted))["urn:x:a"]
         assert [_n(entry) for entry in found.entries] == [*range(n - len(found.entries) + 1, n + 1)]
         assert found.entries[0].id == one.sink.told[0].id
         if n % 12 == 0:

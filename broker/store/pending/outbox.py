@@ -155,7 +155,8 @@ async def _settle(tenant: Tenant, settled: Settled) -> None:
 
 async def _settle_apart(tenant: Tenant, settled: Settled) -> None:
     finished = [one for ids in settled.finished.values() for one in ids]
-    updates: list[Any] = [DeleteMany({"_id": {"$in": finished}})] if finished else []
+    of = {"e": {"$in": [*settled.finished]}}
+    updates: list[Any] = [DeleteMany({"_id": {"$in": finished}, **of})] if finished else []
     partly = [(one, who) for its in settled.partly.values() for one, who in its.items()]
     updates += [UpdateOne({"_id": one}, {"$pull": {"due": {"$in": who}}}) for one, who in partly]
     if partly:

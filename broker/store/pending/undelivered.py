@@ -119,9 +119,8 @@ class MongoUndelivered:
     async def _renewed(self, document: Document, tenant: Tenant, subscription_id: str) -> Entry | None:
         """The entry as a new one in the outbox, which comes after all that the entity has had since.
 
-
-        None if somebody else has replayed or deleted it. It is a transaction, lest the reaper take the mark off
-        the document while the outbox has nothing yet.
+        None if somebody else has replayed or deleted it. It is a transaction, lest the reaper take the mark
+        off the document while the outbox has nothing yet.
         """
 
         async def all_of_it(session: AsyncClientSession) -> Document | None:

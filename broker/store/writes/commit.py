@@ -138,10 +138,10 @@ class Committer:
         return failed
 
     async def _write_together(self, sessions: Sessions, tenant: Tenant, drafts: Sequence[Draft]) -> bool:
-        """Writes all drafts in one transaction; False if that fails, so that each has to be written by itself.
+        """Writes all drafts in one transaction; False if that fails: each has to be written by itself then.
 
-        It costs MongoDB much less than as many statements that stand alone: one record in its log, not many. But
-        one conflict fails it as a whole, so where there was one it is not tried for a while.
+        It costs MongoDB much less than as many statements that stand alone: one record in its log, not many.
+        But one conflict fails it as a whole, so where there was one it is not tried for a while.
         """
         if self._separately > 0:
             self._separately -= 1
