@@ -16,13 +16,15 @@ class Answer:
     """What a load tells: up to the rev `last`, or all there is.
 
     `asked`: see `Line`. `stopped`: the streams that take no more of it, and whether that is because another
-    process comes first; `more`: those of them that have own entries after that.
+    process comes first; `ahead`: the revs of what that one has first; `more`: those of them that have own
+    entries after that.
     """
 
     asked: dict[str, int]
     last: int
     is_whole: bool
     stopped: dict[str, bool] = field(default_factory=dict)
+    ahead: dict[str, int] = field(default_factory=dict)
     more: set[str] = field(default_factory=set)
 
     def tells_up_to(self, subscription: str) -> int:
@@ -67,6 +69,7 @@ class Machine(Keeper):
                     self._take(line, entry, subscription, answer)
                 elif answer.stopped[subscription] and entry.by == self._process:
                     answer.more.add(subscription)
+        line.see(answer.ahead)
         for subscription in answer.asked:
             self._conclude(line, subscription, answer)
         self._tidy(line)
@@ -230,6 +233,7 @@ class Machine(Keeper):
             return
         if entry.by != self._process:
             answer.stopped[subscription] = True
+            answer.ahead[subscription] = entry.rev
         elif self._makes_room(stream, entry):
             stream.insert(entry)
             stream.stock.is_fruitful = True

@@ -4,7 +4,7 @@ from collections import deque
 from enum import IntEnum
 
 from broker.core.delivery.entry import Entry
-from broker.core.delivery.looks import Patient
+from broker.core.delivery.looks import SHORTEST, Patient
 from broker.core.delivery.stock import Stock
 
 
@@ -135,11 +135,11 @@ class Line(Patient):
 
     `asked`: the subscriptions of the load under way, with the rev up to which it is sure to show all that
     is pending; it begins after the rev `after`. `wanted`: the subscriptions of the next load. `waiting`:
-    those of whose streams another process has to deliver something first. `fillers`: the stocks that had it
-    loaded.
+    those of whose streams another process has to deliver something first; `ahead`: the revs of that, as last
+    seen. `fillers`: the stocks that had it loaded.
     """
 
-    __slots__ = ("after", "asked", "entity_id", "fillers", "streams", "waiting", "wanted")
+    __slots__ = ("after", "ahead", "asked", "entity_id", "fillers", "streams", "waiting", "wanted")
 
     def __init__(self, entity_id: str) -> None:
         super().__init__()
@@ -149,12 +149,19 @@ class Line(Patient):
         self.after = 0
         self.wanted: set[str] = set()
         self.waiting: set[str] = set()
+        self.ahead: dict[str, int] = {}
         self.fillers: dict[Stock, None] = {}
 
     @property
     def is_quiet(self) -> bool:
         """Whether no load is under way, nor wanted."""
         return self.asked is None and not self.wanted
+
+    def see(self, ahead: dict[str, int]) -> None:
+        """Another process has these to deliver first. While it gets on, it is worth to look often."""
+        if any(self.ahead.get(one) != rev for one, rev in ahead.items()):
+            self.pause = SHORTEST
+        self.ahead = ahead
 
     def ask(self) -> None:
         """Begins the load that is wanted."""
