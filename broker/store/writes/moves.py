@@ -2,7 +2,8 @@
 
 History that fills a document moves into buckets, an attribute at a time; what came late, behind the last
 bucket of its attribute, becomes single instances, and so do large ones and a few that are not worth a bucket.
-Entries that fill a document, and large ones, move to the outbox. Whether what is due to throttled
+Entries that fill a document, and large ones, move to the outbox. Where a whole group goes through a
+transaction, the history of its updates becomes single instances at once. Whether what is due to throttled
 subscriptions comes too early is decided here, too.
 """
 
@@ -31,8 +32,7 @@ HELD_BYTES = 32_768
 PENDING = 8  # entries that a document holds
 LARGE_ENTRY = 65_536  # bytes of an entry that never goes into a document
 _FEW = 4  # instances that are not worth a bucket
-SINGLES = 16  # single instances that count as a move
-WORTH = 8  # moves after which it is worth the while to pack what moved
+WORTH = 128  # instances out of the document that are worth being packed
 _SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1, "past.attrs": 1}
 
 
@@ -117,6 +117,8 @@ def _write(draft: Draft, found: Document | None, batch: Batch) -> None:
         batch.forget(draft.id)
     if _is_full(draft):
         moving.history()
+    elif not draft.forgets:
+        moving.beside()
     if _is_pending_full(draft):
         moving.pending()
     moving.finish()
@@ -130,9 +132,10 @@ class _Moving:
         self._found = found
         self._batch = batch
         self._kept: list[Document] | None = None  # history that stays in the document, if that is new
+        self._is_beside = False
         self._entries: list[Document] | None = None
         self._packed: dict[str, int] = {}
-        self._singles = 0
+        self._outside = 0  # instances that are out of the document now
 
     def history(self) -> None:
         """Moves out what the document holds, and what never goes into it."""
@@ -146,6 +149,14 @@ class _Moving:
         else:
             self._pack(old)
             self._kept = new
+
+    def beside(self) -> None:
+        """Records history of a document that is there as single instances: beside the transaction that costs
+        MongoDB no more than a longer document, and the document stays short.
+        """
+        if self._draft.standing.rev:
+            self._add_singles(self._draft.history)
+            self._is_beside = True
 
     def pending(self) -> None:
         """Moves what is pending to the outbox; new entries stay, unless they are too many or too large."""
@@ -165,11 +176,13 @@ class _Moving:
             return
         made = statement(self._draft)
         self._list(made)
-        if self._kept is not None:
+        if self._kept is not None or self._is_beside:
             made.push.pop("h", None)
             made.inc = {}
+        if self._kept is not None:
             made.hold(self._kept, anew=True)
             made.set |= {f"p.{key}": time for key, time in self._packed.items()}
+        if self._outside:
             self._count(made)
         if self._entries is not None:
             made.push.pop("o", None)
@@ -187,7 +200,7 @@ class _Moving:
         if self._kept is not None:
             made |= {"h": [held(one) for one in self._kept], "hn": len(self._kept)}
             made["hb"] = sum(map(bytes_of, self._kept))
-            made |= {"pn": 1}
+            made |= {"pn": self._outside} | ({"pk": 1} if self._outside >= WORTH else {})
             if self._packed:
                 made["p"] = self._packed
         if self._entries is not None:
@@ -195,10 +208,9 @@ class _Moving:
         return made
 
     def _count(self, made: Statement) -> None:
-        """Counts the move, and has the packer come by when there were some."""
-        moves = self._draft.standing.moves + 1 + self._singles // SINGLES
-        made.set["pn"] = moves
-        if moves >= WORTH:
+        """Counts what is out of the document, and has the packer come by when that is worth it."""
+        made.set["pn"] = outside = self._draft.standing.outside + self._outside
+        if outside >= WORTH:
             made.set["pk"] = 1
 
     def _pack(self, old: list[Document]) -> None:
@@ -213,12 +225,13 @@ class _Moving:
             else:
                 self._add_singles(one for one in instances if not _is_fit(one, last))
                 self._batch.packed += pack(fit)
+                self._outside += len(fit)
                 self._packed[key] = fit[-1]["_id"]["t"]
 
     def _add_singles(self, many: Iterable[Document]) -> None:
         many = list(many)
         self._batch.singles += many
-        self._singles += len(many)
+        self._outside += len(many)
 
 
 def _is_fit(one: Document, last: int | None) -> bool:

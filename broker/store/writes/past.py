@@ -44,14 +44,14 @@ class Past:
 
     `rev` is that of the entity's document, 0 if there is none; `is_there`: the entity is. `head` are the
     facts of the evolution, None if there is none. `held` are the single instances in the document, all of
-    them; `found` those in the history; `buckets` may hold some, too. `moves` as in `Standing`.
+    them; `found` those in the history; `buckets` may hold some, too. `outside` as in `Standing`.
     """
 
     rev: int = 0
     is_there: bool = False
     head: Document | None = None
     held: list[Document] = field(default_factory=list)
-    moves: int = 0
+    outside: int = 0
     found: list[Document] = field(default_factory=list)
     buckets: list[Document] = field(default_factory=list)
 

@@ -32,7 +32,7 @@ from broker.store.history.buckets import pack, unpack
 from broker.store.history.records import SCOPE, body, of_attribute, place, record, time_of, written_at
 from broker.store.tenants import Tenant
 from broker.store.writes.batch import Batch
-from broker.store.writes.moves import HELD, HELD_BYTES, SINGLES, WORTH
+from broker.store.writes.moves import HELD, HELD_BYTES, WORTH
 from broker.store.writes.past import Past, chosen, read
 from broker.store.writes.queue import Write
 from broker.store.writes.statements import PAST, bytes_of, held
@@ -148,8 +148,8 @@ class _Work:
         size = {"hn": len(kept), "hb": sum(map(bytes_of, kept))}
         facts: Document = {"rev": self.stamp.rev, "h": [held(one) for one in kept], **size}
         if self.batch.singles:
-            facts["pn"] = moves = self.past.moves + 1 + len(self.batch.singles) // SINGLES
-            facts |= {"pk": 1} if moves >= WORTH else {}
+            facts["pn"] = outside = self.past.outside + len(self.batch.singles)
+            facts |= {"pk": 1} if outside >= WORTH else {}
         return self._listed(facts)
 
     def _listed(self, facts: Document) -> Document:

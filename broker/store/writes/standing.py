@@ -25,8 +25,8 @@ class Standing:
     `rev` is 0 if there is no document. `expires`: when something of the entity first expires. `has_past`: it
     has an evolution, whose facts are those of the entity if it `is_listed`. `pending`: the entries in the
     document, without what they tell; there are earlier ones elsewhere unless it `is_whole`. `held`
-    instances of history of `weight` bytes are in the document, out of which some were moved `moves` times
-    since it was last packed. `fault`: the entity cannot be decoded.
+    instances of history of `weight` bytes are in the document, and `outside` of it there are as many that
+    were not packed yet, about. `fault`: the entity cannot be decoded.
     """
 
     entity: Entity | None = None
@@ -38,7 +38,7 @@ class Standing:
     is_whole: bool = True
     held: int = 0
     weight: int = 0
-    moves: int = 0
+    outside: int = 0
     fault: Undecodable | None = None
 
     def alive(self, now: str) -> Entity | None:
