@@ -24,7 +24,7 @@ from broker.store.writes.moves import Mover, has_to_move
 from broker.store.writes.plan import Draft, Judge, Plan
 from broker.store.writes.queue import Write
 from broker.store.writes.statements import document, statement
-from broker.store.writes.transactions import Conflict
+from broker.store.writes.transactions import Conflict, transaction
 
 log = logging.getLogger(__name__)
 Document = dict[str, Any]
@@ -85,13 +85,11 @@ class Committer:
 
     async def _apply(self, sessions: Sessions, tenant: Tenant, writes: list[Write]) -> dict[int, Any]:
         """Applies rules; the outcomes by the identity of the writes."""
-        try:
-            plan = await self._plan(tenant, writes)
-        except PyMongoError as error:
-            raise _away(error) from error
-        except Unavailable as error:
-            raise Away(error.detail) from error
-        failed = await self._write(sessions, tenant, plan)
+        failed: dict[str, Exception] = {}
+        plan = await self._apply_together(sessions.transactions, tenant, writes)
+        if plan is None:
+            plan = await self._read_and_plan(tenant, writes)
+            failed = await self._write(sessions, tenant, plan)
         self._hand_on(plan, failed)
         return {
             id(write): failed.get(draft.id, outcome)
@@ -113,10 +111,44 @@ class Committer:
             return outcomes
         return {id(write): outcome for write, outcome in zip(writes, found, strict=True)}
 
-    async def _plan(self, tenant: Tenant, writes: list[Write]) -> Plan:
+    async def _apply_together(
+        self, session: AsyncClientSession, tenant: Tenant, writes: list[Write]
+    ) -> Plan | None:
+        """Reads, plans and writes in one transaction; None if that fails: then it is done piece by piece.
+
+        It costs MongoDB much less than as many statements that stand alone: one record in its log, not many.
+        But one conflict fails it as a whole, so where there was one it is not tried for a while.
+        """
+        if len({write.entity_id for write in writes}) < _MANY:
+            return None
+        if self._separately > 0:
+            self._separately -= 1
+            return None
+        try:
+            async with transaction(session, partial(_doubt, writes)):
+                plan = await self._plan(tenant, writes, session)
+                until = await self._mover.write(session, tenant, plan.changed, has_read=True)
+        except Exception:  # nothing was written: whose fault it is comes out when each is written by itself
+            self._separately = _A_WHILE
+            return None
+        self._mover.expect(until)
+        return plan
+
+    async def _read_and_plan(self, tenant: Tenant, writes: list[Write]) -> Plan:
+        try:
+            return await self._plan(tenant, writes)
+        except PyMongoError as error:
+            raise _away(error) from error
+        except Unavailable as error:
+            raise Away(error.detail) from error
+
+    async def _plan(
+        self, tenant: Tenant, writes: list[Write], session: AsyncClientSession | None = None
+    ) -> Plan:
         ids = list({write.entity_id for write in writes})
+        wanted = {"_id": {"$in": [EPOCH, *ids]}}
         found = await commands.find(
-            tenant.entities, {"_id": {"$in": [EPOCH, *ids]}}, projection=standing.LEFT_OUT, level="local"
+            tenant.entities, wanted, session, projection=standing.LEFT_OUT, level="local"
         )
         epoch, stood = standing.read(tenant.name, found)
         await self._judge.sink.at_epoch(tenant.name, *epoch)
@@ -127,31 +159,13 @@ class Committer:
 
     async def _write(self, sessions: Sessions, tenant: Tenant, plan: Plan) -> dict[str, Exception]:
         """Writes the drafts; for each entity that was not written, why."""
-        drafts = [draft for draft in plan.drafts.values() if draft.is_changed]
-        if len(drafts) >= _MANY and await self._write_together(sessions, tenant, drafts):
-            return {}
+        drafts = plan.changed
         large = [draft for draft in drafts if has_to_move(draft)]
         small = drafts if not large else [draft for draft in drafts if not has_to_move(draft)]
         failed = await self._write_small(sessions, tenant, small) if small else {}
         if large:
             failed |= await self._write_large(sessions, tenant, large)
         return failed
-
-    async def _write_together(self, sessions: Sessions, tenant: Tenant, drafts: Sequence[Draft]) -> bool:
-        """Writes all drafts in one transaction; False if that fails: each has to be written by itself then.
-
-        It costs MongoDB much less than as many statements that stand alone: one record in its log, not many.
-        But one conflict fails it as a whole, so where there was one it is not tried for a while.
-        """
-        if self._separately > 0:
-            self._separately -= 1
-            return False
-        try:
-            await self._mover.commit(sessions.transactions, tenant, drafts, _doubting(drafts))
-        except Exception:  # nothing was written: whose fault it is comes out when each is written by itself
-            self._separately = _A_WHILE
-            return False
-        return True
 
     async def _write_small(
         self, sessions: Sessions, tenant: Tenant, drafts: Sequence[Draft]

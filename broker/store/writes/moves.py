@@ -79,18 +79,33 @@ class Mover:
         doubt: Callable[[], None],
     ) -> None:
         """Writes all of the drafts, or none; Conflict if others wrote one of the entities meanwhile."""
-        until: int | None = None
         async with transaction(session, doubt):
-            found = await self._found(session, tenant, [draft for draft in drafts if has_to_move(draft)])
-            if throttled := [one for draft in drafts for one in draft.throttled]:
-                for draft in drafts:
-                    draft.restore()
-                until = await throttle(session, tenant, self._schedule.timers, throttled)
-            batch = Batch()
+            until = await self.write(session, tenant, drafts)
+        self.expect(until)
+
+    async def write(
+        self, session: AsyncClientSession, tenant: Tenant, drafts: Sequence[Draft], *, has_read: bool = False
+    ) -> int | None:
+        """Writes drafts in a transaction, to be told to `expect` when that is committed.
+
+        `has_read`: their documents were read in this transaction, so MongoDB itself fails it if others wrote
+        one of them since. A guard would only cost.
+        """
+        until: int | None = None
+        found = await self._found(session, tenant, [draft for draft in drafts if has_to_move(draft)])
+        if throttled := [one for draft in drafts for one in draft.throttled]:
             for draft in drafts:
-                draft.entries = [entry for entry in draft.entries if entry.due]
-                _write(draft, found.get(draft.id), batch)
-            await batch.write(session, tenant)
+                draft.restore()
+            until = await throttle(session, tenant, self._schedule.timers, throttled)
+        batch = Batch()
+        for draft in drafts:
+            draft.entries = [entry for entry in draft.entries if entry.due]
+            _write(draft, found.get(draft.id), batch, has_read)
+        await batch.write(session, tenant)
+        return until
+
+    def expect(self, until: int | None) -> None:
+        """What throttling suppressed is due at that time, if any was."""
         if until is not None:
             self._schedule.expect(until)
 
@@ -110,9 +125,9 @@ class Mover:
         return found
 
 
-def _write(draft: Draft, found: Document | None, batch: Batch) -> None:
+def _write(draft: Draft, found: Document | None, batch: Batch, has_read: bool) -> None:
     """Adds to the batch what a draft comes to; `found` is its document, None if there was none."""
-    moving = _Moving(draft, found or {}, batch)
+    moving = _Moving(draft, found or {}, batch, has_read)
     if draft.forgets:
         batch.forget(draft.id)
     if _is_full(draft):
@@ -127,8 +142,9 @@ def _write(draft: Draft, found: Document | None, batch: Batch) -> None:
 class _Moving:
     """One draft on its way into a batch."""
 
-    def __init__(self, draft: Draft, found: Document, batch: Batch) -> None:
+    def __init__(self, draft: Draft, found: Document, batch: Batch, has_read: bool) -> None:
         self._draft = draft
+        self._has_read = has_read
         self._found = found
         self._batch = batch
         self._kept: list[Document] | None = None  # history that stays in the document, if that is new
@@ -187,7 +203,7 @@ class _Moving:
         if self._entries is not None:
             made.push.pop("o", None)
             made.set |= {"o": self._entries, "ov": True}
-        self._batch.entities.append(made.plain)
+        self._batch.entities.append(made.unguarded if self._has_read else made.plain)
 
     def _list(self, made: Statement) -> None:
         """Writes the evolution's attributes as a whole: MongoDB would compare each new one with all."""

@@ -88,6 +88,11 @@ class Plan:
     drafts: dict[str, Draft] = field(default_factory=dict)
     conditions: list[Condition] = field(default_factory=list)
 
+    @property
+    def changed(self) -> list[Draft]:
+        """The drafts of which there is something to write."""
+        return [draft for draft in self.drafts.values() if draft.is_changed]
+
 
 @dataclass(frozen=True, slots=True)
 class Judge:

@@ -61,6 +61,11 @@ class Statement:
         return {"q": self.wanted, "u": self._update}
 
     @property
+    def unguarded(self) -> Document:
+        """The update for a transaction that has read the document."""
+        return {"q": {"_id": self._id}, "u": self._update}
+
+    @property
     def wanted(self) -> Document:
         """The document, as it was read."""
         return {"_id": self._id, "rev": self._rev}
