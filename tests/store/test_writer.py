@@ -5,7 +5,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
 
 import pytest
@@ -103,6 +103,18 @@ class Process:
     async def together(self, *changes: tuple[str, Rule]) -> list[Any]:
         """Several writes of one request: they go into one group."""
         return await self.writer.change_many("", [(f"urn:x:{name}", rule) for name, rule in changes])
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Makes an entity `locked`, which a transaction of somebody else holds inside the block."""
+        await self.together(create("locked"))
+        async with self.client.start_session() as session:
+            await session.start_transaction()
+            await self.tenant.entities.update_one(
+                {"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session
+            )
+            yield
+            await session.abort_transaction()
 
     async def stored(self, name: str) -> dict[str, Any] | None:
         """The document of an entity that is there."""
@@ -239,16 +251,13 @@ async def test_a_locked_entity_delays_only_itself(start: Start) -> None:
     """A transaction of somebody else holds one entity: all others go through as if it were not there."""
     one = await start()
     names = [f"e{n}" for n in range(200)]
-    await one.together(*map(create, names), create("locked"))
-    async with one.client.start_session() as session:
-        await session.start_transaction()
-        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+    await one.together(*map(create, names))
+    async with one.locked():
         stuck = asyncio.create_task(one.change(*count("locked")))
         async with asyncio.timeout(10):  # far less than a write is tried for
             for _ in range(5):
                 await asyncio.gather(*(one.change(*count(name)) for name in names))
         assert not stuck.done()
-        await session.abort_transaction()
     async with asyncio.timeout(1):
         assert await stuck == 1
 
@@ -256,13 +265,9 @@ async def test_a_locked_entity_delays_only_itself(start: Start) -> None:
 async def test_what_conflicts_for_too_long_is_answered(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "PATIENCE", 0.3)
     one = await start()
-    await one.together(create("locked"))
-    async with one.client.start_session() as session:
-        await session.start_transaction()
-        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+    async with one.locked():
         with pytest.raises(Unavailable):
             await one.change(*count("locked"))
-        await session.abort_transaction()
     assert await one.change(*count("locked")) == 1
 
 
@@ -300,13 +305,9 @@ async def test_a_long_batch_goes_in_piece_by_piece_in_order(start: Start) -> Non
 async def test_pieces_that_find_no_room_for_long_fail(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "PATIENCE", 0.3)
     one = await start(group=4, limit=8)
-    await one.together(create("locked"))
-    async with one.client.start_session() as session:
-        await session.start_transaction()
-        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+    async with one.locked():
         locked = [count("locked") for _ in range(8)]
         answers = await one.together(*locked, *(create(f"b{n}") for n in range(8)))
-        await session.abort_transaction()
     assert all(isinstance(answer, Unavailable) for answer in answers[:8])
     assert one.writer.waiting == 0
     assert await one.change(*count("locked")) == 1
@@ -672,16 +673,12 @@ async def test_sessions_that_wrote_are_in_nobodys_way(start: Start) -> None:
 
 async def test_close_waits_for_what_was_kept_back(start: Start) -> None:
     one = await start()
-    await one.together(create("locked"))
-    async with one.client.start_session() as session:
-        await session.start_transaction()
-        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+    async with one.locked():
         stuck = asyncio.create_task(one.change(*count("locked")))
         await asyncio.sleep(0.1)
         closing = asyncio.create_task(one.writer.close())
         await asyncio.sleep(0.05)
         assert not closing.done()
-        await session.abort_transaction()
     async with asyncio.timeout(5):
         await closing
     assert await stuck == 1
@@ -882,14 +879,10 @@ async def test_a_batch_whose_client_left_is_fed_no_further(start: Start) -> None
 
 async def test_what_conflicts_is_not_tried_again_for_nobody(start: Start) -> None:
     one = await start()
-    await one.together(create("locked"))
-    async with one.client.start_session() as session:
-        await session.start_transaction()
-        await one.tenant.entities.update_one({"_id": "urn:x:locked"}, {"$set": {"rev": 1}}, session=session)
+    async with one.locked():
         stuck = asyncio.create_task(one.change(*count("locked")))
         await asyncio.sleep(0.1)
         stuck.cancel()
         async with asyncio.timeout(5):
             await one.writer.close()
-        await session.abort_transaction()
     assert await history_of(one.tenant, "locked") == [0]
