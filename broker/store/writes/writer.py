@@ -1,8 +1,8 @@
 """The writer: takes what waits, commits it in groups, and sees each write through to its answer.
 
 Two or three groups are on their way at once. A write that lost a race is alone in being tried again, after a
-while, with its entity kept back and its place in the group free for others. No write waits for company, and
-none waits for ever.
+while, with its entity kept back and its place in the group free for others. A write waits for company only
+while another group is on its way, and then not for long; none waits for ever.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _PAUSE = 0.01  # seconds between looks for whether all is done
 _AHEAD = 4  # pieces of one batch, each of a group's size, that wait for a commit at once
 _LEAST = 8  # writes that are worth a group of their own
+_COMPANY = 0.02  # seconds that fewer writes than their share wait for others while a group is on its way
 
 Piece = tuple[Answer, list[Write]]  # the writes of one request that went into the queue together
 
@@ -39,8 +40,9 @@ class Writer:
         self._most = group
         self._queue = Queue(limit)
         self._free: list[Sessions] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], int] = {}  # groups on their way, and how many writes they are
         self._scheduled = False
+        self._late: asyncio.TimerHandle | None = None
 
     def open(self, client: AsyncMongoClient[dict[str, Any]], in_flight: int) -> list[AsyncClientSession]:
         """Begins to commit, `in_flight` groups at once. Gives the sessions on which transactions run."""
@@ -120,12 +122,43 @@ class Writer:
             asyncio.get_running_loop().call_soon(self._start)
 
     def _start(self) -> None:
+        """Starts groups, each with its share of all that is on its way or waits."""
         self._scheduled = False
         while self._free and self._queue.is_ready:
-            share = max(_LEAST, -(-len(self._queue) // len(self._free)))
-            task = asyncio.create_task(self._run(self._free.pop(), self._queue.take(min(self._most, share))))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            share = self._share
+            if self._running and len(self._queue) < share:
+                return self._start_soon()
+            self._launch(max(share, _LEAST))
+
+    @property
+    def _share(self) -> int:
+        """How many writes a group takes if all are to be of one size: a small one costs what a large one does."""
+        writes = len(self._queue) + sum(self._running.values())
+        return min(self._most, -(-writes // (len(self._free) + len(self._running))))
+
+    def _start_soon(self) -> None:
+        """Has what waits for company start without it, unless a group that ends takes it before."""
+        if self._late is None:
+            self._late = asyncio.get_running_loop().call_later(_COMPANY, self._start_late)
+
+    def _start_late(self) -> None:
+        self._late = None
+        if self._free and self._queue.is_ready:
+            self._launch(max(self._share, _LEAST))
+        self._start()
+
+    def _launch(self, size: int) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        writes = self._queue.take(size)
+        task = asyncio.create_task(self._run(self._free.pop(), writes))
+        self._running[task] = len(writes)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._start()
 
     async def _run(self, sessions: Sessions, writes: list[Write]) -> None:
         tenant = writes[0].tenant
@@ -138,7 +171,6 @@ class Writer:
         finally:
             self._queue.release(tenant, {write.entity_id for write in writes} - kept_back)
             self._free.append(sessions)
-            self._start()
 
     async def _commit(
         self, sessions: Sessions, tenant: Tenant, writes: list[Write], kept_back: set[str]
