@@ -262,6 +262,39 @@ async def test_a_locked_entity_delays_only_itself(start: Start) -> None:
         assert await stuck == 1
 
 
+async def test_groups_share_out_what_is_on_its_way(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under load no group is small: what comes while others are on their way waits for its share."""
+    one, sizes = await start(), list[int]()
+    names = [f"e{n}" for n in range(64)]
+    await asyncio.gather(*(one.change(*create(name)) for name in names))
+    commit = Committer.commit
+
+    async def counted(self: Committer, sessions: Any, tenant: Tenant, writes: list[Write]) -> list[Any]:
+        sizes.append(len(writes))
+        return await commit(self, sessions, tenant, writes)
+
+    async def client(name: str) -> None:
+        for _ in range(10):
+            await one.change(*count(name))
+
+    monkeypatch.setattr(Committer, "commit", counted)
+    monkeypatch.setattr(writer_module, "_COMPANY", 60.0)
+    await asyncio.gather(*map(client, names))
+    assert sum(sizes) == 640
+    assert len([size for size in sizes if size < 8]) <= 4  # but for the last ones
+
+
+async def test_what_waits_for_company_does_not_wait_for_long(start: Start) -> None:
+    one = await start()
+    async with one.locked():
+        stuck = [asyncio.create_task(one.change(*count("locked"))) for _ in range(20)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await one.change(*create("lone"))
+        assert not any(task.done() for task in stuck)
+    assert sorted(await asyncio.gather(*stuck)) == list(range(1, 21))
+
+
 async def test_what_conflicts_for_too_long_is_answered(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "PATIENCE", 0.3)
     one = await start()

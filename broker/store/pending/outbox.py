@@ -149,8 +149,10 @@ async def _settle(tenant: Tenant, settled: Settled) -> None:
             for one, subscriptions in its.items()
         ]
         updates.append(UpdateOne({"_id": entity_id}, {"$pull": {"o": _EMPTY}}))
-    await tenant.entities.bulk_write(updates, ordered=False)
-    await _settle_apart(tenant, settled)
+    done = await tenant.entities.bulk_write(updates, ordered=False)
+    is_one_each = not settled.partly and all(len(ids) == 1 for ids in settled.finished.values())
+    if not is_one_each or done.modified_count < len(updates):  # else each was found in its document
+        await _settle_apart(tenant, settled)
 
 
 async def _settle_apart(tenant: Tenant, settled: Settled) -> None:

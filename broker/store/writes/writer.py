@@ -132,7 +132,7 @@ class Writer:
 
     @property
     def _share(self) -> int:
-        """How many writes a group takes if all are to be of one size: a small one costs what a large one does."""
+        """How many writes a group takes if all are of one size: a small one costs what a large one does."""
         writes = len(self._queue) + sum(self._running.values())
         return min(self._most, -(-writes // (len(self._free) + len(self._running))))
 
