@@ -44,7 +44,7 @@ from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Draft, Judge
 from broker.store.writes.queue import Answer, Write
 from broker.store.writes.standing import Standing
-from broker.store.writes.statements import single, statement
+from broker.store.writes.statements import single, statement, without_history
 from broker.store.writes.writer import Writer
 
 N = DEFAULT_VOCAB + "n"
@@ -855,11 +855,11 @@ async def test_a_fault_of_ours_while_a_group_is_committed_fails_alone_and_nothin
     expected: list[type] = [int] * 7
     if damage == "a statement":
 
-        def faulty(draft: Draft) -> Any:
-            return statement(draft) if draft.id != "urn:x:3" else 1 / 0
+        def faulty(made: Callable[[Draft], Any]) -> Callable[[Draft], Any]:
+            return lambda draft: made(draft) if draft.id != "urn:x:3" else 1 / 0
 
-        for module in (commit_module, moves):
-            monkeypatch.setattr(module, "statement", faulty)
+        monkeypatch.setattr(commit_module, "statement", faulty(statement))
+        monkeypatch.setattr(moves, "without_history", faulty(without_history))
         expected[3] = ZeroDivisionError
     elif damage == "an answer":
         monkeypatch.setattr(one.sink, "committed", lambda *_: 1 / 0)

@@ -22,7 +22,15 @@ from broker.store.timers import Schedule
 from broker.store.writes import weight
 from broker.store.writes.batch import Batch
 from broker.store.writes.plan import Draft
-from broker.store.writes.statements import Statement, bytes_of, document, held, single, statement
+from broker.store.writes.statements import (
+    Statement,
+    bytes_of,
+    document,
+    held,
+    single,
+    statement,
+    without_history,
+)
 from broker.store.writes.transactions import Conflict, transaction
 
 Document = dict[str, Any]
@@ -45,8 +53,7 @@ def _is_full(draft: Draft) -> bool:
     """Whether the history of a draft does not fit into its document, or some of it is too large for that."""
     if not draft.history:
         return False
-    sizes = [bytes_of(one) for one in draft.history]
-    standing = draft.standing
+    sizes, standing = draft.weights, draft.standing
     return (
         standing.held + len(sizes) > HELD or standing.weight + sum(sizes) > HELD_BYTES or max(sizes) > LARGE
     )
@@ -190,13 +197,11 @@ class _Moving:
         if not self._draft.standing.rev:
             self._batch.new.append(self._new())
             return
-        made = statement(self._draft)
+        stays = self._kept is None and not self._is_beside
+        made = statement(self._draft) if stays else without_history(self._draft)
         self._list(made)
-        if self._kept is not None or self._is_beside:
-            made.push.pop("h", None)
-            made.inc = {}
         if self._kept is not None:
-            made.hold(self._kept, anew=True)
+            made.hold(self._kept, sum(map(bytes_of, self._kept)), anew=True)
             made.set |= {f"p.{key}": time for key, time in self._packed.items()}
         if self._outside:
             self._count(made)

@@ -18,6 +18,7 @@ from broker.ports.changes import ChangeSink, Due
 from broker.store import codec
 from broker.store.history.records import records
 from broker.store.pending.entries import entry_id
+from broker.store.writes import weight
 from broker.store.writes.queue import Write
 from broker.store.writes.standing import NOTHING, Standing
 
@@ -42,7 +43,7 @@ class Draft:
 
     `history` holds documents of single instances. `forgets`: its history goes. `has_past`: it will have an
     evolution, whose facts are those of the entity if it `is_listed`. `throttled`: entries that are due to
-    throttled subscriptions. `writes` were judged, with these outcomes.
+    throttled subscriptions. `writes` were judged, with these outcomes; `last`: the last change of them.
     """
 
     id: str
@@ -57,6 +58,27 @@ class Draft:
     forgets: bool = False
     throttled: list[tuple[Entry, Due]] = field(default_factory=list)
     writes: list[tuple[Write, Any]] = field(default_factory=list)
+    last: Change | None = None
+    _weights: list[int] = field(default_factory=list)
+
+    @property
+    def weights(self) -> list[int]:
+        """The bytes of each instance of the history, about."""
+        self._weights += [weight.of_instance(one["i"]) for one in self.history[len(self._weights) :]]
+        return self._weights
+
+    @property
+    def change(self) -> Change:
+        """What becomes of the entity that stands, if there is one before and after."""
+        last = self.last
+        if last is not None and last.before is self.standing.entity and last.after is self.entity:
+            return last
+        return Change(self.id, self.standing.entity, self.entity, "")
+
+    def forget(self) -> None:
+        """The history goes, that of the group too."""
+        self.forgets, self.has_past, self.is_listed = True, False, False
+        self.history, self._weights, self.listing = [], [], Listing()
 
     def restore(self) -> None:
         """Makes throttled subscriptions due again, whom an attempt that failed may have left out."""
@@ -132,10 +154,11 @@ class Judge:
     def _apply(self, write: Write, draft: Draft, plan: Plan) -> Any:
         assert not isinstance(write.rule, Revision), "revisions are worked out elsewhere"
         stamp = self.clock.stamp(draft.rev)
-        outcome = write.rule(draft.entity, instant.of_micros(stamp.now))
+        now = instant.of_micros(stamp.now)
+        outcome = write.rule(draft.entity, now)
         if outcome.after is draft.entity:
             return outcome.answer
-        change = Change(write.entity_id, draft.entity, outcome.after, instant.of_micros(stamp.now))
+        change = Change(write.entity_id, draft.entity, outcome.after, now)
         gone = list(removed(change))
         if dues := self.sink.due(write.tenant, change):
             entry = self._entry(write.tenant, change, bool(gone), dues, stamp)
@@ -143,7 +166,7 @@ class Judge:
             draft.throttled += [(entry, due) for due in dues if due.throttling]
             plan.conditions += [Condition(entry, due, change.entity) for due in dues if due.condition]
         self._record(draft, change, gone, stamp)
-        draft.entity, draft.rev = outcome.after, stamp.rev
+        draft.entity, draft.rev, draft.last = outcome.after, stamp.rev, change
         return outcome.answer
 
     def _entry(self, tenant: str, change: Change, has_gone: bool, dues: list[Due], stamp: Stamp) -> Entry:
@@ -160,9 +183,7 @@ class Judge:
         if not self.recording.covers(change):
             draft.is_listed = draft.is_listed and change.after is None
         elif self.recording.forgets and change.after is None:
-            draft.forgets, draft.has_past, draft.is_listed = True, False, False
-            draft.history.clear()
-            draft.listing = Listing()
+            draft.forget()
         else:
             draft.history += records(change, stamp, list(written(change)), gone)
             _list(draft, change)

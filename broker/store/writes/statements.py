@@ -1,8 +1,9 @@
 """The statements that take a document from what stands to what a draft comes to."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from broker.core import Entity
+from broker.core import Entity, Instance, Json
 from broker.core.change import Change
 from broker.core.entity import expiry
 from broker.store import codec
@@ -38,9 +39,9 @@ class Statement:
         else:
             self.unset[name] = 1
 
-    def hold(self, history: list[Document], *, anew: bool) -> None:
-        """Adds single instances to the history that the document holds; `anew`: in place of what it held."""
-        size = {"hn": len(history), "hb": sum(map(bytes_of, history))}
+    def hold(self, history: list[Document], weight: int, *, anew: bool) -> None:
+        """Adds single instances (of `weight` bytes) to the history in the document; `anew`: in its place."""
+        size = {"hn": len(history), "hb": weight}
         if anew:
             self.set |= {"h": [held(one) for one in history], **size}
             for name in ("h", *size):
@@ -83,12 +84,18 @@ class Statement:
 
 
 def statement(draft: Draft) -> Statement:
-    """The update of a document that is there: its state, its past and what is pending."""
+    """The update of a document that is there: its state, its past, its history and what is pending."""
+    made = without_history(draft)
+    if draft.history:
+        made.hold(draft.history, sum(draft.weights), anew=draft.forgets)
+    return made
+
+
+def without_history(draft: Draft) -> Statement:
+    """The same, but for the history."""
     made = Statement(draft)
     _state(draft, made)
     _past(draft, made)
-    if draft.history:
-        made.hold(draft.history, anew=draft.forgets)
     if draft.entries:
         made.push["o"] = {"$each": [entries.held(one) for one in draft.entries]}
     return made
@@ -108,7 +115,7 @@ def document(draft: Draft) -> Document:
         found["past"] = {**draft.listing.facts, "attrs": list(draft.listing.attrs)}
     if draft.history:
         found["h"] = [held(one) for one in draft.history]
-        found |= {"hn": len(draft.history), "hb": sum(map(bytes_of, draft.history))}
+        found |= {"hn": len(draft.history), "hb": sum(draft.weights)}
     if draft.entries:
         found["o"] = [entries.held(one) for one in draft.entries]
     return found
@@ -147,7 +154,7 @@ def _state(draft: Draft, made: Statement) -> None:
         made.unset["gone"] = 1
         _expiry(draft, after, made)
     else:
-        _difference(Change(draft.id, before, after, ""), before, after, made)
+        _difference(draft.change, before, after, made)
         _expiry(draft, after, made)
 
 
@@ -195,10 +202,14 @@ def _difference(change: Change, before: Entity, after: Entity, made: Statement) 
         else:
             made.unset["attrs." + codec.key(iri)] = 1
         is_reshaped = is_reshaped or codec.kinds(old) != codec.kinds(new)
-        is_moved = is_moved or any(is_spatial(one) for many in (old, new) for one in many)
+        is_moved = is_moved or _geometries(old) != _geometries(new)
     if is_reshaped:
         made.set["shape"] = codec.shape(after)
     if is_moved:
         placed = codec.encode_places(after["attrs"])
         made.set |= placed
         made.unset |= {member: 1 for member in codec.PLACES if member not in placed}
+
+
+def _geometries(instances: Sequence[Instance]) -> list[Json]:
+    return [one["value"] for one in instances if is_spatial(one)]
