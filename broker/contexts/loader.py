@@ -22,7 +22,7 @@ from broker.contexts.fetch import Fetcher
 from broker.contexts.hits import Hits
 from broker.core import Json
 from broker.core.errors import BadRequestData, LdContextNotAvailable, NgsiLdError
-from broker.core.jsonld.context import Context
+from broker.core.jsonld.context import Context, core
 from broker.core.jsonld.core_context import is_core
 from broker.ports.contexts import CACHED, ContextKey, StoredContext
 
@@ -77,7 +77,7 @@ class Contexts:
         self._hits = hits
         self._now = now
         self._lifetime = lifetime
-        self._core = compile_context(None, {})
+        self._core = core()
         self._compiled: OrderedDict[Name, _Compiled] = OrderedDict()
         self._documents: OrderedDict[ContextKey, StoredContext] = OrderedDict()
         self._fetching: dict[str, asyncio.Task[StoredContext]] = {}

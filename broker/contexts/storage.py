@@ -1,5 +1,6 @@
 """The @contexts that the broker stores, for the operations of clause 5.13."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from hashlib import sha256
@@ -55,7 +56,7 @@ class Storage:
     async def add(self, tenant: str, source: Json) -> str:
         """See `ports.ContextStorage.add`. What it refers to is not fetched before it is used."""
         empty: dict[str, Json] = {absolute(url): {"@context": {}} for url in urls(source, "")}
-        compile_context(source, empty)
+        await asyncio.to_thread(compile_context, source, empty)
         one = StoredContext(uuid4().hex, HOSTED, {"@context": source}, self._now(), tenant)
         return (await self._store.put(one)).id
 

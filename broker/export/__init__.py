@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.config import Settings
-from broker.contexts.compiler import compile_context
-from broker.core.jsonld.context import Context
+from broker.core.jsonld.context import Context, core
 from broker.core.lang import types
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery
@@ -37,7 +36,7 @@ class Wanted:
     attrs: tuple[str, ...] = ()
     low: int | None = None
     high: int | None = None
-    context: Context = field(default_factory=lambda: compile_context(None, {}))
+    context: Context = field(default_factory=core)
 
     @property
     def query(self) -> TemporalQuery:

@@ -13,10 +13,10 @@ from rich import print
 from rich.table import Table
 
 from broker.clock import Clock, Stamp
-from broker.contexts.compiler import compile_context
 from broker.core.change import Change, removed, written
 from broker.core.entity import parse, update
 from broker.core.entity.view import View, view
+from broker.core.jsonld.context import core
 from broker.core.temporal.recording import Recording
 from broker.store import codec
 from broker.store.history import records
@@ -41,7 +41,7 @@ def main() -> None:
 
 def steps() -> dict[str, Callable[[], object]]:
     """The steps by name."""
-    context = compile_context(None, {})
+    context = core()
     body = workload.entity(1)
     doc = orjson.loads(body)
     entity = parse.entity(doc, context)

@@ -8,6 +8,8 @@ from broker.core.errors import BadRequestData
 
 Bounds = tuple[float, float, float, float]
 
+EARTH_RADIUS = 6_371_008.8  # metres, the mean
+
 # How deep the numbers stand in `coordinates`: a position is one list.
 _DEPTH = {"Point": 1, "MultiPoint": 2, "LineString": 2, "MultiLineString": 3, "Polygon": 3, "MultiPolygon": 4}
 

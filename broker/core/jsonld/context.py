@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from copy import copy
 
 from broker.core import Json
-from broker.core.jsonld.core_context import CORE_TERMS
+from broker.core.jsonld.core_context import CORE_TERMS, DEFAULT_VOCAB, core_context
 
 _REMEMBERED = 20_000  # distinct names a context answers from memory; hostile clients invent more
 
@@ -79,3 +79,22 @@ class Context:
             if iri.startswith(start) and len(iri) > len(start) and not iri.startswith("//", len(start)):
                 return f"{prefix}:{iri[len(start) :]}"
         return iri
+
+
+def core() -> Context:
+    """The core @context, compiled; its definitions are so plain that this takes no JSON-LD processor."""
+    ids = {
+        term: str(how["@id"] if isinstance(how, dict) else how)
+        for term, how in core_context().items()
+        if not term.startswith("@")
+    }
+    prefixes = {term: iri for term, iri in ids.items() if iri.endswith(("/", "#"))}
+    terms = {term: _iri(name, prefixes) for term, name in ids.items() if not name.startswith("@")}
+    return Context(None, terms, prefixes, DEFAULT_VOCAB)
+
+
+def _iri(name: str, prefixes: Mapping[str, str]) -> str:
+    prefix, colon, suffix = name.partition(":")
+    if not colon:
+        return DEFAULT_VOCAB + name
+    return prefixes[prefix] + suffix if prefix in prefixes else name

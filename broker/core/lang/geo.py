@@ -5,24 +5,28 @@ georel = "within" / "contains" / "overlaps" / "intersects" / "equals" / "disjoin
 
 `geometry` is a type of GeoJSON geometry, but no collection; `coordinates` are its own, as JSON or as a text
 that holds JSON; `geoproperty` names the GeoProperty that is looked at, location if it is not there. What the
-relations mean stands in `shapes`.
+relations mean stands in `shapes`. That module takes Shapely and NumPy, 15 MB of memory and 0.1 s to load,
+which most workers never need: so it is imported when something is first compared with a reference.
 """
 
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import orjson
-from shapely.geometry.base import BaseGeometry
 
 from broker.core import Json
 from broker.core.entity import geometry
 from broker.core.entity.kinds import GEOMETRIES
 from broker.core.errors import BadRequestData, TooComplexQuery
 from broker.core.jsonld.core_context import NGSI_LD
-from broker.core.lang import shapes
 from broker.core.uri import is_name
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 MEMBERS = ("georel", "geometry", "coordinates")  # together they are a geoquery; `geoproperty` belongs to it
 LOCATION = NGSI_LD + "location"
@@ -32,7 +36,7 @@ _RELATIONS = frozenset({"within", "contains", "overlaps", "intersects", "equals"
 _MOST = 10_000  # positions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GeoQuery:
     """An entity is selected if any instance of its GeoProperty `property` (IRI) stands in the `relation` to
     the reference geometry: one of the names above, or maxDistance or minDistance with a `distance` in metres.
@@ -42,7 +46,24 @@ class GeoQuery:
     reference: Json
     property: str = LOCATION
     distance: float | None = None
-    shape: BaseGeometry = field(compare=False, repr=False, kw_only=True)
+
+    @cached_property
+    def shape(self) -> "BaseGeometry":
+        """The reference, prepared to be compared with many."""
+        from broker.core.lang import shapes
+
+        return shapes.prepared(shapes.shape(self.reference))
+
+    def selects(self, value: Json) -> bool:
+        """Whether a well-formed geometry stands in the relation to the reference."""
+        from broker.core.lang import shapes
+
+        return shapes.related(self.relation, self.shape, self.distance, value)
+
+
+def load_shapes() -> None:
+    """Loads what comparisons take: to be called in a thread, where an event loop runs that must not wait."""
+    import broker.core.lang.shapes  # noqa: F401
 
 
 def parse(members: Mapping[str, Json], expand: Callable[[str], str]) -> GeoQuery:
@@ -58,8 +79,7 @@ def parse(members: Mapping[str, Json], expand: Callable[[str], str]) -> GeoQuery
     name = members.get("geoproperty", "location")
     if not isinstance(name, str) or not is_name(name):
         raise BadRequestData("geoproperty: expected the name of a GeoProperty")
-    shape = shapes.shape(reference)
-    return GeoQuery(relation, reference, expand(name), distance, shape=shapes.prepared(shape))
+    return GeoQuery(relation, reference, expand(name), distance)
 
 
 def _relation(georel: Json) -> tuple[str, float | None]:

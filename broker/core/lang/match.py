@@ -30,7 +30,7 @@ from typing import NamedTuple
 from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.kinds import KINDS
-from broker.core.lang import moments, pattern, scope, shapes, types
+from broker.core.lang import moments, pattern, scope, types
 from broker.core.lang.geo import GeoQuery
 from broker.core.lang.literals import as_moment
 from broker.core.lang.terms import (
@@ -78,8 +78,7 @@ def selects(query: Query, entity: Entity, linked: Linked = _nobody) -> bool:
 def is_placed(geo: GeoQuery, attrs: Attributes) -> bool:
     """Whether the geoquery selects an entity with these attributes: by any instance of its GeoProperty."""
     return any(
-        one["type"] == "GeoProperty" and shapes.related(geo.relation, geo.shape, geo.distance, one["value"])
-        for one in attrs.get(geo.property, ())
+        one["type"] == "GeoProperty" and geo.selects(one["value"]) for one in attrs.get(geo.property, ())
     )
 
 

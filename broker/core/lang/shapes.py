@@ -21,9 +21,8 @@ from shapely.errors import GEOSException
 from shapely.geometry.base import BaseGeometry
 
 from broker.core import Json
-from broker.core.entity.geometry import bounds
+from broker.core.entity.geometry import EARTH_RADIUS, bounds
 
-RADIUS = 6_371_008.8  # metres
 _TANGLE = 100  # positions of a geometry that is worth sorting out
 _STEP = 0.1  # degrees: pieces of lines that are as good as straight on a map of their surroundings
 _PIECES = 20_000  # of one geometry
@@ -142,7 +141,7 @@ def _from_point(point: Floats, pieces: Floats) -> Any:
 
 def _metres(chords: Floats) -> Floats:
     """Metres along the surface between the ends of lines through the Earth."""
-    metres: Floats = 2 * RADIUS * np.arcsin(np.minimum(1, np.linalg.norm(chords, axis=-1) / 2))
+    metres: Floats = 2 * EARTH_RADIUS * np.arcsin(np.minimum(1, np.linalg.norm(chords, axis=-1) / 2))
     return metres
 
 

@@ -5,6 +5,7 @@ looks for the first that meets it, and only whether there is one comes back. Wha
 instance, the time of its write and where it is, is read and judged here, and so are the times of scopes.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from broker.core import Entity, Instance
 from broker.core.errors import TooComplexQuery
-from broker.core.lang.geo import GeoQuery
+from broker.core.lang.geo import GeoQuery, load_shapes
 from broker.core.lang.match import is_placed, matches
 from broker.core.lang.scope import ScopeQuery
 from broker.core.lang.terms import Exists, Q, Term
@@ -102,6 +103,7 @@ class Judge:
 
     async def _by_place(self, many: Sequence[Candidate], geo: GeoQuery) -> list[Candidate]:
         """Those of which an instance of the GeoProperty in the window is where the geoquery wants it."""
+        await asyncio.to_thread(load_shapes)
         known = _known(many, codec.key(geo.property), self._selection)
         found = await self._judged(known, lambda one: is_placed(geo, {geo.property: [one]}))
         return [one for n, one in enumerate(many) if n in found]

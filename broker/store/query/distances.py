@@ -11,7 +11,6 @@ from typing import Any
 from broker.core import Instance, Json
 from broker.core.entity.geometry import is_geometry
 from broker.core.errors import TooComplexQuery
-from broker.core.lang import shapes
 from broker.core.lang.order import Ordering, OrderTerm
 from broker.store.codec import key
 from broker.store.deadline import Deadline
@@ -43,7 +42,6 @@ async def _of(
     if reference["type"] == "Point":
         is_measured["value.type"] = {"$ne": "Point"}
     selected = all_of([wanted, {path: {"$elemMatch": is_measured}}])
-    origin = shapes.prepared(shapes.shape(reference))
     found: dict[str, float] = {}
     looked_at = 0
     options: dict[str, Any] = {"limit": _MOST + 1, "batch_size": _TOGETHER, "max_time_ms": deadline.left_ms()}
@@ -53,11 +51,16 @@ async def _of(
             if looked_at > _MOST:
                 raise TooComplexQuery(f"orderBy: more than {_MOST} distances that are not between two points")
             deadline.left_ms()
-            found |= await asyncio.to_thread(_measured, documents, term.target.path, origin)
+            found |= await asyncio.to_thread(_measured, documents, term.target.path, reference)
     return found
 
 
-def _measured(documents: Sequence[Mapping[str, Any]], path: tuple[str, ...], origin: Any) -> dict[str, float]:
+def _measured(
+    documents: Sequence[Mapping[str, Any]], path: tuple[str, ...], reference: Json
+) -> dict[str, float]:
+    from broker.core.lang import shapes  # here, since it takes Shapely (see `core.lang.geo`)
+
+    origin = shapes.prepared(shapes.shape(reference))
     found = {}
     for document in documents:
         instance = _instance(document, path)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from broker.core import Json
+from broker.core.entity.geometry import EARTH_RADIUS
 from broker.core.lang.moments import FORMS
 from broker.core.lang.order import TYPES, OrderTerm
-from broker.core.lang.shapes import RADIUS
 from broker.core.lang.terms import Target
 from broker.store.codec import key, value_key
 
@@ -154,7 +154,7 @@ def _haversine(lon: Expression, lat: Expression, origin: list[float]) -> Express
     north = _half_sine({"$subtract": [{"$degreesToRadians": lat}, lat0]})
     shrunk = {"$multiply": [math.cos(lat0), {"$cos": {"$degreesToRadians": lat}}, east, east]}
     part = {"$add": [{"$multiply": [north, north]}, shrunk]}
-    return {"$multiply": [2 * RADIUS, {"$asin": {"$min": [1, {"$sqrt": {"$max": [0, part]}}]}}]}
+    return {"$multiply": [2 * EARTH_RADIUS, {"$asin": {"$min": [1, {"$sqrt": {"$max": [0, part]}}]}}]}
 
 
 def _half_sine(angle: Expression) -> Expression:

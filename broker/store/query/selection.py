@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from broker.core.errors import TooComplexQuery
 from broker.core.lang.geo import GeoQuery
@@ -23,8 +23,10 @@ from broker.store import codec
 from broker.store.deadline import Deadline
 from broker.store.query.conditions import Filter, all_of, any_of
 from broker.store.query.filters import Links, condition, link_filter, to_filter
-from broker.store.query.spatial import Spatial, spatial
 from broker.store.tenants import Collection, Tenant
+
+if TYPE_CHECKING:
+    from broker.store.query.spatial import Spatial
 
 log = logging.getLogger(__name__)
 _TOGETHER = 200  # entities that are read, and looked at, at once
@@ -51,7 +53,7 @@ class Selections:
         if query.geo is None:
             return to_filter(query, links)
         rest = to_filter(replace(query, geo=None), links)
-        found = await self._run(spatial, query.geo)
+        found = await self._run(_spatial, query.geo)
         placed = await self._placed(tenant.entities, query.geo, rest, found, deadline)
         certain = any_of([found.certain, {"_id": {"$in": placed}}]) if placed else found.certain
         return all_of([rest, found.near, certain])
@@ -80,7 +82,7 @@ class Selections:
         return found
 
     async def _placed(
-        self, entities: Collection, geo: GeoQuery, rest: Filter, found: Spatial, deadline: Deadline
+        self, entities: Collection, geo: GeoQuery, rest: Filter, found: "Spatial", deadline: Deadline
     ) -> list[str]:
         """The ids of the entities that only a closer look selects."""
         wanted = all_of([rest, found.near, found.open])
@@ -105,6 +107,12 @@ class Selections:
 
     async def _run(self, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+
+def _spatial(geo: GeoQuery) -> "Spatial":
+    from broker.store.query.spatial import spatial  # here, since it takes Shapely (see `core.lang.geo`)
+
+    return spatial(geo)
 
 
 def _looked_at(geo: GeoQuery, documents: Sequence[dict[str, Any]], deadline: Deadline) -> list[str]:

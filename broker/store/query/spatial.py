@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from broker.core.entity.geometry import Bounds
+from broker.core.entity.geometry import EARTH_RADIUS, Bounds
 from broker.core.lang.geo import GeoQuery
-from broker.core.lang.shapes import RADIUS
 from broker.store import places
 from broker.store.codec import key
 from broker.store.query.borders import border
@@ -154,7 +153,7 @@ _BOXES: dict[str, Callable[[Bounds], Filter]] = {
 
 def _near(geo: GeoQuery) -> tuple[Filter, Filter, list[Bounds]]:
     """The conditions that a place is within the distance of the reference, and that it may be; its boxes."""
-    angle = (geo.distance or 0) / RADIUS
+    angle = (geo.distance or 0) / EARTH_RADIUS
     if geo.reference["type"] != "Point":
         boxes = _within_reach(_box(geo), angle * (1 + _ROUGH))
         return NOTHING, any_of([_touching(box) for box in boxes]), boxes

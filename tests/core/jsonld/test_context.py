@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from broker.contexts.compiler import compile_context
 from broker.core.jsonld import context as module
+from broker.core.jsonld.context import core
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
 from tests.core.documents import CORE, EX
 
@@ -97,3 +98,9 @@ def test_memory_is_bounded_and_forgetting_changes_nothing(monkeypatch: pytest.Mo
     assert len(context._expanded) <= 101 + len(context._terms)
     assert context.expand("heat") == "https://ex.org/heat"
     assert context.compact("https://ex.org/heat") == "heat"
+
+
+def test_the_core_context_is_compiled_to_what_pyld_makes_of_it() -> None:
+    plain, processed = core(), compile_context(None, {})
+    for table in ("_terms", "_prefixes", "_vocab", "_inverse", "source"):
+        assert getattr(plain, table) == getattr(processed, table)

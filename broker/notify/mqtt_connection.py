@@ -1,0 +1,120 @@
+"""A connection to an MQTT server."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+
+import aiomqtt
+
+from broker.core.mqtt import Endpoint, Server
+from broker.ports.delivery import DeliveryFailed
+
+log = logging.getLogger(__name__)
+_PROTOCOLS = {"mqtt5.0": aiomqtt.ProtocolVersion.V5, "mqtt3.1.1": aiomqtt.ProtocolVersion.V311}
+_IDLE = 60.0  # seconds after which a connection that nobody uses is closed
+_CONNECT = 5.0  # seconds that a server has to accept a connection, and to let go of one
+_ALIVE = 20  # seconds between signs of life
+_IN_FLIGHT = 64  # messages on their way to one server at once
+
+
+class Connection:
+    """A connection to a server, made when needed, for all who wait for it; `forget` drops this object."""
+
+    def __init__(self, server: Server, tls: ssl.SSLContext, forget: Callable[[Server, None], object]) -> None:
+        self._server = server
+        self._tls = tls if server.is_secure else None
+        self._forget = forget
+        self._holding: asyncio.Task[None] | None = None
+        self._client: asyncio.Future[aiomqtt.Client]
+        self._slots = asyncio.Semaphore(_IN_FLIGHT)
+        self._users = 0
+        self._used = 0.0
+
+    async def publish(self, at: Endpoint, payload: bytes) -> None:
+        """Publishes; DeliveryFailed, or TimeoutError, if the server does not take it."""
+        self._users += 1
+        try:
+            async with self._slots:
+                if self._holding is None:
+                    self._client = asyncio.get_running_loop().create_future()
+                    self._holding = asyncio.create_task(self._hold(self._client))
+                client = await asyncio.shield(self._client)
+                await self._publish(client, self._holding, at, payload)
+        except TimeoutError:
+            raise
+        except (aiomqtt.MqttError, OSError, ValueError) as error:
+            raise DeliveryFailed(f"MQTT: {error}") from error
+        finally:
+            self._users -= 1
+            self._used = asyncio.get_running_loop().time()
+            self._forget_if_idle()
+
+    async def close(self) -> None:
+        """Lets go of the server."""
+        if self._holding is not None:
+            self._holding.cancel()
+            await asyncio.gather(self._holding, return_exceptions=True)
+
+    async def _publish(
+        self, client: aiomqtt.Client, holding: asyncio.Task[None], at: Endpoint, payload: bytes
+    ) -> None:
+        """Publishes and waits for the confirmation, or for the end of the connection: then none will come."""
+        publishing = asyncio.create_task(client.publish(at.topic, payload, at.qos, timeout=float("inf")))
+        try:
+            await asyncio.wait((publishing, holding), return_when=asyncio.FIRST_COMPLETED)
+            if not publishing.done():
+                raise aiomqtt.MqttError("the connection broke before it was confirmed")
+            publishing.result()
+        finally:
+            publishing.cancel()
+
+    async def _hold(self, client: asyncio.Future[aiomqtt.Client]) -> None:
+        """Keeps the connection until it breaks or nobody needs it."""
+        try:
+            async with self._new_client() as connected:
+                client.set_result(connected)
+                await self._until_idle(connected)
+        except (aiomqtt.MqttError, OSError, ValueError) as error:
+            if client.done():
+                log.info("a connection broke", extra={"server": self._server.host, "reason": str(error)})
+            else:
+                client.set_exception(error)
+                client.exception()  # nobody may be waiting for it any more
+        finally:
+            if not client.done():
+                client.set_exception(aiomqtt.MqttError("the connection was given up"))
+                client.exception()
+            self._holding = None
+            self._forget_if_idle()
+
+    def _forget_if_idle(self) -> None:
+        if not self._users and self._holding is None:
+            self._forget(self._server, None)
+
+    def _new_client(self) -> aiomqtt.Client:
+        server = self._server
+        client = aiomqtt.Client(
+            server.host,
+            server.port,
+            username=server.username,
+            password=server.password,
+            protocol=_PROTOCOLS[server.version],
+            timeout=_CONNECT,
+            keepalive=_ALIVE,
+            max_inflight_messages=_IN_FLIGHT,
+            tls_context=self._tls,
+        )
+        client.pending_calls_threshold = _IN_FLIGHT
+        return client
+
+    async def _until_idle(self, client: aiomqtt.Client) -> None:
+        loop = asyncio.get_running_loop()
+        self._used = loop.time()
+        while self._users or loop.time() < self._used + _IDLE:
+            try:
+                async with asyncio.timeout(_IDLE):
+                    async for _ in client.messages:  # there are none, but this is told when it breaks
+                        continue
+            except TimeoutError:
+                continue
