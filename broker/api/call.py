@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -15,6 +15,7 @@ from broker.api.accept import JSON, LD_JSON, MERGE_PATCH, TAKEN, negotiate, pref
 from broker.api.links import IGNORED, linked_context
 from broker.api.params import Params, of_list, read_params
 from broker.api.problem import HttpError, TooLarge
+from broker.api.readings import Read, Readings
 from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
 from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable
@@ -32,13 +33,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `path` holds the variable parts of the path, decoded."""
+    """One request. `path` holds the variable parts of the path, decoded; `query` is the raw query string."""
 
     broker: Broker
     http: web.BaseRequest
     path: tuple[str, ...]
     params: Params
     tenant: str
+    query: str = ""
+    readings: Readings = field(default_factory=Readings)
 
     @property
     def accept(self) -> str:
@@ -56,18 +59,27 @@ class Call:
     @property
     def preferences(self) -> dict[str, str]:
         """What the client would like (RFC 7240)."""
-        headers = self.http.headers
-        return preferences(", ".join(headers.getall("Prefer"))) if "Prefer" in headers else {}
+        return {} if (prefer := self._prefer) is None else preferences(prefer)
 
     @property
     def version(self) -> Version | None:
         """The version of the specification that the answer conforms to, if the client prefers one (6.3.6)."""
-        return conformant(self.preferences.get("ngsi-ld", ""))
+        return None if self._prefer is None else conformant(self.preferences.get("ngsi-ld", ""))
 
     @property
     def older(self) -> Version | None:
         """That version, if it is older than ours, so that what is shown may have to be downgraded."""
         return None if (version := self.version) == CURRENT else version
+
+    @property
+    def _prefer(self) -> str | None:
+        headers = self.http.headers
+        return ", ".join(headers.getall("Prefer")) if "Prefer" in headers else None
+
+    def read(self, reader: "Callable[[Call, Context], Read]", context: Context) -> Read:
+        """What a reader makes of the parameters, Accept and Prefer in a context, and of nothing else."""
+        beside = (self.http.headers.get("Accept"), self._prefer, context)
+        return self.readings.get(reader, self.query, beside, self, context)
 
     def of_list(self) -> "Call":
         """The call as one of a list, that has a count."""
@@ -164,14 +176,17 @@ async def unhurried(items: Iterable[Item]) -> AsyncIterator[Item]:
             began = loop.time()
 
 
-def new_call(broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query: str) -> Call:
-    """The call of a request whose route is known."""
+def new_call(
+    broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query: str, readings: Readings
+) -> Call:
+    """The call of a request whose route is known; `readings` are those of this broker."""
     tenant = http.headers.get("NGSILD-Tenant", "")
     if tenant and not _TENANT.fullmatch(tenant):
         raise BadRequestData("NGSILD-Tenant: expected letters, digits and the characters _ . : -")
-    if any("%" in part for part in path):
+    if path and "%" in "".join(path):
         path = tuple(map(unquote, path))
-    return Call(broker, http, path, read_params(query), tenant)
+    params = readings.get(read_params, query, None, query) if query else {}
+    return Call(broker, http, path, params, tenant, query, readings)
 
 
 def content_type(http: web.BaseRequest) -> str:

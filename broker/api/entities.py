@@ -1,7 +1,7 @@
 """/entities (clauses 6.4 and 6.5)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -9,7 +9,7 @@ from broker.api import params as p
 from broker.api import reply
 from broker.api.accept import GEO_JSON, SPATIAL, negotiate
 from broker.api.call import Call
-from broker.api.pages import entity_links
+from broker.api.pages import encoded, entity_links
 from broker.api.shapes import JOIN, VIEW, Shape, read_shape
 from broker.core import Entity, Json
 from broker.core.entity import parse
@@ -25,6 +25,30 @@ from broker.core.selector import selector
 from broker.core.uri import is_uri
 from broker.operations import entities as operations
 from broker.operations.links import linked_entities
+from broker.ports.entities import Renderer
+
+_QUERIED = p.SELECTION | p.PAGE | p.ORDER | VIEW | JOIN | {p.AFTER, "splitEntities"}
+_RETRIEVED = VIEW | JOIN | {"type"}
+
+
+@dataclass(frozen=True, slots=True)
+class Queried:
+    """What a query asks for. `renderer`: None if what is shown is not of one entity alone, as it is."""
+
+    query: Query
+    shape: Shape
+    renderer: Renderer | None
+    others: tuple[str, ...]  # the parameters that its pages have in common, encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What is asked of one entity, and how it is shown. `renderer`: None if it has to be looked at."""
+
+    shape: Shape
+    renderer: Renderer | None
+    gate: operations.Gate
+    attrs: tuple[str, ...]
 
 
 async def create_entity(call: Call) -> web.Response:
@@ -38,10 +62,8 @@ async def create_entity(call: Call) -> web.Response:
 
 async def query_entities(call: Call) -> web.Response:
     """6.4.3.2 GET /entities."""
-    call = call.of_list()
-    p.allow(call.params, p.SELECTION, p.PAGE, p.ORDER, (p.AFTER, "splitEntities"), VIEW, JOIN)
-    shape = _shape(call, await call.context(), call.params)
-    return await _queried(call, p.read_query(call.params, shape.context, call.broker.limits), shape)
+    p.allow(p.of_list(call.params), _QUERIED)
+    return await _found(call, call.read(_read_queried, await call.context()))
 
 
 async def query_batch(call: Call) -> web.Response:
@@ -54,43 +76,58 @@ async def query_batch(call: Call) -> web.Response:
     entities = body.entities or ()
     selectors = tuple(selector(one, context.expand) for one in entities) if len(entities) > 1 else ()
     query = p.read_query(params, context, call.broker.limits, selectors)
-    return await _queried(call, query, _shape(call, context, params))
+    return await _found(call, _queried(query, _shape(call, context, params), call.params))
 
 
-async def _queried(call: Call, query: Query, shape: Shape) -> web.Response:
-    """The answer to a query (5.7.2)."""
+def _read_queried(call: Call, context: Context) -> Queried:
+    params = p.of_list(call.params)
+    shape = _shape(call, context, params)
+    return _queried(p.read_query(params, context, call.broker.limits), shape, params)
+
+
+def _queried(query: Query, shape: Shape, params: p.Params) -> Queried:
     p.check_depth(query, shape.join.level if shape.join else 0)
     query = replace(query, picked=shape.view.needed) if shape.view.needed else query
-    broker, tenant = call.broker, call.tenant
+    return Queried(query, shape, shape.renderer() if shape.is_cacheable else None, encoded(params))
+
+
+async def _found(call: Call, asked: Queried) -> web.Response:
+    """The answer to a query (5.7.2)."""
+    broker, tenant, query, shape = call.broker, call.tenant, asked.query, asked.shape
     is_amended = False
-    if shape.is_cacheable:
-        page, count = await operations.show_entities(broker, tenant, query, shape.renderer())
-        texts, links = page.items, entity_links(call, query, page)
+    if asked.renderer is not None:
+        page, count = await operations.show_entities(broker, tenant, query, asked.renderer)
+        texts, links = page.items, entity_links(call, asked.others, query, page)
     else:
         found, count = await operations.query_entities(broker, tenant, query)
         texts, is_amended = await _shown(call, found.items, shape)
-        links = entity_links(call, query, found)
-    if shape.is_linked:
+        links = entity_links(call, asked.others, query, found)
+    if shape.is_linked and shape.context.source is not None:
         shape = replace(shape, context=await call.named(shape.context))
     return reply.amended(reply.many_shown(shape, texts, count, links), is_amended=is_amended)
 
 
 async def retrieve_entity(call: Call) -> web.Response:
     """6.5.3.1 GET /entities/{entityId}."""
-    p.allow(call.params, VIEW, JOIN, ("type",))
-    shape = _shape(call, await call.context(), call.params)
-    gate, attrs = p.type_gate(call.params, shape.context), p.attrs(call.params, shape.context)
-    if gate is None and not attrs and shape.is_cacheable:
-        renderer = shape.renderer(alone=True)
-        text = await operations.show_entity(call.broker, call.tenant, entity_id(call), renderer)
-        return reply.one_shown(shape, text)
-    entity = await operations.retrieve_entity(call.broker, call.tenant, entity_id(call), gate)
-    if attrs and not any(iri in entity["attrs"] for iri in attrs):
+    p.allow(call.params, _RETRIEVED)
+    asked = call.read(_read_retrieved, await call.context())
+    if asked.renderer is not None:
+        text = await operations.show_entity(call.broker, call.tenant, entity_id(call), asked.renderer)
+        return reply.one_shown(asked.shape, text)
+    entity = await operations.retrieve_entity(call.broker, call.tenant, entity_id(call), asked.gate)
+    if asked.attrs and not any(iri in entity["attrs"] for iri in asked.attrs):
         raise ResourceNotFound(f"{entity['id']} has none of the attributes asked for")
-    return await _retrieved(call, entity, shape)
+    return await _whole(call, entity, asked.shape)
 
 
-async def _retrieved(call: Call, entity: Entity, shape: Shape) -> web.Response:
+def _read_retrieved(call: Call, context: Context) -> Retrieved:
+    shape = _shape(call, context, call.params)
+    gate, attrs = p.type_gate(call.params, context), p.attrs(call.params, context)
+    is_plain = gate is None and not attrs and shape.is_cacheable
+    return Retrieved(shape, shape.renderer(alone=True) if is_plain else None, gate, attrs)
+
+
+async def _whole(call: Call, entity: Entity, shape: Shape) -> web.Response:
     """5.7.1.5: an entity, with what it links to if that is asked for."""
     alone = shape.join is None or shape.join.kind == "inline"
     texts, is_amended = await _shown(call, [entity], shape, alone=alone)

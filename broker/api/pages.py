@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
 from broker.api.call import Call
-from broker.api.params import AFTER
+from broker.api.params import AFTER, Params
 from broker.core.query import Query
 from broker.ports.entities import Item, Page
 
@@ -18,35 +18,38 @@ Link = tuple[str, str]
 
 def page_links(call: Call, limit: int, offset: int, more: bool) -> list[Link]:
     """Relative links, each with its relation, to the previous and the next page by limit and offset."""
-    return [
-        (_uri(call, [*_others(call), *page.items()]), relation)
-        for page, relation in _pages(limit, offset, more)
-    ]
+    others = encoded(call.params)
+    return [(_uri(call, [*others, *page]), relation) for page, relation in _pages(limit, offset, more)]
 
 
-def entity_links(call: Call, query: Query, page: Page[Item]) -> list[Link]:
-    """The same to pages of entities, with the parameters in alphabetical order."""
+def entity_links(call: Call, others: Sequence[str], query: Query, page: Page[Item]) -> list[Link]:
+    """The same to pages of entities, with the parameters (`others`: encoded) in alphabetical order."""
     keyed = page.after is not None and (AFTER in call.params or "offset" not in call.params)
-    key = [(AFTER, str(page.after))] if keyed else []
+    key = [_encoded(AFTER, str(page.after))] if keyed else []
     return [
-        (_uri(call, sorted([*_others(call), *place.items(), *(key if relation == "next" else [])])), relation)
+        (_uri(call, sorted([*others, *place, *(key if relation == "next" else [])])), relation)
         for place, relation in _pages(query.limit, query.offset, page.more)
     ]
 
 
-def _pages(limit: int, offset: int, more: bool) -> list[tuple[dict[str, str], str]]:
+def encoded(params: Params) -> tuple[str, ...]:
+    """The parameters that are the same on all pages, as they stand in a URL."""
+    return tuple(_encoded(*one) for one in params.items() if one[0] not in ("limit", "offset", AFTER))
+
+
+def _encoded(name: str, value: str) -> str:
+    return urlencode([(name, value)], quote_via=quote, safe=":/,*")
+
+
+def _pages(limit: int, offset: int, more: bool) -> list[tuple[list[str], str]]:
     pages = []
     if limit and offset:
-        pages.append(({"limit": str(limit), "offset": str(max(0, offset - limit))}, "prev"))
+        pages.append(([f"limit={limit}", f"offset={max(0, offset - limit)}"], "prev"))
     if limit and more:
-        pages.append(({"limit": str(limit), "offset": str(offset + limit)}, "next"))
+        pages.append(([f"limit={limit}", f"offset={offset + limit}"], "next"))
     return pages
 
 
-def _others(call: Call) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in call.params.items() if name not in ("limit", "offset", AFTER)]
-
-
-def _uri(call: Call, params: Sequence[tuple[str, str]]) -> str:
+def _uri(call: Call, params: Sequence[str]) -> str:
     path = call.http.raw_path.partition("?")[0].rstrip("/")
-    return f"{path}?{urlencode(params, quote_via=quote, safe=':/,*')}"
+    return f"{path}?{'&'.join(params)}"

@@ -66,7 +66,7 @@ def allow(params: Params, *known: Collection[str]) -> None:
 
 def of_list(params: Params) -> Params:
     """The parameters of a list: `options=count`, as clients of older brokers have it, is count=true."""
-    named = [one.strip() for one in params.get("options", "").split(",")]
+    named = [one.strip() for one in params["options"].split(",")] if "options" in params else []
     if _COUNT not in named:
         return params
     others = {name: text for name, text in params.items() if name != "options"}

@@ -163,23 +163,26 @@ ROUTES = (
 )
 
 
+_NONE: dict[tuple[int, ...], dict[tuple[str, ...], Resource]] = {}
+
+
 class Router:
-    """Finds the resource of a path: by the number of its parts, then by the parts that are fixed."""
+    """Finds the resource of a path: by the number of its parts, then by those that are fixed, most first."""
 
     def __init__(self, resources: tuple[Resource, ...] = ROUTES) -> None:
-        self._shapes: dict[int, list[tuple[dict[int, str], tuple[int, ...], Resource]]] = {}
-        for resource in resources:
+        self._shapes: dict[int, dict[tuple[int, ...], dict[tuple[str, ...], Resource]]] = {}
+        for resource in sorted(resources, key=lambda one: one.template.count("{")):
             parts = resource.template.split("/")
-            fixed = {n: part for n, part in enumerate(parts) if not part.startswith("{")}
-            variable = tuple(n for n in range(len(parts)) if n not in fixed)
-            self._shapes.setdefault(len(parts), []).append((fixed, variable, resource))
+            fixed = tuple(n for n, part in enumerate(parts) if not part.startswith("{"))
+            alike = self._shapes.setdefault(len(parts), {}).setdefault(fixed, {})
+            alike[tuple(parts[n] for n in fixed)] = resource
 
     def find(self, path: str) -> tuple[Resource, tuple[str, ...]] | None:
         """The resource of a raw path, and the variable parts of the path as they came; some may be empty."""
         parts = path.split("/")
         if parts[-1] == "":
             parts.pop()
-        for fixed, variable, resource in self._shapes.get(len(parts), ()):
-            if all(parts[n] == part for n, part in fixed.items()):
-                return resource, tuple(parts[n] for n in variable)
+        for fixed, alike in self._shapes.get(len(parts), _NONE).items():
+            if (resource := alike.get(tuple([parts[n] for n in fixed]))) is not None:
+                return resource, tuple([part for n, part in enumerate(parts) if n not in fixed])
         return None

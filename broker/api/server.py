@@ -16,6 +16,7 @@ from broker.api.cors import cors
 from broker.api.links import IGNORED
 from broker.api.metering import Meter
 from broker.api.problem import HttpError, problem
+from broker.api.readings import Readings
 from broker.api.routes import Resource, Router, allowed, described
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.logs import request_id
@@ -43,7 +44,8 @@ class Front:
     ) -> None:
         self._broker = broker
         self._router = Router()
-        self._process = process
+        self._prefix = process[:6]
+        self._readings = Readings()
         self._numbers = count(1)
         self._access_log = access_log
         self._origins = origins
@@ -65,7 +67,7 @@ class Front:
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
         """The answer to one request; never an exception, unless the client left and nobody needs it."""
         began = perf_counter()
-        request_id.set(f"{self._process[:6]}-{next(self._numbers)}")
+        request_id.set(f"{self._prefix}-{next(self._numbers)}")
         path, _, query = http.raw_path.partition("?")
         found = self._router.find(path)
         try:
@@ -115,7 +117,7 @@ class Front:
             raise BadRequestData("entityId: expected a URI in the path")
         if handler is None or "" in path[-1:]:
             raise HttpError(405, {"Allow": allowed(resource)})
-        call = new_call(self._broker, http, path, query)
+        call = new_call(self._broker, http, path, query, self._readings)
         if length is not None and int(length) > LARGE:
             async with self._admission.of(http):
                 answer = await self._run(resource, handler(call))

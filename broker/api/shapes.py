@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -23,6 +24,7 @@ from broker.ports.entities import Renderer
 VIEW = frozenset({"options", "format", "attrs", "pick", "omit", "lang", "datasetId", "geometryProperty"})
 JOIN = frozenset({"join", "joinLevel", "containedBy"})
 
+_RENDERERS: WeakValueDictionary[tuple["Shape", bool], Renderer] = WeakValueDictionary()
 _PLAIN = View()
 _DEEPEST = 10  # links that a join follows at most
 
@@ -47,13 +49,15 @@ class Shape:
         return self.join is None and self.view.version is None
 
     def renderer(self, *, alone: bool = False) -> Renderer:
-        """Shows single entities. `alone`: an entity is the whole answer, so a Feature names its @context."""
-        key = (self.media, self.context, self.view, self.geometry, self.is_linked, alone)
+        """Shows single entities. `alone`: an entity is the whole answer, so a Feature names its @context.
+
+        There is one renderer of equal shapes, as long as anybody has it or remembers what it made.
+        """
 
         def render(entity: Entity) -> bytes:
             return self._text(entity, view(entity, self.context, self.view), self.view, alone)
 
-        return Renderer(key, render)
+        return _RENDERERS.setdefault((self, alone), Renderer(render))
 
     def flat(self, entities: Sequence[tuple[Entity, View]]) -> list[bytes]:
         """Entities, each shown in its own way; without those of which nothing is shown."""

@@ -14,7 +14,7 @@ _ALWAYS = frozenset({NGSI_LD + "createdAt", NGSI_LD + "modifiedAt"})  # in every
 _SYSTEM = _ALWAYS | {NGSI_LD + "deletedAt"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Query:
     """A selection of entities, and which part of it is wanted. What is None or empty asks for nothing.
 
@@ -23,7 +23,8 @@ class Query:
     be one, too: without any nothing of the entity would be left to show (4.21). `id_pattern` is a text that
     `lang.pattern` compiles; entities come in the order `order`, or else of their ids. `limit` and `offset`
     are of the page; if there is `after`, the key of another page, it begins behind that one, wherever this
-    is. `count` asks for the full count.
+    is. `count` asks for the full count. Queries are told apart by identity: what is worked out of one is
+    remembered as long as the query itself is.
     """
 
     types: TypeSelection | None = None

@@ -1,6 +1,6 @@
 """Entities, what they have in common, and their history."""
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,14 +21,13 @@ class Undecodable(Exception):
         super().__init__(f"the stored entity {entity_id} cannot be decoded")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Renderer:
     """How entities are shown, as bytes: none if nothing is to be shown.
 
-    Two renderers of one `key` make the same of the same entity.
+    It makes the same of the same entity each time, so what it made is remembered for it, and no other.
     """
 
-    key: Hashable
     render: Callable[[Entity], bytes]
 
 

@@ -13,6 +13,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DocumentTooLarge, WriteError
 from pymongo.read_concern import ReadConcern
 
+from broker.store import direct
 from broker.store.tenants import Collection
 
 Document = dict[str, Any]
@@ -42,7 +43,11 @@ async def find(
     if session is None or not session.in_transaction:
         command["readConcern"] = {"level": level}
     try:
-        cursor = (await collection.database.command(command, session=session))["cursor"]
+        if session is None:
+            answer = await direct.read(collection.database, command)
+        else:
+            answer = await collection.database.command(command, session=session)
+        cursor = answer["cursor"]
     except InvalidBSON:
         answer = await collection.database.command(command, session=session, codec_options=_RAW)
         cursor = {**answer["cursor"], "firstBatch": [*map(_valid, answer["cursor"]["firstBatch"])]}

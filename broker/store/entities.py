@@ -89,7 +89,7 @@ class MongoEntities:
         versions_first = query.order is not None or self._renderings.is_promising
         page = await self._page(tenant, query, _VERSION if versions_first else None)
         texts = {
-            one["_id"]: self._renderings.get((tenant, one["_id"], renderer.key), one.get("rev", 0))
+            one["_id"]: self._renderings.get((tenant, one["_id"], renderer), one.get("rev", 0))
             for one in page.items
         }
         missing = [entity_id for entity_id, text in texts.items() if text is None]
@@ -129,7 +129,7 @@ class MongoEntities:
 
         What is transient is not remembered.
         """
-        key, version = (tenant, document["_id"], renderer.key), document.get("rev", 0)
+        key, version = (tenant, document["_id"], renderer), document.get("rev", 0)
         is_lasting = "due" not in document
         try:
             entity = decode_alive(document, self._now())
@@ -155,8 +155,9 @@ class MongoEntities:
         while True:
             with self._timed(query):
                 found = await self._read(handle, query, shown)
-            now = self._now()
-            over = {one["_id"] for one in found if "due" in one and one["due"] <= now}
+            transient = [one for one in found if "due" in one]
+            now = self._now() if transient else ""
+            over = {one["_id"] for one in transient if one["due"] <= now}
             if over <= swept:
                 break
             swept |= over

@@ -34,7 +34,7 @@ class Lookups:
 
     async def shown(self, entity_id: str, renderer: Renderer) -> bytes | None:
         """The entity as the renderer shows it."""
-        key = (self._tenant.name, entity_id, renderer.key)
+        key = (self._tenant.name, entity_id, renderer)
         if self._renderings.has(key):
             version = await self._versions.get(entity_id)
             if version is None:

@@ -27,7 +27,7 @@ from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer
 from tests.store.test_writer import Sink
 
-SHOW = Renderer("ids", lambda entity: orjson.dumps([entity["id"], entity["attrs"]["n"][0]["value"]]))
+SHOW = Renderer(lambda entity: orjson.dumps([entity["id"], entity["attrs"]["n"][0]["value"]]))
 ALL = Query(types=types.parse("T", str))
 
 

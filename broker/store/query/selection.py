@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from broker.core.errors import TooComplexQuery
 from broker.core.lang.geo import GeoQuery
@@ -42,12 +43,15 @@ class Selections:
         self._candidates = candidates
         self._timeout = timeout
         self._threads = ThreadPoolExecutor(2, "closer-look")
+        self._filters: WeakKeyDictionary[Query, Filter] = WeakKeyDictionary()
 
     async def filter(self, tenant: Tenant, query: Query) -> Filter:
-        """The filter that selects the query's entities, as of now."""
+        """The filter that selects the query's entities, as of now; nobody changes it in place."""
+        if (known := self._filters.get(query)) is not None:
+            return known
         terms = list(linked_terms(query.q))
         if not terms and query.geo is None:
-            return to_filter(query)
+            return self._filters.setdefault(query, to_filter(query))
         deadline = Deadline(self._timeout)
         links: Links = {term: await self._linking(tenant.entities, term, deadline) for term in terms}
         if query.geo is None:
