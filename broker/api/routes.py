@@ -163,18 +163,20 @@ ROUTES = (
 )
 
 
-_NONE: dict[tuple[int, ...], dict[tuple[str, ...], Resource]] = {}
+_Shape = tuple[tuple[int, ...], tuple[int, ...]]  # which parts of a template are fixed, and which are not
+_NONE: dict[_Shape, dict[tuple[str, ...], Resource]] = {}
 
 
 class Router:
     """Finds the resource of a path: by the number of its parts, then by those that are fixed, most first."""
 
     def __init__(self, resources: tuple[Resource, ...] = ROUTES) -> None:
-        self._shapes: dict[int, dict[tuple[int, ...], dict[tuple[str, ...], Resource]]] = {}
+        self._shapes: dict[int, dict[_Shape, dict[tuple[str, ...], Resource]]] = {}
         for resource in sorted(resources, key=lambda one: one.template.count("{")):
             parts = resource.template.split("/")
             fixed = tuple(n for n, part in enumerate(parts) if not part.startswith("{"))
-            alike = self._shapes.setdefault(len(parts), {}).setdefault(fixed, {})
+            variable = tuple(n for n in range(len(parts)) if n not in fixed)
+            alike = self._shapes.setdefault(len(parts), {}).setdefault((fixed, variable), {})
             alike[tuple(parts[n] for n in fixed)] = resource
 
     def find(self, path: str) -> tuple[Resource, tuple[str, ...]] | None:
@@ -182,7 +184,7 @@ class Router:
         parts = path.split("/")
         if parts[-1] == "":
             parts.pop()
-        for fixed, alike in self._shapes.get(len(parts), _NONE).items():
+        for (fixed, variable), alike in self._shapes.get(len(parts), _NONE).items():
             if (resource := alike.get(tuple([parts[n] for n in fixed]))) is not None:
-                return resource, tuple([part for n, part in enumerate(parts) if n not in fixed])
+                return resource, tuple([parts[n] for n in variable])
         return None

@@ -123,7 +123,7 @@ class Front:
                 answer = await self._run(resource, handler(call))
         else:
             answer = await self._run(resource, handler(call))
-        if IGNORED in http and method != "GET":
+        if method != "GET" and IGNORED in http:
             answer.headers["NGSILD-Warning"] = IGNORED
         if answer.status in _WITH_PAYLOAD and (version := call.version) is not None:
             answer.headers["Preference-Applied"] = f"ngsi-ld={version[0]}.{version[1]}"

@@ -76,9 +76,17 @@ async def _close(collection: Collection, cursor: int, session: AsyncClientSessio
 
 async def aggregate(collection: Collection, pipeline: Sequence[Document], **options: Any) -> list[Document]:
     """All documents that a pipeline makes; `options` are those of MongoDB's aggregate (collation …)."""
-    settled = collection.with_options(read_concern=ReadConcern("majority"))
-    async with await settled.aggregate(pipeline, batchSize=_ALL, **options) as cursor:
-        return await cursor.to_list()
+    command: Document = {"aggregate": collection.name, "pipeline": pipeline, "cursor": {"batchSize": _ALL}}
+    answer = await direct.read(
+        collection.database, {**command, "readConcern": {"level": "majority"}, **options}
+    )
+    if answer["cursor"]["id"]:
+        await _close(collection, answer["cursor"]["id"], None)
+        settled = collection.with_options(read_concern=ReadConcern("majority"))
+        async with await settled.aggregate(pipeline, **options) as cursor:
+            return await cursor.to_list()
+    found: list[Document] = answer["cursor"]["firstBatch"]
+    return found
 
 
 async def _with_cursor(

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 from broker.core.discovery import Shape
-from broker.store import codec
+from broker.store import codec, commands
 from broker.store.errors import reported
 from broker.store.sweeper import Sweeper
 from broker.store.tenants import Tenants
@@ -38,8 +38,8 @@ class MongoDiscovery:
         handle = await self._tenants.get(tenant)
         await self._sweeper.sweep_if_due(handle)
         with reported():
-            async with await handle.entities.aggregate(_SHAPES, maxTimeMS=self._timeout_ms) as cursor:
-                return [_shape(one) async for one in cursor if one["attrs"] is not None]
+            found = await commands.aggregate(handle.entities, _SHAPES, maxTimeMS=self._timeout_ms)
+        return [_shape(one) for one in found if one["attrs"] is not None]
 
     async def count(self, tenant: str, shapes: Collection[int]) -> int:
         """See `ports.DiscoveryStore.count`."""
