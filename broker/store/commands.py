@@ -13,7 +13,6 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DocumentTooLarge, WriteError
 from pymongo.read_concern import ReadConcern
 
-from broker.store import direct
 from broker.store.tenants import Collection
 
 Document = dict[str, Any]
@@ -43,11 +42,7 @@ async def find(
     if session is None or not session.in_transaction:
         command["readConcern"] = {"level": level}
     try:
-        if session is None:
-            answer = await direct.read(collection.database, command)
-        else:
-            answer = await collection.database.command(command, session=session)
-        cursor = answer["cursor"]
+        cursor = (await collection.database.command(command, session=session))["cursor"]
     except InvalidBSON:
         answer = await collection.database.command(command, session=session, codec_options=_RAW)
         cursor = {**answer["cursor"], "firstBatch": [*map(_valid, answer["cursor"]["firstBatch"])]}
@@ -76,17 +71,9 @@ async def _close(collection: Collection, cursor: int, session: AsyncClientSessio
 
 async def aggregate(collection: Collection, pipeline: Sequence[Document], **options: Any) -> list[Document]:
     """All documents that a pipeline makes; `options` are those of MongoDB's aggregate (collation …)."""
-    command: Document = {"aggregate": collection.name, "pipeline": pipeline, "cursor": {"batchSize": _ALL}}
-    answer = await direct.read(
-        collection.database, {**command, "readConcern": {"level": "majority"}, **options}
-    )
-    if answer["cursor"]["id"]:
-        await _close(collection, answer["cursor"]["id"], None)
-        settled = collection.with_options(read_concern=ReadConcern("majority"))
-        async with await settled.aggregate(pipeline, **options) as cursor:
-            return await cursor.to_list()
-    found: list[Document] = answer["cursor"]["firstBatch"]
-    return found
+    settled = collection.with_options(read_concern=ReadConcern("majority"))
+    async with await settled.aggregate(pipeline, batchSize=_ALL, **options) as cursor:
+        return await cursor.to_list()
 
 
 async def _with_cursor(
