@@ -23,6 +23,7 @@ from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery, Window
 from broker.core.temporal.recording import Recording
+from broker.core.temporal.revision import Addition, AttributeDeletion, Removal
 from broker.core.temporal.revision import AttributeDeletion
 from broker.ports.changes import Due, Settled
 from broker.ports.delivery import Wanted
@@ -827,6 +828,24 @@ async def test_a_stored_entity_that_cannot_be_decoded_fails_alone(start: Start, 
     assert "urn:x:bad" in str(answers[1])
     assert await history_of(one.tenant, "bad") == [0]
     assert await history_of(one.tenant, "a") == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "damage", [{"$unset": {"rev": 1}}, {"$set": {"past": 7}}, {"$set": {"h": [{"i": 1}]}}], ids=str
+)
+async def test_a_revision_of_what_cannot_be_decoded_fails_alone(start: Start, damage: dict[str, Any]) -> None:
+    one = await start()
+    await one.together(create("a"), create("bad"), create("b"))
+    await one.tenant.entities.update_one({"_id": "urn:x:bad"}, damage)
+    before = await one.document("bad")
+    addition = Addition([], {N: [{"type": "Property", "value": 5, "observedAt": "2026-01-01T00:00:00"}]})
+    changes = [
+        ("a", addition), ("bad", addition), ("bad", AttributeDeletion(N)), ("bad", Removal()), ("b", addition)
+    ]  # fmt: skip
+    answers = await one.writer.change_many("", [(f"urn:x:{name}", change) for name, change in changes])
+    assert [type(answer) for answer in answers] == [bool, *[Undecodable] * 3, bool]
+    assert await one.document("bad") == before
+    assert await history_of(one.tenant, "b") == [5, 0]
 
 
 async def test_what_nobody_foresaw_fails_alone(start: Start) -> None:

@@ -15,6 +15,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.temporal.revision import Addition, AttributeDeletion, Burial, InstanceChange
+from broker.ports.entities import Undecodable
 from broker.store import codec
 from broker.store.history.aggregates import parts
 from broker.store.history.catalogue import head
@@ -44,7 +45,7 @@ class Past:
 
     `rev` is that of the entity's document, 0 if there is none; `is_there`: the entity is. `head` are the
     facts of the evolution, None if there is none. `held` are the single instances in the document, all of
-    them; `found` those in the history; `buckets` may hold some, too. `outside` as in `Standing`.
+    them; `found` those in the history; `buckets` may hold some, too. `outside` and `fault` as in `Standing`.
     """
 
     rev: int = 0
@@ -54,6 +55,7 @@ class Past:
     outside: int = 0
     found: list[Document] = field(default_factory=list)
     buckets: list[Document] = field(default_factory=list)
+    fault: Undecodable | None = None
 
 
 async def read(tenant: Tenant, writes: Sequence[Write]) -> dict[str, Past]:
@@ -161,8 +163,14 @@ class _Looking:
 
 
 def _past(document: Document) -> Past:
-    held = [single(document["_id"], one) for one in document.get("h", ())]
-    return Past(document["rev"], "type" in document, head(document), held, document.get("pn", 0))
+    entity_id = document["_id"]
+    try:
+        held = [single(entity_id, one) for one in document.get("h", ())]
+        return Past(document["rev"], "type" in document, head(document), held, document.get("pn", 0))
+    except Exception as error:  # whatever it is, it is about this entity alone
+        fault = Undecodable(entity_id)
+        fault.__cause__ = error
+        return Past(fault=fault)
 
 
 def _crowded(runs: Sequence[_Run], found: Iterable[Document], most: int) -> set[int]:

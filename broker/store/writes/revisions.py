@@ -63,6 +63,8 @@ async def commit(
 
 def work_out(write: Write, past: Past, batch: Batch, clock: Clock) -> Any:
     """Adds to the batch what a revision changes. Its answer, or the error that it failed with."""
+    if past.fault is not None:
+        return past.fault
     work = _Work(write.entity_id, past, clock.stamp(past.rev))
     try:
         answer = work.done(write.rule)
