@@ -20,8 +20,8 @@ from broker.store import codec
 from broker.store.history import records
 from broker.store.history.packer import Packer, Packing
 from broker.store.history.reads import MongoTemporal
+from broker.store.history.records import held
 from broker.store.tenants import Tenant, Tenants
-from broker.store.writes.statements import held
 
 BASE = instant.micros("2026-07-01T12:00:00")
 NAMES = (DEFAULT_VOCAB + "speed", "https://ex.org/fuel.level", NGSI_LD + "name", SCOPE)

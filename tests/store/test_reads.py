@@ -8,7 +8,7 @@ from broker.core import Entity
 from broker.store.reads import Reads
 
 
-class Gated(Reads[Entity]):
+class Gated(Reads[str, Entity]):
     """Reads whose batches are answered when the test lets them."""
 
     def __init__(self, batch: int = 10) -> None:
@@ -75,6 +75,6 @@ async def test_what_is_wrong_with_one_is_told_to_those_who_asked_for_it() -> Non
     async def fetch(ids: list[str]) -> dict[str, str | Exception]:
         return {one: KeyError(one) if one == "bad" else one for one in ids}
 
-    reads: Reads[str] = Reads(fetch, 10)
+    reads: Reads[str, str] = Reads(fetch, 10)
     answers = await asyncio.gather(*map(reads.get, ["a", "bad", "b", "bad"]), return_exceptions=True)
     assert [type(one) for one in answers] == [str, KeyError, str, KeyError]

@@ -23,8 +23,7 @@ from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery, Window
 from broker.core.temporal.recording import Recording
-from broker.core.temporal.revision import Addition, AttributeDeletion, Removal
-from broker.core.temporal.revision import AttributeDeletion
+from broker.core.temporal.revision import Addition, AttributeDeletion, Removal, Revision
 from broker.ports.changes import Due, Settled
 from broker.ports.delivery import Wanted
 from broker.ports.entities import Undecodable
@@ -32,6 +31,7 @@ from broker.store.client import open_database
 from broker.store.compared import Compared
 from broker.store.history.buckets import unpack
 from broker.store.history.reads import MongoTemporal
+from broker.store.history.records import single
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.pending.reaper import Reaper
 from broker.store.pending.undelivered import Kept
@@ -45,7 +45,7 @@ from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Draft, Judge
 from broker.store.writes.queue import Answer, Write
 from broker.store.writes.standing import Standing
-from broker.store.writes.statements import single, statement, without_history
+from broker.store.writes.statements import statement, without_history
 from broker.store.writes.writer import Writer
 
 N = DEFAULT_VOCAB + "n"
@@ -839,7 +839,7 @@ async def test_a_revision_of_what_cannot_be_decoded_fails_alone(start: Start, da
     await one.tenant.entities.update_one({"_id": "urn:x:bad"}, damage)
     before = await one.document("bad")
     addition = Addition([], {N: [{"type": "Property", "value": 5, "observedAt": "2026-01-01T00:00:00"}]})
-    changes = [
+    changes: list[tuple[str, Revision]] = [
         ("a", addition), ("bad", addition), ("bad", AttributeDeletion(N)), ("bad", Removal()), ("b", addition)
     ]  # fmt: skip
     answers = await one.writer.change_many("", [(f"urn:x:{name}", change) for name, change in changes])

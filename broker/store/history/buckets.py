@@ -38,24 +38,27 @@ def pack(documents: Sequence[Document], size: int = SIZE) -> Iterator[Document]:
         yield _bucket(part)
 
 
-def unpack(bucket: Document) -> Iterator[Document]:
-    """The documents of a bucket, in the order of their keys: what `unpacking` does in MongoDB."""
-    key, none = bucket["_id"], [None] * bucket["n"]
-    columns = (bucket["t"], bucket["l"], *(bucket.get(name, none) for name in "pvx"))
+def unpack(bucket: Document, *, backwards: bool = False) -> Iterator[Document]:
+    """The documents of a bucket in the order of their keys, or backwards: `unpacking` in Python."""
+    key, unit, shape, common = bucket["_id"], bucket["k"], bucket.get("f"), bucket["c"]
+    entity, name, first, base = key["e"], key["a"], key["t"], bucket.get("b")
+    none = [None] * bucket["n"]
+    columns = [bucket["t"], bucket["l"], *(bucket.get(column, none) for column in "pvx")]
+    if backwards:
+        columns = [column[::-1] for column in columns]
     for t, lag, place, value, rest in zip(*columns, strict=True):
-        time = key["t"] + bucket["k"] * t
-        one = dict(bucket["c"])
+        time = first + unit * t
+        one = dict(common)
         if value is not None:
             one["value"] = value
-        if "f" in bucket:
-            one["observedAt"] = _formatted(time, bucket["f"])
-        rest = rest or {}
-        stamp = bucket.get("b", time) + lag
-        sequence = stamp * PLACES + (place or 0)
-        yield {
-            "_id": {"e": key["e"], "a": key["a"], "t": time, "s": sequence},
-            **rest, "i": one | rest.get("i", {}),
-        }  # fmt: skip
+        if shape is not None:
+            one["observedAt"] = _formatted(time, shape)
+        sequence = ((time if base is None else base) + lag) * PLACES + (place or 0)
+        document = {"_id": {"e": entity, "a": name, "t": time, "s": sequence}, "i": one}
+        if rest is not None:
+            document |= rest
+            document["i"] = one | rest.get("i", {})
+        yield document
 
 
 def _zipped(backwards: bool) -> Document:

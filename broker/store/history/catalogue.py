@@ -18,18 +18,25 @@ from broker.store.query.filters import to_filter
 
 # What a head is made of; the attributes of which the document itself holds instances come by their keys.
 SHOWN: Document = {"past": 1, "p": 1, "held": {"$setUnion": [{"$ifNull": ["$h.a", []]}]}}
+# The same with the instances themselves, for who reads one entity.
+WHOLE: Document = {"past": 1, "p": 1, "h": 1}
 LISTED: Document = {"past": {"$exists": True}}
 
 
 def head(document: Document) -> Document | None:
     """The facts of an evolution, None if the entity has none.
 
-    {_id, type, attrs, createdAt, modifiedAt?, deletedAt?, scope?, packed, held}
+    {_id, type, attrs, createdAt, modifiedAt?, deletedAt?, scope?, packed, held, h?}; `h` is there if it was
+    read as a whole.
     """
     past: Document | None = document.get("past")
     if past is None:
         return None
-    return {"_id": document["_id"], **past, "packed": document.get("p", ()), "held": document.get("held", ())}
+    facts = {"_id": document["_id"], **past, "packed": document.get("p", ())}
+    if "held" in document:
+        return facts | {"held": document["held"]}
+    held = document.get("h", [])
+    return facts | {"h": held, "held": {one["a"] for one in held}}
 
 
 @dataclass(slots=True)
@@ -47,6 +54,11 @@ class Candidate:
     def id(self) -> str:
         """The entity's id."""
         return str(self.document["_id"])
+
+    @property
+    def held(self) -> list[Document] | None:
+        """The instances that its document holds, of all attributes; None if they were not read."""
+        return self.document.get("h")
 
     def series(self, key: str) -> Series | None:
         """The series of the attribute of this key; None if it never had one."""

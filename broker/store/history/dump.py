@@ -13,8 +13,9 @@ from broker.store import codec
 from broker.store.errors import reported
 from broker.store.history import windows
 from broker.store.history.catalogue import SHOWN, candidate, candidates, evolution, head
-from broker.store.history.reads import shown
-from broker.store.history.windows import Selection, Series
+from broker.store.history.firsts import Wanted, first
+from broker.store.history.instances import shown
+from broker.store.history.windows import Pipeline, Selection, Series
 from broker.store.tenants import Tenant, Tenants
 
 Document = dict[str, Any]
@@ -86,9 +87,13 @@ class Dump:
             if facts is None:
                 return None, []
             selection = candidate(facts, self.query, self._base).wanted.get(series, self._base)
-            pipeline = replace(selection, low=start).first(series, most)
-            cursor = await tenant.history.aggregate(pipeline, session=session, batchSize=most)
-            return facts, await cursor.to_list()
+
+            async def run(pipeline: Pipeline, most: int) -> list[Document]:
+                cursor = await tenant.history.aggregate(pipeline, session=session, batchSize=most)
+                return await cursor.to_list()
+
+            wanted = {series: Wanted(replace(selection, low=start), most)}
+            return facts, (await first(run, wanted)).get(series, [])
 
     @property
     def _base(self) -> Selection:

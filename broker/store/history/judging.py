@@ -25,6 +25,7 @@ from broker.store import codec
 from broker.store.history import windows
 from broker.store.history.aggregates import parts
 from broker.store.history.catalogue import Candidate
+from broker.store.history.firsts import Run, Wanted, first
 from broker.store.history.records import SCOPE
 from broker.store.history.windows import Document, Pipeline, Selected, Selection, Series
 
@@ -38,7 +39,7 @@ _MOST_SCOPES = 1000  # changes of an entity's scopes that are looked at
 class Reading:
     """How the judge reads: the rows of a pipeline (at most so many), rows one by one, instances of rows."""
 
-    run: Callable[[Pipeline, int], Awaitable[list[Document]]]
+    run: Run
     stream: Callable[[Pipeline], AsyncGenerator[Document, None]]
     instance: Callable[[Document], Instance]
     modified: Callable[[Iterable[str]], Awaitable[dict[str, str]]]
@@ -117,11 +118,11 @@ class Judge:
         for part in parts(asked.items(), _TOGETHER):
             number = {series: n for n, (series, _) in part}
             seen = Counter[int]()
-            pipeline = windows.read([one for _, one in part], _FEW)
-            for row in await self._reading.run(pipeline, _FEW * len(part)):
-                n = number[row["_id"]["e"], row["_id"]["a"]]
-                seen[n] += 1
-                if n not in found and holds(self._reading.instance(row)):
+            wanted = {series: Wanted(selection, _FEW) for _, (series, selection) in part}
+            for series, rows in (await first(self._reading.run, wanted)).items():
+                n = number[series]
+                seen[n] = len(rows)
+                if any(holds(self._reading.instance(row)) for row in rows):
                     found.add(n)
             for n, (series, selection) in part:
                 if n not in found and seen[n] == _FEW and await self._any(series, selection, holds):
@@ -163,11 +164,12 @@ class Judge:
 
     async def _scopes(self, asked: dict[int, Selected], most: int) -> dict[str, list[Change]]:
         """The first so many changes of scopes, by entity, of those that are selected."""
-        changes: dict[str, list[Change]] = {}
-        for part in parts(asked.values(), _TOGETHER):
-            for row in await self._reading.run(windows.read(part, most), most * len(part)):
-                changes.setdefault(row["_id"]["e"], []).append((row["_id"]["t"], self._reading.instance(row)))
-        return changes
+        wanted = {series: Wanted(selection, most) for series, selection in asked.values()}
+        rows = await first(self._reading.run, wanted)
+        return {
+            entity: [(row["_id"]["t"], self._reading.instance(row)) for row in many]
+            for (entity, _), many in rows.items()
+        }
 
     async def _entities(self, many: Sequence[Candidate], term: Exists | Term) -> list[Entity]:
         """The candidates as entities, with their own times."""

@@ -108,6 +108,19 @@ def record(entity_id: str, key: str, instance: Instance, stamp: Stamp, place: in
     return document
 
 
+def held(single: Document) -> Document:
+    """A single instance of history as the document of its entity holds it."""
+    key = single["_id"]
+    rest = {name: value for name, value in single.items() if name != "_id"}
+    return {"a": key["a"], "t": key["t"], "s": key["s"], **rest}
+
+
+def single(entity_id: str, held: Document) -> Document:
+    """The document of a single instance that the document of its entity holds."""
+    rest = {name: value for name, value in held.items() if name not in ("a", "t", "s")}
+    return {"_id": {"e": entity_id, "a": held["a"], "t": held["t"], "s": held["s"]}, **rest}
+
+
 def _scopes_of(entity: Entity | None) -> list[str] | None:
     return None if entity is None else entity.get("scope")
 

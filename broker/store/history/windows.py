@@ -8,10 +8,12 @@ are read together: a pipeline for each, with its own limit, joined by $unionWith
 createdAt and modifiedAt are in `s` (or `w` and `m`), not in the order of the keys: a span by them reads all
 of the attribute.
 
-What is packed (`buckets`) is read beside the rest, in the same pipeline, and unpacked there: the last bucket
-that begins before the span, which may reach into it, and those that begin in it. So is what the document of
-the entity still holds. `Selection.stages` and `Selection.first` are the only ones who know. They have to be
-read as of one moment (a snapshot), for what moves meanwhile would be missed or seen twice.
+What is packed (`buckets`) is read beside the rest, in the same pipeline: the last bucket that begins before
+the span, which may reach into it, and those that begin in it. So is what the document of the entity still
+holds. MongoDB unpacks that itself (`Selection.stages`, `Selection.first`) where it goes on with the
+instances; where they are to be answered it gives buckets as they are (`Selection.pieces`, see `firsts`).
+These three are the only ones who know. They have to be read as of one moment (a snapshot), for what moves
+meanwhile would be missed or seen twice.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +36,7 @@ Series = tuple[str, str]  # an entity's id and the stored key of one of its attr
 
 _NOT_THERE = {"$exists": False}
 _SUMMED = {"h": {"$exists": True}}
-_PLAIN = {"i.expiresAt", "i.deletedAt", "i.observedAt", "i.datasetId"}
+_WHOLE: Document = {"$project": {"h": 0, "d": 0}}  # a bucket, but for what sums it up
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 
@@ -58,18 +60,24 @@ _AS_WRITTEN, _AS_CHANGED = _timed("w"), _timed("m", "w")
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a query selects from a series: times from `low` to before `high`, and a condition.
+    """What a query selects from a series: times from `low` to before `high` of what has not expired by `now`.
 
     Times (µs) are in the order of the keys, or `by_write`; `direction` is 1 for the oldest first, or -1.
     `by_change`: the time of the last change counts as that of the write.
+    `deleted`: only deletions, or no deletions, or both (None). `observed`: only what has an observedAt.
+    `datasets`: only these datasetIds, None for no datasetId. `spans`: only times in one of these.
     `term` is asked of each instance.
     `packed`: some of it may be in buckets; `held`: some may be in the document of the entity.
     """
 
     low: int | None
     high: int | None
-    condition: Document
+    now: str
     direction: int = 1
+    deleted: bool | None = None
+    observed: bool = False
+    datasets: tuple[str | None, ...] = ()
+    spans: tuple[Span, ...] = ()
     by_write: bool = False
     by_change: bool = False
     term: Exists | Term | None = None
@@ -88,21 +96,12 @@ class Selection:
 
     def of_datasets(self, datasets: Sequence[str | None]) -> "Selection":
         """The part of it that is of these datasetIds, None for no datasetId; all of it if there are none."""
-        if not datasets:
-            return self
-        return replace(self, condition={**self.condition, "i.datasetId": {"$in": [*datasets]}})
+        return replace(self, datasets=tuple(datasets)) if datasets else self
 
     def of_spans(self, spans: Sequence[Span]) -> "Selection":
         """The part of it that is within any of these spans of time, which are in order."""
         part = self.within(spans[0][0], spans[-1][1])
-        if len(spans) == 1:
-            return part
-        field, unit = ("_id.s", PLACES) if self.by_write else ("_id.t", 1)
-        bounds = [{"$gte": start, "$lt": end} for start, end in spans]
-        limits = [
-            {name: _int64(time * unit) for name, time in one.items() if time is not None} for one in bounds
-        ]
-        return replace(part, condition={**part.condition, "$or": [{field: one} for one in limits]})
+        return part if len(spans) == 1 else replace(part, spans=tuple(spans))
 
     def within(self, low: int | None, high: int | None) -> "Selection":
         """The part of it that is between two times, where they are given."""
@@ -113,8 +112,35 @@ class Selection:
     @property
     def is_plain(self) -> bool:
         """Whether all that is observed in the span is selected, or all of some datasetIds."""
-        is_bare = self.term is None and not self.by_write
-        return is_bare and self.condition.keys() <= _PLAIN and self.condition.get("i.deletedAt") == _NOT_THERE
+        is_bare = self.term is None and not self.by_write and not self.spans
+        return is_bare and self.deleted is False
+
+    @property
+    def condition(self) -> Document:
+        """The filter for what it asks of instances beside their place between `low` and `high`."""
+        found: Document = {"i.expiresAt": {"$not": {"$lte": self.now}}}
+        if self.deleted is not None:
+            found["i.deletedAt"] = {"$exists": self.deleted}
+        if self.observed:
+            found["i.observedAt"] = {"$exists": True}
+        if self.datasets:
+            found["i.datasetId"] = {"$in": [*self.datasets]}
+        if self.spans:
+            field, unit = ("_id.s", PLACES) if self.by_write else ("_id.t", 1)
+            found["$or"] = [{field: _limits(*span, unit)} for span in self.spans]
+        return found
+
+    def holds(self, document: Document) -> bool:
+        """Whether it selects this instance, for one that is not `by_write` and has no `term`."""
+        one, time = document["i"], document["_id"]["t"]
+        return (
+            _is_within(time, self.low, self.high)
+            and (self.deleted is None or ("deletedAt" in one) is self.deleted)
+            and (not self.observed or "observedAt" in one)
+            and not ("expiresAt" in one and one["expiresAt"] <= self.now)
+            and (not self.datasets or one.get("datasetId") in self.datasets)
+            and (not self.spans or any(_is_within(time, *span) for span in self.spans))
+        )
 
     def stages(self, series: Series, *, summed: bool = False) -> Pipeline:
         """The stages that select the instances of a series, in any order.
@@ -127,8 +153,8 @@ class Selection:
         """The stages that add what others make of the summaries of hours, for a selection that `is_plain`."""
         bounds = {"$gte": self.low, "$lt": self.high}
         chosen: Document = {"p": {name: time for name, time in bounds.items() if time is not None}}
-        if "i.datasetId" in self.condition:
-            chosen["d"] = self.condition["i.datasetId"]
+        if self.datasets:
+            chosen["d"] = {"$in": [*self.datasets]}
         chosen = {name: one for name, one in chosen.items() if one}
         each: Pipeline = [{"$match": _SUMMED}, {"$unwind": "$h"}, {"$replaceWith": "$h"}, {"$match": chosen}]
         found = [[*buckets, {"$project": {"h": 1}}, *each] for buckets in self._buckets(series)]
@@ -140,10 +166,22 @@ class Selection:
     def first(self, series: Series, limit: int) -> Pipeline:
         """The stages that yield the first instances, in order, of those that are selected of a series."""
         order: Pipeline = [{"$sort": self.order}, {"$limit": limit}]
-        if self.by_write or not self.packed:
+        if self.by_write:
             return [*self.stages(series), *order]
         parts = ([*one, {"$limit": limit}] for one in self._unpacked(series))
-        return [*self._single(series), *order, *_beside(parts), *self._held(series), *order]
+        beside = [*_beside(parts), *self._held(series)]
+        return [*self._single(series), *order, *beside, *(order if beside else ())]
+
+    def pieces(self, series: Series, limit: int, buckets: int) -> Pipeline:
+        """The stages that yield the first single instances of those that are selected, in order, and beside
+        them, as they are, the first buckets that may hold some, and {_id: entity, h} of its document.
+        """
+        if self.by_write:
+            return self.first(series, limit)
+        order: Pipeline = [{"$sort": self.order}, {"$limit": limit}]
+        found = [[*one, {"$limit": buckets}, _WHOLE] for one in self._buckets(series)] if self.packed else []
+        held = [[{"$match": {"_id": series[0]}}, _of_key(series[1])]] if self.held else []
+        return [*self._single(series), *order, *_beside(found), *_beside(held, "entities")]
 
     def _single(self, series: Series) -> Pipeline:
         found: Pipeline = [{"$match": {"_id": self._keys(series)}}, *self._times] if self.by_write else []
@@ -164,11 +202,10 @@ class Selection:
         """The stage that adds what the document of the entity holds."""
         if not self.held:
             return []
-        mine = {"$filter": {"input": "$h", "cond": {"$eq": ["$$this.a", series[1]]}}}
         key = {"e": "$_id", "a": "$h.a", "t": "$h.t", "s": "$h.s"}
         found: Pipeline = [
             {"$match": {"_id": series[0]}},
-            {"$project": {"h": mine}},
+            _of_key(series[1]),
             {"$unwind": "$h"},
             {"$replaceWith": {"$mergeObjects": ["$h", {"_id": key}]}},
             *self._times,
@@ -213,25 +250,20 @@ Selected = tuple[Series, Selection]
 
 def selection(query: TemporalQuery, now: str) -> Selection:
     """The selection of a query: oldest first, or newest first with lastN; nothing that expired by `now`."""
-    wanted: Document = {"i.expiresAt": {"$not": {"$lte": now}}}
     direction = -1 if query.is_backwards else 1
     window = query.window
+    deleted: bool | None = None
     if window is not None and window.timeproperty == "deletedAt":
-        wanted["i.deletedAt"] = {"$exists": True}
+        deleted = True
     elif query.aggregation is not None or (window is not None and window.timeproperty in BY_WRITE):
         # A deletion is neither the creation nor a modification of anything, and no value.
-        wanted["i.deletedAt"] = {"$exists": False}
+        deleted = False
     if window is None:
-        return Selection(None, None, wanted, direction)
-    if window.timeproperty == "observedAt":
-        wanted["i.observedAt"] = {"$exists": True}
+        return Selection(None, None, now, direction, deleted)
     by_write, by_change = window.timeproperty in BY_WRITE, window.timeproperty == "modifiedAt"
-    return Selection(*window.bounds, wanted, direction, by_write, by_change)
-
-
-def read(many: Iterable[Selected], limit: int) -> Pipeline:
-    """The first `limit` documents of each series, one series after the other."""
-    return union(selection.first(one, limit) for one, selection in many)
+    observed = window.timeproperty == "observedAt"
+    low, high = window.bounds
+    return Selection(low, high, now, direction, deleted, observed, by_write=by_write, by_change=by_change)
 
 
 def probe(questions: Iterable[Iterable[Selected]]) -> Pipeline:
@@ -260,9 +292,22 @@ def _beside(pipelines: Iterable[Pipeline], collection: str = "packed") -> Pipeli
 
 def _written(low: int | None, high: int | None) -> Document:
     """The condition on the time of the write, which `s` counts in parts of a microsecond."""
-    bounds = {"$gte": low, "$lt": high}
-    limits = {name: _int64(time * PLACES) for name, time in bounds.items() if time is not None}
+    limits = _limits(low, high, PLACES)
     return {"_id.s": limits} if limits else {}
+
+
+def _limits(low: int | None, high: int | None, unit: int) -> Document:
+    bounds = {"$gte": low, "$lt": high}
+    return {name: _int64(time * unit) for name, time in bounds.items() if time is not None}
+
+
+def _is_within(time: int, low: int | None, high: int | None) -> bool:
+    return (low is None or time >= low) and (high is None or time < high)
+
+
+def _of_key(key: str) -> Document:
+    """The stage that leaves of an entity's document the history that it holds of one attribute."""
+    return {"$project": {"h": {"$filter": {"input": "$h", "cond": {"$eq": ["$$this.a", key]}}}}}
 
 
 def _int64(number: int) -> int:

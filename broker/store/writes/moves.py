@@ -15,6 +15,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.store import commands
 from broker.store.history.buckets import LARGE, pack
+from broker.store.history.records import held, single
 from broker.store.pending import entries
 from broker.store.pending.throttling import throttle
 from broker.store.tenants import Tenant
@@ -22,15 +23,7 @@ from broker.store.timers import Schedule
 from broker.store.writes import weight
 from broker.store.writes.batch import Batch
 from broker.store.writes.plan import Draft
-from broker.store.writes.statements import (
-    Statement,
-    bytes_of,
-    document,
-    held,
-    single,
-    statement,
-    without_history,
-)
+from broker.store.writes.statements import Statement, bytes_of, document, statement, without_history
 from broker.store.writes.transactions import Conflict, transaction
 
 Document = dict[str, Any]

@@ -19,10 +19,9 @@ from broker.ports.entities import Undecodable
 from broker.store import codec
 from broker.store.history.aggregates import parts
 from broker.store.history.catalogue import head
-from broker.store.history.records import SCOPE, at_most, of_attribute, place, time_of
+from broker.store.history.records import SCOPE, at_most, of_attribute, place, single, time_of
 from broker.store.tenants import Collection, Tenant
 from broker.store.writes.queue import Write
-from broker.store.writes.statements import single
 
 Document = dict[str, Any]
 Pipeline = list[Document]

@@ -7,6 +7,7 @@ from broker.core import Entity, Instance, Json
 from broker.core.change import Change
 from broker.core.entity import expiry
 from broker.store import codec
+from broker.store.history.records import held
 from broker.store.pending import entries
 from broker.store.places import is_spatial
 from broker.store.writes import weight
@@ -119,19 +120,6 @@ def document(draft: Draft) -> Document:
     if draft.entries:
         found["o"] = [entries.held(one) for one in draft.entries]
     return found
-
-
-def held(single: Document) -> Document:
-    """A single instance of history as the document of its entity holds it."""
-    key = single["_id"]
-    rest = {name: value for name, value in single.items() if name != "_id"}
-    return {"a": key["a"], "t": key["t"], "s": key["s"], **rest}
-
-
-def single(entity_id: str, held: Document) -> Document:
-    """The document of a single instance that the document of its entity holds."""
-    rest = {name: value for name, value in held.items() if name not in ("a", "t", "s")}
-    return {"_id": {"e": entity_id, "a": held["a"], "t": held["t"], "s": held["s"]}, **rest}
 
 
 def bytes_of(single: Document) -> int:

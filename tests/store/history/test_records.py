@@ -117,7 +117,7 @@ async def test_a_window_reads_nothing_but_its_own_keys(
     [entity] = model.entities
     selection = windows.selection(query, NOW)
     many = [((entity, codec.key(name)), selection) for name in model.entities[entity]]
-    pipeline = windows.read(many, 4)
+    pipeline = windows.union(one.pieces(series, 4, 4) for series, one in many)
     rows = await (await store.tenant.history.aggregate(pipeline)).to_list()
     assert [row["i"]["value"] for row in rows][:1] == ([] if first is None else [first])
     # The keys at either end may be looked at to find the end; deletions are sought among ten instances.
