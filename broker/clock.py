@@ -12,6 +12,7 @@ Four times are kept apart, since each is wrong for what the others are for:
 """
 
 import time
+from itertools import count
 from typing import NamedTuple
 
 from broker.core import instant
@@ -21,10 +22,14 @@ _BACK = 1_000_000  # a clock put back by more than this is followed; by less, ti
 
 
 class Stamp(NamedTuple):
-    """The times of one write: `rev` is above all earlier ones of its entity, `now` is the physical time."""
+    """The times of one write: `rev` is above all earlier ones of its entity, `now` is the physical time.
+
+    `number`: no two stamps of a process have the same one, whatever becomes of its clock.
+    """
 
     rev: int
     now: int
+    number: int = 0
 
 
 class Clock:
@@ -34,6 +39,7 @@ class Clock:
         self._offset = round(offset * 1_000_000)
         self._bound = round(bound * 1_000_000)
         self._last = 0
+        self._numbers = count(1)
         self._began = self.monotonic()
         self._ahead = self._physical() - self.monotonic()  # the server's time, of the monotonic one
 
@@ -46,7 +52,7 @@ class Clock:
     def stamp(self, known: int = 0) -> Stamp:
         """The stamp of a write to an entity whose last revision was `known`."""
         now = self.now()
-        return Stamp(max(now, known + 1), now)
+        return Stamp(max(now, known + 1), now, next(self._numbers))
 
     def server(self) -> int:
         """The time of the database, as it is known here; that of this process before the first look."""

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from broker.clock import Clock
 from broker.core.throttling import is_throttled
-from broker.store.pending.entries import entry_id
 from tests.clocks import SetClock
 
 HOUR = 3_600_000_000
@@ -48,15 +47,20 @@ def test_a_wrong_clock_is_told_by_the_databases() -> None:
     assert abs(wrong.server() - right.server()) < 1_000_000
 
 
-def test_entries_of_one_revision_have_ids_of_their_own() -> None:
-    """Two entities may be ahead of time by the same revision; one process stamps both."""
-    clock = SetClock(lambda: HOUR)
-    stamps = [clock.stamp(2 * HOUR), clock.stamp(2 * HOUR), clock.stamp(2 * HOUR + 1)]
-    ids = [entry_id(one, "p" * 16) for one in stamps]
-    assert stamps[0].rev == stamps[1].rev
-    assert ids == sorted(set(ids)), "and they are in the order of revisions"
-    assert entry_id(clock.stamp(), "p" * 16) < ids[0]
-    assert all(one.endswith("p" * 16) for one in ids)
+def test_stamps_are_never_alike() -> None:
+    """Two entities may be ahead of time by the same revision, and a clock may say the same time again."""
+    at = [HOUR]
+    clock = SetClock(lambda: at[0])
+    ahead = [clock.stamp(2 * HOUR), clock.stamp(2 * HOUR)]
+    assert ahead[0].rev == ahead[1].rev
+    at[0] = 3 * HOUR
+    first = clock.stamp()
+    at[0] = HOUR
+    clock.now()
+    at[0] = 3 * HOUR
+    again = clock.stamp()
+    assert (first.rev, first.now) == (again.rev, again.now)
+    assert len({one.number for one in (*ahead, first, again)}) == 4
 
 
 def test_a_last_time_in_the_future_counts_as_never() -> None:

@@ -6,6 +6,14 @@ from dataclasses import dataclass
 from broker.core import Attributes, Entity
 
 
+def entry_id(rev: int, number: int, process: str) -> str:
+    """The id of an entry: those of one entity sort as its revs do, and no two entries have the same.
+
+    `number` is used once by the process, whose name has 16 characters.
+    """
+    return f"{rev:016x}{number:x}{process}"
+
+
 @dataclass(slots=True)
 class Entry:
     """One change, and the subscriptions that it has not been delivered to.

@@ -98,7 +98,7 @@ def body(instance: Instance) -> Instance:
 
 def record(entity_id: str, key: str, instance: Instance, stamp: Stamp, place: int) -> Document:
     """The document of one instance: the one of this place among those of its attribute in a write."""
-    rev, now = stamp
+    rev, now, _ = stamp
     document: Document = {
         "_id": {"e": entity_id, "a": key, "t": time_of(instance, now), "s": rev * PLACES + place},
         "i": body(instance),

@@ -19,7 +19,6 @@ from typing import Any
 from bson import decode, encode
 from bson.raw_bson import RawBSONDocument
 
-from broker.clock import Stamp
 from broker.core import Attributes, Entity
 from broker.core.delivery.entry import Entry
 from broker.store.codec import decode_attrs, decode_entity, encode_attrs, encode_entity
@@ -28,12 +27,6 @@ Document = dict[str, Any]
 log = logging.getLogger(__name__)
 
 _MOST = 16 * 1024**2  # bytes of a document
-
-
-def entry_id(stamp: Stamp, process: str) -> str:
-    """The id of an entry. Another process may make the same revision, if that is ahead of the time."""
-    own = "" if stamp.rev == stamp.now else f"{stamp.now:016x}"
-    return f"{stamp.rev:016x}{own}{process}"
 
 
 def held(entry: Entry) -> Document:

@@ -15,7 +15,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.clock import Clock, Stamp
 from broker.core import instant
-from broker.core.delivery.entry import Entry
+from broker.core.delivery.entry import Entry, entry_id
 from broker.ports.changes import ChangeSink
 from broker.ports.subscriptions import Failure
 from broker.store.errors import reported
@@ -129,8 +129,8 @@ class MongoUndelivered:
                 return None
             stamp = await self._stamp(document, tenant, session)
             new: Document = {
-                "_id": entries.entry_id(stamp, self._process), "st": stamp.rev, "at": self._clock.server(),
-                "by": self._process, "due": [subscription_id],
+                "_id": entry_id(stamp.rev, stamp.number, self._process), "st": stamp.rev,
+                "at": self._clock.server(), "by": self._process, "due": [subscription_id],
             }  # fmt: skip
             renewed = {**{name: document[name] for name in _TOLD if name in document}, **new}
             await tenant.outbox.insert_one(renewed, session=session)
@@ -154,7 +154,7 @@ class MongoUndelivered:
             session=session,
         )
         assert found is not None, "it is made if there is none"
-        return Stamp(found["rev"], stamp.now)
+        return stamp._replace(rev=found["rev"])
 
 
 def all_of(subscription_id: str) -> Document:

@@ -10,14 +10,13 @@ from typing import Any
 from broker.clock import Clock, Stamp
 from broker.core import Entity, Instance, instant
 from broker.core.change import Change, previous, removed, told, written
-from broker.core.delivery.entry import Entry
+from broker.core.delivery.entry import Entry, entry_id
 from broker.core.errors import NgsiLdError
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Revision
 from broker.ports.changes import ChangeSink, Due
 from broker.store import codec
 from broker.store.history.records import records
-from broker.store.pending.entries import entry_id
 from broker.store.writes import weight
 from broker.store.writes.queue import Write
 from broker.store.writes.standing import NOTHING, Standing
@@ -172,7 +171,8 @@ class Judge:
     def _entry(self, tenant: str, change: Change, has_gone: bool, dues: list[Due], stamp: Stamp) -> Entry:
         shows_changes = any(due.shows_changes for due in dues)
         return Entry(
-            entry_id(stamp, self.process), tenant, change.id, stamp.rev, self.clock.server(), self.process,
+            entry_id(stamp.rev, stamp.number, self.process), tenant, change.id, stamp.rev,
+            self.clock.server(), self.process,
             {due.subscription for due in dues},
             told(change) if has_gone or change.after is None else change.entity,
             (previous(change) or None) if shows_changes else None,
