@@ -4,14 +4,17 @@ Each is notified once when its time has come, by whatever process lives.
 """
 
 import asyncio
+import logging
 
 from broker.clock import Clock, Stamp
-from broker.core.errors import NonexistentTenant
+from broker.core.delivery.entry import entry_id
+from broker.core.errors import NonexistentTenant, Unavailable
 from broker.core.periods import next_due
 from broker.core.subscription import Subscription
 from broker.ports.changes import ChangeSink, Entry
 from broker.ports.subscriptions import SubscriptionStore, Timer, Timers
 
+log = logging.getLogger(__name__)
 _LONGEST = 5.0  # seconds after which it looks, even if nothing is known to be due: others set timers, too
 
 
@@ -34,6 +37,7 @@ class Periods:
         self._sink = sink
         self._process = process
         self._clock = clock
+        self._failing: set[tuple[str, str]] = set()  # tenants and subscriptions
         self._news = asyncio.Event()
         self._looks_at = 0  # the time of the next round; 0 while there is one
 
@@ -63,11 +67,28 @@ class Periods:
         for entry in await self._timers.unclear():
             self._sink.committed(entry, (), is_whole=True)
         while (timer := await self._timers.claim(self._clock.server())) is not None:
-            await self._fire(timer)
+            await self._try(timer)
         following = await self._timers.next()
         if following is None:
             return _LONGEST
         return min(_LONGEST, max(0.0, (following - self._clock.server()) / 1_000_000))
+
+    async def _try(self, timer: Timer) -> None:
+        """Fires one; if that fails, it alone: its turn comes again when the claim runs out.
+
+        What fails each time, as a damaged subscription does, is logged once.
+        """
+        key = timer.tenant, timer.subscription
+        try:
+            await self._fire(timer)
+        except Unavailable:
+            raise
+        except Exception:
+            if key not in self._failing:
+                log.exception("a timer cannot fire", extra={"tenant": key[0], "subscription": key[1]})
+            self._failing.add(key)
+        else:
+            self._failing.discard(key)
 
     async def _fire(self, timer: Timer) -> None:
         now = self._clock.server()
@@ -99,6 +120,7 @@ class Periods:
 def entry_of(stamp: Stamp, timer: Timer, now: int, process: str) -> Entry:
     """The entry of a subscription as a whole: what it is told is read later, or was suppressed."""
     one = timer.subscription
-    entry = Entry(f"{stamp.rev:016x}{process}", timer.tenant, one, stamp.rev, now, process, {one})
+    name = entry_id(stamp.rev, stamp.number, process)
+    entry = Entry(name, timer.tenant, one, stamp.rev, now, process, {one})
     entry.entity, entry.is_report = {"id": one, "type": [], "attrs": {}}, timer.entity is None
     return entry

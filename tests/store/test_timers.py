@@ -232,6 +232,21 @@ async def test_a_report_of_which_it_never_learned_that_it_was_committed(world: W
     assert len(first.told) == 1, "this one it knows"
 
 
+async def test_a_damaged_subscription_fails_alone(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """It is tried again when the claim runs out, and logged once; when it is mended it fires."""
+    for name in ("a", "b", "c"):
+        await world.subscribe(name, timeInterval=10)
+    [one] = world.processes = world.processes[:1]
+    subscriptions = (await one.tenants.obtain("")).subscriptions
+    whole = await subscriptions.find_one_and_update({"_id": "urn:s:b"}, {"$unset": {"body": 1}})
+    assert [await world.at(second) for second in (10, 20, 20 + LEASE)] == [2, 2, 2]
+    logged = [record for record in caplog.records if record.message == "a timer cannot fire"]
+    assert [vars(record)["subscription"] for record in logged] == ["urn:s:b"]
+    assert whole is not None
+    await subscriptions.replace_one({"_id": "urn:s:b"}, whole)
+    assert await world.at(20 + 3 * LEASE) == 3
+
+
 async def test_pauses_changes_and_ends(world: World) -> None:
     await world.subscribe("a", timeInterval=10)
     assert await world.at(10) == 1
