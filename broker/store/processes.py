@@ -23,6 +23,8 @@ from broker.store.timers import Schedule, give_back
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
 _GONE = 0.0  # a lease that ran out long ago
+_CLOSER = 60.0  # seconds between two closer looks, and how many times as long as a look took, at least
+_SHARE = 200
 _RAN_OUT = {"$lte": ["$until", NOW]}
 _JUDGED = {"sessions": 1, "until": 1, "ran_out": _RAN_OUT}
 ALIVE: Document = {"$expr": {"$not": _RAN_OUT}}  # the filter for processes whose lease has not run out
@@ -38,7 +40,7 @@ class Processes:
         self._process = process
         self._lease = lease
         self._seen: dict[str, tuple[float, float]] = {}  # the lease of each other process, and since when
-        self._looks_closer = True  # for what was forgotten: at first, and after an outage
+        self._looks_closer_at = 0.0  # for what was forgotten: at first, after an outage, and now and then
 
     async def enter(self, sessions: list[AsyncClientSession]) -> None:
         """Records this process and its sessions."""
@@ -67,11 +69,11 @@ class Processes:
         with self._reported():
             others = self._list.find({"_id": {"$ne": self._process}}, _JUDGED)
             dead = self._dead(await others.to_list())
-            if self._looks_closer:
+            if (began := time.monotonic()) >= self._looks_closer_at:
                 dead += await self._forgotten(tenants)
+                self._looks_closer_at = began + max(_CLOSER, _SHARE * (time.monotonic() - began))
             for one in dead:
                 await self._inherit(one, tenants)
-        self._looks_closer = False
         return bool(dead)
 
     def _dead(self, others: list[Document]) -> list[Document]:
@@ -89,7 +91,11 @@ class Processes:
         return [one for one in others if one["until"] == _GONE or (one["ran_out"] and one["_id"] in stayed)]
 
     async def _forgotten(self, tenants: Tenants) -> list[Document]:
-        """Processes that nobody knows any more, and whose last commit came after they were taken for dead."""
+        """Processes that nobody knows any more, and whose last commit came after they were taken for dead.
+
+        Until they are found, what follows such a commit waits: the next of its entity, and of a throttled
+        subscription.
+        """
         makers: set[str] = set()
         for name in await tenants.names():
             makers |= await owners(await tenants.obtain(name))
@@ -111,7 +117,7 @@ class Processes:
                 yield
         except BaseException:
             self._seen.clear()
-            self._looks_closer = True
+            self._looks_closer_at = 0.0
             raise
 
 

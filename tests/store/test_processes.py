@@ -215,11 +215,11 @@ async def test_an_outage_makes_what_was_seen_before_it_worthless(start: Start) -
     await (await start()).processes.renew()
     await one.inherit()
     assert one.processes._seen
-    assert not one.processes._looks_closer
+    assert one.processes._looks_closer_at > 0
     with pytest.raises(OSError, match="away"), one.processes._reported():
         raise OSError("away")
     assert not one.processes._seen
-    assert one.processes._looks_closer, "a commit may have come after its process was taken for dead"
+    assert one.processes._looks_closer_at == 0, "a commit may have come after its process was taken for dead"
 
 
 async def test_a_lease_that_ran_out_can_be_entered_again(start: Start, clock: Time) -> None:
@@ -229,6 +229,19 @@ async def test_a_lease_that_ran_out_can_be_entered_again(start: Start, clock: Ti
     await one.enter()
     assert await one.processes.renew()
     assert not await other.inherit()
+
+
+async def test_what_belongs_to_nobody_is_found_within_a_minute(start: Start, clock: Time) -> None:
+    """Taken for dead too early, a process went on for a moment and then died; nobody starts in its place."""
+    one, other = await start(), await start()
+    await look_until(other, clock)
+    await one.tell("late")
+    for _ in range(50):
+        clock.move(1)
+        assert not await other.inherit()
+    clock.move(10)
+    assert await other.inherit()
+    assert await other.has() == ["late"]
 
 
 async def test_what_belongs_to_nobody_is_found_at_the_start(start: Start, clock: Time) -> None:
