@@ -9,12 +9,13 @@ from typing import Any
 
 from bson.errors import BSONError
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from broker.core.delivery.entry import Entry
 from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.revision import Revision
 from broker.store import commands
+from broker.store.errors import PASSING, is_passing, meaning, why
 from broker.store.tenants import EPOCH, Tenant
 from broker.store.timers import Schedule
 from broker.store.writes import revisions, standing
@@ -255,6 +256,8 @@ def _doubt(writes: Sequence[Write]) -> None:
 def _why(failed: Failed) -> Exception:
     if failed.code in _GUARD or failed.code == WAITED:
         return Again(failed.reason)
+    if failed.code in PASSING:
+        return Away(why([failed.code]))
     if failed.code in _TOO_BIG:
         return _too_big(failed.reason)
     return Refused(failed.reason)
@@ -266,8 +269,8 @@ def _meaning(error: Exception) -> Exception:
         return Again(str(error))
     if not isinstance(error, _ERRORS):
         return error
-    if isinstance(error, ConnectionFailure):
-        return Away(str(error))
+    if isinstance(error, PyMongoError) and is_passing(error):
+        return Away(str(meaning(error)))
     code = error.code if isinstance(error, OperationFailure) else None
     if code in _GUARD:
         return Again(str(error))
@@ -277,7 +280,7 @@ def _meaning(error: Exception) -> Exception:
 
 
 def _away(error: PyMongoError) -> Exception:
-    return Away(str(error)) if isinstance(error, ConnectionFailure) else Refused(str(error))
+    return Away(str(meaning(error))) if is_passing(error) else Refused(str(error))
 
 
 def _too_big(reason: str) -> BadRequestData:

@@ -22,6 +22,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
+from broker.store.errors import is_passing, meaning
 from broker.store.tenants import Collection
 
 Document = dict[str, Any]
@@ -44,7 +45,7 @@ class Failed:
 
 
 class Away(Exception):
-    """The database could not be reached: nothing was written."""
+    """The database could not be reached, or cannot write now: nothing was written. It says which."""
 
 
 class Guarded:
@@ -112,11 +113,11 @@ class Guarded:
             try:
                 reply: Document = await collection.database.command(command, session=self._session)
             except PyMongoError as error:
-                if isinstance(error, ServerSelectionTimeoutError) and not is_sent:
-                    raise Away(str(error)) from error
-                if isinstance(error, ExecutionTimeout) or not _may_be_done(error):
+                if isinstance(error, ExecutionTimeout) or not is_passing(error):
                     raise
-                is_sent = is_sent or not isinstance(error, ServerSelectionTimeoutError)
+                is_sent = is_sent or _may_be_done(error)
+                if not is_sent:
+                    raise Away(str(meaning(error))) from error
             else:
                 if _is_final(reply):
                     return reply
@@ -161,7 +162,9 @@ def _is_final(reply: Document) -> bool:
 
 
 def _may_be_done(error: PyMongoError) -> bool:
-    """Whether the server may have carried out the command, or would, if it came again."""
+    """Whether the server may have carried out the command."""
+    if isinstance(error, ServerSelectionTimeoutError):
+        return False
     if isinstance(error, ConnectionFailure) or error.has_error_label("RetryableWriteError"):
         return True
     return isinstance(error, OperationFailure) and error.code in _AGAIN

@@ -218,9 +218,8 @@ class Writer:
         """Puts writes back for a moment; gives those up that have been at it for too long."""
         loop = asyncio.get_running_loop()
         late = [write for write in writes if loop.time() - write.born > PATIENCE]
-        _fail(
-            late, Unavailable(f"the write could not be committed in {PATIENCE:.0f} s: {type(why).__name__}")
-        )
+        reason = str(why) if isinstance(why, Away) else "others were faster each time"
+        _fail(late, Unavailable(f"the write could not be committed in {PATIENCE:.0f} s: {reason}"))
         again = [one for one in writes if one.is_wanted and loop.time() - one.born <= PATIENCE]
         if again:
             ids = {write.entity_id for write in again}
