@@ -46,7 +46,7 @@ async def _restart(embedded: EmbeddedMongo) -> None:
             await embedded.start()
         except EmbeddedMongoError as error:
             pause = next_pause(pause, 0.0)
-            logger.error(str(error))
+            logger.error(f"{error}; trying again in {pause:g} s")
             await asyncio.sleep(pause)
         else:
             return

@@ -13,6 +13,7 @@ REPLICA_SET = "eridanus"
 _MEBIBYTE = 1024 * 1024
 _CACHE_MB = (256, 1024)  # least and most WiredTiger cache unless the operator says otherwise
 _OPLOG_MB = 512
+_LEAST_DISK_MB = 64  # below this a server that ended may well have done so for want of space
 _STARTING = '"msg":"MongoDB starting"'
 
 
@@ -93,6 +94,11 @@ def failure(code: int, output: str, log: Path) -> EmbeddedMongoError:
     """What a mongod that ended at its start wants to tell: from its exit code, its output and its log."""
     if missing := re.search(r"error while loading shared libraries: (\S+?):", output):
         return EmbeddedMongoError(_missing_library(missing[1]))
+    if (left := shutil.disk_usage(log.parent).free // _MEBIBYTE) < _LEAST_DISK_MB:
+        return EmbeddedMongoError(
+            f"the embedded MongoDB server cannot run: the disk of {log.parent} is full "
+            f"({left} MB left): make space there"
+        )
     words = _complaint(log) or _short(output) or "no word"
     return EmbeddedMongoError(
         f"the embedded MongoDB server ended at its start (exit code {code}): {words}; see {log}"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -240,6 +241,12 @@ def test_a_log_without_complaints(tmp_path: Path) -> None:
     log = tmp_path / "mongod.log"
     log.write_text('{"s":"I", "msg":"fine"}\n')
     assert "(exit code 1): no word; see " in str(failure(1, "", log))
+
+
+def test_a_full_disk_is_what_is_the_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the log says, which has no space either."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3 << 20))
+    assert "is full (3 MB left): make space there" in str(failure(14, "", tmp_path / "mongod.log"))
 
 
 @pytest.mark.parametrize(("lifetime", "given"), [(None, False), (7, True)])
