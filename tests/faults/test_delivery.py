@@ -1,22 +1,28 @@
 """The proof of delivery: under load and faults, no notification that was due is lost, and each is in order.
 
-Workers are killed one after the other, MongoDB once; one endpoint hangs and one refuses until the end. The
-short form is what two cores bear in half a minute. `PROOF="60 10000 500 4"` in the environment (seconds,
-subscriptions, writes per second, workers) makes it as long and as hard as that.
+Workers are killed one after the other, MongoDB once; one endpoint hangs and one refuses until the end. It
+is done twice: the clocks of two workers are an hour ahead and an hour behind the second time. The short form
+is what two cores bear in half a minute. `PROOF="60 10000 500 4"` in the environment (seconds, subscriptions,
+writes per second, workers) makes it as long and as hard as that.
 """
 
 import asyncio
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import orjson
+import psutil
 import pytest
 from aiohttp import web
 
+from broker.store.server.embedded import address
 from tests.conftest import free_port, running
 from tests.faults.rig import API, Client, Load, Receiver, kill, mongod, receiving, workers
 
@@ -104,6 +110,49 @@ def who(group: int, n: int) -> str:
     return f"urn:s:{group}-{n}"
 
 
+@dataclass(slots=True)
+class Brokers:
+    """Several on one database: their ports, and the parents' process ids; the first one has the database."""
+
+    ports: list[int]
+    pids: list[int]
+
+    def workers(self) -> list[psutil.Process]:
+        """Those of all."""
+        return [one for pid in self.pids for one in workers(pid)]
+
+
+@asynccontextmanager
+async def brokers(data_dir: Path, offsets: Sequence[int]) -> AsyncIterator[Brokers]:
+    """A broker; some of its workers are brokers of their own, whose clocks are wrong by so many seconds."""
+    ports = [free_port() for _ in (0, *offsets)]
+    async with AsyncExitStack() as stack:
+        first = running(ports[0], data_dir=data_dir, workers=WORKERS - len(offsets), **SETTINGS)
+        pids = [(await stack.enter_async_context(first)).pid]
+        for port, offset in zip(ports[1:], offsets, strict=True):
+            wrong = running(port, mongo_uri=address(data_dir), clock_offset=offset, **SETTINGS)
+            pids.append((await stack.enter_async_context(wrong)).pid)
+        yield Brokers(ports, pids)
+
+
+class Clients(Client):
+    """A client of several brokers: each request goes to the next one."""
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        super().__init__(ports[0])
+        self._others = [Client(port) for port in ports[1:]]
+        self._turns = cycle([super().ask, *(one.ask for one in self._others)])
+
+    async def __aexit__(self, *_: object) -> None:
+        for one in self._others:
+            await one.http.close()
+        await self.http.close()
+
+    async def ask(self, method: str, path: str, doc: Any = None) -> tuple[int, Any]:
+        """See `Client.ask`."""
+        return await next(self._turns)(method, path, doc)
+
+
 async def _subscribe(client: Client, uri: str) -> None:
     """All subscriptions, a few at a time."""
     places = {HANGS: "hang", REFUSES: "refuse"}
@@ -126,27 +175,30 @@ async def _subscribe(client: Client, uri: str) -> None:
         await asyncio.gather(*(make(group) for group in range(first, min(first + 10, GROUPS))))
 
 
-async def _cause_faults(pid: int, seconds: float, peak: list[int]) -> None:
+async def _cause_faults(brokers: Brokers, seconds: float, peak: list[int]) -> None:
     """Kills a worker every five seconds, and MongoDB once in the middle; notes how large workers get."""
     began, killed, mongo_is_to_die = time.monotonic(), 0, True
     while (passed := time.monotonic() - began) < seconds:
-        peak.append(max((one.memory_info().rss >> 20 for one in workers(pid)), default=0))
-        if passed >= 5 * killed and (alive := workers(pid)):
+        alive = brokers.workers()
+        peak.append(max((one.memory_info().rss >> 20 for one in alive), default=0))
+        if passed >= 5 * killed and alive:
             kill([random.choice(alive)])
             killed += 1
         if mongo_is_to_die and passed >= seconds / 2:
-            kill([mongod(pid)])
+            kill([mongod(brokers.pids[0])])
             mongo_is_to_die = False
         await asyncio.sleep(0.5)
 
 
-async def test_nothing_that_was_due_is_lost(tmp_path: Path) -> None:
-    port, witness, peak = free_port(), Witness(), list[int]()
+@pytest.mark.parametrize("offsets", [(), (3600, -3600)], ids=["right clocks", "wrong clocks"])
+async def test_nothing_that_was_due_is_lost(tmp_path: Path, offsets: tuple[int, ...]) -> None:
+    witness, peak = Witness(), list[int]()
     names = [f"e{n}" for n in range(max(2 * GROUPS, RATE))]
     async with (
         receiving(witness) as receiver,
-        running(port, data_dir=tmp_path, workers=WORKERS, **SETTINGS) as process,
-        Client(port) as client,
+        brokers(tmp_path, offsets) as them,
+        Clients(them.ports) as client,
+        Client(them.ports[0]) as reader,
     ):
         await _create(client, names)
         await _subscribe(client, receiver.uri)
@@ -156,10 +208,10 @@ async def test_nothing_that_was_due_is_lost(tmp_path: Path) -> None:
         calm, hard = SECONDS / 3, SECONDS * 2 / 3
         await asyncio.sleep(calm)
         turn = time.monotonic()
-        await _cause_faults(process.pid, hard, peak)
+        await _cause_faults(them, hard, peak)
         await load.stop()
         ended = time.monotonic()
-        written = await load.check(client)
+        written = await load.check(reader, by_time=not offsets)
         due = {
             (who(group_of(name), n), name, value)
             for name, values in written.items()
@@ -173,7 +225,8 @@ async def test_nothing_that_was_due_is_lost(tmp_path: Path) -> None:
         last = await _all_came(witness, due, SECONDS + 30)
     share = witness.again / len(witness.came)
     phases = {"calm": Phase(began, turn - 0.5), "faults": Phase(turn, ended)}
-    print(f"{load.total} writes in {ended - began:.0f} s by {WORKERS} workers, {len(due)} notifications due")
+    print(f"{load.total} writes in {ended - began:.0f} s by {WORKERS} workers, {len(due)} notifications due,")
+    print(f"  clocks that are off by {[*offsets]} s")
     print(f"  lost 0, {witness.again} twice ({share:.2%}), workers of at most {max(peak)} MiB")
     print(f"  all told {took:.1f} s after the load; where it failed {last:.1f} s after it was well")
     for name, phase in phases.items():
