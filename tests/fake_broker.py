@@ -16,7 +16,7 @@ from pymongo.errors import CollectionInvalid
 
 from broker.config import Settings
 from broker.logs import setup_logs
-from broker.store.processes import Processes
+from broker.store.registry.processes import Processes
 from broker.store.server.external import connect
 from broker.supervisor import supervise
 

@@ -12,10 +12,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api.accept import JSON, LD_JSON, MERGE_PATCH, TAKEN, negotiate, preferences, taken
-from broker.api.links import IGNORED, linked_context
+from broker.api.link_header import IGNORED, linked_context
 from broker.api.params import Params, of_list, read_params
+from broker.api.parsed_requests import Read, Readings
 from broker.api.problem import HttpError, TooLarge
-from broker.api.readings import Read, Readings
 from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
 from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable

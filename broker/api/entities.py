@@ -10,10 +10,10 @@ from broker.api import reply
 from broker.api.accept import GEO_JSON, SPATIAL, negotiate
 from broker.api.call import Call
 from broker.api.pages import encoded, entity_links
-from broker.api.shapes import JOIN, VIEW, Shape, read_shape
+from broker.api.representation import JOIN, VIEW, Shape, read_shape
 from broker.core import Entity, Json
 from broker.core.entity import parse
-from broker.core.entity.links import Join
+from broker.core.entity.linked_entities import Join
 from broker.core.entity.merge import merge, patch
 from broker.core.entity.sent import Form
 from broker.core.entity.values import is_language, moment
@@ -24,7 +24,7 @@ from broker.core.query_body import parameters, query_body
 from broker.core.selector import selector
 from broker.core.uri import is_uri
 from broker.operations import entities as operations
-from broker.operations.links import linked_entities
+from broker.operations.linked_entities import linked_entities
 from broker.ports.entities import Renderer
 
 _QUERIED = p.SELECTION | p.PAGE | p.ORDER | VIEW | JOIN | {p.AFTER, "splitEntities"}

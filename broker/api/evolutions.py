@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from broker.api import params as p
-from broker.api.shapes import projections
+from broker.api.representation import projections
 from broker.core.entity.downgrade import Version
 from broker.core.errors import BadRequestData, InvalidRequest
 from broker.core.jsonld.context import Context
@@ -12,8 +12,8 @@ from broker.core.lang.terms import Target
 from broker.core.query import Query
 from broker.core.temporal import SCOPE, TemporalQuery
 from broker.core.temporal.aggregation import Aggregation, parse_methods
-from broker.core.temporal.periods import parse as parse_duration
-from broker.core.temporal.view import TemporalView
+from broker.core.temporal.aggregation_periods import parse as parse_duration
+from broker.core.temporal.evolution_view import TemporalView
 from broker.core.temporal.window import parse, parse_last_n
 
 _WINDOW = ("timerel", "timeAt", "endTimeAt", "timeproperty")

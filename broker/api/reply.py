@@ -8,9 +8,9 @@ from aiohttp import web
 
 from broker.api.accept import GEO_JSON, JSON, LD_JSON
 from broker.api.call import Call
-from broker.api.links import JSONLD_REL
+from broker.api.link_header import JSONLD_REL
 from broker.api.pages import Link
-from broker.api.shapes import Shape, source
+from broker.api.representation import Shape, source
 from broker.core import Json
 from broker.core.jsonld.context import Context
 

@@ -13,10 +13,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from broker.api.admission import LARGE, Admission
 from broker.api.call import new_call
 from broker.api.cors import cors
-from broker.api.links import IGNORED
+from broker.api.link_header import IGNORED
 from broker.api.metering import Meter
+from broker.api.parsed_requests import Readings
 from broker.api.problem import HttpError, problem
-from broker.api.readings import Readings
 from broker.api.routes import Resource, Router, allowed, described
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.logs import request_id

@@ -19,9 +19,9 @@ from broker.core.query import Query
 from broker.core.selector import Selector, selector
 from broker.core.temporal import Evolution
 from broker.core.temporal.eligibility import check_eligible
+from broker.core.temporal.evolution_view import TemporalView, view
 from broker.core.temporal.page import Part
-from broker.core.temporal.query_body import temporal_query_body
-from broker.core.temporal.view import TemporalView, view
+from broker.core.temporal.temporal_query_body import temporal_query_body
 from broker.operations import temporal as operations
 
 _EMPTY = "endTimeAt: expected a time after timeAt, for in this window there is none"

@@ -9,13 +9,13 @@ from broker.core import Attributes, Entity, Json
 from broker.core.change import ATTRIBUTE_DELETED, ENTITY_DELETED
 from broker.core.entity.downgrade import conformant
 from broker.core.entity.geojson import feature
-from broker.core.entity.links import Inlined, Join
+from broker.core.entity.linked_entities import Inlined, Join
 from broker.core.entity.view import View, view
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL, NGSI_LD
 from broker.core.lang import natural
 from broker.core.lang.projection import of_attrs
-from broker.core.news import Interest, news
+from broker.core.notified_entity import Interest, news
 from broker.core.subscription import Subscription, projected
 from broker.core.trigger import mask
 

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from pydantic import AfterValidator, Field, model_validator
 
-from broker.core import Json, instant, mqtt
+from broker.core import Json, instant, mqtt_endpoint
 from broker.core.entity.downgrade import conformant
 from broker.core.errors import BadRequestData
 from broker.core.members import Dataset, Member, Texts, Uri, checked
@@ -29,7 +29,7 @@ Instant = Annotated[
 EndpointUri = Annotated[
     str,
     checked(
-        lambda uri: re.match(r"https?://[^/\s]+", uri) is not None or mqtt.is_endpoint(uri),
+        lambda uri: re.match(r"https?://[^/\s]+", uri) is not None or mqtt_endpoint.is_endpoint(uri),
         "an http or https URL, or mqtt[s]://[user][:password]@host[:port]/topic",
     ),
 ]
@@ -97,7 +97,7 @@ class Endpoint(Member):
     @model_validator(mode="after")
     def _can_be_notified(self) -> "Endpoint":
         if self.uri.startswith("mqtt"):
-            mqtt.endpoint(self.uri, ((pair.key, pair.value) for pair in self.notifier_info or ()))
+            mqtt_endpoint.endpoint(self.uri, ((pair.key, pair.value) for pair in self.notifier_info or ()))
         return self
 
 

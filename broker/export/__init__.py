@@ -19,8 +19,8 @@ from broker.export.files import open_file
 from broker.store.history.dump import Dump
 from broker.store.server.embedded import address
 from broker.store.server.external import Client, connect
-from broker.store.tenants import Tenants
-from broker.store.upgrade import require_current
+from broker.store.upgrade.format import require_current
+from broker.store.wire.tenants import Tenants
 from broker.supervisor.database import database
 
 Report = Callable[[int, int, int], None]  # entities done, entities there are, instances written

@@ -14,7 +14,7 @@ from broker.export import Wanted, export
 from broker.export.files import FormatError
 from broker.store.server.embedded import EmbeddedMongoError
 from broker.store.server.external import ServerUnfitError
-from broker.store.upgrade import UpgradeError
+from broker.store.upgrade.format import UpgradeError
 
 
 def run(

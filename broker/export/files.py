@@ -11,7 +11,7 @@ import orjson
 from broker.core import Instance, Json, instant
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.context import Context
-from broker.core.temporal.view import TemporalView, view
+from broker.core.temporal.evolution_view import TemporalView, view
 from broker.store.history.dump import Piece
 
 _VIEW = TemporalView(sys_attrs=True)

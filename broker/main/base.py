@@ -5,10 +5,10 @@ from contextlib import AsyncExitStack
 
 from broker.clock import Clock
 from broker.config import Settings
-from broker.store.background import Runner, Task
-from broker.store.client import Database
-from broker.store.lease import Lease
-from broker.store.tenants import Tenants
+from broker.store.background.lease import Lease
+from broker.store.background.runner import Runner, Task
+from broker.store.wire.client import Database
+from broker.store.wire.tenants import Tenants
 
 
 class Base:

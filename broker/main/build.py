@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from broker.api.server import Front
 from broker.config import Settings
 from broker.core import Entity
-from broker.core.entity.links import Join
+from broker.core.entity.linked_entities import Join
 from broker.core.entity.view import View
 from broker.main.base import Base
 from broker.main.contexts import ContextRoom
@@ -14,11 +14,11 @@ from broker.main.notify import NotifyRoom
 from broker.main.store import StoreRoom
 from broker.notify.messages import Messages
 from broker.notify.reports import Reports
-from broker.operations.links import linked_entities
+from broker.operations.linked_entities import linked_entities
 from broker.ports.broker import Broker, Limits
-from broker.store.client import open_database
-from broker.store.compared import Compared
-from broker.store.processes import Processes
+from broker.store.background.clock_check import Compared
+from broker.store.registry.processes import Processes
+from broker.store.wire.client import open_database
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> Front:

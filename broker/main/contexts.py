@@ -10,8 +10,8 @@ from broker.contexts.loader import Contexts
 from broker.contexts.storage import Storage
 from broker.main.base import Base
 from broker.ports.contexts import ContextKey
-from broker.store.context_changes import ContextChanges
-from broker.store.contexts import MongoContexts
+from broker.store.registry.context_changes import ContextChanges
+from broker.store.registry.contexts import MongoContexts
 
 _FLUSH = 1.0  # seconds for which hits of @contexts are only counted here
 _RETRY = 0.2  # seconds before changes of @contexts are followed again

@@ -15,15 +15,15 @@ from broker.notify.lane import Retry
 from broker.notify.messages import Messages
 from broker.notify.mqtt import MqttSender
 from broker.notify.notifier import Notifier
-from broker.notify.periods import Periods
+from broker.notify.periodic import Periods
 from broker.ports.changes import SubscriptionChanges
 from broker.ports.delivery import Sender
-from broker.store.client import Session
+from broker.store.pending.dead_letters import Kept, MongoUndelivered
 from broker.store.pending.outbox import MongoOutbox
-from broker.store.pending.undelivered import Kept, MongoUndelivered
-from broker.store.processes import Processes
-from broker.store.subscriptions import MongoSubscriptions
-from broker.store.timers import MongoTimers, Schedule
+from broker.store.registry.processes import Processes
+from broker.store.registry.subscriptions import MongoSubscriptions
+from broker.store.registry.timers import MongoTimers, Schedule
+from broker.store.wire.client import Session
 
 _COUNT = 0.5  # seconds between looks for whether the outbox is to be counted
 _RECONCILE = 5.0  # seconds between looks for own entries that memory does not cover

@@ -9,19 +9,19 @@ from broker.core.temporal.recording import Recording
 from broker.core.temporal.retention import parse as parse_retention
 from broker.main.base import Base
 from broker.notify.notifier import Notifier
-from broker.store.client import Session
-from broker.store.discovery import MongoDiscovery
-from broker.store.entities import MongoEntities
+from broker.store.background.lease import Lease
+from broker.store.entities.discovery import MongoDiscovery
+from broker.store.entities.entity_store import MongoEntities
+from broker.store.entities.sweeper import Sweeper
 from broker.store.history.eraser import Eraser
+from broker.store.history.evolution_store import MongoTemporal
 from broker.store.history.packer import Packer, Packing
-from broker.store.history.reads import MongoTemporal
-from broker.store.lease import Lease
 from broker.store.pending.reaper import Reaper
-from broker.store.processes import Processes
 from broker.store.query.advice import Advice
 from broker.store.query.indexes import Declared, Indexes
-from broker.store.sweeper import Sweeper
-from broker.store.timers import Schedule
+from broker.store.registry.processes import Processes
+from broker.store.registry.timers import Schedule
+from broker.store.wire.client import Session
 from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer

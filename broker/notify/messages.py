@@ -7,11 +7,11 @@ from uuid import uuid4
 import orjson
 
 from broker.core import Entity
-from broker.core.entity.links import Join
+from broker.core.entity.linked_entities import Join
 from broker.core.entity.view import View
 from broker.core.errors import NgsiLdError, TooManyResults
 from broker.core.notification import Content, Subscriber, notification
-from broker.notify.renderings import Renderings
+from broker.notify.notification_data import Renderings
 from broker.ports.changes import Entry
 from broker.ports.contexts import ContextLoader
 from broker.ports.delivery import DeliveryFailed, Message

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from broker.core.mqtt import Server, endpoint
+from broker.core.mqtt_endpoint import Server, endpoint
 from broker.ports.delivery import DeliveryFailed, Message
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import aiomqtt
 
-from broker.core.mqtt import Endpoint, Server
+from broker.core.mqtt_endpoint import Endpoint, Server
 from broker.ports.delivery import DeliveryFailed
 
 log = logging.getLogger(__name__)

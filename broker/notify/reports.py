@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from broker.core import Entity
-from broker.core.periods import selections
 from broker.core.query import Query
+from broker.core.time_interval import selections
 from broker.core.trigger import trigger
 from broker.ports.entities import EntityStore
 from broker.ports.subscriptions import SubscriptionStore

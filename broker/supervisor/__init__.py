@@ -13,7 +13,7 @@ from pathlib import Path
 from broker.config import Settings
 from broker.store.server.embedded import EmbeddedMongoError
 from broker.store.server.external import ServerUnfitError
-from broker.store.upgrade import UpgradeError, upgrade
+from broker.store.upgrade.format import UpgradeError, upgrade
 from broker.supervisor.database import database
 from broker.supervisor.port import PortError, is_ready, reserved_port, url
 from broker.supervisor.workers import Workers, WorkersError

@@ -12,7 +12,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from pymongo.errors import PyMongoError
 
 from broker.config import PREFIX, Settings, variable
-from broker.store.processes import end_process
+from broker.store.registry.processes import end_process
 from broker.store.server.children import end_child, kill_child, start_child
 from broker.supervisor.database import Database
 from broker.supervisor.pause import next_pause

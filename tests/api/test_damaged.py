@@ -7,7 +7,7 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
-from broker.store.tenants import database_name
+from broker.store.wire.tenants import database_name
 from tests.api.conftest import Api, room
 
 DAMAGE: dict[str, Any] = {

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker.api.links import JSONLD_REL, linked_context
+from broker.api.link_header import JSONLD_REL, linked_context
 from broker.core.errors import BadRequestData
 
 pytestmark = pytest.mark.clause("6.3.5")

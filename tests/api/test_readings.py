@@ -7,8 +7,8 @@ import aiohttp
 import pytest
 
 from broker.api.accept import JSON, LD_JSON
-from broker.api.readings import Readings
-from broker.api.shapes import Shape
+from broker.api.parsed_requests import Readings
+from broker.api.representation import Shape
 from broker.core.entity.view import View
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context

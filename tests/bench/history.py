@@ -29,7 +29,7 @@ from broker.core import instant
 from broker.store.history import records
 from broker.store.history.packer import Packer, Packing
 from broker.store.server.embedded import EmbeddedMongo
-from broker.store.tenants import Collection, Tenant, Tenants
+from broker.store.wire.tenants import Collection, Tenant, Tenants
 from tests.bench.client import LOOPBACK, Load, head, percentile, run_load
 from tests.bench.processes import Family, free_port, serving
 from tests.bench.scenarios import expect

@@ -18,12 +18,12 @@ from broker.core.entity import parse, update
 from broker.core.entity.view import View, view
 from broker.core.jsonld.context import core
 from broker.core.temporal.recording import Recording
-from broker.store import codec
 from broker.store.history import records
+from broker.store.wire import codec
 from broker.store.writes.plan import Judge
 from broker.store.writes.queue import Answer, Write
-from broker.store.writes.standing import Standing
 from broker.store.writes.statements import statement
+from broker.store.writes.stored import Standing
 from tests.bench import workload
 from tests.bench.growth import Nobody
 

@@ -20,8 +20,8 @@ from broker.core import Json
 from broker.core.errors import BadRequestData, LdContextNotAvailable
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL, NGSI_LD
 from broker.ports.contexts import ContextKey, StoredContext
-from broker.store.contexts import MongoContexts
-from broker.store.tenants import Tenants
+from broker.store.registry.contexts import MongoContexts
+from broker.store.wire.tenants import Tenants
 
 SPEED = {"@context": {"speed": "https://ex.org/speed"}}
 

@@ -11,7 +11,7 @@ from broker.core import Json
 from broker.core.errors import NgsiLdError
 from broker.core.query_body import query_body
 from broker.core.subscription_body import read_body
-from broker.core.temporal.query_body import temporal_query_body
+from broker.core.temporal.temporal_query_body import temporal_query_body
 from tests.core.documents import few, json_values
 
 ENDPOINT = {"uri": "http://x/"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.core.mqtt import endpoint, is_endpoint
+from broker.core.mqtt_endpoint import endpoint, is_endpoint
 
 pytestmark = pytest.mark.clause("7.2")
 

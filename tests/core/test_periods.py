@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.core import Json
-from broker.core.periods import interval, next_due, selections
 from broker.core.subscription import read
+from broker.core.time_interval import interval, next_due, selections
 from tests.core.documents import CORE, NOW
 
 

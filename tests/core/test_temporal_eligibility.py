@@ -6,8 +6,8 @@ from broker.core.errors import InvalidRequest
 from broker.core.query import Query
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.core.temporal.aggregation import Aggregate, Aggregation, Class, Period, Summary
+from broker.core.temporal.aggregation_periods import parse
 from broker.core.temporal.eligibility import check_eligible
-from broker.core.temporal.periods import parse
 
 pytestmark = pytest.mark.clause("5.7.4.4")
 

@@ -4,7 +4,7 @@ import pytest
 
 from broker.core import instant
 from broker.core.errors import BadRequestData, TooManyResults
-from broker.core.temporal.periods import Duration, calendar, parse, show
+from broker.core.temporal.aggregation_periods import Duration, calendar, parse, show
 
 HOUR = 3600 * 1_000_000
 

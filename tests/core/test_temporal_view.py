@@ -8,7 +8,7 @@ from broker.core import Instance
 from broker.core.entity import parse
 from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.temporal import SCOPE, Evolution, Window
-from broker.core.temporal.view import TemporalView, view
+from broker.core.temporal.evolution_view import TemporalView, view
 from tests.core.documents import EX, KINDS, NULL, POINT, V
 
 T1, T2, WRITTEN = "2026-07-01T12:00:00", "2026-07-01T13:00:00.50", "2026-07-01T14:00:00.000001"

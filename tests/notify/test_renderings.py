@@ -2,8 +2,8 @@
 
 from broker.core.jsonld.context import Context
 from broker.core.notification import Content, Rendering, Subscriber, subscriber
-from broker.notify import renderings as module
-from broker.notify.renderings import Renderings
+from broker.notify import notification_data as module
+from broker.notify.notification_data import Renderings
 from broker.ports.changes import Entry
 from tests.core.documents import CORE, EX
 from tests.notify.some import entry, subscription

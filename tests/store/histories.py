@@ -16,12 +16,12 @@ from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
 from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
 from broker.core.temporal import SCOPE, TemporalQuery, Window
-from broker.store import codec
 from broker.store.history import records
+from broker.store.history.evolution_store import MongoTemporal
 from broker.store.history.packer import Packer, Packing
-from broker.store.history.reads import MongoTemporal
 from broker.store.history.records import held
-from broker.store.tenants import Tenant, Tenants
+from broker.store.wire import codec
+from broker.store.wire.tenants import Tenant, Tenants
 
 BASE = instant.micros("2026-07-01T12:00:00")
 NAMES = (DEFAULT_VOCAB + "speed", "https://ex.org/fuel.level", NGSI_LD + "name", SCOPE)

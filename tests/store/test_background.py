@@ -10,10 +10,10 @@ from prometheus_client import REGISTRY
 
 from broker.clock import Clock
 from broker.core.errors import Unavailable
-from broker.store.background import Runner, Task
-from broker.store.client import open_database
-from broker.store.lease import Lease
-from broker.store.tenants import Collection
+from broker.store.background.lease import Lease
+from broker.store.background.runner import Runner, Task
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Collection
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pymongo.collection import Collection
 
 from broker.core import Entity, Json
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
-from broker.store import codec
+from broker.store.wire import codec
 from tests.core.documents import V, created, entities, few, json_values
 from tests.core.entity.test_view import stored as entity_of
 

@@ -10,8 +10,8 @@ from bson import encode
 from bson.raw_bson import RawBSONDocument
 from pymongo.asynchronous.collection import AsyncCollection
 
-from broker.store import commands
-from broker.store.client import open_database
+from broker.store.wire import commands
+from broker.store.wire.client import open_database
 
 Collection = AsyncCollection[dict[str, Any]]
 

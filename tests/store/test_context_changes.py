@@ -10,10 +10,10 @@ import pytest
 
 from broker.clock import Clock
 from broker.ports.contexts import ContextKey
-from broker.store import context_changes as module
-from broker.store.client import open_database
-from broker.store.context_changes import ContextChanges
-from broker.store.processes import Processes
+from broker.store.registry import context_changes as module
+from broker.store.registry.context_changes import ContextChanges
+from broker.store.registry.processes import Processes
+from broker.store.wire.client import open_database
 
 LEASE = 1.0
 KEY = ("", "http://ex.org/context")

@@ -9,9 +9,9 @@ import pytest
 
 from broker.core import Json
 from broker.ports.contexts import CACHED, HOSTED, IMPLICIT, StoredContext
-from broker.store.client import open_database
-from broker.store.contexts import MongoContexts
-from broker.store.tenants import Tenants
+from broker.store.registry.contexts import MongoContexts
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Tenants
 
 ODD: Json = {"@context": {"a.b$": "urn:x", "$odd": {"@id": "urn:y"}}, "": [1, {"%": None}]}
 CACHE = StoredContext("c1", CACHED, ODD, 1.0, url="http://ex.org/a", expires=9.5)

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from broker.core import Entity
 from broker.core.discovery import Shape
-from broker.store import codec
-from broker.store.client import open_database
-from broker.store.discovery import _SHAPES, MongoDiscovery
-from broker.store.sweeper import Sweeper
-from broker.store.tenants import Tenants
+from broker.store.entities.discovery import _SHAPES, MongoDiscovery
+from broker.store.entities.sweeper import Sweeper
+from broker.store.wire import codec
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Tenants
 from broker.store.writes.plan import Draft
-from broker.store.writes.standing import Standing
 from broker.store.writes.statements import Statement, statement
+from broker.store.writes.stored import Standing
 from tests.core.lang import some
 
 NAMES = (

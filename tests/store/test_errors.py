@@ -10,7 +10,7 @@ from pymongo.errors import (
 )
 
 from broker.core.errors import TooComplexQuery, Unavailable
-from broker.store.errors import meaning
+from broker.store.wire.errors import meaning
 
 
 def bulk(*codes: int) -> BulkWriteError:

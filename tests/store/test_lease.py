@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from broker.store.client import open_database
-from broker.store.lease import Lease
-from broker.store.tenants import Collection
+from broker.store.background.lease import Lease
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Collection
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from broker.core.delivery.entry import Entry
 from broker.ports.changes import Settled, Tally
 from broker.ports.delivery import Pending, Wanted
 from broker.store.pending import entries, outbox
+from broker.store.pending.dead_letters import Kept
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.pending.reaper import Reaper
-from broker.store.pending.undelivered import Kept
-from broker.store.tenants import Tenant, Tenants
+from broker.store.wire.tenants import Tenant, Tenants
 
 ME, OTHER = "a" * 16, "b" * 16
 EVERYBODY = frozenset("stu")

@@ -11,10 +11,10 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from broker.store.client import open_database
-from broker.store.lease import NOW
-from broker.store.processes import Processes, end_process
-from broker.store.tenants import Tenants
+from broker.store.background.lease import NOW
+from broker.store.registry.processes import Processes, end_process
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Tenants
 
 LEASE = 1.0  # seconds
 

@@ -19,13 +19,13 @@ from broker.core.subscription import Subscription, read, updated
 from broker.core.temporal.recording import Recording
 from broker.notify.index import Index
 from broker.ports.changes import Due, Entry, SubscriptionChanges
-from broker.store import subscriptions as module
-from broker.store import transactions
-from broker.store.client import open_database
 from broker.store.pending.entries import apart, held
-from broker.store.subscriptions import MongoSubscriptions
-from broker.store.tenants import Tenants
-from broker.store.timers import Schedule
+from broker.store.registry import subscriptions as module
+from broker.store.registry.subscriptions import MongoSubscriptions
+from broker.store.registry.timers import Schedule
+from broker.store.wire import transactions
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Tenants
 from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer

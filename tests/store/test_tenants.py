@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pymongo import AsyncMongoClient
 
 from broker.core.errors import NonexistentTenant
-from broker.store.client import open_database
-from broker.store.tenants import Tenants, database_name
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Tenants, database_name
 
 PREFIX = "p" * 20
 

@@ -16,7 +16,7 @@ from broker.core.errors import Unavailable
 from broker.core.subscription import read
 from broker.core.temporal.recording import Recording
 from broker.ports.changes import Due, Entry
-from broker.store.timers import give_back
+from broker.store.registry.timers import give_back
 from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer

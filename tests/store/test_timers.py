@@ -12,16 +12,16 @@ from broker.core import Json, instant
 from broker.core.change import Change
 from broker.core.errors import Unavailable
 from broker.core.subscription import read, updated
-from broker.notify.periods import Periods, entry_of
+from broker.notify.periodic import Periods, entry_of
 from broker.ports.changes import Due, Entry, Settled
 from broker.ports.delivery import Wanted
-from broker.store.client import open_database
+from broker.store.pending.dead_letters import Kept
 from broker.store.pending.outbox import MongoOutbox
-from broker.store.pending.undelivered import Kept
-from broker.store.subscriptions import MongoSubscriptions
-from broker.store.tenants import Tenants
-from broker.store.timers import MongoTimers, Schedule, give_back
-from broker.store.transactions import Transactions
+from broker.store.registry.subscriptions import MongoSubscriptions
+from broker.store.registry.timers import MongoTimers, Schedule, give_back
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Tenants
+from broker.store.wire.transactions import Transactions
 from tests.clocks import SetClock
 from tests.core.documents import CORE, NOW
 from tests.core.test_periods import periodic

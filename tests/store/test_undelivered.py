@@ -8,8 +8,8 @@ import pytest
 from broker.core import instant
 from broker.core.change import Change
 from broker.ports.changes import Due, Entry, Settled
+from broker.store.pending.dead_letters import MongoUndelivered
 from broker.store.pending.reaper import Reaper
-from broker.store.pending.undelivered import MongoUndelivered
 from tests.clocks import SetClock
 from tests.store.test_outbox import ME, World, entry, world
 

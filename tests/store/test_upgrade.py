@@ -17,16 +17,16 @@ from broker.core.query import Query
 from broker.core.temporal import TemporalQuery
 from broker.core.temporal.recording import Recording
 from broker.ports.delivery import Wanted
-from broker.store import codec
-from broker.store.format1 import TenantUpgrade
+from broker.store.history.evolution_store import MongoTemporal
 from broker.store.history.packer import Packer, Packing
-from broker.store.history.reads import MongoTemporal
+from broker.store.pending.dead_letters import Kept, MongoUndelivered
 from broker.store.pending.outbox import MongoOutbox, adopt, owners
-from broker.store.pending.undelivered import Kept, MongoUndelivered
-from broker.store.subscriptions import MongoSubscriptions
-from broker.store.tenants import Tenants, database_name
-from broker.store.timers import Schedule
-from broker.store.upgrade import FORMAT, UpgradeError, require_current, upgrade
+from broker.store.registry.subscriptions import MongoSubscriptions
+from broker.store.registry.timers import Schedule
+from broker.store.upgrade.format import FORMAT, UpgradeError, require_current, upgrade
+from broker.store.upgrade.format1 import TenantUpgrade
+from broker.store.wire import codec
+from broker.store.wire.tenants import Tenants, database_name
 from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer

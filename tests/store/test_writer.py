@@ -27,25 +27,25 @@ from broker.core.temporal.revision import Addition, AttributeDeletion, Removal, 
 from broker.ports.changes import Due, Settled
 from broker.ports.delivery import Wanted
 from broker.ports.entities import Undecodable
-from broker.store.client import open_database
-from broker.store.compared import Compared
+from broker.store.background.clock_check import Compared
+from broker.store.entities.sweeper import Sweeper
 from broker.store.history.buckets import unpack
-from broker.store.history.reads import MongoTemporal
+from broker.store.history.evolution_store import MongoTemporal
 from broker.store.history.records import single
+from broker.store.pending.dead_letters import Kept
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.pending.reaper import Reaper
-from broker.store.pending.undelivered import Kept
-from broker.store.sweeper import Sweeper
-from broker.store.tenants import Tenant, Tenants
-from broker.store.timers import Schedule
+from broker.store.registry.timers import Schedule
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Tenant, Tenants
 from broker.store.writes import commit as commit_module
 from broker.store.writes import moves
 from broker.store.writes import writer as writer_module
 from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Draft, Judge
 from broker.store.writes.queue import Answer, Write
-from broker.store.writes.standing import Standing
 from broker.store.writes.statements import statement, without_history
+from broker.store.writes.stored import Standing
 from broker.store.writes.writer import Writer
 
 N = DEFAULT_VOCAB + "n"

@@ -50,20 +50,20 @@ class GeoQuery:
     @cached_property
     def shape(self) -> "BaseGeometry":
         """The reference, prepared to be compared with many."""
-        from broker.core.lang import shapes
+        from broker.core.lang import geometries
 
-        return shapes.prepared(shapes.shape(self.reference))
+        return geometries.prepared(geometries.shape(self.reference))
 
     def selects(self, value: Json) -> bool:
         """Whether a well-formed geometry stands in the relation to the reference."""
-        from broker.core.lang import shapes
+        from broker.core.lang import geometries
 
-        return shapes.related(self.relation, self.shape, self.distance, value)
+        return geometries.related(self.relation, self.shape, self.distance, value)
 
 
 def load_shapes() -> None:
     """Loads what comparisons take: to be called in a thread, where an event loop runs that must not wait."""
-    import broker.core.lang.shapes  # noqa: F401
+    import broker.core.lang.geometries  # noqa: F401
 
 
 def parse(members: Mapping[str, Json], expand: Callable[[str], str]) -> GeoQuery:

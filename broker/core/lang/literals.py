@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import date
 
 from broker.core import instant
-from broker.core.lang import moments
+from broker.core.lang import dates
 from broker.core.lang.scanner import Scanner
 from broker.core.lang.terms import TEMPORAL, Literal
 
@@ -25,7 +25,7 @@ def _token(form: str) -> re.Pattern[str]:
 
 
 _FORMS = {
-    **{kind: _token(form) for kind, form in moments.FORMS.items()},
+    **{kind: _token(form) for kind, form in dates.FORMS.items()},
     "number": _token(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"),
     "boolean": _token("true|false"),
     "text": _token(r'"(?:[^"\\]|\\.)*"'),
@@ -63,7 +63,7 @@ def as_moment(one: Literal) -> Literal:
     if one.kind != "text":
         return one
     text = str(one.value)
-    kind = next((kind for kind in moments.FORMS if _FORMS[kind].fullmatch(text)), None)
+    kind = next((kind for kind in dates.FORMS if _FORMS[kind].fullmatch(text)), None)
     value = None if kind is None else _READ[kind](text)
     return one if kind is None or value is None else Literal(kind, value)
 
@@ -95,7 +95,7 @@ _NAMES = {"text": "string with JSON's escapes", "number": f"number of at most {_
 _READ: dict[str, Callable[[str], bool | float | str | None]] = {
     "dateTime": instant.parse,
     "date": _date,
-    "time": moments.plain,
+    "time": dates.plain,
     "number": _number,
     "boolean": "true".__eq__,
     "text": _text,

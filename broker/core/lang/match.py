@@ -30,7 +30,7 @@ from typing import NamedTuple
 from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.kinds import KINDS
-from broker.core.lang import moments, pattern, scope, types
+from broker.core.lang import dates, pattern, scope, types
 from broker.core.lang.geo import GeoQuery
 from broker.core.lang.literals import as_moment
 from broker.core.lang.terms import (
@@ -237,20 +237,20 @@ _COMPARE: dict[str, Callable[[Json, Json], bool]] = {
 
 
 def _wanted(literal: Literal) -> Json:
-    return moments.padded(str(literal.value)) if literal.kind in TEMPORAL else literal.value
+    return dates.padded(str(literal.value)) if literal.kind in TEMPORAL else literal.value
 
 
 def _key(value: Json, kind: str, where: str) -> Json:
     """What a value compares by with literals of this kind; None when it is of another type."""
     if where in TEMPORAL_MEMBERS:
-        return moments.padded(value) if kind == "dateTime" else None
+        return dates.padded(value) if kind == "dateTime" else None
     if kind == "number":
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
     if kind == "text":
         return value if isinstance(value, str) else None
     if kind == "boolean":
         return value if isinstance(value, bool) else None
-    return None if where in _TEXTS else moments.key(kind, _typed(value) if where == "value" else value)
+    return None if where in _TEXTS else dates.key(kind, _typed(value) if where == "value" else value)
 
 
 def _typed(value: Json) -> Json:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from broker.core import Json
 from broker.core.errors import BadRequestData
-from broker.core.temporal.periods import Duration
+from broker.core.temporal.aggregation_periods import Duration
 
 
 class Class(StrEnum):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from broker.core.errors import BadRequestData
-from broker.core.temporal.periods import parse as parse_duration
+from broker.core.temporal.aggregation_periods import parse as parse_duration
 
 _MONTH = 2_629_746_000_000  # µs, a twelfth of the mean year
 

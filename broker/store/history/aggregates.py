@@ -14,7 +14,7 @@ from broker.core import Json
 from broker.core.errors import TooManyResults
 from broker.core.temporal import TemporalQuery
 from broker.core.temporal.aggregation import Aggregate, Aggregation, Class, Period, Summary
-from broker.core.temporal.periods import calendar, too_many
+from broker.core.temporal.aggregation_periods import calendar, too_many
 from broker.store.history.records import PLACES
 from broker.store.history.summaries import Slice, Task, ending, extent, summarize
 from broker.store.history.windows import Document, Pipeline, Selection, Series, union

@@ -9,14 +9,14 @@ from typing import Any
 
 from broker.core import Instance
 from broker.core.temporal import Evolution, TemporalQuery
-from broker.store import codec
-from broker.store.errors import reported
 from broker.store.history import windows
-from broker.store.history.catalogue import SHOWN, candidate, candidates, evolution, head
-from broker.store.history.firsts import Wanted, first
+from broker.store.history.evolutions import SHOWN, candidate, candidates, evolution, head
+from broker.store.history.first_instances import Wanted, first
 from broker.store.history.instances import shown
 from broker.store.history.windows import Pipeline, Selection, Series
-from broker.store.tenants import Tenant, Tenants
+from broker.store.wire import codec
+from broker.store.wire.errors import reported
+from broker.store.wire.tenants import Tenant, Tenants
 
 Document = dict[str, Any]
 _PIECE = 5000  # instances

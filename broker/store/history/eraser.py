@@ -11,13 +11,13 @@ from typing import Any
 
 from broker.clock import Clock
 from broker.core.temporal.retention import Retention
-from broker.store import codec
-from broker.store.errors import reported
-from broker.store.history.catalogue import LISTED, SHOWN, head
+from broker.store.background.lease import Lease
+from broker.store.history.evolutions import LISTED, SHOWN, head
 from broker.store.history.records import older
 from broker.store.history.windows import Series
-from broker.store.lease import Lease
-from broker.store.tenants import Collection, Tenant, Tenants
+from broker.store.wire import codec
+from broker.store.wire.errors import reported
+from broker.store.wire.tenants import Collection, Tenant, Tenants
 
 Document = dict[str, Any]
 _AT_ONCE = 5000  # instances

@@ -3,8 +3,8 @@
 from typing import Any
 
 from broker.core import Instance, instant
-from broker.store import codec
 from broker.store.history.records import PLACES, instance_id
+from broker.store.wire import codec
 
 
 def shown(row: dict[str, Any], is_stamped: bool) -> Instance:

@@ -21,17 +21,17 @@ from pymongo.errors import OperationFailure
 
 from broker.clock import Clock
 from broker.core.errors import Unavailable
-from broker.store import codec, commands
-from broker.store.background import note_failure
-from broker.store.client import Session
-from broker.store.errors import reported
+from broker.store.background.lease import Lease
+from broker.store.background.runner import note_failure
 from broker.store.history.aggregates import parts
 from broker.store.history.buckets import LARGE, SIZE, pack, unpack
-from broker.store.history.catalogue import SHOWN, head
+from broker.store.history.evolutions import SHOWN, head
 from broker.store.history.records import of_attribute, older
 from broker.store.history.windows import Series, union
-from broker.store.lease import Lease
-from broker.store.tenants import Collection, Tenant, Tenants
+from broker.store.wire import codec, commands
+from broker.store.wire.client import Session
+from broker.store.wire.errors import reported
+from broker.store.wire.tenants import Collection, Tenant, Tenants
 
 Document = dict[str, Any]
 log = logging.getLogger(__name__)

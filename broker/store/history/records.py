@@ -19,7 +19,7 @@ from bson import MaxKey
 from broker.clock import Stamp
 from broker.core import Entity, Instance, instant
 from broker.core.change import Change
-from broker.store import codec
+from broker.store.wire import codec
 
 Document = dict[str, Any]
 PLACES = 1024  # more instances of one attribute in one write than this seem to be written a microsecond later

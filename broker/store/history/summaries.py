@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from broker.core.lang.moments import FORMS
+from broker.core.lang.dates import FORMS
 from broker.core.temporal.aggregation import Class
 from broker.store.history.buckets import HOUR
 from broker.store.history.records import PLACES

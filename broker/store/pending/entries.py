@@ -21,7 +21,7 @@ from bson.raw_bson import RawBSONDocument
 
 from broker.core import Attributes, Entity
 from broker.core.delivery.entry import Entry
-from broker.store.codec import decode_attrs, decode_entity, encode_attrs, encode_entity
+from broker.store.wire.codec import decode_attrs, decode_entity, encode_attrs, encode_entity
 
 Document = dict[str, Any]
 log = logging.getLogger(__name__)

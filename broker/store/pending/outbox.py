@@ -8,11 +8,11 @@ from pymongo import DeleteMany, UpdateOne
 from broker.core.delivery.entry import Entry
 from broker.ports.changes import Settled, Tally
 from broker.ports.delivery import Pending, Wanted
-from broker.store import commands
-from broker.store.errors import reported
 from broker.store.pending import entries
-from broker.store.pending.undelivered import Kept, keep
-from broker.store.tenants import PENDING_BY, Tenant, Tenants
+from broker.store.pending.dead_letters import Kept, keep
+from broker.store.wire import commands
+from broker.store.wire.errors import reported
+from broker.store.wire.tenants import PENDING_BY, Tenant, Tenants
 
 Document = dict[str, Any]
 

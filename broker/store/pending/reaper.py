@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from broker.store.errors import reported
-from broker.store.tenants import Tenant, Tenants
+from broker.store.wire.errors import reported
+from broker.store.wire.tenants import Tenant, Tenants
 
 Document = dict[str, Any]
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from broker.core.entity.geometry import Bounds
-from broker.store.places import FINEST, grid, name
+from broker.store.wire.places import FINEST, grid, name
 
 Numbers = NDArray[np.int64]
 

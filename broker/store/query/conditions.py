@@ -25,8 +25,8 @@ from broker.core.lang.terms import (
     Term,
     literals,
 )
-from broker.store.codec import value_key
-from broker.store.query import moments
+from broker.store.query import date_conditions
+from broker.store.wire.codec import value_key
 
 Filter = dict[str, Any]
 Bounds = list[tuple[str, Literal]]
@@ -159,12 +159,12 @@ def _moment(place: _Place, wanted: Literal) -> list[Filter]:
     if place.path in TEMPORAL_MEMBERS:
         return [_instants(place.path, [(">=", wanted), ("<=", wanted)])]
     typed = [_typed(place, wanted)] if place.may_be_typed else []
-    return [place.is_({"$regex": moments.same(wanted)}), *typed]
+    return [place.is_({"$regex": date_conditions.same(wanted)}), *typed]
 
 
 def _typed(place: _Place, wanted: Literal) -> Filter:
     """The condition that a typed value is this moment."""
-    return place.typed.is_({"$regex": moments.same(wanted), **ONE})
+    return place.typed.is_({"$regex": date_conditions.same(wanted), **ONE})
 
 
 def _ordering(term: Term) -> Filter:
@@ -196,7 +196,10 @@ def _quoted(place: _Place, bounds: Bounds) -> list[Filter]:
 
 
 def _moments(place: _Place, bounds: Bounds) -> Filter:
-    within = [any_of([{place.path: one} for one in moments.ordered(sign, bound)]) for sign, bound in bounds]
+    within = [
+        any_of([{place.path: condition} for condition in date_conditions.ordered(sign, bound)])
+        for sign, bound in bounds
+    ]
     return {"$and": [place.is_(ONE), *within]}
 
 

@@ -12,10 +12,10 @@ from broker.core import Instance, Json
 from broker.core.entity.geometry import is_geometry
 from broker.core.errors import TooComplexQuery
 from broker.core.lang.order import Ordering, OrderTerm
-from broker.store.codec import key
-from broker.store.deadline import Deadline
 from broker.store.query.conditions import Filter, all_of
-from broker.store.tenants import Collection
+from broker.store.wire.codec import key
+from broker.store.wire.deadline import Deadline
+from broker.store.wire.tenants import Collection
 
 # Of each term that asks for distances: metres by the ids of entities.
 Distances = Mapping[OrderTerm, Mapping[str, float]]
@@ -58,16 +58,16 @@ async def _of(
 def _measured(
     documents: Sequence[Mapping[str, Any]], path: tuple[str, ...], reference: Json
 ) -> dict[str, float]:
-    from broker.core.lang import shapes  # here, since it takes Shapely (see `core.lang.geo`)
+    from broker.core.lang import geometries  # here, since it takes Shapely (see `core.lang.geo`)
 
-    origin = shapes.prepared(shapes.shape(reference))
+    origin = geometries.prepared(geometries.shape(reference))
     found = {}
     for document in documents:
         instance = _instance(document, path)
         if instance is None or instance["type"] != "GeoProperty" or not is_geometry(instance["value"]):
             continue
-        if (shape := shapes.shape(instance["value"])) is not None:
-            found[document["_id"]] = shapes.distance(origin, shape)
+        if (shape := geometries.shape(instance["value"])) is not None:
+            found[document["_id"]] = geometries.distance(origin, shape)
     return found
 
 

@@ -20,9 +20,9 @@ from broker.core.lang.terms import ANY_LANGUAGE, And, Exists, Link, Or, Q, Targe
 from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
 from broker.core.selector import Selector
-from broker.store.codec import key
 from broker.store.query.conditions import Filter, all_of, any_of, exists, holds
 from broker.store.query.languages import text_holds
+from broker.store.wire.codec import key
 
 # The filters of terms on linked entities, which MongoDB has to be asked for first (`selection`).
 Links = Mapping[Q, Filter]

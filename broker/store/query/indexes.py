@@ -14,9 +14,9 @@ from typing import Any
 import pymongo
 
 from broker.core.entity.kinds import KINDS
-from broker.store.codec import key
-from broker.store.errors import reported
-from broker.store.tenants import Collection, Tenants
+from broker.store.wire.codec import key
+from broker.store.wire.errors import reported
+from broker.store.wire.tenants import Collection, Tenants
 
 log = logging.getLogger(__name__)
 _OURS = "declared "  # how the names of these indexes begin

@@ -9,8 +9,8 @@ from typing import Any
 
 from broker.core.lang import pattern
 from broker.core.lang.terms import Literal, Pattern, Range, Term, literals
-from broker.store.codec import key
 from broker.store.query.conditions import Filter
+from broker.store.wire.codec import key
 
 Expression = Any
 _Test = Callable[[Expression], Expression]  # of the array of a languageMap's texts

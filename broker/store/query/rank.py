@@ -6,10 +6,10 @@ from typing import Any
 
 from broker.core import Json
 from broker.core.entity.geometry import EARTH_RADIUS
-from broker.core.lang.moments import FORMS
+from broker.core.lang.dates import FORMS
 from broker.core.lang.order import TYPES, OrderTerm
 from broker.core.lang.terms import Target
-from broker.store.codec import key, value_key
+from broker.store.wire.codec import key, value_key
 
 Expression = Any
 

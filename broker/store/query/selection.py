@@ -20,11 +20,11 @@ from broker.core.lang.geo import GeoQuery
 from broker.core.lang.match import is_placed
 from broker.core.lang.terms import Exists, Term, linked_terms
 from broker.core.query import Query
-from broker.store import codec
-from broker.store.deadline import Deadline
 from broker.store.query.conditions import Filter, all_of, any_of
 from broker.store.query.filters import Links, condition, link_filter, to_filter
-from broker.store.tenants import Collection, Tenant
+from broker.store.wire import codec
+from broker.store.wire.deadline import Deadline
+from broker.store.wire.tenants import Collection, Tenant
 
 if TYPE_CHECKING:
     from broker.store.query.spatial import Spatial

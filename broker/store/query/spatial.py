@@ -15,10 +15,10 @@ from shapely.geometry.base import BaseGeometry
 
 from broker.core.entity.geometry import EARTH_RADIUS, Bounds
 from broker.core.lang.geo import GeoQuery
-from broker.store import places
-from broker.store.codec import key
 from broker.store.query.borders import border
 from broker.store.query.conditions import NOTHING, Filter, all_of, any_of
+from broker.store.wire import places
+from broker.store.wire.codec import key
 
 _MARGIN = 1e-9  # degrees, a tenth of a millimetre
 _ROUGH = 1e-3  # of a distance to lines and areas, which is exact to less

@@ -14,18 +14,18 @@ from pymongo.errors import OperationFailure, PyMongoError
 from broker.core.delivery.entry import Entry
 from broker.core.errors import BadRequestData, Unavailable
 from broker.core.temporal.revision import Revision
-from broker.store import commands
-from broker.store.errors import PASSING, is_passing, meaning, why
-from broker.store.tenants import EPOCH, Tenant
-from broker.store.timers import Schedule
-from broker.store.writes import revisions, standing
+from broker.store.registry.timers import Schedule
+from broker.store.wire import commands
+from broker.store.wire.errors import PASSING, is_passing, meaning, why
+from broker.store.wire.tenants import EPOCH, Tenant
+from broker.store.writes import revisions, stored
 from broker.store.writes.conditional import drop_unmet
+from broker.store.writes.group_transaction import Conflict, transaction
 from broker.store.writes.guarded import WAITED, Away, Failed, Guarded
 from broker.store.writes.moves import Mover, has_to_move
 from broker.store.writes.plan import Draft, Judge, Plan
 from broker.store.writes.queue import Write
 from broker.store.writes.statements import document, statement
-from broker.store.writes.transactions import Conflict, transaction
 
 log = logging.getLogger(__name__)
 Document = dict[str, Any]
@@ -149,9 +149,9 @@ class Committer:
         ids = list({write.entity_id for write in writes})
         wanted = {"_id": {"$in": [EPOCH, *ids]}}
         found = await commands.find(
-            tenant.entities, wanted, session, projection=standing.LEFT_OUT, level="local"
+            tenant.entities, wanted, session, projection=stored.LEFT_OUT, level="local"
         )
-        epoch, stood = standing.read(tenant.name, found)
+        epoch, stood = stored.read(tenant.name, found)
         await self._judge.sink.at_epoch(tenant.name, *epoch)
         plan = self._judge.plan(tenant.name, writes, stood)
         if plan.conditions:

@@ -4,8 +4,8 @@ import logging
 
 from broker.core.linked import Known, judged
 from broker.ports.entities import Undecodable
-from broker.store import codec, commands
-from broker.store.tenants import Tenant
+from broker.store.wire import codec, commands
+from broker.store.wire.tenants import Tenant
 from broker.store.writes.plan import Plan
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from broker.store.errors import is_passing, meaning
-from broker.store.tenants import Collection
+from broker.store.wire.errors import is_passing, meaning
+from broker.store.wire.tenants import Collection
 
 Document = dict[str, Any]
 

@@ -13,18 +13,18 @@ from typing import Any
 
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from broker.store import commands
 from broker.store.history.buckets import LARGE, pack
 from broker.store.history.records import held, single
 from broker.store.pending import entries
-from broker.store.pending.throttling import throttle
-from broker.store.tenants import Tenant
-from broker.store.timers import Schedule
+from broker.store.pending.throttles import throttle
+from broker.store.registry.timers import Schedule
+from broker.store.wire import commands
+from broker.store.wire.tenants import Tenant
 from broker.store.writes import weight
-from broker.store.writes.batch import Batch
+from broker.store.writes.group_transaction import Conflict, transaction
 from broker.store.writes.plan import Draft
 from broker.store.writes.statements import Statement, bytes_of, document, statement, without_history
-from broker.store.writes.transactions import Conflict, transaction
+from broker.store.writes.transaction_batch import Batch
 
 Document = dict[str, Any]
 

@@ -16,11 +16,11 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.temporal.revision import Addition, AttributeDeletion, Burial, InstanceChange
 from broker.ports.entities import Undecodable
-from broker.store import codec
 from broker.store.history.aggregates import parts
-from broker.store.history.catalogue import head
+from broker.store.history.evolutions import head
 from broker.store.history.records import SCOPE, at_most, of_attribute, place, single, time_of
-from broker.store.tenants import Collection, Tenant
+from broker.store.wire import codec
+from broker.store.wire.tenants import Collection, Tenant
 from broker.store.writes.queue import Write
 
 Document = dict[str, Any]

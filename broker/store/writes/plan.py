@@ -15,11 +15,11 @@ from broker.core.errors import NgsiLdError
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Revision
 from broker.ports.changes import ChangeSink, Due
-from broker.store import codec
 from broker.store.history.records import records
+from broker.store.wire import codec
 from broker.store.writes import weight
 from broker.store.writes.queue import Write
-from broker.store.writes.standing import NOTHING, Standing
+from broker.store.writes.stored import NOTHING, Standing
 
 Document = dict[str, Any]
 

@@ -27,16 +27,16 @@ from broker.core.temporal.revision import (
     Removal,
     recorded,
 )
-from broker.store import codec
 from broker.store.history.buckets import pack, unpack
 from broker.store.history.records import SCOPE, body, held, of_attribute, place, record, time_of, written_at
-from broker.store.tenants import Tenant
-from broker.store.writes.batch import Batch
+from broker.store.wire import codec
+from broker.store.wire.tenants import Tenant
+from broker.store.writes.group_transaction import transaction
 from broker.store.writes.moves import HELD, HELD_BYTES, WORTH
 from broker.store.writes.past import Past, chosen, read
 from broker.store.writes.queue import Write
 from broker.store.writes.statements import PAST, bytes_of
-from broker.store.writes.transactions import transaction
+from broker.store.writes.transaction_batch import Batch
 
 Document = dict[str, Any]
 Key = tuple[Any, ...]

@@ -6,10 +6,10 @@ from typing import Any
 from broker.core import Entity, Instance, Json
 from broker.core.change import Change
 from broker.core.entity import expiry
-from broker.store import codec
 from broker.store.history.records import held
 from broker.store.pending import entries
-from broker.store.places import is_spatial
+from broker.store.wire import codec
+from broker.store.wire.places import is_spatial
 from broker.store.writes import weight
 from broker.store.writes.plan import Draft
 

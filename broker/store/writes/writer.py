@@ -17,7 +17,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from broker.core.entity.update import Rule
 from broker.core.errors import Unavailable
 from broker.core.temporal.revision import Revision
-from broker.store.tenants import Tenant, Tenants
+from broker.store.wire.tenants import Tenant, Tenants
 from broker.store.writes.commit import Again, Committer, Sessions
 from broker.store.writes.guarded import Away, Guarded
 from broker.store.writes.queue import PATIENCE, Answer, Queue, Write

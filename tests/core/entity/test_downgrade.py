@@ -14,8 +14,8 @@ from broker.core.entity.downgrade import CURRENT, Version, conformant
 from broker.core.entity.view import View, view
 from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.temporal import SCOPE, Evolution, Window
-from broker.core.temporal.view import TemporalView
-from broker.core.temporal.view import view as temporal_view
+from broker.core.temporal.evolution_view import TemporalView
+from broker.core.temporal.evolution_view import view as temporal_view
 from tests.core.documents import CORE, EX, NOW, POINT, V, created, entities, few
 
 VERSIONS = [(1, minor) for minor in range(10)]

@@ -6,7 +6,7 @@ import pytest
 
 from broker.core import Entity
 from broker.core.entity import parse, update
-from broker.core.entity.links import Inlined, Join, links
+from broker.core.entity.linked_entities import Inlined, Join, links
 from broker.core.entity.view import View
 from broker.core.errors import TooManyResults
 from broker.core.lang import projection

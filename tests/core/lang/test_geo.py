@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from broker.core.errors import BadRequestData, TooComplexQuery
-from broker.core.lang import geo, match, shapes
+from broker.core.lang import geo, geometries, match
 
 pytestmark = pytest.mark.clause("4.10")
 
@@ -149,8 +149,8 @@ def test_too_many_positions_are_too_complex() -> None:
     ],
 )
 def test_distances_are_in_metres(a: Any, b: Any, metres: float) -> None:
-    assert shapes.distance(a, b) == pytest.approx(metres, rel=1e-3, abs=1e-6)
-    assert shapes.distance(b, a) == pytest.approx(metres, rel=1e-3, abs=1e-6)
+    assert geometries.distance(a, b) == pytest.approx(metres, rel=1e-3, abs=1e-6)
+    assert geometries.distance(b, a) == pytest.approx(metres, rel=1e-3, abs=1e-6)
 
 
 @pytest.mark.parametrize("more", [[5], [2**70], [5, 5], [1e300, 2**64]])
@@ -161,6 +161,6 @@ def test_heights_and_what_is_behind_them_mean_nothing(more: list[Any]) -> None:
         ("Polygon", [[[1, 2], [3, 4], [1, 4], [1, 2]]],
          [[[1, 2, *more], [3, 4, *more], [1, 4, *more], [1, 2, *more]]]),
     ):  # fmt: skip
-        flat = shapes.shape({"type": kind, "coordinates": plain})
-        assert shapes.shape({"type": kind, "coordinates": high}) == flat
+        flat = geometries.shape({"type": kind, "coordinates": plain})
+        assert geometries.shape({"type": kind, "coordinates": high}) == flat
         assert flat is not None

@@ -17,7 +17,7 @@ from broker.core import Json, instant
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery, Window
 from broker.core.temporal.aggregation import METHODS, Aggregate, Aggregation, results
-from broker.core.temporal.periods import Duration, parse
+from broker.core.temporal.aggregation_periods import Duration, parse
 from tests.store.histories import BASE, Model, Store, Written, numbers, open_store
 
 EPOCH = datetime(1970, 1, 1)

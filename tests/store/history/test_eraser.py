@@ -11,11 +11,11 @@ from broker.core import instant
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery
 from broker.core.temporal.retention import parse
-from broker.store import codec
 from broker.store.history.eraser import Eraser
+from broker.store.history.evolution_store import MongoTemporal
 from broker.store.history.packer import Packer, Packing
-from broker.store.history.reads import MongoTemporal
-from broker.store.tenants import Tenants
+from broker.store.wire import codec
+from broker.store.wire.tenants import Tenants
 from tests.store.histories import Model, Store, Written
 
 HOUR = 3_600_000_000

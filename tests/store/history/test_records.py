@@ -16,10 +16,10 @@ from broker.core.errors import NonexistentTenant, TooComplexQuery
 from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
 from broker.core.temporal import Evolution, TemporalQuery, Window
-from broker.store import codec
 from broker.store.history import records, windows
-from broker.store.history.reads import MongoTemporal
-from broker.store.tenants import Tenants
+from broker.store.history.evolution_store import MongoTemporal
+from broker.store.wire import codec
+from broker.store.wire.tenants import Tenants
 from tests.store.histories import (
     BASE,
     NAMES,

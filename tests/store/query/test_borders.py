@@ -5,8 +5,8 @@ from random import Random
 
 import shapely
 
-from broker.store.places import FINEST, cells
 from broker.store.query.borders import border
+from broker.store.wire.places import FINEST, cells
 
 
 def test_every_point_on_a_border_is_in_its_cells() -> None:

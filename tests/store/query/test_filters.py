@@ -20,8 +20,8 @@ from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.lang import match, q, types
 from broker.core.lang.terms import ORDERING, Literal, Pattern, Range, Target, Term
 from broker.core.query import Query
-from broker.store import codec
 from broker.store.query.filters import to_filter
+from broker.store.wire import codec
 from tests.core.lang import some
 from tests.core.lang.test_pattern import SAME, TEXTS
 

@@ -13,12 +13,12 @@ from prometheus_client import REGISTRY
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.lang import q, types
 from broker.core.query import Query
-from broker.store import codec
-from broker.store.client import open_database
 from broker.store.query.advice import Advice
 from broker.store.query.filters import to_filter
 from broker.store.query.indexes import Declared, Indexes
-from broker.store.tenants import Tenants
+from broker.store.wire import codec
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Tenants
 
 HEAT, PARK = DEFAULT_VOCAB + "heat", DEFAULT_VOCAB + "park"
 

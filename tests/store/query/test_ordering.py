@@ -19,11 +19,11 @@ from broker.core.errors import BadRequestData, TooComplexQuery
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.lang import collation, order
 from broker.core.lang.order import Ordering
-from broker.store import codec
 from broker.store.query.collations import _KINDS, _LOCALES, _STRENGTHS, exact, mongo_collation
 from broker.store.query.distances import distances
 from broker.store.query.filters import to_filter
 from broker.store.query.ordering import page_key, stages
+from broker.store.wire import codec
 from tests.core.documents import json_values
 from tests.core.lang import some
 

@@ -15,10 +15,10 @@ from broker.core import Entity
 from broker.core.errors import TooComplexQuery
 from broker.core.lang import geo, match, q
 from broker.core.query import Query
-from broker.store import codec, places
-from broker.store.client import open_database
 from broker.store.query.selection import Selections
-from broker.store.tenants import Tenant, Tenants
+from broker.store.wire import codec, places
+from broker.store.wire.client import open_database
+from broker.store.wire.tenants import Tenant, Tenants
 from tests.core.lang import some
 
 pytestmark = [pytest.mark.clause("4.9"), pytest.mark.clause("4.10")]

@@ -1,0 +1,159 @@
+"""The history of entities, read: one entity's evolution, or those that a query finds, with bounded work.
+
+The catalogue tells whose history there is and of which attributes; `windows` makes pipelines
+of the rest. A query's answer, its pages and its count are of the entities with at least one instance in the
+window (5.7.4.4). Nothing but a look at the history tells that, so candidates are taken from the catalogue in
+the order of their ids, and those without an instance are left out: a page costs one short look for each
+candidate before its end, a count one for each candidate.
+
+Entities of which a few instances are wanted (the last hundred of an attribute, say) are read together, as of
+one moment, for all who ask for them at about the same time.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from broker.clock import Clock
+from broker.core.errors import Unavailable
+from broker.core.temporal import Evolution, TemporalQuery
+from broker.store.entities.coalesced_reads import Reads
+from broker.store.history.evolution_answer import TOGETHER, Answer
+from broker.store.history.evolutions import WHOLE, head
+from broker.store.history.first_instances import first
+from broker.store.wire.client import Session
+from broker.store.wire.deadline import Deadline
+from broker.store.wire.errors import reported
+from broker.store.wire.tenants import Tenant, Tenants
+
+Document = dict[str, Any]
+
+_BATCH = 8  # entities that are read together: so few that one does not wait long for the others
+_SHORT = 1000  # instances, of all attributes, that are read together with those of others
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """One who asks for an entity's evolution."""
+
+    entity_id: str
+    query: TemporalQuery
+
+
+class MongoTemporal:
+    """See `ports.TemporalStore`. `page`: instances of one attribute in an answer; `timeout` in seconds."""
+
+    def __init__(self, tenants: Tenants, *, page: int, timeout: float, clock: Clock | None = None) -> None:
+        self._tenants = tenants
+        self._clock = clock or Clock()
+        self._page = page
+        self._timeout = timeout
+        self._reads: dict[str, Reads[_Asked, Evolution]] = {}
+
+    async def evolution(self, tenant: str, entity_id: str, query: TemporalQuery) -> Evolution | None:
+        """One entity's evolution; None if there never was one, or nothing of it that the query asks for."""
+        asked = _Asked(entity_id, query)
+        with reported():
+            handle = await self._tenants.get(tenant)
+            if not _is_short(query):
+                return (await self._retrieve(handle, [asked])).get(asked)
+            if handle.name not in self._reads:
+                self._reads[handle.name] = Reads(partial(self._retrieve_each, handle), _BATCH)
+            return await self._reads[handle.name].get(asked)
+
+    async def evolutions(self, tenant: str, query: TemporalQuery) -> list[Evolution]:
+        """One page of the evolutions that have an instance in the window, in the order of their ids."""
+        async with self._reading(tenant) as (handle, session):
+            answer = self._answer(handle, query, session)
+            return await answer.evolutions(await answer.page())
+
+    async def count(self, tenant: str, query: TemporalQuery) -> int:
+        """How many evolutions have an instance in the window."""
+        async with self._reading(tenant) as (handle, session):
+            return sum([1 async for _ in self._answer(handle, query, session).matching(TOGETHER)])
+
+    @asynccontextmanager
+    async def _reading(self, tenant: str) -> AsyncIterator[tuple[Tenant, Session]]:
+        with reported():
+            handle = await self._tenants.get(tenant)
+            async with _moment(handle) as session:
+                yield handle, session
+
+    def _answer(self, tenant: Tenant, query: TemporalQuery, session: Session) -> Answer:
+        deadline, now = Deadline(self._timeout), self._clock.expiring()
+        return Answer(tenant, query, self._page, deadline, session, now)
+
+    async def _retrieve_each(
+        self, tenant: Tenant, asked: list[_Asked]
+    ) -> dict[_Asked, Evolution | Exception]:
+        """What is asked for, or why that fails. If it fails for several together, each is read alone."""
+        try:
+            with reported():
+                return {**await self._retrieve(tenant, asked)}
+        except Unavailable:
+            raise
+        except Exception as error:
+            if len(asked) == 1:
+                return {asked[0]: error}
+        found: dict[_Asked, Evolution | Exception] = {}
+        for one in asked:
+            found |= await self._retrieve_each(tenant, [one])
+        return found
+
+    async def _retrieve(self, tenant: Tenant, asked: Sequence[_Asked]) -> dict[_Asked, Evolution]:
+        """The evolutions that there are of those asked for, all as of one moment."""
+        found: dict[_Asked, Evolution] = {}
+        left = list(asked)
+        async with _moment(tenant) as session:
+            while left:  # of each entity only one at a time, for rows don't say for whom they are
+                now = {one.entity_id: one for one in reversed(left)}
+                left = [one for one in left if one is not now[one.entity_id]]
+                heads = await _heads(tenant, list(now), session, Deadline(self._timeout))
+                there = [(one, heads[one.entity_id]) for one in now.values() if one.entity_id in heads]
+                found |= await _together(
+                    {one: (self._answer(tenant, one.query, session), facts) for one, facts in there}
+                )
+        return found
+
+
+@asynccontextmanager
+async def _moment(tenant: Tenant) -> AsyncIterator[Session]:
+    """A session whose reads are all as of one moment."""
+    async with tenant.history.database.client.start_session(snapshot=True) as session:
+        yield session
+
+
+async def _heads(tenant: Tenant, ids: list[str], session: Session, deadline: Deadline) -> dict[str, Document]:
+    """The facts of the evolutions that there are of these entities, by id."""
+    cursor = tenant.entities.find(
+        {"_id": {"$in": ids}}, WHOLE, max_time_ms=deadline.left_ms(), session=session
+    )
+    heads = (head(document) for document in await cursor.to_list())
+    return {one["_id"]: one for one in heads if one is not None}
+
+
+async def _together(asked: dict[_Asked, tuple[Answer, Document]]) -> dict[_Asked, Evolution]:
+    """What is asked for of different entities, which have a past: what all of it takes is read at once."""
+    if not asked:
+        return {}
+    candidates = {one: answer.candidate(facts) for one, (answer, facts) in asked.items()}
+    wanted = {one: answer.wanted([candidates[one]]) for one, (answer, _) in asked.items()}
+    [run, *_] = [answer.run for answer, _ in asked.values()]
+    rows = await first(run, {series: part for of in wanted.values() for series, part in of.items()})
+    found: dict[_Asked, Evolution] = {}
+    for one, (answer, _) in asked.items():
+        mine = {series: rows[series] for series in wanted[one] if series in rows}
+        evolution = await answer.retrieved(candidates[one], wanted[one], mine)
+        if evolution is not None:
+            found[one] = evolution
+    return found
+
+
+def _is_short(query: TemporalQuery) -> bool:
+    """Whether an entity's evolution is sure to be read in no time: few instances at the end of a range."""
+    if query.last_n is None or query.aggregation is not None or query.datasets:
+        return False
+    is_by_keys = query.window is None or query.window.timeproperty == "observedAt"
+    return is_by_keys and 0 < len(query.entities.attrs) * query.last_n <= _SHORT

@@ -1,0 +1,176 @@
+"""Notifications that were given up: kept for a while, for whoever wants to know or to have them sent again.
+
+{_id: subscription and id of the entry, e: entity id, what the entry tells (`entries`), reason,
+given_up: time of the server (µs), expires: date}
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.raw_bson import RawBSONDocument
+from pymongo import AsyncMongoClient, ReplaceOne, ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from broker.clock import Clock, Stamp
+from broker.core import instant
+from broker.core.delivery.entry import Entry, entry_id
+from broker.ports.changes import ChangeSink
+from broker.ports.subscriptions import Failure
+from broker.store.pending import entries
+from broker.store.wire.errors import reported
+from broker.store.wire.tenants import EPOCH, Collection, Tenant, Tenants, epoch_of
+from broker.store.wire.transactions import Transactions
+
+Document = dict[str, Any]
+_STATES = ("entity", "was", "zipped", "suppressed.entity", "suppressed.was")
+_AT_ONCE = 500  # notifications replayed in one go
+_TOLD = ("e", "entity", "was", "report", "suppressed", "zipped", "cut")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """For how many seconds, and how many for each tenant."""
+
+    seconds: float
+    count: int
+    clock: Clock = field(default_factory=Clock)
+
+
+async def keep(collection: Collection, given_up: Sequence[tuple[Entry, str, str]], kept: Kept) -> None:
+    """Keeps entries that were given up for a subscription, with the reason; the oldest make room."""
+    now = kept.clock.server()
+    expires = datetime.fromtimestamp(now / 1_000_000 + kept.seconds, UTC)
+    documents = [_document(*one, now, expires) for one in given_up]
+    await collection.bulk_write([ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in documents])
+    excess = await collection.estimated_document_count() - kept.count
+    if excess > 0:
+        oldest = collection.find({}, {"_id": 1}, sort=[("expires", 1)], limit=excess)
+        await collection.delete_many({"_id": {"$in": [one["_id"] async for one in oldest]}})
+
+
+def _document(entry: Entry, subscription: str, reason: str, now: int, expires: datetime) -> RawBSONDocument:
+    head = {
+        "_id": f"{subscription} {entry.id}",
+        "reason": reason,
+        "given_up": now,
+        "expires": expires,
+    }
+    return entries.fitting(
+        replace(entry), head
+    )  # what is cut here is not cut for those who are still to be told
+
+
+class MongoUndelivered:
+    """See `ports.Undelivered`."""
+
+    def __init__(
+        self,
+        client: AsyncMongoClient[Document],
+        tenants: Tenants,
+        sink: ChangeSink,
+        clock: Clock,
+        process: str,
+    ) -> None:
+        self._transactions = Transactions(client)
+        self._tenants = tenants
+        self._sink = sink
+        self._clock = clock
+        self._process = process
+
+    def open(self) -> AsyncClientSession:
+        """The session on which notifications are replayed, for the list of processes."""
+        return self._transactions.session
+
+    async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[Failure]:
+        """See `ports.Undelivered.find`."""
+        undelivered = (await self._tenants.get(tenant)).undelivered
+        wanted, shown = all_of(subscription_id), dict.fromkeys(_STATES, 0)
+        with reported():
+            cursor = undelivered.find(wanted, shown, sort=[("_id", 1)], skip=offset, limit=limit)
+            return [_failure(one) async for one in cursor]
+
+    async def count(self, tenant: str, subscription_id: str) -> int:
+        """See `ports.Undelivered.count`."""
+        undelivered = (await self._tenants.get(tenant)).undelivered
+        with reported():
+            return await undelivered.count_documents(all_of(subscription_id))
+
+    async def replay(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+        """See `ports.Undelivered.replay`."""
+        handle = await self._tenants.get(tenant)
+        wanted, count = _of(subscription_id, failure_id), 0
+        with reported():
+            await self._sink.at_epoch(tenant, *epoch_of(await handle.entities.find_one({"_id": EPOCH})))
+            while found := await handle.undelivered.find(wanted, sort=[("_id", 1)], limit=_AT_ONCE).to_list():
+                for one in found:
+                    if (entry := await self._renewed(one, handle, subscription_id)) is not None:
+                        self._sink.committed(entry, (), False)
+                        count += 1
+        return count
+
+    async def delete(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+        """See `ports.Undelivered.delete`."""
+        undelivered = (await self._tenants.get(tenant)).undelivered
+        with reported():
+            return (await undelivered.delete_many(_of(subscription_id, failure_id))).deleted_count
+
+    async def _renewed(self, document: Document, tenant: Tenant, subscription_id: str) -> Entry | None:
+        """The entry as a new one in the outbox, which comes after all that the entity has had since.
+
+        None if somebody else has replayed or deleted it. It is a transaction, lest the reaper take the mark
+        off the document while the outbox has nothing yet.
+        """
+
+        async def all_of_it(session: AsyncClientSession) -> Document | None:
+            gone = await tenant.undelivered.delete_one({"_id": document["_id"]}, session=session)
+            if not gone.deleted_count:
+                return None
+            stamp = await self._stamp(document, tenant, session)
+            new: Document = {
+                "_id": entry_id(stamp.rev, stamp.number, self._process), "st": stamp.rev,
+                "at": self._clock.server(), "by": self._process, "due": [subscription_id],
+            }  # fmt: skip
+            renewed = {**{name: document[name] for name in _TOLD if name in document}, **new}
+            await tenant.outbox.insert_one(renewed, session=session)
+            return renewed
+
+        renewed = await self._transactions.run(all_of_it)
+        return None if renewed is None else entries.whole(renewed, tenant.name, document["e"])
+
+    async def _stamp(self, document: Document, tenant: Tenant, session: AsyncClientSession) -> Stamp:
+        """A stamp after the last one of the entity, whose document then says that the outbox has one."""
+        if document.keys() & {"report", "suppressed"}:
+            return self._clock.stamp()
+        stamp = self._clock.stamp()
+        raised = {"rev": {"$max": [stamp.rev, {"$add": ["$rev", 1]}]}, "ov": {"$literal": True}}
+        found = await tenant.entities.find_one_and_update(
+            {"_id": document["e"]},
+            [{"$set": {**raised, "gone": {"$cond": [{"$gt": ["$rev", None]}, "$gone", 1]}}}],
+            {"rev": 1},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        assert found is not None, "it is made if there is none"
+        return stamp._replace(rev=found["rev"])
+
+
+def all_of(subscription_id: str) -> Document:
+    """What selects all of a subscription: ids are URIs, which have no spaces."""
+    return {"_id": {"$gt": subscription_id + " ", "$lt": subscription_id + "!"}}
+
+
+def _of(subscription_id: str, failure_id: str | None) -> Document:
+    return all_of(subscription_id) if failure_id is None else {"_id": f"{subscription_id} {failure_id}"}
+
+
+def _failure(document: Document) -> Failure:
+    return Failure(
+        document["_id"].partition(" ")[2],
+        None if document.keys() & {"report", "suppressed"} else document["e"],
+        instant.of_micros(document["at"]),
+        instant.of_micros(document["given_up"]),
+        document["reason"],
+    )

@@ -1,0 +1,1 @@
+"""What MongoDB and the broker speak: connection, tenants, commands, the stored shape, meanings of errors."""

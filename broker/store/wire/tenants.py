@@ -1,0 +1,175 @@
+"""Tenants (clause 4.14): one database each, with its collections and indexes."""
+
+import asyncio
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ASCENDING, AsyncMongoClient, IndexModel, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
+
+from broker.core.errors import NonexistentTenant
+from broker.store.wire.errors import reported
+
+Collection = AsyncCollection[dict[str, Any]]
+Database = AsyncDatabase[dict[str, Any]]
+
+DEFAULT = ""
+_EXISTS = 48  # MongoDB's NamespaceExists
+EPOCH = "epoch"  # the id of the document {n: number, mark} beside the entities that subscription changes bump
+PENDING_BY = "pending_by"  # the index of documents that hold entries, by the process that delivers them
+_PLAIN = re.compile(r"[a-z0-9_\-]{1,30}")
+_CLUSTERED = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}}
+_DENSE = {"storageEngine": {"wiredTiger": {"configString": "block_compressor=zstd"}}}
+_OPTIONS: dict[str, dict[str, Any]] = {"history": _CLUSTERED, "packed": {**_CLUSTERED, **_DENSE}}
+_INDEXES = {
+    "entities": [
+        IndexModel([("type", ASCENDING), ("_id", ASCENDING)]),
+        IndexModel([("scope", ASCENDING)], sparse=True),
+        IndexModel([("due", ASCENDING)], sparse=True),
+        IndexModel([("shape", ASCENDING)], sparse=True),
+        IndexModel([("cells", ASCENDING)], sparse=True),
+        IndexModel(
+            [("past.type", ASCENDING), ("_id", ASCENDING)],
+            partialFilterExpression={"past": {"$exists": True}},
+        ),
+        IndexModel([("pk", ASCENDING), ("_id", ASCENDING)], partialFilterExpression={"pk": 1}),
+        IndexModel(
+            [("o.by", ASCENDING), ("_id", ASCENDING)],
+            name=PENDING_BY,
+            partialFilterExpression={"o.by": {"$exists": True}},
+        ),
+        IndexModel([("gone", ASCENDING)], sparse=True),
+        IndexModel([("ov", ASCENDING)], sparse=True),
+    ],
+    "history": [IndexModel([("i.expiresAt", ASCENDING)], sparse=True)],
+    "contexts": [IndexModel([("local", ASCENDING)])],
+    "undelivered": [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
+    "outbox": [
+        IndexModel([("by", ASCENDING), ("e", ASCENDING)]),
+        IndexModel([("e", ASCENDING)]),
+        IndexModel([("due", ASCENDING)]),
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """The collections of one tenant.
+
+    `entities` has one document for each entity that is there, has a past or something pending; `history`
+    single instances of it, `packed` most of it (`history.buckets`); `moved` where instances are now whose
+    time was changed; `outbox` what is pending and has no room beside the entity; `subscription_log` names the
+    subscription that each epoch changed; `throttles` holds when a throttled subscription was last due;
+    `tallies` what became of each subscription's notifications; `undelivered` what was given up; `contexts`
+    are the @contexts that the tenant's clients host.
+    """
+
+    name: str
+    entities: Collection
+    history: Collection
+    packed: Collection
+    moved: Collection
+    outbox: Collection
+    subscriptions: Collection
+    subscription_log: Collection
+    throttles: Collection
+    tallies: Collection
+    undelivered: Collection
+    contexts: Collection
+
+
+class Tenants:
+    """The tenants there are. Known ones are remembered; an unknown one is looked up each time."""
+
+    def __init__(self, client: AsyncMongoClient[dict[str, Any]], prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._known: dict[str, Tenant] = {}
+        self._creating = asyncio.Lock()
+
+    async def get(self, name: str) -> Tenant:
+        """The tenant of this name; NonexistentTenant if it has never been written to."""
+        if (known := self._known.get(name)) is not None:
+            return known
+        with reported():
+            if name != DEFAULT and await self._list().find_one({"_id": name}) is None:
+                raise NonexistentTenant(f"there is no tenant {name!r}")
+        return await self.obtain(name)
+
+    async def obtain(self, name: str) -> Tenant:
+        """The tenant of this name, made if need be."""
+        if (known := self._known.get(name)) is not None:
+            return known
+        async with self._creating:
+            if name not in self._known:
+                with reported():
+                    self._known[name] = await self._make(name)
+        return self._known[name]
+
+    async def names(self) -> list[str]:
+        """All tenants, the default one first."""
+        with reported():
+            return [DEFAULT] + [one["_id"] async for one in self._list().find() if one["_id"] != DEFAULT]
+
+    def _list(self) -> Collection:
+        return self._client[self._prefix]["tenants"]
+
+    async def _make(self, name: str) -> Tenant:
+        database = self._client[database_name(self._prefix, name)]
+        await _create_collections(database)
+        await self._list().update_one({"_id": name}, {"$setOnInsert": {"_id": name}}, upsert=True)
+        relaxed = WriteConcern(w=1)  # a count may get lost in a crash, but is seen at once
+        return Tenant(
+            name,
+            entities=database["entities"],
+            history=database["history"],
+            packed=database["packed"],
+            moved=database["moved"],
+            outbox=database["outbox"],  # durable: an entry that came back would hold up others for ever
+            subscriptions=database["subscriptions"],
+            subscription_log=database["subscription_log"],
+            throttles=database["throttles"],
+            tallies=database["tallies"].with_options(
+                write_concern=relaxed, read_concern=ReadConcern("local")
+            ),
+            undelivered=database["undelivered"],
+            contexts=database["contexts"],
+        )
+
+
+def epoch_of(document: dict[str, Any] | None) -> tuple[int, str]:
+    """The number and the mark of the epoch that a document holds."""
+    return (document["n"], document.get("mark", "")) if document is not None else (0, "")
+
+
+def database_name(prefix: str, tenant: str) -> str:
+    """The database of a tenant. MongoDB's names are short, of few characters, and alike in any case."""
+    if tenant == DEFAULT:
+        return prefix
+    if _PLAIN.fullmatch(tenant):
+        return f"{prefix}-{tenant}"
+    return f"{prefix}-~{hashlib.sha256(tenant.encode()).hexdigest()[:24]}"
+
+
+async def _create_collections(database: Database) -> None:
+    """Makes what is missing. Transactions may not create collections, so all are made beforehand."""
+    existing = set(await database.list_collection_names())
+    for name in Tenant.__slots__[1:]:
+        if name not in existing:
+            await _create(database, name)
+    for name, indexes in _INDEXES.items():
+        await database[name].create_indexes(indexes)
+    await database["entities"].update_one({"_id": EPOCH}, {"$setOnInsert": {"n": 0}}, upsert=True)
+
+
+async def _create(database: Database, name: str) -> None:
+    try:
+        await database.create_collection(name, check_exists=False, **_OPTIONS.get(name, {}))
+    except OperationFailure as error:
+        if error.code != _EXISTS:  # else another process was first: just what was wanted
+            raise
