@@ -11,7 +11,7 @@ from pymongo import AsyncMongoClient
 
 from tests.api.conftest import Api, Receiver
 from tests.conftest import free_port, running
-from tests.store.make_format1 import ODD, PUBLIC_URL, load
+from tests.store.upgrade.make_format1 import ODD, PUBLIC_URL, load
 
 PREFIX = "format1"
 TENANTS = ("", "city", ODD)

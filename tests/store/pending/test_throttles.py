@@ -22,9 +22,9 @@ from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer
 from tests.core.documents import CORE
 from tests.core.test_periods import periodic
-from tests.store.test_entries import MIB, text
-from tests.store.test_timers import SECOND, START, Process, World, losing_answers
-from tests.store.test_writer import N, count, create
+from tests.store.pending.test_entries import MIB, text
+from tests.store.registry.test_timers import SECOND, START, Process, World, losing_answers
+from tests.store.writes.test_writer import N, count, create
 
 pytestmark = pytest.mark.clause("5.2.12")
 

@@ -25,7 +25,7 @@ from broker.store.wire.tenants import Tenants
 from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer
-from tests.store.test_writer import Sink
+from tests.store.writes.test_writer import Sink
 
 SHOW = Renderer(lambda entity: orjson.dumps([entity["id"], entity["attrs"]["n"][0]["value"]]))
 ALL = Query(types=types.parse("T", str))

@@ -1,7 +1,7 @@
 """Makes `tests/data/format1.json.gz`: databases of the last version of format 1, and its answers.
 
     git worktree add --detach ../format1 51e9c7c
-    .venv/bin/python -m tests.store.make_format1 ../format1
+    .venv/bin/python -m tests.store.upgrade.make_format1 ../format1
 
 It runs a broker of that version on a MongoDB of its own, fills three tenants over HTTP, keeps the answers to
 some requests, stops the broker, and writes everything in MongoDB's extended JSON:
@@ -33,7 +33,7 @@ from broker.store.server.embedded import EmbeddedMongo
 from tests.api.conftest import JSON, LD_JSON, Api, serving
 from tests.conftest import free_port, until_ready
 
-FILE = Path(__file__).parent.parent / "data" / "format1.json.gz"
+FILE = Path(__file__).parents[2] / "data" / "format1.json.gz"
 PREFIX = "eridanus"
 PUBLIC_URL = "http://broker.example"
 DEAD = "http://127.0.0.1:9"  # nobody listens there

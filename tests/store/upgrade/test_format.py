@@ -30,8 +30,8 @@ from broker.store.wire.tenants import Tenants, database_name
 from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Judge
 from broker.store.writes.writer import Writer
-from tests.store.make_format1 import ODD, load
-from tests.store.test_writer import Sink
+from tests.store.upgrade.make_format1 import ODD, load
+from tests.store.writes.test_writer import Sink
 
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]

@@ -11,7 +11,7 @@ from broker.ports.changes import Due, Entry, Settled
 from broker.store.pending.dead_letters import MongoUndelivered
 from broker.store.pending.reaper import Reaper
 from tests.clocks import SetClock
-from tests.store.test_outbox import ME, World, entry, world
+from tests.store.pending.test_outbox import ME, World, entry, world
 
 __all__ = ["world"]
 

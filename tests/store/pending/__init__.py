@@ -1,0 +1,1 @@
+"""Tests of this folder of the store, on a real MongoDB where it touches one."""
