@@ -10,7 +10,7 @@ from broker.core import Json
 from broker.core.errors import BadRequestData
 from broker.core.uri import is_uri
 from broker.operations import deliveries as operations
-from broker.ports.subscriptions import Failure
+from broker.ports.subscriptions import DeadLetter
 
 
 async def query_deliveries(call: Call) -> web.Response:
@@ -59,12 +59,12 @@ def _delivery(call: Call) -> str | None:
     return call.path[1] if len(call.path) > 1 else None
 
 
-def _shown(failure: Failure) -> dict[str, Json]:
-    about = {} if failure.entity is None else {"entityId": failure.entity}
+def _shown(dead_letter: DeadLetter) -> dict[str, Json]:
+    about = {} if dead_letter.entity is None else {"entityId": dead_letter.entity}
     return {
-        "id": failure.id,
+        "id": dead_letter.id,
         **about,
-        "changedAt": failure.changed_at + "Z",
-        "givenUpAt": failure.given_up_at + "Z",
-        "reason": failure.reason,
+        "changedAt": dead_letter.changed_at + "Z",
+        "givenUpAt": dead_letter.given_up_at + "Z",
+        "reason": dead_letter.reason,
     }

@@ -18,7 +18,7 @@ from broker.notify.notifier import Notifier
 from broker.notify.periodic import Periods
 from broker.ports.changes import SubscriptionChanges
 from broker.ports.delivery import Sender
-from broker.store.pending.dead_letters import Kept, MongoUndelivered
+from broker.store.pending.dead_letters import Kept, MongoDeadLetters
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.registry.processes import Processes
 from broker.store.registry.subscriptions import MongoSubscriptions
@@ -52,7 +52,7 @@ class NotifyRoom:
         )
         self.subscriptions.tell(self._changed)
         self.schedule.tell(self.periods.expect)
-        self.undelivered = MongoUndelivered(
+        self.undelivered = MongoDeadLetters(
             base.client, base.tenants, self.notifier, base.clock, settings.process_id
         )
 

@@ -8,12 +8,12 @@ from broker.core.linked import Known, judged
 from broker.core.trigger import trigger
 from broker.operations.subscriptions import retrieve_subscription
 from broker.ports.broker import Broker
-from broker.ports.subscriptions import Failure
+from broker.ports.subscriptions import DeadLetter
 
 
 async def query_deliveries(
     broker: Broker, tenant: str, subscription_id: str, limit: int, offset: int, *, counted: bool
-) -> tuple[list[Failure], int | None, bool]:
+) -> tuple[list[DeadLetter], int | None, bool]:
     """Notifications that were given up: one page, the full count if asked for, and whether there is more."""
     await retrieve_subscription(broker, tenant, subscription_id)
     count = await broker.undelivered.count(tenant, subscription_id) if counted else None

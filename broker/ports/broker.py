@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from broker.clock import Clock
 from broker.ports.contexts import ContextLoader, ContextStorage
 from broker.ports.entities import DiscoveryStore, EntityStore, TemporalStore
-from broker.ports.subscriptions import SubscriptionStore, Undelivered
+from broker.ports.subscriptions import DeadLetters, SubscriptionStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Broker:
     discovery: DiscoveryStore
     temporal: TemporalStore
     subscriptions: SubscriptionStore
-    undelivered: Undelivered
+    undelivered: DeadLetters
     tallied: Callable[[str, str], Awaitable[None]]
     contexts: ContextLoader
     context_storage: ContextStorage

@@ -83,7 +83,7 @@ class Timers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class DeadLetter:
     """A notification that was given up: of which entity, as of when, and when and why that was (instants).
 
     `entity` is None if it was of all that a periodic subscription tells of.
@@ -96,10 +96,10 @@ class Failure:
     reason: str
 
 
-class Undelivered(Protocol):
+class DeadLetters(Protocol):
     """The notifications that were given up, by subscription. `failure_id`: one of them; None for all."""
 
-    async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[Failure]:
+    async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[DeadLetter]:
         """One page, in the order in which they were due."""
 
     async def count(self, tenant: str, subscription_id: str) -> int: ...

@@ -17,7 +17,7 @@ from broker.clock import Clock, Stamp
 from broker.core import instant
 from broker.core.delivery.entry import Entry, entry_id
 from broker.ports.changes import ChangeSink
-from broker.ports.subscriptions import Failure
+from broker.ports.subscriptions import DeadLetter
 from broker.store.pending import entries
 from broker.store.wire.errors import reported
 from broker.store.wire.tenants import EPOCH, Collection, Tenant, Tenants, epoch_of
@@ -62,8 +62,8 @@ def _document(entry: Entry, subscription: str, reason: str, now: int, expires: d
     )  # what is cut here is not cut for those who are still to be told
 
 
-class MongoUndelivered:
-    """See `ports.Undelivered`."""
+class MongoDeadLetters:
+    """See `ports.DeadLetters`."""
 
     def __init__(
         self,
@@ -83,22 +83,22 @@ class MongoUndelivered:
         """The session on which notifications are replayed, for the list of processes."""
         return self._transactions.session
 
-    async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[Failure]:
-        """See `ports.Undelivered.find`."""
+    async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[DeadLetter]:
+        """See `ports.DeadLetters.find`."""
         undelivered = (await self._tenants.get(tenant)).undelivered
         wanted, shown = all_of(subscription_id), dict.fromkeys(_STATES, 0)
         with reported():
             cursor = undelivered.find(wanted, shown, sort=[("_id", 1)], skip=offset, limit=limit)
-            return [_failure(one) async for one in cursor]
+            return [_dead_letter(one) async for one in cursor]
 
     async def count(self, tenant: str, subscription_id: str) -> int:
-        """See `ports.Undelivered.count`."""
+        """See `ports.DeadLetters.count`."""
         undelivered = (await self._tenants.get(tenant)).undelivered
         with reported():
             return await undelivered.count_documents(all_of(subscription_id))
 
     async def replay(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
-        """See `ports.Undelivered.replay`."""
+        """See `ports.DeadLetters.replay`."""
         handle = await self._tenants.get(tenant)
         wanted, count = _of(subscription_id, failure_id), 0
         with reported():
@@ -111,7 +111,7 @@ class MongoUndelivered:
         return count
 
     async def delete(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
-        """See `ports.Undelivered.delete`."""
+        """See `ports.DeadLetters.delete`."""
         undelivered = (await self._tenants.get(tenant)).undelivered
         with reported():
             return (await undelivered.delete_many(_of(subscription_id, failure_id))).deleted_count
@@ -166,8 +166,8 @@ def _of(subscription_id: str, failure_id: str | None) -> Document:
     return all_of(subscription_id) if failure_id is None else {"_id": f"{subscription_id} {failure_id}"}
 
 
-def _failure(document: Document) -> Failure:
-    return Failure(
+def _dead_letter(document: Document) -> DeadLetter:
+    return DeadLetter(
         document["_id"].partition(" ")[2],
         None if document.keys() & {"report", "suppressed"} else document["e"],
         instant.of_micros(document["at"]),

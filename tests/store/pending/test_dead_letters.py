@@ -8,7 +8,7 @@ import pytest
 from broker.core import instant
 from broker.core.change import Change
 from broker.ports.changes import Due, Entry, Settled
-from broker.store.pending.dead_letters import MongoUndelivered
+from broker.store.pending.dead_letters import MongoDeadLetters
 from broker.store.pending.reaper import Reaper
 from tests.clocks import SetClock
 from tests.store.pending.test_outbox import ME, World, entry, world
@@ -41,9 +41,9 @@ def sink() -> Sink:
 
 
 @pytest.fixture
-def undelivered(world: World, sink: Sink) -> MongoUndelivered:
+def undelivered(world: World, sink: Sink) -> MongoDeadLetters:
     client = world.tenant.outbox.database.client
-    return MongoUndelivered(client, world.tenants, sink, SetClock(lambda: 1000), ME)
+    return MongoDeadLetters(client, world.tenants, sink, SetClock(lambda: 1000), ME)
 
 
 async def give_up(world: World, *stamps: int, who: str = "a") -> None:
@@ -52,7 +52,7 @@ async def give_up(world: World, *stamps: int, who: str = "a") -> None:
     await world.outbox.settle("", Settled(dead_letters=[(one, who, f"reason {one.rev}") for one in entries]))
 
 
-async def test_they_are_shown_in_order_page_by_page(world: World, undelivered: MongoUndelivered) -> None:
+async def test_they_are_shown_in_order_page_by_page(world: World, undelivered: MongoDeadLetters) -> None:
     await give_up(world, 3, 1, 2)
     await give_up(world, 9, who="ab")
     assert await undelivered.count("", "a") == 3
@@ -63,13 +63,13 @@ async def test_they_are_shown_in_order_page_by_page(world: World, undelivered: M
     assert last.given_up_at > "2026"
 
 
-async def test_what_is_settled_twice_is_kept_once(world: World, undelivered: MongoUndelivered) -> None:
+async def test_what_is_settled_twice_is_kept_once(world: World, undelivered: MongoDeadLetters) -> None:
     await give_up(world, 1)
     await give_up(world, 1)
     assert await undelivered.count("", "a") == 1
 
 
-async def test_no_more_are_kept_than_so_many(world: World, undelivered: MongoUndelivered) -> None:
+async def test_no_more_are_kept_than_so_many(world: World, undelivered: MongoDeadLetters) -> None:
     """The store of these tests keeps four; MongoDB removes those that are too old."""
     for stamp in range(1, 7):
         await give_up(world, stamp)
@@ -81,7 +81,7 @@ async def test_no_more_are_kept_than_so_many(world: World, undelivered: MongoUnd
 
 
 async def test_a_replay_makes_them_due_as_new(
-    world: World, undelivered: MongoUndelivered, sink: Sink
+    world: World, undelivered: MongoDeadLetters, sink: Sink
 ) -> None:
     await give_up(world, 1, 2)
     await give_up(world, 3, who="b")
@@ -100,7 +100,7 @@ async def test_a_replay_makes_them_due_as_new(
     assert await undelivered.count("", "b") == 1
 
 
-async def test_one_alone(world: World, undelivered: MongoUndelivered, sink: Sink) -> None:
+async def test_one_alone(world: World, undelivered: MongoDeadLetters, sink: Sink) -> None:
     await give_up(world, 1, 2, 3)
     first, second, third = await undelivered.find("", "a", 9, 0)
     assert await undelivered.replay("", "a", second.id) == 1
@@ -113,7 +113,7 @@ async def test_one_alone(world: World, undelivered: MongoUndelivered, sink: Sink
 
 
 async def test_what_is_replayed_comes_after_all_that_the_entity_has_had_since(
-    world: World, undelivered: MongoUndelivered, sink: Sink
+    world: World, undelivered: MongoDeadLetters, sink: Sink
 ) -> None:
     """Whatever the clock says, and whether its document is there: others learn from it where to look."""
     await world.hold("urn:x:1", entry(5000, due="a"))
@@ -129,7 +129,7 @@ async def test_what_is_replayed_comes_after_all_that_the_entity_has_had_since(
 
 
 async def test_what_is_replayed_of_an_entity_without_a_document_is_found_and_leaves_nothing_behind(
-    world: World, undelivered: MongoUndelivered, sink: Sink
+    world: World, undelivered: MongoDeadLetters, sink: Sink
 ) -> None:
     await give_up(world, 1)
     assert await undelivered.replay("", "a", None) == 1
@@ -141,7 +141,7 @@ async def test_what_is_replayed_of_an_entity_without_a_document_is_found_and_lea
 
 
 async def test_the_reaper_never_hides_what_is_replayed(
-    world: World, undelivered: MongoUndelivered, sink: Sink
+    world: World, undelivered: MongoDeadLetters, sink: Sink
 ) -> None:
     """It comes by all the time, and must not look between the mark on a document and what it is for."""
     reaper, done = Reaper(world.tenants), False
@@ -163,10 +163,10 @@ async def test_the_reaper_never_hides_what_is_replayed(
 
 
 async def test_two_who_replay_at_once_make_one_of_each_due(
-    world: World, undelivered: MongoUndelivered, sink: Sink
+    world: World, undelivered: MongoDeadLetters, sink: Sink
 ) -> None:
     await give_up(world, *range(1, 5))
-    other = MongoUndelivered(
+    other = MongoDeadLetters(
         world.tenant.outbox.database.client, world.tenants, sink, SetClock(lambda: 2000), "b" * 16
     )
     counts = await asyncio.gather(*(one.replay("", "a", None) for one in (undelivered, other)))

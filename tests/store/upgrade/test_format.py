@@ -19,7 +19,7 @@ from broker.core.temporal.recording import Recording
 from broker.ports.delivery import Wanted
 from broker.store.history.evolution_store import MongoTemporal
 from broker.store.history.packer import Packer, Packing
-from broker.store.pending.dead_letters import Kept, MongoUndelivered
+from broker.store.pending.dead_letters import Kept, MongoDeadLetters
 from broker.store.pending.outbox import MongoOutbox, adopt, owners
 from broker.store.registry.subscriptions import MongoSubscriptions
 from broker.store.registry.timers import Schedule
@@ -287,7 +287,7 @@ async def test_the_time_of_an_entry_may_be_another_than_its_revision(old: Old) -
 
 @pytest.mark.parametrize("tenant", ["", "city"])
 async def test_dead_letters_are_what_they_were(new: Old, tenant: str) -> None:
-    undelivered = MongoUndelivered(new.client, new.tenants, Sink(), Clock(), "a" * 16)
+    undelivered = MongoDeadLetters(new.client, new.tenants, Sink(), Clock(), "a" * 16)
     for name in ("urn:sub:refused", "urn:sub:refused-periodic"):
         before = new.answers(tenant, f"/eridanus/v1/subscriptions/{name}/deliveries?limit=100")
         found = await undelivered.find(tenant, name, 100, 0)
@@ -302,7 +302,7 @@ async def test_dead_letters_are_what_they_were(new: Old, tenant: str) -> None:
 
 async def test_dead_letters_can_be_sent_again(old: Old) -> None:
     await old.upgrade()
-    undelivered = MongoUndelivered(old.client, old.tenants, sink := Sink(), Clock(), "a" * 16)
+    undelivered = MongoDeadLetters(old.client, old.tenants, sink := Sink(), Clock(), "a" * 16)
     assert await undelivered.replay("", "urn:sub:refused", None) == 11
     assert {one.entity["type"][0] for one in sink.told if one.entity} == {DEFAULT_VOCAB + "Room"}
     assert await undelivered.count("", "urn:sub:refused") == 0
