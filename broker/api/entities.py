@@ -10,7 +10,7 @@ from broker.api import reply
 from broker.api.accept import GEO_JSON, SPATIAL, negotiate
 from broker.api.call import Call
 from broker.api.pages import encoded, entity_links
-from broker.api.representation import JOIN, VIEW, Shape, read_shape
+from broker.api.representation import JOIN, VIEW, Representation, read_representation
 from broker.core import Entity, Json
 from broker.core.entity import parse
 from broker.core.entity.linked_entities import Join
@@ -36,7 +36,7 @@ class Queried:
     """What a query asks for. `renderer`: None if what is shown is not of one entity alone, as it is."""
 
     query: Query
-    shape: Shape
+    representation: Representation
     renderer: Renderer | None
     others: tuple[str, ...]  # the parameters that its pages have in common, encoded
 
@@ -45,7 +45,7 @@ class Queried:
 class Retrieved:
     """What is asked of one entity, and how it is shown. `renderer`: None if it has to be looked at."""
 
-    shape: Shape
+    representation: Representation
     renderer: Renderer | None
     gate: operations.Gate
     attrs: tuple[str, ...]
@@ -76,35 +76,40 @@ async def query_batch(call: Call) -> web.Response:
     entities = body.entities or ()
     selectors = tuple(selector(one, context.expand) for one in entities) if len(entities) > 1 else ()
     query = p.read_query(params, context, call.broker.limits, selectors)
-    return await _found(call, _queried(query, _shape(call, context, params), call.params))
+    return await _found(call, _queried(query, _representation(call, context, params), call.params))
 
 
 def _read_queried(call: Call, context: Context) -> Queried:
     params = p.of_list(call.params)
-    shape = _shape(call, context, params)
-    return _queried(p.read_query(params, context, call.broker.limits), shape, params)
+    representation = _representation(call, context, params)
+    return _queried(p.read_query(params, context, call.broker.limits), representation, params)
 
 
-def _queried(query: Query, shape: Shape, params: p.Params) -> Queried:
-    p.check_depth(query, shape.join.level if shape.join else 0)
-    query = replace(query, picked=shape.view.needed) if shape.view.needed else query
-    return Queried(query, shape, shape.renderer() if shape.is_cacheable else None, encoded(params))
+def _queried(query: Query, representation: Representation, params: p.Params) -> Queried:
+    p.check_depth(query, representation.join.level if representation.join else 0)
+    query = replace(query, picked=representation.view.needed) if representation.view.needed else query
+    return Queried(
+        query,
+        representation,
+        representation.renderer() if representation.is_cacheable else None,
+        encoded(params),
+    )
 
 
 async def _found(call: Call, asked: Queried) -> web.Response:
     """The answer to a query (5.7.2)."""
-    broker, tenant, query, shape = call.broker, call.tenant, asked.query, asked.shape
+    broker, tenant, query, representation = call.broker, call.tenant, asked.query, asked.representation
     is_amended = False
     if asked.renderer is not None:
         page, count = await operations.show_entities(broker, tenant, query, asked.renderer)
         texts, links = page.items, entity_links(call, asked.others, query, page)
     else:
         found, count = await operations.query_entities(broker, tenant, query)
-        texts, is_amended = await _shown(call, found.items, shape)
+        texts, is_amended = await _shown(call, found.items, representation)
         links = entity_links(call, asked.others, query, found)
-    if shape.is_linked and shape.context.source is not None:
-        shape = replace(shape, context=await call.named(shape.context))
-    return reply.amended(reply.many_shown(shape, texts, count, links), is_amended=is_amended)
+    if representation.is_linked and representation.context.source is not None:
+        representation = replace(representation, context=await call.named(representation.context))
+    return reply.amended(reply.many_shown(representation, texts, count, links), is_amended=is_amended)
 
 
 async def retrieve_entity(call: Call) -> web.Response:
@@ -113,70 +118,72 @@ async def retrieve_entity(call: Call) -> web.Response:
     asked = call.read(_read_retrieved, await call.context())
     if asked.renderer is not None:
         text = await operations.show_entity(call.broker, call.tenant, entity_id(call), asked.renderer)
-        return reply.one_shown(asked.shape, text)
+        return reply.one_shown(asked.representation, text)
     entity = await operations.retrieve_entity(call.broker, call.tenant, entity_id(call), asked.gate)
     if asked.attrs and not any(iri in entity["attrs"] for iri in asked.attrs):
         raise ResourceNotFound(f"{entity['id']} has none of the attributes asked for")
-    return await _whole(call, entity, asked.shape)
+    return await _whole(call, entity, asked.representation)
 
 
 def _read_retrieved(call: Call, context: Context) -> Retrieved:
-    shape = _shape(call, context, call.params)
+    representation = _representation(call, context, call.params)
     gate, attrs = p.type_gate(call.params, context), p.attrs(call.params, context)
-    is_plain = gate is None and not attrs and shape.is_cacheable
-    return Retrieved(shape, shape.renderer(alone=True) if is_plain else None, gate, attrs)
+    is_plain = gate is None and not attrs and representation.is_cacheable
+    return Retrieved(representation, representation.renderer(alone=True) if is_plain else None, gate, attrs)
 
 
-async def _whole(call: Call, entity: Entity, shape: Shape) -> web.Response:
+async def _whole(call: Call, entity: Entity, representation: Representation) -> web.Response:
     """5.7.1.5: an entity, with what it links to if that is asked for."""
-    alone = shape.join is None or shape.join.kind == "inline"
-    texts, is_amended = await _shown(call, [entity], shape, alone=alone)
+    alone = representation.join is None or representation.join.kind == "inline"
+    texts, is_amended = await _shown(call, [entity], representation, alone=alone)
     if not texts:
         raise operations.nothing_left(entity["id"])
     # What links to nothing is no array, though it is asked for flat (specs/doubts.md).
-    is_one = alone or (len(texts) == 1 and shape.media != GEO_JSON)
-    answer = reply.one_shown(shape, texts[0]) if is_one else reply.many_shown(shape, texts)
+    is_one = alone or (len(texts) == 1 and representation.media != GEO_JSON)
+    answer = reply.one_shown(representation, texts[0]) if is_one else reply.many_shown(representation, texts)
     return reply.amended(answer, is_amended=is_amended)
 
 
 async def _shown(
-    call: Call, entities: Sequence[Entity], shape: Shape, *, alone: bool = False
+    call: Call, entities: Sequence[Entity], representation: Representation, *, alone: bool = False
 ) -> tuple[list[bytes], bool]:
     """The entities of which something is shown, and whether an older version makes a difference in that."""
-    texts = await _texts(call, entities, shape, alone=alone)
-    if shape.view.version is None:
+    texts = await _texts(call, entities, representation, alone=alone)
+    if representation.view.version is None:
         return texts, False
-    native = replace(shape, view=replace(shape.view, version=None))
+    native = replace(representation, view=replace(representation.view, version=None))
     return texts, texts != await _texts(call, entities, native, alone=alone)
 
 
-async def _texts(call: Call, entities: Sequence[Entity], shape: Shape, *, alone: bool) -> list[bytes]:
-    if shape.join is None:
-        render = shape.renderer(alone=alone).render
+async def _texts(
+    call: Call, entities: Sequence[Entity], representation: Representation, *, alone: bool
+) -> list[bytes]:
+    if representation.join is None:
+        render = representation.renderer(alone=alone).render
         return [text for text in map(render, entities) if text]
-    return await _joined(call, entities, shape, shape.join, alone=alone)
+    return await _joined(call, entities, representation, representation.join, alone=alone)
 
 
 async def _joined(
-    call: Call, entities: Sequence[Entity], shape: Shape, join: Join, *, alone: bool
+    call: Call, entities: Sequence[Entity], representation: Representation, join: Join, *, alone: bool
 ) -> list[bytes]:
     """Entities with what they link to (4.5.23), inside them or behind them."""
-    linked = await linked_entities(call.broker, call.tenant, entities, shape.view, join)
+    linked = await linked_entities(call.broker, call.tenant, entities, representation.view, join)
     if join.kind == "inline":
-        return shape.inline(entities, [one for one, _ in linked], join, alone=alone)
-    shown = {entity["id"]: (entity, shape.view) for entity in entities}
+        return representation.inline(entities, [one for one, _ in linked], join, alone=alone)
+    shown = {entity["id"]: (entity, representation.view) for entity in entities}
     for one, way in linked:
         shown.setdefault(one["id"], (one, way))
-    return shape.flat([*shown.values()])
+    return representation.flat([*shown.values()])
 
 
-def _shape(call: Call, context: Context, params: p.Params) -> Shape:
+def _representation(call: Call, context: Context, params: p.Params) -> Representation:
     media, limits = negotiate(call.http.headers.get("Accept"), SPATIAL), call.broker.limits
     if "Prefer" not in call.http.headers:
-        return read_shape(params, media, context, limits)
+        return read_representation(params, media, context, limits)
     prefers_json = call.preferences.get("body") == "json"
-    shape = read_shape(params, media, context, limits, prefers_json=prefers_json)
-    return replace(shape, view=replace(shape.view, version=call.older))
+    representation = read_representation(params, media, context, limits, prefers_json=prefers_json)
+    return replace(representation, view=replace(representation.view, version=call.older))
 
 
 async def delete_entity(call: Call) -> web.Response:

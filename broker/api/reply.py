@@ -10,7 +10,7 @@ from broker.api.accept import GEO_JSON, JSON, LD_JSON
 from broker.api.call import Call
 from broker.api.link_header import JSONLD_REL
 from broker.api.pages import Link
-from broker.api.representation import Shape, source
+from broker.api.representation import Representation, source
 from broker.core import Json
 from broker.core.jsonld.context import Context
 
@@ -63,26 +63,33 @@ def many(
     return _json(200, docs, headers)
 
 
-def one_shown(shape: Shape, text: bytes) -> web.Response:
+def one_shown(representation: Representation, text: bytes) -> web.Response:
     """200 with one entity that is bytes already."""
-    headers = {"Content-Type": shape.media}
-    if shape.is_linked:
-        headers["Link"] = _context_link(shape.context)
+    headers = {"Content-Type": representation.media}
+    if representation.is_linked:
+        headers["Link"] = _context_link(representation.context)
     return web.Response(status=200, body=text, headers=headers)
 
 
 def many_shown(
-    shape: Shape, texts: Sequence[bytes], count: int | None = None, pages: Sequence[Link] = ()
+    representation: Representation,
+    texts: Sequence[bytes],
+    count: int | None = None,
+    pages: Sequence[Link] = (),
 ) -> web.Response:
     """200 with entities that are bytes already: an array, or a FeatureCollection (5.2.30)."""
-    links = [_page_link(shape.media, *page) for page in pages]
-    if shape.is_linked:
-        links.append(_context_link(shape.context))
+    links = [_page_link(representation.media, *page) for page in pages]
+    if representation.is_linked:
+        links.append(_context_link(representation.context))
     body = b"[" + b",".join(texts) + b"]"
-    if shape.media == GEO_JSON:
-        context = b"" if shape.is_linked else b',"@context":' + orjson.dumps(source(shape.context))
+    if representation.media == GEO_JSON:
+        context = (
+            b""
+            if representation.is_linked
+            else b',"@context":' + orjson.dumps(source(representation.context))
+        )
         body = b'{"type":"FeatureCollection","features":' + body + context + b"}"
-    headers = {"Content-Type": shape.media, **_counted(count)}
+    headers = {"Content-Type": representation.media, **_counted(count)}
     if links:
         headers["Link"] = ", ".join(links)
     return web.Response(status=200, body=body, headers=headers)

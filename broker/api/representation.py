@@ -24,13 +24,13 @@ from broker.ports.entities import Renderer
 VIEW = frozenset({"options", "format", "attrs", "pick", "omit", "lang", "datasetId", "geometryProperty"})
 JOIN = frozenset({"join", "joinLevel", "containedBy"})
 
-_RENDERERS: WeakValueDictionary[tuple["Shape", bool], Renderer] = WeakValueDictionary()
+_RENDERERS: WeakValueDictionary[tuple["Representation", bool], Renderer] = WeakValueDictionary()
 _PLAIN = View()
 _DEEPEST = 10  # links that a join follows at most
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class Representation:
     """How entities are shown in one answer.
 
     `geometry`: the IRI of the GeoProperty of a Feature. `is_linked`: the @context goes into a Link header.
@@ -61,7 +61,10 @@ class Shape:
 
     def flat(self, entities: Sequence[tuple[Entity, View]]) -> list[bytes]:
         """Entities, each shown in its own way; without those of which nothing is shown."""
-        texts = (self._text(one, view(one, self.context, shape), shape, False) for one, shape in entities)
+        texts = (
+            self._text(one, view(one, self.context, representation), representation, False)
+            for one, representation in entities
+        )
         return [text for text in texts if text]
 
     def inline(
@@ -72,9 +75,9 @@ class Shape:
         texts = (self._text(one, inlined.show(one, self.view), self.view, alone) for one in entities)
         return [text for text in texts if text]
 
-    def _text(self, entity: Entity, doc: dict[str, Json], shape: View, alone: bool) -> bytes:
+    def _text(self, entity: Entity, doc: dict[str, Json], representation: View, alone: bool) -> bytes:
         if self.media == GEO_JSON:
-            doc = feature(entity, doc, self.geometry, shape)
+            doc = feature(entity, doc, self.geometry, representation)
         if not doc:
             return b""
         if self.media == LD_JSON or (alone and not self.is_linked):
@@ -87,17 +90,19 @@ def source(context: Context) -> Json:
     return CORE_CONTEXT_URL if context.source is None else context.source
 
 
-def read_shape(
+def read_representation(
     params: Params, media: str, context: Context, limits: Limits, *, prefers_json: bool = False
-) -> Shape:
-    """The shape that parameters ask for. BadRequestData if they contradict each other (5.7.1.4)."""
+) -> Representation:
+    """The representation that parameters ask for. BadRequestData if they contradict each other (5.7.1.4)."""
     join = _join(params, limits)
-    shape = read_view(params, context)
-    depth = max((one.depth for one in (shape.pick, shape.omit) if one is not None), default=0)
+    representation = read_view(params, context)
+    depth = max(
+        (one.depth for one in (representation.pick, representation.omit) if one is not None), default=0
+    )
     if depth > (join.level if join else 0):
         raise BadRequestData("pick, omit: braces need join, and a joinLevel of at least their depth")
     is_linked = media == JSON or (media == GEO_JSON and prefers_json)
-    return Shape(media, context, shape, _geometry(params, context, media), is_linked, join)
+    return Representation(media, context, representation, _geometry(params, context, media), is_linked, join)
 
 
 def read_view(params: Params, context: Context) -> View:

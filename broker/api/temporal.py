@@ -86,13 +86,13 @@ async def retrieve_temporal(call: Call) -> web.Response:
 
 
 def _shown(
-    found: Sequence[Evolution], context: Context, shape: TemporalView
+    found: Sequence[Evolution], context: Context, representation: TemporalView
 ) -> tuple[list[dict[str, Json]], bool]:
     """What is shown of evolutions, and whether that had to be amended for an older version (4.3.6.8)."""
-    docs = [doc for one in found if (doc := view(one, context, shape))]
-    if shape.version is None:
+    docs = [doc for one in found if (doc := view(one, context, representation))]
+    if representation.version is None:
         return docs, False
-    native = replace(shape, version=None)
+    native = replace(representation, version=None)
     return docs, docs != [doc for one in found if (doc := view(one, context, native))]
 
 

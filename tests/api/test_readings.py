@@ -8,7 +8,7 @@ import pytest
 
 from broker.api.accept import JSON, LD_JSON
 from broker.api.parsed_requests import Readings
-from broker.api.representation import Shape
+from broker.api.representation import Representation
 from broker.core.entity.view import View
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
@@ -78,14 +78,14 @@ def test_what_is_refused_is_read_anew() -> None:
 
 def test_equal_shapes_have_one_renderer_and_others_their_own() -> None:
     shapes = [
-        Shape(media, context, View(sys_attrs=sys_attrs), "https://names/location", is_linked=True)
+        Representation(media, context, View(sys_attrs=sys_attrs), "https://names/location", is_linked=True)
         for media in (JSON, LD_JSON)
         for context in (NAMES, NAMES.under("https://other/"))
         for sys_attrs in (False, True)
     ]
     renderers = [one.renderer(alone=alone) for one in shapes for alone in (False, True)]
     assert len(set(renderers)) == len(renderers) == 16
-    again = Shape(JSON, NAMES, View(), "https://names/location", is_linked=True)
+    again = Representation(JSON, NAMES, View(), "https://names/location", is_linked=True)
     assert again.renderer() is renderers[0]
 
 

@@ -52,7 +52,7 @@ class GeoQuery:
         """The reference, prepared to be compared with many."""
         from broker.core.lang import geometries
 
-        return geometries.prepared(geometries.shape(self.reference))
+        return geometries.prepared(geometries.geometry(self.reference))
 
     def selects(self, value: Json) -> bool:
         """Whether a well-formed geometry stands in the relation to the reference."""

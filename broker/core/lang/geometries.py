@@ -33,7 +33,7 @@ _FAR = -0.2  # the cosine of what maps show, around 100 degrees: things get dist
 Floats = NDArray[np.float64]
 
 
-def shape(value: Json) -> BaseGeometry | None:
+def geometry(value: Json) -> BaseGeometry | None:
     """The shape of a well-formed GeoJSON geometry, put in order if need be; None if it is not on Earth."""
     if bounds(value) is None:
         return None

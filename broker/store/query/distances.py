@@ -60,13 +60,13 @@ def _measured(
 ) -> dict[str, float]:
     from broker.core.lang import geometries  # here, since it takes Shapely (see `core.lang.geo`)
 
-    origin = geometries.prepared(geometries.shape(reference))
+    origin = geometries.prepared(geometries.geometry(reference))
     found = {}
     for document in documents:
         instance = _instance(document, path)
         if instance is None or instance["type"] != "GeoProperty" or not is_geometry(instance["value"]):
             continue
-        if (shape := geometries.shape(instance["value"])) is not None:
+        if (shape := geometries.geometry(instance["value"])) is not None:
             found[document["_id"]] = geometries.distance(origin, shape)
     return found
 

@@ -161,6 +161,6 @@ def test_heights_and_what_is_behind_them_mean_nothing(more: list[Any]) -> None:
         ("Polygon", [[[1, 2], [3, 4], [1, 4], [1, 2]]],
          [[[1, 2, *more], [3, 4, *more], [1, 4, *more], [1, 2, *more]]]),
     ):  # fmt: skip
-        flat = geometries.shape({"type": kind, "coordinates": plain})
-        assert geometries.shape({"type": kind, "coordinates": high}) == flat
+        flat = geometries.geometry({"type": kind, "coordinates": plain})
+        assert geometries.geometry({"type": kind, "coordinates": high}) == flat
         assert flat is not None
