@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from broker.core.change import Change
 from broker.core.errors import Unavailable
-from broker.core.lang.geo import load_shapes
+from broker.core.lang.geo import load_geometries
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
@@ -162,4 +162,4 @@ class Notifier:
 async def _prepare(changes: SubscriptionChanges) -> None:
     """Loads what a `geoQ` takes before the first write is compared with one: the write would wait 0.1 s."""
     if any(one.body.geo_q is not None for one in changes.changed):
-        await asyncio.to_thread(load_shapes)
+        await asyncio.to_thread(load_geometries)

@@ -48,7 +48,7 @@ class GeoQuery:
     distance: float | None = None
 
     @cached_property
-    def shape(self) -> "BaseGeometry":
+    def compiled(self) -> "BaseGeometry":
         """The reference, prepared to be compared with many."""
         from broker.core.lang import geometries
 
@@ -58,10 +58,10 @@ class GeoQuery:
         """Whether a well-formed geometry stands in the relation to the reference."""
         from broker.core.lang import geometries
 
-        return geometries.related(self.relation, self.shape, self.distance, value)
+        return geometries.related(self.relation, self.compiled, self.distance, value)
 
 
-def load_shapes() -> None:
+def load_geometries() -> None:
     """Loads what comparisons take: to be called in a thread, where an event loop runs that must not wait."""
     import broker.core.lang.geometries  # noqa: F401
 

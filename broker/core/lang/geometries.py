@@ -27,14 +27,14 @@ _TANGLE = 100  # positions of a geometry that is worth sorting out
 _STEP = 0.1  # degrees: pieces of lines that are as good as straight on a map of their surroundings
 _PIECES = 20_000  # of one geometry
 _ROUNDS = 3
-_SAMPLES = 8  # positions of a shape, from the best of which a search begins
+_SAMPLES = 8  # positions of a geometry, from the best of which a search begins
 _FAR = -0.2  # the cosine of what maps show, around 100 degrees: things get distorted beyond
 
 Floats = NDArray[np.float64]
 
 
 def geometry(value: Json) -> BaseGeometry | None:
-    """The shape of a well-formed GeoJSON geometry, put in order if need be; None if it is not on Earth."""
+    """The Shapely geometry of a well-formed GeoJSON geometry, put in order if need be; None if it is not on Earth."""
     if bounds(value) is None:
         return None
     try:
@@ -56,7 +56,7 @@ def _flat(coordinates: Json) -> Json:
 
 
 def prepared(reference: BaseGeometry | None) -> BaseGeometry:
-    """A shape ready to be compared with many."""
+    """A geometry ready to be compared with many."""
     assert reference is not None
     shapely.prepare(reference)
     return reference
@@ -90,7 +90,7 @@ _RELATIONS: dict[str, Callable[..., object]] = {
 
 
 def distance(a: BaseGeometry, b: BaseGeometry) -> float:
-    """Metres between the nearest points of two shapes; 0 if they meet."""
+    """Metres between the nearest points of two geometries; 0 if they meet."""
     if a.geom_type == "Point" and b.geom_type == "Point":
         return float(_metres(_vectors(_positions(a)) - _vectors(_positions(b)))[0])
     if shapely.intersects(a, b):
@@ -111,7 +111,7 @@ def _positions(one: BaseGeometry) -> Floats:
 
 
 def _pieces(one: BaseGeometry) -> Floats:
-    """The ends of all pieces of the lines that a shape consists of, or is bounded by; a point is one, too."""
+    """The ends of all pieces of the lines that a geometry consists of, or is bounded by; a point is one, too."""
     parts = shapely.get_parts(one)
     outlines = np.where(shapely.get_dimensions(parts) == 2, shapely.boundary(parts), parts)
     fine = shapely.segmentize(outlines, max(_STEP, float(shapely.length(outlines).sum()) / _PIECES))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from broker.core import Entity, Instance
 from broker.core.errors import TooComplexQuery
-from broker.core.lang.geo import GeoQuery, load_shapes
+from broker.core.lang.geo import GeoQuery, load_geometries
 from broker.core.lang.match import is_placed, matches
 from broker.core.lang.scope import ScopeQuery
 from broker.core.lang.terms import Exists, Q, Term
@@ -104,7 +104,7 @@ class Judge:
 
     async def _by_place(self, many: Sequence[Candidate], geo: GeoQuery) -> list[Candidate]:
         """Those of which an instance of the GeoProperty in the window is where the geoquery wants it."""
-        await asyncio.to_thread(load_shapes)
+        await asyncio.to_thread(load_geometries)
         known = _known(many, codec.key(geo.property), self._selection)
         found = await self._judged(known, lambda one: is_placed(geo, {geo.property: [one]}))
         return [one for n, one in enumerate(many) if n in found]

@@ -54,8 +54,8 @@ def _in_doubt(geo: GeoQuery, boxes: list[Bounds]) -> list[str] | None:
     """
     if geo.distance is not None:
         return [] if geo.reference["type"] == "Point" else None
-    if geo.relation in _AREAL | {"disjoint"} and _is_area(geo.shape):
-        return border(geo.shape, boxes[0])
+    if geo.relation in _AREAL | {"disjoint"} and _is_area(geo.compiled):
+        return border(geo.compiled, boxes[0])
     return None
 
 
@@ -84,7 +84,7 @@ def _not(condition: Filter) -> Filter:
 
 
 def _box(geo: GeoQuery) -> Bounds:
-    west, south, east, north = geo.shape.bounds
+    west, south, east, north = geo.compiled.bounds
     return west - _MARGIN, south - _MARGIN, east + _MARGIN, north + _MARGIN
 
 
@@ -99,9 +99,9 @@ def _is_area(shape: BaseGeometry) -> bool:
 def _meeting(geo: GeoQuery) -> tuple[Filter, Filter]:
     """The conditions that a place meets the reference, and that it may."""
     sure, possible = NOTHING, _touching(_box(geo))
-    if _is_area(geo.shape):
-        sure = _in_area(geo.shape.buffer(-_MARGIN))
-        in_reach = all_of([_in_area(geo.shape.buffer(_MARGIN, quad_segs=1))])
+    if _is_area(geo.compiled):
+        sure = _in_area(geo.compiled.buffer(-_MARGIN))
+        in_reach = all_of([_in_area(geo.compiled.buffer(_MARGIN, quad_segs=1))])
         possible = all_of([possible, any_of([_NO_POINT, in_reach])])
     return _same_point(geo, sure), possible
 
