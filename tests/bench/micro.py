@@ -23,7 +23,7 @@ from broker.store.wire import codec
 from broker.store.writes.plan import Judge
 from broker.store.writes.queue import Answer, Write
 from broker.store.writes.statements import statement
-from broker.store.writes.stored import Standing
+from broker.store.writes.stored import Stored
 from tests.bench import workload
 from tests.bench.growth import Nobody
 
@@ -54,8 +54,8 @@ def steps() -> dict[str, Callable[[], object]]:
     judge = Judge(Nobody(), Clock(), "p" * 16, Recording())
     answer = Answer(asyncio.new_event_loop().create_future(), 1)
     write = Write("", entity["id"], update.upsert(entity), 0.0, answer, 0)
-    standing = {entity["id"]: Standing(created, 1, has_past=True, is_listed=True)}
-    [draft] = judge.plan("", [write], standing).drafts.values()
+    stored = {entity["id"]: Stored(created, 1, has_past=True, is_listed=True)}
+    [draft] = judge.plan("", [write], stored).drafts.values()
     return {
         "JSON to Python": lambda: orjson.loads(body),
         "validate and expand": lambda: parse.entity(doc, context),
@@ -63,7 +63,7 @@ def steps() -> dict[str, Callable[[], object]]:
         "rule: replace": lambda: update.upsert(entity)(created, LATER),
         "find what changed": lambda: (list(written(change)), list(removed(change))),
         "history records": lambda: records.records(change, Stamp(1, 1), new, gone),
-        "judge: replace": lambda: judge.plan("", [write], standing),
+        "judge: replace": lambda: judge.plan("", [write], stored),
         "to a statement": lambda: statement(draft).guarded,
         "statement to BSON": lambda: bson.encode(statement(draft).guarded),
         "to the stored form": lambda: codec.encode_entity(created),

@@ -17,7 +17,7 @@ from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.uri import NULL, is_uri
 
-Standing = dict[str | None, Instance]  # the instances that an attribute has, by datasetId
+Present = dict[str | None, Instance]  # the instances that an attribute has, by datasetId
 
 _WRAPPED = ("languageMap", "json", "vocab")  # values that the simplified form wraps (4.5.4)
 
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
     members: dict[str, Json]
 
 
-def pieces(path: str, raw: Json, standing: Standing, form: Form) -> list[Piece]:
+def pieces(path: str, raw: Json, standing: Present, form: Form) -> list[Piece]:
     """What is sent for each instance of an attribute. BadRequestData if that can't be told."""
     if form.simplified:
         return list(_simplified(path, raw, standing, form))
@@ -54,7 +54,7 @@ def _is_part(raw: dict[str, Json]) -> bool:
     return parse.kind_of(raw) is not None or not OF_INSTANCES.isdisjoint(raw)
 
 
-def _piece(path: str, raw: Json, standing: Standing, form: Form) -> Piece:
+def _piece(path: str, raw: Json, standing: Present, form: Form) -> Piece:
     if isinstance(raw, dict) and not (is_null(raw) or geometry.is_geometry(raw) or is_literal(raw)):
         dataset = _dataset(path, raw)
         there = standing.get(dataset)
@@ -126,7 +126,7 @@ def _translated(raw: Json, kind: Kind, language: str | None) -> Json:
     return {language: raw} if is_text and language and kind.value == "languageMap" else raw
 
 
-def _simplified(path: str, raw: Json, standing: Standing, form: Form) -> Iterator[Piece]:
+def _simplified(path: str, raw: Json, standing: Present, form: Form) -> Iterator[Piece]:
     """5.6.17.4: bare values, of the kinds that there are."""
     for dataset, one in _by_dataset(raw, standing).items():
         there = standing.get(dataset)
@@ -137,7 +137,7 @@ def _simplified(path: str, raw: Json, standing: Standing, form: Form) -> Iterato
         yield Piece(dataset, kind, {kind.value: _translated(one, kind, form.language), **named})
 
 
-def _by_dataset(raw: Json, standing: Standing) -> dict[str | None, Json]:
+def _by_dataset(raw: Json, standing: Present) -> dict[str | None, Json]:
     """The values of several instances (4.5.4). If there is but one whose value has a member `dataset`, the
     value of that one.
     """

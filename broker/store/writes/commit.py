@@ -171,8 +171,8 @@ class Committer:
     async def _write_small(
         self, sessions: Sessions, tenant: Tenant, drafts: Sequence[Draft]
     ) -> dict[str, Exception]:
-        new = [draft for draft in drafts if not draft.standing.rev]
-        old = [draft for draft in drafts if draft.standing.rev] if new else list(drafts)
+        new = [draft for draft in drafts if not draft.stored.rev]
+        old = [draft for draft in drafts if draft.stored.rev] if new else list(drafts)
         doubt = _doubting(drafts)
 
         def update(some: Sequence[Draft]) -> Sent:
@@ -207,9 +207,9 @@ class Committer:
         """Gives the sink the entries that are committed now, with what was pending before them."""
         for draft in plan.drafts.values():
             if draft.entries and draft.id not in failed:
-                earlier = list(draft.standing.pending)
+                earlier = list(draft.stored.pending)
                 for entry in draft.entries:
-                    self._tell(entry, tuple(earlier), draft.standing.is_whole)
+                    self._tell(entry, tuple(earlier), draft.stored.is_whole)
                     earlier.append(entry)
 
     def _tell(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:

@@ -46,16 +46,14 @@ def _is_full(draft: Draft) -> bool:
     """Whether the history of a draft does not fit into its document, or some of it is too large for that."""
     if not draft.history:
         return False
-    sizes, standing = draft.weights, draft.standing
-    return (
-        standing.held + len(sizes) > HELD or standing.weight + sum(sizes) > HELD_BYTES or max(sizes) > LARGE
-    )
+    sizes, stored = draft.weights, draft.stored
+    return stored.held + len(sizes) > HELD or stored.weight + sum(sizes) > HELD_BYTES or max(sizes) > LARGE
 
 
 def _is_pending_full(draft: Draft) -> bool:
     if not draft.entries:
         return False
-    return len(draft.standing.pending) + len(draft.entries) > PENDING or any(map(_is_large, draft.entries))
+    return len(draft.stored.pending) + len(draft.entries) > PENDING or any(map(_is_large, draft.entries))
 
 
 def _is_large(entry: Any) -> bool:
@@ -113,14 +111,14 @@ class Mover:
         self, session: AsyncClientSession, tenant: Tenant, drafts: Sequence[Draft]
     ) -> dict[str, Document]:
         """The parts of the documents that may have to move."""
-        ids = [draft.id for draft in drafts if draft.standing.rev]
+        ids = [draft.id for draft in drafts if draft.stored.rev]
         if not ids:
             return {}
         wanted = {"_id": {"$in": ids}}
         documents = await commands.find(tenant.entities, wanted, session, projection=_SHOWN)
         found = {one["_id"]: one for one in documents}
         for draft in drafts:
-            if found.get(draft.id, {}).get("rev", 0) != draft.standing.rev:
+            if found.get(draft.id, {}).get("rev", 0) != draft.stored.rev:
                 raise Conflict(f"{draft.id} was written meanwhile")
         return found
 
@@ -170,7 +168,7 @@ class _Moving:
         """Records history of a document that is there as single instances: beside the transaction that costs
         MongoDB no more than a longer document, and the document stays short.
         """
-        if self._draft.standing.rev:
+        if self._draft.stored.rev:
             self._add_singles(self._draft.history)
             self._is_beside = True
 
@@ -187,7 +185,7 @@ class _Moving:
 
     def finish(self) -> None:
         """Adds the statement of the document itself."""
-        if not self._draft.standing.rev:
+        if not self._draft.stored.rev:
             self._batch.new.append(self._new())
             return
         stays = self._kept is None and not self._is_beside
@@ -223,7 +221,7 @@ class _Moving:
 
     def _count(self, made: Statement) -> None:
         """Counts what is out of the document, and has the packer come by when that is worth it."""
-        made.set["pn"] = outside = self._draft.standing.outside + self._outside
+        made.set["pn"] = outside = self._draft.stored.outside + self._outside
         if outside >= WORTH:
             made.set["pk"] = 1
 

@@ -44,7 +44,7 @@ class Past:
 
     `rev` is that of the entity's document, 0 if there is none; `is_there`: the entity is. `head` are the
     facts of the evolution, None if there is none. `held` are the single instances in the document, all of
-    them; `found` those in the history; `buckets` may hold some, too. `outside` and `fault` as in `Standing`.
+    them; `found` those in the history; `buckets` may hold some, too. `outside` and `fault` as in `Stored`.
     """
 
     rev: int = 0

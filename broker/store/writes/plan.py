@@ -19,7 +19,7 @@ from broker.store.history.records import records
 from broker.store.wire import codec
 from broker.store.writes import weight
 from broker.store.writes.queue import Write
-from broker.store.writes.stored import NOTHING, Standing
+from broker.store.writes.stored import ABSENT, Stored
 
 Document = dict[str, Any]
 
@@ -46,7 +46,7 @@ class Draft:
     """
 
     id: str
-    standing: Standing
+    stored: Stored
     entity: Entity | None
     rev: int
     has_past: bool
@@ -70,9 +70,9 @@ class Draft:
     def change(self) -> Change:
         """What becomes of the entity that stands, if there is one before and after."""
         last = self.last
-        if last is not None and last.before is self.standing.entity and last.after is self.entity:
+        if last is not None and last.before is self.stored.entity and last.after is self.entity:
             return last
-        return Change(self.id, self.standing.entity, self.entity, "")
+        return Change(self.id, self.stored.entity, self.entity, "")
 
     def forget(self) -> None:
         """The history goes, that of the group too."""
@@ -89,7 +89,7 @@ class Draft:
     @property
     def is_changed(self) -> bool:
         """Whether there is anything to write."""
-        return self.entity is not self.standing.entity or self.rev != self.standing.rev
+        return self.entity is not self.stored.entity or self.rev != self.stored.rev
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +124,22 @@ class Judge:
     process: str
     recording: Recording
 
-    def plan(self, tenant: str, writes: list[Write], found: dict[str, Standing]) -> Plan:
+    def plan(self, tenant: str, writes: list[Write], found: dict[str, Stored]) -> Plan:
         """Applies each write's rule, in order. A write whose rule fails, fails alone."""
         plan, expiring = Plan(tenant), self.clock.expiring()
         for write in writes:
             draft = plan.drafts.get(write.entity_id)
             if draft is None:
-                standing = found.get(write.entity_id, NOTHING)
-                alive = standing.alive(expiring)
-                draft = Draft(
-                    write.entity_id, standing, alive, standing.rev, standing.has_past, standing.is_listed
-                )
+                stored = found.get(write.entity_id, ABSENT)
+                alive = stored.alive(expiring)
+                draft = Draft(write.entity_id, stored, alive, stored.rev, stored.has_past, stored.is_listed)
                 plan.drafts[write.entity_id] = draft
             draft.writes.append((write, self._outcome(write, draft, plan)))
         return plan
 
     def _outcome(self, write: Write, draft: Draft, plan: Plan) -> Any:
-        if draft.standing.fault is not None:
-            return draft.standing.fault
+        if draft.stored.fault is not None:
+            return draft.stored.fault
         try:
             return self._apply(write, draft, plan)
         except NgsiLdError as error:

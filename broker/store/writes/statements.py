@@ -26,8 +26,8 @@ class Statement:
     """One guarded update in the making, by MongoDB's operators."""
 
     def __init__(self, draft: Draft) -> None:
-        self._id, self._rev = draft.id, draft.standing.rev
-        self.set: Document = {"rev": max(draft.rev, draft.standing.rev + 1)}
+        self._id, self._rev = draft.id, draft.stored.rev
+        self.set: Document = {"rev": max(draft.rev, draft.stored.rev + 1)}
         self.unset: dict[str, int] = {}
         self.push: Document = {}
         self.inc: Document = {}
@@ -128,7 +128,7 @@ def bytes_of(single: Document) -> int:
 
 
 def _state(draft: Draft, made: Statement) -> None:
-    before, after = draft.standing.entity, draft.entity
+    before, after = draft.stored.entity, draft.entity
     if after is before:
         return
     if after is None:
@@ -149,19 +149,19 @@ def _state(draft: Draft, made: Statement) -> None:
 def _expiry(draft: Draft, after: Entity, made: Statement) -> None:
     if due := expiry.earliest(after):
         made.set["due"] = due
-    elif draft.standing.expires is not None:
+    elif draft.stored.expires is not None:
         made.unset["due"] = 1
 
 
 def _past(draft: Draft, made: Statement) -> None:
-    listing, standing = draft.listing, draft.standing
+    listing, stored = draft.listing, draft.stored
     if draft.forgets:
         made.unset |= dict.fromkeys(PAST, 1)
     if not draft.has_past:
         return
-    if draft.is_listed is not standing.is_listed and standing.has_past:
+    if draft.is_listed is not stored.is_listed and stored.has_past:
         made.mark("unlisted", not draft.is_listed)
-    if not standing.has_past or draft.forgets:
+    if not stored.has_past or draft.forgets:
         made.unset.pop("past", None)
         made.set["past"] = {**listing.facts, "attrs": list(listing.attrs)}
         return

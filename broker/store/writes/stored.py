@@ -19,7 +19,7 @@ LEFT_OUT = {"h": 0, "o.entity": 0, "o.was": 0, "past.attrs": 0, "p": 0, **dict.f
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Stored:
     """An entity, None if it is not there, and the facts of its document.
 
     `rev` is 0 if there is no document. `expires`: when something of the entity first expires. `has_past`: it
@@ -48,10 +48,10 @@ class Standing:
         return self.entity
 
 
-NOTHING = Standing()
+ABSENT = Stored()
 
 
-def read(tenant: str, documents: Iterable[Document]) -> tuple[tuple[int, str], dict[str, Standing]]:
+def read(tenant: str, documents: Iterable[Document]) -> tuple[tuple[int, str], dict[str, Stored]]:
     """The tenant's epoch (number and mark), and what stands of each entity, by id."""
     epoch, found = epoch_of(None), {}
     for document in documents:
@@ -63,23 +63,23 @@ def read(tenant: str, documents: Iterable[Document]) -> tuple[tuple[int, str], d
     return epoch, found
 
 
-def _standing(tenant: str, entity_id: str, document: Document) -> Standing:
+def _standing(tenant: str, entity_id: str, document: Document) -> Stored:
     try:
         facts = _facts(tenant, entity_id, document)
     except Exception as error:  # whatever it is, it is about this entity alone
         fault = Undecodable(entity_id)
         fault.__cause__ = error
-        return Standing(fault=fault)
+        return Stored(fault=fault)
     if document.keys().isdisjoint(("type", "attrs")):
-        return Standing(None, *facts)
+        return Stored(None, *facts)
     try:
-        return Standing(codec.decode_entity(document), *facts)
+        return Stored(codec.decode_entity(document), *facts)
     except Undecodable as undecodable:
-        return replace(Standing(None, *facts), fault=undecodable)
+        return replace(Stored(None, *facts), fault=undecodable)
 
 
 def _facts(tenant: str, entity_id: str, document: Document) -> tuple[Any, ...]:
-    """What follows the entity in a `Standing`."""
+    """What follows the entity in a `Stored`."""
     return (
         document["rev"], document.get("due"),
         "past" in document, "past" in document and "unlisted" not in document,

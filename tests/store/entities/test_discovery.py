@@ -20,7 +20,7 @@ from broker.store.wire.client import open_database
 from broker.store.wire.tenants import Tenants
 from broker.store.writes.plan import Draft
 from broker.store.writes.statements import Statement, statement
-from broker.store.writes.stored import Standing
+from broker.store.writes.stored import Stored
 from tests.core.lang import some
 
 NAMES = (
@@ -45,7 +45,7 @@ def _alike(entity: Entity) -> tuple[Any, ...]:
 
 def _update(before: Entity, after: Entity) -> Statement:
     """The statement of a write that leaves the entity so."""
-    draft = Draft(after["id"], Standing(before, 1), after, 2, has_past=False, is_listed=False)
+    draft = Draft(after["id"], Stored(before, 1), after, 2, has_past=False, is_listed=False)
     return statement(draft)
 
 

@@ -45,7 +45,7 @@ from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Draft, Judge
 from broker.store.writes.queue import Answer, Write
 from broker.store.writes.statements import statement, without_history
-from broker.store.writes.stored import Standing
+from broker.store.writes.stored import Stored
 from broker.store.writes.writer import Writer
 
 N = DEFAULT_VOCAB + "n"
@@ -471,9 +471,9 @@ def test_no_statement_looks_for_thousands_of_members(size: int) -> None:
         "attrs": before["attrs"] | {f"b{n}": [{"type": "Property", "value": n}] for n in range(size)},
     }
     write = Write("", "urn:x:a", lambda *_: Outcome(after), 0.0, Answer(cast(Any, None), 1), 0)
-    standing = Standing(before, 1, has_past=True, is_listed=True)
+    stored = Stored(before, 1, has_past=True, is_listed=True)
     judge = Judge(Sink(), Clock(), "p" * 16, Recording())
-    [draft] = judge.plan("", [write], {"urn:x:a": standing}).drafts.values()
+    [draft] = judge.plan("", [write], {"urn:x:a": stored}).drafts.values()
     assert paths(statement(draft).plain["u"]) < 220
     assert len(draft.history) == size
 
