@@ -23,7 +23,7 @@ from broker.store.registry.processes import Processes
 from broker.store.registry.timers import Schedule
 from broker.store.wire.client import Session
 from broker.store.writes.commit import Committer
-from broker.store.writes.plan import Judge
+from broker.store.writes.plan import Planner
 from broker.store.writes.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ class StoreRoom:
     ) -> None:
         self._base, self._expand, self._notifier = base, expand, notifier
         settings, tenants = base.settings, base.tenants
-        judge = Judge(notifier, base.clock, settings.process_id, _recording(settings, expand))
-        committer = Committer(judge, schedule)
+        planner = Planner(notifier, base.clock, settings.process_id, _recording(settings, expand))
+        committer = Committer(planner, schedule)
         self._writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
         base.stack.push_async_callback(self._writer.close)
         packing = Packing(settings.pack_after or 0.0, lease=settings.process_lease)

@@ -20,7 +20,7 @@ from broker.core.jsonld.context import core
 from broker.core.temporal.recording import Recording
 from broker.store.history import records
 from broker.store.wire import codec
-from broker.store.writes.plan import Judge
+from broker.store.writes.plan import Planner
 from broker.store.writes.queue import Answer, Write
 from broker.store.writes.statements import statement
 from broker.store.writes.stored import Stored
@@ -51,7 +51,7 @@ def steps() -> dict[str, Callable[[], object]]:
     change = Change(entity["id"], created, replaced, LATER)
     new, gone = list(written(change)), list(removed(change))
     stored = bson.encode(codec.encode_entity(created))
-    judge = Judge(Nobody(), Clock(), "p" * 16, Recording())
+    judge = Planner(Nobody(), Clock(), "p" * 16, Recording())
     answer = Answer(asyncio.new_event_loop().create_future(), 1)
     write = Write("", entity["id"], update.upsert(entity), 0.0, answer, 0)
     stored = {entity["id"]: Stored(created, 1, has_past=True, is_listed=True)}

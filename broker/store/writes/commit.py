@@ -23,7 +23,7 @@ from broker.store.writes.conditional import drop_unmet
 from broker.store.writes.group_transaction import Conflict, transaction
 from broker.store.writes.guarded import WAITED, Away, Failed, Guarded
 from broker.store.writes.moves import Mover, has_to_move
-from broker.store.writes.plan import Draft, Judge, Plan
+from broker.store.writes.plan import Draft, Plan, Planner
 from broker.store.writes.queue import Write
 from broker.store.writes.statements import document, statement
 
@@ -62,8 +62,8 @@ class Sessions:
 class Committer:
     """Commits groups of writes on behalf of one process."""
 
-    def __init__(self, judge: Judge, schedule: Schedule) -> None:
-        self._judge = judge
+    def __init__(self, planner: Planner, schedule: Schedule) -> None:
+        self._planner = planner
         self._mover = Mover(schedule)
         self._separately = 0  # groups that are yet to be written statement by statement
 
@@ -102,7 +102,7 @@ class Committer:
         """Carries out revisions, each alone if that fails together; outcomes by the writes' identity."""
         try:
             doubt = partial(_doubt, writes)
-            found = await revisions.commit(sessions.transactions, tenant, writes, self._judge.clock, doubt)
+            found = await revisions.commit(sessions.transactions, tenant, writes, self._planner.clock, doubt)
         except Exception as error:
             if len(writes) == 1:
                 return {id(writes[0]): _meaning(error)}
@@ -152,10 +152,10 @@ class Committer:
             tenant.entities, wanted, session, projection=stored.LEFT_OUT, level="local"
         )
         epoch, stood = stored.read(tenant.name, found)
-        await self._judge.sink.at_epoch(tenant.name, *epoch)
-        plan = self._judge.plan(tenant.name, writes, stood)
+        await self._planner.sink.at_epoch(tenant.name, *epoch)
+        plan = self._planner.plan(tenant.name, writes, stood)
         if plan.conditions:
-            await drop_unmet(tenant, plan, self._judge.clock.expiring())
+            await drop_unmet(tenant, plan, self._planner.clock.expiring())
         return plan
 
     async def _write(self, sessions: Sessions, tenant: Tenant, plan: Plan) -> dict[str, Exception]:
@@ -215,7 +215,7 @@ class Committer:
     def _tell(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """Tells the sink. Its faults are not those of writes, which are durable by now."""
         try:
-            self._judge.sink.committed(entry, earlier, is_whole)
+            self._planner.sink.committed(entry, earlier, is_whole)
         except Exception:
             log.exception("an entry was not handed on for delivery", extra={"entity": entry.entity_id})
 

@@ -1,6 +1,6 @@
 """What a group writes: each write's rule applied to what stands, and what follows for each entity.
 
-Pure but for the clock and the sink that a `Judge` is made with.
+Pure but for the clock and the sink that a `Planner` is made with.
 """
 
 from collections.abc import Iterator
@@ -116,7 +116,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class Planner:
     """Applies rules, and finds what follows from them."""
 
     sink: ChangeSink

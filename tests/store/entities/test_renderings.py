@@ -23,7 +23,7 @@ from broker.store.registry.timers import Schedule
 from broker.store.wire.client import open_database
 from broker.store.wire.tenants import Tenants
 from broker.store.writes.commit import Committer
-from broker.store.writes.plan import Judge
+from broker.store.writes.plan import Planner
 from broker.store.writes.writer import Writer
 from tests.store.writes.test_writer import Sink
 
@@ -58,7 +58,7 @@ async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
     async with AsyncExitStack() as stack:
         client = (await open_database(mongo_uri, stack)).client
         tenants = Tenants(client, prefix)
-        committer = Committer(Judge(Sink(), Clock(), "p" * 16, Recording()), Schedule(client, prefix))
+        committer = Committer(Planner(Sink(), Clock(), "p" * 16, Recording()), Schedule(client, prefix))
         writer = Writer(tenants, committer, group=10, limit=100)
         writer.open(client, 1)
         stack.push_async_callback(writer.close)

@@ -18,7 +18,7 @@ from broker.core.temporal.recording import Recording
 from broker.ports.changes import Due, Entry
 from broker.store.registry.timers import give_back
 from broker.store.writes.commit import Committer
-from broker.store.writes.plan import Judge
+from broker.store.writes.plan import Planner
 from broker.store.writes.writer import Writer
 from tests.core.documents import CORE
 from tests.core.test_periods import periodic
@@ -40,7 +40,7 @@ class Writing(Process):
     async def open(self, uri: str) -> "Writing":
         """Ready to write."""
         await super().open(uri)
-        committer = Committer(Judge(self, self.clock, self.name, Recording()), self.schedule)
+        committer = Committer(Planner(self, self.clock, self.name, Recording()), self.schedule)
         self.writer = Writer(self.tenants, committer, group=16, limit=100)
         self.writer.open(self.client, 1)
         self.stack.push_async_callback(self.writer.close)

@@ -27,7 +27,7 @@ from broker.store.wire import transactions
 from broker.store.wire.client import open_database
 from broker.store.wire.tenants import Tenants
 from broker.store.writes.commit import Committer
-from broker.store.writes.plan import Judge
+from broker.store.writes.plan import Planner
 from broker.store.writes.writer import Writer
 
 CORE = compile_context(None, {})
@@ -58,7 +58,7 @@ class Process:
         schedule = Schedule(client, self.prefix)
         self.store = MongoSubscriptions(client, self.tenants, schedule)
         await self.tenants.obtain("")
-        judge = Judge(self, Clock(), secrets.token_hex(8), Recording())
+        judge = Planner(self, Clock(), secrets.token_hex(8), Recording())
         committer = Committer(judge, schedule)
         self.writer = Writer(self.tenants, committer, group=16, limit=100)
         self.writer.open(client, 2)

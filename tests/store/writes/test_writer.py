@@ -42,7 +42,7 @@ from broker.store.writes import commit as commit_module
 from broker.store.writes import moves
 from broker.store.writes import writer as writer_module
 from broker.store.writes.commit import Committer
-from broker.store.writes.plan import Draft, Judge
+from broker.store.writes.plan import Draft, Planner
 from broker.store.writes.queue import Answer, Write
 from broker.store.writes.statements import statement, without_history
 from broker.store.writes.stored import Stored
@@ -91,7 +91,7 @@ class Process:
         self.tenants = Tenants(self.client, prefix)
         self.tenant = await self.tenants.obtain("")
         self.schedule = Schedule(self.client, prefix)
-        committer = Committer(Judge(self.sink, self.clock, self.name, Recording()), self.schedule)
+        committer = Committer(Planner(self.sink, self.clock, self.name, Recording()), self.schedule)
         self.writer = Writer(self.tenants, committer, group=self.group, limit=self.limit)
         self.sessions = self.writer.open(self.client, 2)
         self.stack.push_async_callback(self.writer.close)
@@ -472,7 +472,7 @@ def test_no_statement_looks_for_thousands_of_members(size: int) -> None:
     }
     write = Write("", "urn:x:a", lambda *_: Outcome(after), 0.0, Answer(cast(Any, None), 1), 0)
     stored = Stored(before, 1, has_past=True, is_listed=True)
-    judge = Judge(Sink(), Clock(), "p" * 16, Recording())
+    judge = Planner(Sink(), Clock(), "p" * 16, Recording())
     [draft] = judge.plan("", [write], {"urn:x:a": stored}).drafts.values()
     assert paths(statement(draft).plain["u"]) < 220
     assert len(draft.history) == size
