@@ -31,7 +31,7 @@ from broker.core.change import Change
 from broker.core.entity import parse, update
 from broker.core.temporal.recording import Recording
 from broker.ports.changes import Due, Entry
-from broker.store.writes.plan import Judge
+from broker.store.writes.plan import Planner
 from broker.store.writes.queue import Answer, Write
 from broker.store.writes.statements import document
 from tests.bench import workload
@@ -112,7 +112,7 @@ def _documents(numbers: list[int], clock: Clock) -> list[dict[str, Any]]:
     entities = [parse.entity(orjson.loads(workload.entity(number)), CORE) for number in numbers]
     answer = Answer(asyncio.get_running_loop().create_future(), len(entities))
     writes = [Write("", one["id"], update.create(one), 0.0, answer, n) for n, one in enumerate(entities)]
-    drafts = Judge(Nobody(), clock, secrets.token_hex(8), Recording()).plan("", writes, {}).drafts
+    drafts = Planner(Nobody(), clock, secrets.token_hex(8), Recording()).plan("", writes, {}).drafts
     expect(len(drafts) == len(numbers), "not every entity was to be created")
     return [document(draft) for draft in drafts.values()]
 

@@ -50,7 +50,7 @@ def steps() -> dict[str, Callable[[], object]]:
     replaced = update.upsert(entity)(created, LATER).after
     change = Change(entity["id"], created, replaced, LATER)
     new, gone = list(written(change)), list(removed(change))
-    stored = bson.encode(codec.encode_entity(created))
+    encoded = bson.encode(codec.encode_entity(created))
     judge = Planner(Nobody(), Clock(), "p" * 16, Recording())
     answer = Answer(asyncio.new_event_loop().create_future(), 1)
     write = Write("", entity["id"], update.upsert(entity), 0.0, answer, 0)
@@ -68,7 +68,7 @@ def steps() -> dict[str, Callable[[], object]]:
         "statement to BSON": lambda: bson.encode(statement(draft).guarded),
         "to the stored form": lambda: codec.encode_entity(created),
         "to BSON": lambda: bson.encode(codec.encode_entity(created)),
-        "from BSON": lambda: codec.decode_entity(bson.decode(stored)),
+        "from BSON": lambda: codec.decode_entity(bson.decode(encoded)),
         "compact": lambda: view(created, context, View()),
         "Python to JSON": lambda: orjson.dumps(doc),
     }

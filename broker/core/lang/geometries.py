@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 
 
 def geometry(value: Json) -> BaseGeometry | None:
-    """The Shapely geometry of a well-formed GeoJSON geometry, put in order if need be; None if it is not on Earth."""
+    """The geometry of well-formed GeoJSON, put in order if need be; None if it is not on Earth."""
     if bounds(value) is None:
         return None
     try:
@@ -71,7 +71,7 @@ def _in_order(found: BaseGeometry) -> BaseGeometry:
 
 def related(relation: str, reference: BaseGeometry, metres: float | None, value: Json) -> bool:
     """Whether a well-formed geometry stands in the relation to the prepared reference."""
-    if (target := shape(value)) is None:
+    if (target := geometry(value)) is None:
         return False
     if metres is not None:
         return (distance(reference, target) <= metres) is (relation == "maxDistance")
@@ -111,7 +111,7 @@ def _positions(one: BaseGeometry) -> Floats:
 
 
 def _pieces(one: BaseGeometry) -> Floats:
-    """The ends of all pieces of the lines that a geometry consists of, or is bounded by; a point is one, too."""
+    """The ends of all pieces of the lines that a geometry has, or is bounded by; a point is one, too."""
     parts = shapely.get_parts(one)
     outlines = np.where(shapely.get_dimensions(parts) == 2, shapely.boundary(parts), parts)
     fine = shapely.segmentize(outlines, max(_STEP, float(shapely.length(outlines).sum()) / _PIECES))

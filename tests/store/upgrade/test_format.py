@@ -28,7 +28,7 @@ from broker.store.upgrade.format1 import TenantUpgrade
 from broker.store.wire import codec
 from broker.store.wire.tenants import Tenants, database_name
 from broker.store.writes.commit import Committer
-from broker.store.writes.plan import Judge
+from broker.store.writes.plan import Planner
 from broker.store.writes.writer import Writer
 from tests.store.upgrade.make_format1 import ODD, load
 from tests.store.writes.test_writer import Sink
@@ -180,7 +180,7 @@ async def test_an_entity_that_comes_again_continues_its_past(old: Old) -> None:
     assert "type" not in there
     attrs = {DEFAULT_VOCAB + "heat": [{"type": "Property", "value": 5}]}
     again: Entity = {"id": "urn:room:deleted", "type": [DEFAULT_VOCAB + "Room"], "attrs": attrs}
-    judge = Judge(Sink(), Clock(), "a" * 16, Recording())
+    judge = Planner(Sink(), Clock(), "a" * 16, Recording())
     committer = Committer(judge, Schedule(old.client, old.prefix))
     writer = Writer(old.tenants, committer, group=10, limit=100)
     writer.open(old.client, 1)
