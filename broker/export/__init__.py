@@ -27,7 +27,7 @@ Report = Callable[[int, int, int], None]  # entities done, entities there are, i
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class HistorySelection:
     """What is to be exported; names are of the core context. `low` and `high` are in µs."""
 
     tenant: str = ""
@@ -48,7 +48,7 @@ class Wanted:
         )
 
 
-async def export(settings: Settings, wanted: Wanted, path: Path, report: Report) -> int:
+async def export(settings: Settings, wanted: HistorySelection, path: Path, report: Report) -> int:
     """Writes history to a file, whose name tells the format; how many instances.
 
     The file has its name only when it is complete. UpgradeError if another version wrote the database.

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from broker.config import Settings
 from broker.core import instant
 from broker.core.errors import BadRequestData, NgsiLdError
-from broker.export import Wanted, export
+from broker.export import HistorySelection, export
 from broker.export.files import FormatError
 from broker.store.server.embedded import EmbeddedMongoError
 from broker.store.server.external import ServerUnfitError
@@ -31,7 +31,7 @@ def run(
     console = Console(stderr=True)
     try:
         low, high = _micros("since", since), _micros("until", until)
-        wanted = Wanted(tenant, type, tuple(ids), tuple(attrs), low, high)
+        wanted = HistorySelection(tenant, type, tuple(ids), tuple(attrs), low, high)
         written = asyncio.run(_exported(settings, wanted, file, console))
     except NgsiLdError as error:
         console.print(error.detail, style="red", markup=False)
@@ -43,7 +43,7 @@ def run(
     return 0
 
 
-async def _exported(settings: Settings, wanted: Wanted, file: Path, console: Console) -> int:
+async def _exported(settings: Settings, wanted: HistorySelection, file: Path, console: Console) -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("entities", total=None)

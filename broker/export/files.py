@@ -12,7 +12,7 @@ from broker.core import Instance, Json, instant
 from broker.core.entity.kinds import KINDS
 from broker.core.jsonld.context import Context
 from broker.core.temporal.evolution_view import TemporalView, view
-from broker.store.history.dump import Piece
+from broker.store.history.dump import HistoryPart
 
 _VIEW = TemporalView(sys_attrs=True)
 _TIMES = {
@@ -26,7 +26,7 @@ _TIMES = {
 class File(Protocol):
     """A file that takes history piece by piece."""
 
-    def write(self, piece: Piece) -> int:
+    def write(self, piece: HistoryPart) -> int:
         """Writes a piece; how many instances that were."""
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class Ndjson:
         self._file: BinaryIO = path.open("wb")
         self._context = context
 
-    def write(self, piece: Piece) -> int:
+    def write(self, piece: HistoryPart) -> int:
         """See `File.write`."""
         evolution = replace(piece.evolution, created_at="", modified_at=None, deleted_at=None)
         for one in piece.instances:
@@ -88,7 +88,7 @@ class Parquet:
         self._batch = pa.RecordBatch
         self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
 
-    def write(self, piece: Piece) -> int:
+    def write(self, piece: HistoryPart) -> int:
         """See `File.write`."""
         rows = [_row(piece, one) for one in piece.instances]
         self._writer.write_batch(self._batch.from_pylist(rows, schema=self._schema))
@@ -99,7 +99,7 @@ class Parquet:
         self._writer.close()
 
 
-def _row(piece: Piece, one: Instance) -> dict[str, Any]:
+def _row(piece: HistoryPart, one: Instance) -> dict[str, Any]:
     member = KINDS[one["type"]].value
     value: Json = one[member]
     taken = {"type", member, "datasetId", "instanceId", "unitCode", *_TIMES.values()}

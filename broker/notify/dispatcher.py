@@ -15,7 +15,7 @@ from broker.notify.insist import insist
 from broker.notify.lane import Lane, Reports
 from broker.notify.settler import Settler
 from broker.ports.changes import Entry
-from broker.ports.delivery import Outbox, Pending, Wanted
+from broker.ports.delivery import Outbox, Pending, PendingRequest
 
 _AT_ONCE = 100  # entities in one load
 _SIDE_BY_SIDE = 4  # loads
@@ -180,7 +180,7 @@ class Dispatcher:
 
     async def _read(self, loads: dict[str, Load]) -> dict[str, Pending]:
         wanted = {
-            one: Wanted(load.subscriptions, load.after, _FEW if load.is_look else _OF_EACH)
+            one: PendingRequest(load.subscriptions, load.after, _FEW if load.is_look else _OF_EACH)
             for one, load in loads.items()
         }
         return await self._outbox.load(self._tenant, wanted)

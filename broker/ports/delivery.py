@@ -8,7 +8,7 @@ from broker.ports.changes import Entry, Settled
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PendingRequest:
     """What to load of an entity: the first `limit` of those entries with a rev above `after` that are due to
     any of these subscriptions."""
 
@@ -28,7 +28,7 @@ class Pending:
 class Outbox(Protocol):
     """The entries that are pending. A call that raises Unavailable, or anything else, is made again."""
 
-    async def load(self, tenant: str, wanted: Mapping[str, Wanted]) -> dict[str, Pending]:
+    async def load(self, tenant: str, wanted: Mapping[str, PendingRequest]) -> dict[str, Pending]:
         """The pending entries of these entities, of whatever process, in order of their revs.
 
         What an entity shows is no older than the call, and nothing is missing before what it shows: who

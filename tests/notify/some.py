@@ -8,7 +8,7 @@ from dataclasses import replace
 from broker.core import Entity, Json
 from broker.core.subscription import Subscription, read
 from broker.ports.changes import Entry, Settled, SubscriptionChanges, Tally
-from broker.ports.delivery import Pending, Wanted
+from broker.ports.delivery import Pending, PendingRequest
 from tests.core.documents import CORE, NOW, created
 
 MINE, OTHER = "a" * 16, "b" * 16
@@ -94,7 +94,7 @@ class Outbox:
             if one.by == dead:
                 one.by = self.process
 
-    async def load(self, tenant: str, wanted: Mapping[str, Wanted]) -> dict[str, Pending]:
+    async def load(self, tenant: str, wanted: Mapping[str, PendingRequest]) -> dict[str, Pending]:
         """See `ports.Outbox`."""
         self.asked += 1
         async with self._call():
@@ -103,7 +103,7 @@ class Outbox:
             await self.gate.wait()
         return found
 
-    def _pending(self, entity_id: str, what: Wanted) -> Pending:
+    def _pending(self, entity_id: str, what: PendingRequest) -> Pending:
         many = [
             _copy(one)
             for one in self.shelf.of(entity_id)

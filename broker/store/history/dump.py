@@ -10,8 +10,8 @@ from typing import Any
 from broker.core import Instance
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.store.history import windows
-from broker.store.history.evolutions import SHOWN, candidate, candidates, evolution, head
-from broker.store.history.first_instances import Wanted, first
+from broker.store.history.evolutions import SHOWN, candidate, candidates, evolution
+from broker.store.history.first_instances import SeriesRequest, first
 from broker.store.history.instances import shown
 from broker.store.history.windows import Pipeline, Selection, Series
 from broker.store.wire import codec
@@ -24,7 +24,7 @@ _NEVER = "0000-01-01T00:00:00"  # what has expired is exported, too, as long as 
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class HistoryPart:
     """Instances of one attribute (IRI) that follow each other in time."""
 
     evolution: Evolution
@@ -48,7 +48,7 @@ class Dump:
             handle = await self.tenants.get(self.tenant)
             return await handle.entities.count_documents(candidates(self.query))
 
-    async def pieces(self) -> AsyncIterator[tuple[str, Piece | None]]:
+    async def pieces(self) -> AsyncIterator[tuple[str, HistoryPart | None]]:
         """Each entity's id with each piece of its history, and with None at its end."""
         with reported():
             handle = await self.tenants.get(self.tenant)
@@ -57,21 +57,21 @@ class Dump:
                     yield one["_id"], piece
                 yield one["_id"], None
 
-    async def _of_entity(self, tenant: Tenant, entity_id: str) -> AsyncIterator[Piece]:
+    async def _of_entity(self, tenant: Tenant, entity_id: str) -> AsyncIterator[HistoryPart]:
         found = await tenant.entities.find_one({"_id": entity_id}, SHOWN)
-        facts = None if found is None else head(found)
+        facts = None if found is None else facts_of(found)
         for series in candidate(facts, self.query, self._base).wanted if facts else ():
             async for piece in self._of_series(tenant, series):
                 yield piece
 
-    async def _of_series(self, tenant: Tenant, series: Series) -> AsyncIterator[Piece]:
+    async def _of_series(self, tenant: Tenant, series: Series) -> AsyncIterator[HistoryPart]:
         start, last, most = self.low, (-(2**63), 0), _PIECE
         while True:
             facts, rows = await self._read(tenant, series, start, most)
             fresh = [one for one in rows if (one["_id"]["t"], one["_id"]["s"]) > last]
             if facts is not None and fresh:
                 instances = [shown(one, is_stamped=True) for one in fresh]
-                yield Piece(evolution(facts), codec.name(series[1]), instances)
+                yield HistoryPart(evolution(facts), codec.name(series[1]), instances)
                 start = fresh[-1]["_id"]["t"]
                 last = (start, fresh[-1]["_id"]["s"])
             if len(rows) < most:
@@ -83,7 +83,7 @@ class Dump:
     ) -> tuple[Document | None, list[Document]]:
         async with tenant.history.database.client.start_session(snapshot=True) as session:
             found = await tenant.entities.find_one({"_id": series[0]}, SHOWN, session=session)
-            facts = None if found is None else head(found)
+            facts = None if found is None else facts_of(found)
             if facts is None:
                 return None, []
             selection = candidate(facts, self.query, self._base).wanted.get(series, self._base)
@@ -92,7 +92,7 @@ class Dump:
                 cursor = await tenant.history.aggregate(pipeline, session=session, batchSize=most)
                 return await cursor.to_list()
 
-            wanted = {series: Wanted(replace(selection, low=start), most)}
+            wanted = {series: SeriesRequest(replace(selection, low=start), most)}
             return facts, (await first(run, wanted)).get(series, [])
 
     @property

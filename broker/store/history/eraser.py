@@ -12,7 +12,7 @@ from typing import Any
 from broker.clock import Clock
 from broker.core.temporal.retention import Retention
 from broker.store.background.lease import Lease
-from broker.store.history.evolutions import LISTED, SHOWN, head
+from broker.store.history.evolutions import LISTED, SHOWN
 from broker.store.history.records import older
 from broker.store.history.windows import Series
 from broker.store.wire import codec
@@ -49,7 +49,7 @@ class Eraser:
     async def _erase_all(self, tenant: Tenant) -> int:
         gone = 0
         async for document in tenant.entities.find(LISTED, SHOWN):
-            for series, before in self._old(head(document) or {}):
+            for series, before in self._old(facts_of(document) or {}):
                 held = {"a": series[1], "t": {"$lt": before}}
                 if series[1] in document["held"]:
                     wanted = {"_id": series[0], "h": {"$elemMatch": held}}

@@ -11,7 +11,7 @@ from broker.core.temporal import Evolution, TemporalQuery
 from broker.core.temporal.page import fit, latest, times
 from broker.store.history import windows
 from broker.store.history.aggregates import aggregate
-from broker.store.history.evolution_filter import Judge, Reading
+from broker.store.history.evolution_filter import EvolutionFilter, Reader
 from broker.store.history.evolutions import (
     SHOWN,
     Candidate,
@@ -19,9 +19,8 @@ from broker.store.history.evolutions import (
     candidates,
     direction,
     evolution,
-    head,
 )
-from broker.store.history.first_instances import Wanted, first
+from broker.store.history.first_instances import SeriesRequest, first
 from broker.store.history.instances import shown
 from broker.store.history.records import SCOPE
 from broker.store.history.windows import Pipeline, Selection, Series
@@ -39,7 +38,7 @@ _MORE = 4  # times as many instances are read of an attribute that had too many 
 _LEAST = 2  # instances of an attribute, however many attributes an answer has: else nobody gets on in time
 
 
-class Answer:
+class EvolutionAnswer:
     """One answer in the making, which has to be done by a deadline. `page` as in `MongoTemporal`."""
 
     def __init__(
@@ -58,8 +57,8 @@ class Answer:
         self._page = page
         self._deadline = deadline
         self._session = session
-        reads = Reading(self.run, self._stream, self._as_judged, self._modified)
-        self.judge = Judge(reads, query, self._selection, self._now)
+        reads = Reader(self.run, self._stream, self._as_judged, self._modified)
+        self.filter = EvolutionFilter(reads, query, self._selection, self._now)
 
     async def page(self) -> list[Candidate]:
         """The entities in the answer's page."""
@@ -87,15 +86,15 @@ class Answer:
         )
         async with cursor:
             while documents := await cursor.to_list(together):
-                heads = (found for document in documents if (found := head(document)) is not None)
-                for one in await self.judge.selected([self.candidate(found) for found in heads]):
+                heads = (found for document in documents if (found := facts_of(document)) is not None)
+                for one in await self.filter.selected([self.candidate(found) for found in heads]):
                     yield one
 
     def candidate(self, document: Document) -> Candidate:
         """An entity of the catalogue with all that is wanted of it."""
         return candidate(document, self._query, self._selection.of_datasets(self._query.datasets))
 
-    def wanted(self, many: Iterable[Candidate]) -> dict[Series, Wanted]:
+    def wanted(self, many: Iterable[Candidate]) -> dict[Series, SeriesRequest]:
         """The instances that the answer needs of entities in the catalogue; none if it aggregates them."""
         if self._query.aggregation is not None:
             return {}
@@ -110,17 +109,20 @@ class Answer:
         return await self.put_together(many, wanted, await first(self.run, wanted))
 
     async def retrieved(
-        self, one: Candidate, wanted: dict[Series, Wanted], rows: dict[Series, list[Document]]
+        self, one: Candidate, wanted: dict[Series, SeriesRequest], rows: dict[Series, list[Document]]
     ) -> Evolution | None:
         """The evolution of an entity; None if there is nothing of it that the query asks for."""
         [found] = await self.put_together([one], wanted, rows)
         is_empty = not found.attrs and not found.aggregates
-        if is_empty and self._query.is_selective and not await self.judge.selected([one]):
+        if is_empty and self._query.is_selective and not await self.filter.selected([one]):
             return None
         return found
 
     async def put_together(
-        self, many: Sequence[Candidate], wanted: dict[Series, Wanted], rows: dict[Series, list[Document]]
+        self,
+        many: Sequence[Candidate],
+        wanted: dict[Series, SeriesRequest],
+        rows: dict[Series, list[Document]],
     ) -> list[Evolution]:
         """The same of what is wanted of them and was read: the first rows of each series."""
         found = {one.id: evolution(one.document) for one in many}
@@ -159,7 +161,7 @@ class Answer:
             found[entity].truncated |= {iri} if is_cut else set()
 
     async def _whole(
-        self, wanted: dict[Series, Wanted], rows: dict[Series, list[Document]]
+        self, wanted: dict[Series, SeriesRequest], rows: dict[Series, list[Document]]
     ) -> dict[Series, list[Instance]]:
         """The instances of these rows; with lastN, all those of its times are among them, or too many.
 
@@ -224,9 +226,9 @@ class Answer:
         return {entity["_id"]: entity["modifiedAt"] async for entity in cursor}
 
 
-def _wanted(one: Candidate, series: Series, selection: Selection, limit: int) -> Wanted:
+def _wanted(one: Candidate, series: Series, selection: Selection, limit: int) -> SeriesRequest:
     """`limit` instances of a series; what the entity's document holds is not read again."""
     if one.held is None or selection.by_write:
-        return Wanted(selection, limit)
+        return SeriesRequest(selection, limit)
     held = [each for each in one.held if each["a"] == series[1]]
-    return Wanted(replace(selection, held=False), limit, held)
+    return SeriesRequest(replace(selection, held=False), limit, held)

@@ -24,7 +24,7 @@ from broker.core.temporal.validity import Change, valid
 from broker.store.history import windows
 from broker.store.history.aggregates import parts
 from broker.store.history.evolutions import Candidate
-from broker.store.history.first_instances import Run, Wanted, first
+from broker.store.history.first_instances import Run, SeriesRequest, first
 from broker.store.history.records import SCOPE
 from broker.store.history.windows import Document, Pipeline, Selected, Selection, Series
 from broker.store.wire import codec
@@ -36,7 +36,7 @@ _MOST_SCOPES = 1000  # changes of an entity's scopes that are looked at
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Reader:
     """How the judge reads: the rows of a pipeline (at most so many), rows one by one, instances of rows."""
 
     run: Run
@@ -45,10 +45,10 @@ class Reading:
     modified: Callable[[Iterable[str]], Awaitable[dict[str, str]]]
 
 
-class Judge:
+class EvolutionFilter:
     """Judges candidates by the conditions of one query."""
 
-    def __init__(self, reading: Reading, query: TemporalQuery, selection: Selection, now: str) -> None:
+    def __init__(self, reading: Reader, query: TemporalQuery, selection: Selection, now: str) -> None:
         self._reading = reading
         self._now = now
         self._q, self._geo, self._scope = query.entities.q, query.entities.geo, query.entities.scope
@@ -118,7 +118,7 @@ class Judge:
         for part in parts(asked.items(), _TOGETHER):
             number = {series: n for n, (series, _) in part}
             seen = Counter[int]()
-            wanted = {series: Wanted(selection, _FEW) for _, (series, selection) in part}
+            wanted = {series: SeriesRequest(selection, _FEW) for _, (series, selection) in part}
             for series, rows in (await first(self._reading.run, wanted)).items():
                 n = number[series]
                 seen[n] = len(rows)
@@ -164,7 +164,7 @@ class Judge:
 
     async def _scopes(self, asked: dict[int, Selected], most: int) -> dict[str, list[Change]]:
         """The first so many changes of scopes, by entity, of those that are selected."""
-        wanted = {series: Wanted(selection, most) for series, selection in asked.values()}
+        wanted = {series: SeriesRequest(selection, most) for series, selection in asked.values()}
         rows = await first(self._reading.run, wanted)
         return {
             entity: [(row["_id"]["t"], self._reading.instance(row)) for row in many]

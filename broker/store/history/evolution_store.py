@@ -20,8 +20,8 @@ from broker.clock import Clock
 from broker.core.errors import Unavailable
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.store.entities.coalesced_reads import Reads
-from broker.store.history.evolution_answer import TOGETHER, Answer
-from broker.store.history.evolutions import WHOLE, head
+from broker.store.history.evolution_answer import TOGETHER, EvolutionAnswer
+from broker.store.history.evolutions import WHOLE
 from broker.store.history.first_instances import first
 from broker.store.wire.client import Session
 from broker.store.wire.deadline import Deadline
@@ -81,9 +81,9 @@ class MongoTemporal:
             async with _moment(handle) as session:
                 yield handle, session
 
-    def _answer(self, tenant: Tenant, query: TemporalQuery, session: Session) -> Answer:
+    def _answer(self, tenant: Tenant, query: TemporalQuery, session: Session) -> EvolutionAnswer:
         deadline, now = Deadline(self._timeout), self._clock.expiring()
-        return Answer(tenant, query, self._page, deadline, session, now)
+        return EvolutionAnswer(tenant, query, self._page, deadline, session, now)
 
     async def _retrieve_each(
         self, tenant: Tenant, asked: list[_Asked]
@@ -130,11 +130,11 @@ async def _heads(tenant: Tenant, ids: list[str], session: Session, deadline: Dea
     cursor = tenant.entities.find(
         {"_id": {"$in": ids}}, WHOLE, max_time_ms=deadline.left_ms(), session=session
     )
-    heads = (head(document) for document in await cursor.to_list())
+    heads = (facts_of(document) for document in await cursor.to_list())
     return {one["_id"]: one for one in heads if one is not None}
 
 
-async def _together(asked: dict[_Asked, tuple[Answer, Document]]) -> dict[_Asked, Evolution]:
+async def _together(asked: dict[_Asked, tuple[EvolutionAnswer, Document]]) -> dict[_Asked, Evolution]:
     """What is asked for of different entities, which have a past: what all of it takes is read at once."""
     if not asked:
         return {}

@@ -22,7 +22,7 @@ _MORE = 8  # times as many are read where that was too few
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SeriesRequest:
     """The first instances that are selected of a series, up to `limit`.
 
     `held`: history that the document of the entity holds, where that is known and need not be read.
@@ -32,9 +32,9 @@ class Wanted:
     limit: int
     held: Sequence[Document] = ()
 
-    def up_to(self, limit: int) -> "Wanted":
+    def up_to(self, limit: int) -> "SeriesRequest":
         """More of the same, to be read anew, for what was read before is used up."""
-        return Wanted(replace(self.selection, held=self.selection.held or bool(self.held)), limit)
+        return SeriesRequest(replace(self.selection, held=self.selection.held or bool(self.held)), limit)
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class _Pieces:
     held: list[Document] = field(default_factory=list)
 
 
-async def first(run: Run, wanted: Mapping[Series, Wanted]) -> dict[Series, list[Document]]:
+async def first(run: Run, wanted: Mapping[Series, SeriesRequest]) -> dict[Series, list[Document]]:
     """The documents of the first instances of each series that has any, in order.
 
     `run` gives the result of a pipeline over the history, and is told how many documents that are at most.
@@ -63,7 +63,7 @@ async def first(run: Run, wanted: Mapping[Series, Wanted]) -> dict[Series, list[
     return found
 
 
-async def _pieces(run: Run, many: Sequence[tuple[Series, Wanted]], few: int) -> dict[Series, _Pieces]:
+async def _pieces(run: Run, many: Sequence[tuple[Series, SeriesRequest]], few: int) -> dict[Series, _Pieces]:
     pipelines = (one.selection.pieces(series, one.limit, _buckets(one, few)) for series, one in many)
     most = sum(one.limit + _buckets(one, few) + 2 for _, one in many)
     found = {series: _Pieces(held=[single(series[0], each) for each in one.held]) for series, one in many}
@@ -77,11 +77,11 @@ async def _pieces(run: Run, many: Sequence[tuple[Series, Wanted]], few: int) -> 
     return found
 
 
-def _buckets(wanted: Wanted, few: int) -> int:
+def _buckets(wanted: SeriesRequest, few: int) -> int:
     return few + wanted.limit // SIZE
 
 
-def _first(pieces: _Pieces, wanted: Wanted, few: int) -> list[Document] | None:
+def _first(pieces: _Pieces, wanted: SeriesRequest, few: int) -> list[Document] | None:
     """The first instances; None if more buckets have to be read to tell."""
     if not pieces.buckets and not pieces.held:
         return pieces.singles

@@ -7,7 +7,7 @@ from pymongo import DeleteMany, UpdateOne
 
 from broker.core.delivery.entry import Entry
 from broker.ports.changes import Settled, Tally
-from broker.ports.delivery import Pending, Wanted
+from broker.ports.delivery import Pending, PendingRequest
 from broker.store.pending import entries
 from broker.store.pending.dead_letters import Kept, keep
 from broker.store.wire import commands
@@ -31,7 +31,7 @@ class MongoOutbox:
         self._process = process
         self._kept = kept
 
-    async def load(self, tenant: str, wanted: Mapping[str, Wanted]) -> dict[str, Pending]:
+    async def load(self, tenant: str, wanted: Mapping[str, PendingRequest]) -> dict[str, Pending]:
         """See `ports.Outbox.load`. Documents are read before the outbox: entries move only that way."""
         handle = await self._tenants.obtain(tenant)
         with reported():
@@ -166,7 +166,7 @@ async def _settle_apart(tenant: Tenant, settled: Settled) -> None:
     await tenant.outbox.bulk_write(updates)
 
 
-async def _apart(tenant: Tenant, entity_id: str, wanted: Wanted) -> list[Document]:
+async def _apart(tenant: Tenant, entity_id: str, wanted: PendingRequest) -> list[Document]:
     """What the outbox has of an entity, one more than the limit if there are more."""
     mine = {"e": entity_id, "st": {"$gt": wanted.after}, "due": {"$in": list(wanted.subscriptions)}}
     return await commands.find(tenant.outbox, mine, sort={"st": 1, "_id": 1}, limit=wanted.limit + 1)
@@ -183,7 +183,7 @@ async def _grouped(tenant: Tenant, wanted: Document, limit: int) -> list[Documen
     return await commands.aggregate(tenant.outbox, pipeline)
 
 
-def _is_wanted(document: Document, wanted: Wanted) -> bool:
+def _is_wanted(document: Document, wanted: PendingRequest) -> bool:
     return document["st"] > wanted.after and not wanted.subscriptions.isdisjoint(document["due"])
 
 

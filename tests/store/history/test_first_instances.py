@@ -13,7 +13,7 @@ from broker.core import Json
 from broker.core.query import Query
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.store.history import first_instances, windows
-from broker.store.history.first_instances import Wanted, first
+from broker.store.history.first_instances import SeriesRequest, first
 from broker.store.history.packer import Packer, Packing
 from broker.store.history.records import held, instance_id
 from broker.store.history.windows import Document, Pipeline
@@ -57,7 +57,7 @@ async def test_more_buckets_are_read_where_few_were_too_few(
 
     low, high = (None if one is None else model.written[one].time for one in bounds)
     base = replace(windows.selection(TemporalQuery(Query()), NOW), direction=direction, packed=True)
-    wanted = {(entity, codec.key(name)): Wanted(base.within(low, high), 40)}
+    wanted = {(entity, codec.key(name)): SeriesRequest(base.within(low, high), 40)}
     [rows] = (await first(run, wanted)).values()
     expected = [*range(200)[bounds[0] : bounds[1]]][::direction][:40]
     assert [row["i"]["value"] for row in rows] == expected

@@ -11,7 +11,7 @@ from pymongo import AsyncMongoClient
 
 from broker.core.delivery.entry import Entry
 from broker.ports.changes import Settled, Tally
-from broker.ports.delivery import Pending, Wanted
+from broker.ports.delivery import Pending, PendingRequest
 from broker.store.pending import entries, outbox
 from broker.store.pending.dead_letters import Kept
 from broker.store.pending.outbox import MongoOutbox
@@ -46,7 +46,7 @@ class World:
         self, *names: str, subscriptions: Iterable[str] = EVERYBODY, after: int = 0, limit: int = 100
     ) -> dict[str, Pending]:
         """What is pending of entities for subscriptions."""
-        wanted = Wanted(frozenset(subscriptions), after, limit)
+        wanted = PendingRequest(frozenset(subscriptions), after, limit)
         return await self.outbox.load("", dict.fromkeys(names, wanted))
 
     async def pending(self, entity: str) -> list[tuple[int, list[str]]]:
@@ -92,7 +92,7 @@ async def test_only_what_is_wanted_is_loaded(world: World) -> None:
         for who, after in (("s", 0), ("s", 1), ("st", 3), ("su", 4), ("st", 6), ("", 0))
     ]
     assert loaded == [[1, 3, 5], [3, 5], [4, 5], [5, 6], [], []]
-    each = {"urn:x:1": Wanted({"s"}, 4, 9), "urn:x:2": Wanted({"t"}, 0, 9)}
+    each = {"urn:x:1": PendingRequest({"s"}, 4, 9), "urn:x:2": PendingRequest({"t"}, 0, 9)}
     await world.hold("urn:x:2", entry(1, "urn:x:2", "t"), entry(5, "urn:x:2", "s"))
     found = await world.outbox.load("", each)
     assert {name: [one.rev for one in its.entries] for name, its in found.items()} == {

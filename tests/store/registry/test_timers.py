@@ -14,7 +14,7 @@ from broker.core.errors import Unavailable
 from broker.core.subscription import read, updated
 from broker.notify.periodic import Periods, entry_of
 from broker.ports.changes import Due, Entry, Settled
-from broker.ports.delivery import Wanted
+from broker.ports.delivery import PendingRequest
 from broker.store.pending.dead_letters import Kept
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.registry.subscriptions import MongoSubscriptions
@@ -70,7 +70,7 @@ class Process:
 
     async def pending(self, subscription: str) -> list[Entry]:
         """The reports that are pending for a subscription."""
-        loaded = await self.outbox.load("", {subscription: Wanted({subscription}, 0, 10)})
+        loaded = await self.outbox.load("", {subscription: PendingRequest({subscription}, 0, 10)})
         return [*loaded[subscription].entries]
 
 

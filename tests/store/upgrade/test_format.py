@@ -16,7 +16,7 @@ from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.query import Query
 from broker.core.temporal import TemporalQuery
 from broker.core.temporal.recording import Recording
-from broker.ports.delivery import Wanted
+from broker.ports.delivery import PendingRequest
 from broker.store.history.evolution_store import MongoTemporal
 from broker.store.history.packer import Packer, Packing
 from broker.store.pending.dead_letters import Kept, MongoDeadLetters
@@ -219,7 +219,7 @@ async def test_pending_entries_are_what_they_were(new: Old, tenant: str) -> None
     due: dict[str, set[str]] = {}
     for one in before:
         due.setdefault(one["e"], set()).update(one["due"])
-    loaded = await outbox.load(tenant, {one: Wanted(who, 0, 1000) for one, who in due.items()})
+    loaded = await outbox.load(tenant, {one: PendingRequest(who, 0, 1000) for one, who in due.items()})
     assert all(one.is_whole for one in loaded.values())
     pending = {one: its.entries for one, its in loaded.items()}
     assert await outbox.count(tenant) == len(before)

@@ -25,7 +25,7 @@ from broker.core.temporal import TemporalQuery, Window
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Addition, AttributeDeletion, Removal, Revision
 from broker.ports.changes import Due, Settled
-from broker.ports.delivery import Wanted
+from broker.ports.delivery import PendingRequest
 from broker.ports.entities import Undecodable
 from broker.store.background.clock_check import Compared
 from broker.store.entities.sweeper import Sweeper
@@ -579,7 +579,7 @@ async def test_nothing_that_is_pending_is_hidden_by_the_reaper(start: Start) -> 
     one.sink.subscriptions = [Due("urn:s:1")]
     await one.together(create("a"))
     outbox, reaper = MongoOutbox(one.tenants, one.name, Kept(60, 4)), Reaper(one.tenants)
-    done, wanted = False, {"urn:x:a": Wanted({"urn:s:1"}, 0, 1000)}
+    done, wanted = False, {"urn:x:a": PendingRequest({"urn:s:1"}, 0, 1000)}
 
     async def reap() -> None:
         while not done:
