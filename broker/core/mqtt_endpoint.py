@@ -22,7 +22,7 @@ class Server:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class MqttEndpoint:
     """Where a notification is published, and with which quality of service (0, 1 or 2)."""
 
     server: Server
@@ -39,7 +39,7 @@ def is_endpoint(uri: str) -> bool:
     return True
 
 
-def endpoint(uri: str, parameters: Iterable[tuple[str, str]] = ()) -> Endpoint:
+def endpoint(uri: str, parameters: Iterable[tuple[str, str]] = ()) -> MqttEndpoint:
     """The endpoint of a URI and the pairs of `notifierInfo` (table 7.2-1); ValueError says what is wrong.
 
     Pairs of other keys are left alone: they may be meant for somebody else.
@@ -56,7 +56,7 @@ def endpoint(uri: str, parameters: Iterable[tuple[str, str]] = ()) -> Endpoint:
         None if parts.password is None else _text(parts.password, "password"),
         version,
     )
-    return Endpoint(server, _topic(uri), qos)
+    return MqttEndpoint(server, _topic(uri), qos)
 
 
 def _parameters(pairs: Iterable[tuple[str, str]]) -> tuple[int, str]:

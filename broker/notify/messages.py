@@ -11,7 +11,7 @@ from broker.core.entity.linked_entities import Join
 from broker.core.entity.view import View
 from broker.core.errors import NgsiLdError, TooManyResults
 from broker.core.notification import Content, Subscriber, notification
-from broker.notify.notification_data import Renderings
+from broker.notify.notification_data import DataRenderings
 from broker.ports.changes import Entry
 from broker.ports.contexts import ContextLoader
 from broker.ports.delivery import DeliveryFailed, Message
@@ -33,7 +33,7 @@ class Messages:
         self._contexts = contexts
         self._links = links
         self._report = report
-        self._renderings = Renderings()
+        self._renderings = DataRenderings()
 
     async def of(self, entry: Entry, to: Subscriber, now: str) -> AsyncIterator[Message]:
         """What the subscriber is sent of an entry, at this instant; a report may be several, or none.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import aiomqtt
 
-from broker.core.mqtt_endpoint import Endpoint, Server
+from broker.core.mqtt_endpoint import MqttEndpoint, Server
 from broker.ports.delivery import DeliveryFailed
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Connection:
         self._users = 0
         self._used = 0.0
 
-    async def publish(self, at: Endpoint, payload: bytes) -> None:
+    async def publish(self, at: MqttEndpoint, payload: bytes) -> None:
         """Publishes; DeliveryFailed, or TimeoutError, if the server does not take it."""
         self._users += 1
         try:
@@ -57,7 +57,7 @@ class Connection:
             await asyncio.gather(self._holding, return_exceptions=True)
 
     async def _publish(
-        self, client: aiomqtt.Client, holding: asyncio.Task[None], at: Endpoint, payload: bytes
+        self, client: aiomqtt.Client, holding: asyncio.Task[None], at: MqttEndpoint, payload: bytes
     ) -> None:
         """Publishes and waits for the confirmation, or for the end of the connection: then none will come."""
         publishing = asyncio.create_task(client.publish(at.topic, payload, at.qos, timeout=float("inf")))

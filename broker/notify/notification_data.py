@@ -23,7 +23,7 @@ class _Kept:
         self.size = 0
 
 
-class Renderings:
+class DataRenderings:
     """Keeps the renderings of the entries that were rendered last, for others that they are due to."""
 
     def __init__(self, limit: int = _LIMIT) -> None:

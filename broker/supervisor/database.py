@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Database:
+class DatabaseProcess:
     """An open connection to MongoDB; `embedded` is our own server, if it is ours."""
 
     uri: str
@@ -53,7 +53,7 @@ async def _restart(embedded: EmbeddedMongo) -> None:
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[Database]:
+async def database(settings: Settings) -> AsyncIterator[DatabaseProcess]:
     """The MongoDB that the settings name, or else our own server for as long as the context lasts.
 
     Raises ServerUnfitError or EmbeddedMongoError.
@@ -63,14 +63,14 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
         async with connect(uri) as client:
             await check_server(client)
             version = (await client.server_info())["version"]
-            yield Database(uri, client, None, f"MongoDB {version}")
+            yield DatabaseProcess(uri, client, None, f"MongoDB {version}")
     else:
         async with _own_server(settings) as own:
             yield own
 
 
 @asynccontextmanager
-async def _own_server(settings: Settings) -> AsyncIterator[Database]:
+async def _own_server(settings: Settings) -> AsyncIterator[DatabaseProcess]:
     embedded = EmbeddedMongo(
         settings.data_dir,
         settings.mongod,
@@ -81,6 +81,6 @@ async def _own_server(settings: Settings) -> AsyncIterator[Database]:
         uri = await embedded.start()
         async with connect(uri) as client:
             description = f"embedded MongoDB {embedded.version} in {settings.data_dir}"
-            yield Database(uri, client, embedded, description)
+            yield DatabaseProcess(uri, client, embedded, description)
     finally:
         await embedded.stop()

@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 from broker.config import PREFIX, Settings, variable
 from broker.store.registry.processes import end_process
 from broker.store.server.children import end_child, kill_child, start_child
-from broker.supervisor.database import Database
+from broker.supervisor.database import DatabaseProcess
 from broker.supervisor.pause import next_pause
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Workers:
         self.served = False
         self._alive: set[asyncio.subprocess.Process] = set()
 
-    async def keep(self, settings: Settings, mongo: Database, metrics: Path) -> None:
+    async def keep(self, settings: Settings, mongo: DatabaseProcess, metrics: Path) -> None:
         """Keep one worker running until cancelled, which ends it."""
         pause = 0.0
         while True:
@@ -52,7 +52,7 @@ class Workers:
             logger.warning("a worker ended; starting another", extra={"exit_code": code, "pause": pause})
             await asyncio.sleep(pause)
 
-    async def _live(self, settings: Settings, mongo: Database, metrics: Path) -> int:
+    async def _live(self, settings: Settings, mongo: DatabaseProcess, metrics: Path) -> int:
         """The life of one worker, from its start to its burial; return its exit code."""
         process_id = secrets.token_hex(8)
         process = await start_child(self._command, env=_environment(settings, mongo.uri, process_id, metrics))
@@ -85,7 +85,7 @@ def _environment(settings: Settings, mongo_uri: str, process_id: str, metrics: P
     }
 
 
-async def _free(mongo: Database, prefix: str, process_id: str) -> None:
+async def _free(mongo: DatabaseProcess, prefix: str, process_id: str) -> None:
     """End the sessions of a dead worker, whose open transactions would hold up the others."""
     try:
         async with asyncio.timeout(_BURIAL):

@@ -32,7 +32,7 @@ from broker.core.entity import parse, update
 from broker.core.temporal.recording import Recording
 from broker.ports.changes import Due, Entry
 from broker.store.writes.plan import Planner
-from broker.store.writes.queue import Answer, Write
+from broker.store.writes.queue import RequestOutcomes, Write
 from broker.store.writes.statements import document
 from tests.bench import workload
 from tests.bench.client import Load, call, head, percentile, run_load
@@ -110,7 +110,7 @@ async def fill(at: Place, numbers: Iterable[int]) -> None:
 def _documents(numbers: list[int], clock: Clock) -> list[dict[str, Any]]:
     """What a commit of these creations would insert."""
     entities = [parse.entity(orjson.loads(workload.entity(number)), CORE) for number in numbers]
-    answer = Answer(asyncio.get_running_loop().create_future(), len(entities))
+    answer = RequestOutcomes(asyncio.get_running_loop().create_future(), len(entities))
     writes = [Write("", one["id"], update.create(one), 0.0, answer, n) for n, one in enumerate(entities)]
     drafts = Planner(Nobody(), clock, secrets.token_hex(8), Recording()).plan("", writes, {}).drafts
     expect(len(drafts) == len(numbers), "not every entity was to be created")

@@ -21,7 +21,7 @@ from broker.core.temporal.recording import Recording
 from broker.store.history import records
 from broker.store.wire import codec
 from broker.store.writes.plan import Planner
-from broker.store.writes.queue import Answer, Write
+from broker.store.writes.queue import RequestOutcomes, Write
 from broker.store.writes.statements import statement
 from broker.store.writes.stored import Stored
 from tests.bench import workload
@@ -52,7 +52,7 @@ def steps() -> dict[str, Callable[[], object]]:
     new, gone = list(written(change)), list(removed(change))
     encoded = bson.encode(codec.encode_entity(created))
     judge = Planner(Nobody(), Clock(), "p" * 16, Recording())
-    answer = Answer(asyncio.new_event_loop().create_future(), 1)
+    answer = RequestOutcomes(asyncio.new_event_loop().create_future(), 1)
     write = Write("", entity["id"], update.upsert(entity), 0.0, answer, 0)
     stored = {entity["id"]: Stored(created, 1, has_past=True, is_listed=True)}
     [draft] = judge.plan("", [write], stored).drafts.values()

@@ -376,7 +376,10 @@ def test_queries_are_shown_in_the_names_of_the_reader() -> None:
     shown = shown_body(one, CORE)
     assert shown["q"] == f'<{HEAT}>>1;kind=="{ROOM}","T"'
     assert shown["csf"] == f"<{HEAT}>==1"
-    assert (shown_body(one, EX)["q"], shown_body(one, EX)["csf"]) == ("heat>1;kind==Room,T", "heat==1")
+    assert (shown_body(one, EX)["q"], shown_body(one, EX)["csf"]) == (
+        "heat>1;kind==Room,T",
+        "heat==1",
+    )
 
 
 @pytest.mark.clause("5.2.12")

@@ -30,7 +30,7 @@ class Steps(Retry):
         return 0.001
 
 
-class Endpoint:
+class MqttEndpoint:
     """What a lane sends to, and the machine behind it: takes everything, unless told otherwise."""
 
     def __init__(self, concurrency: int = 4) -> None:
@@ -106,12 +106,12 @@ class Endpoint:
 
 
 @pytest.fixture
-def endpoint() -> Endpoint:
-    return Endpoint()
+def endpoint() -> MqttEndpoint:
+    return MqttEndpoint()
 
 
 async def test_each_stream_keeps_its_order_and_no_more_than_so_many_are_sent_at_once() -> None:
-    endpoint = Endpoint(concurrency=3)
+    endpoint = MqttEndpoint(concurrency=3)
     for rev in range(1, 61):
         endpoint.offer(rev, str(rev % 7))
     await until(lambda: len(endpoint.over) == 60)
@@ -121,7 +121,7 @@ async def test_each_stream_keeps_its_order_and_no_more_than_so_many_are_sent_at_
     await until(lambda: endpoint.is_idle)
 
 
-async def test_one_stream_is_sent_one_at_a_time(endpoint: Endpoint) -> None:
+async def test_one_stream_is_sent_one_at_a_time(endpoint: MqttEndpoint) -> None:
     for rev in range(1, 11):
         endpoint.offer(rev)
     await until(lambda: len(endpoint.over) == 10)
@@ -129,7 +129,7 @@ async def test_one_stream_is_sent_one_at_a_time(endpoint: Endpoint) -> None:
     assert endpoint.of("1") == list(range(1, 11))
 
 
-async def test_while_the_endpoint_fails_one_at_a_time_is_tried(endpoint: Endpoint) -> None:
+async def test_while_the_endpoint_fails_one_at_a_time_is_tried(endpoint: MqttEndpoint) -> None:
     endpoint.refuses = lambda entry: True
     for rev in range(1, 9):
         endpoint.offer(rev, str(rev))
@@ -145,7 +145,7 @@ async def test_while_the_endpoint_fails_one_at_a_time_is_tried(endpoint: Endpoin
     assert sorted(rev for _, rev in endpoint.came) == list(range(1, 9))
 
 
-async def test_what_is_never_taken_is_in_no_other_streams_way(endpoint: Endpoint) -> None:
+async def test_what_is_never_taken_is_in_no_other_streams_way(endpoint: MqttEndpoint) -> None:
     endpoint.refuses = lambda entry: entry.entity_id == "urn:x:bad"
     endpoint.offer(1, "bad")
     for rev in range(2, 200):
@@ -164,7 +164,7 @@ def test_pauses_double_up_to_a_cap_with_jitter() -> None:
 
 
 async def test_a_fault_of_ours_is_tried_again_and_nothing_gets_stuck(
-    endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+    endpoint: MqttEndpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint.fault = RuntimeError("a bug")
     for rev in range(1, 7):
@@ -177,7 +177,7 @@ async def test_a_fault_of_ours_is_tried_again_and_nothing_gets_stuck(
     assert endpoint.of("1") == [1, 3, 5]
 
 
-async def test_what_is_refused_for_good_is_over_at_once_and_nothing_waits(endpoint: Endpoint) -> None:
+async def test_what_is_refused_for_good_is_over_at_once_and_nothing_waits(endpoint: MqttEndpoint) -> None:
     endpoint.refuses, endpoint.is_final = lambda entry: entry.rev == 2, True
     for rev in range(1, 5):
         endpoint.offer(rev)
@@ -187,7 +187,7 @@ async def test_what_is_refused_for_good_is_over_at_once_and_nothing_waits(endpoi
     assert endpoint.retry.asked == [], "the endpoint is not taken for dead"
 
 
-async def test_an_endpoint_that_wants_rest_after_a_failure_gets_it(endpoint: Endpoint) -> None:
+async def test_an_endpoint_that_wants_rest_after_a_failure_gets_it(endpoint: MqttEndpoint) -> None:
     endpoint.refuses, endpoint.rest = lambda entry: True, 0.1
     endpoint.offer(1)
     await asyncio.sleep(0.05)
@@ -197,7 +197,7 @@ async def test_an_endpoint_that_wants_rest_after_a_failure_gets_it(endpoint: End
     await endpoint.lane.close(0)
 
 
-async def test_what_is_withdrawn_is_not_sent(endpoint: Endpoint) -> None:
+async def test_what_is_withdrawn_is_not_sent(endpoint: MqttEndpoint) -> None:
     endpoint.gate = asyncio.Event()
     for rev in range(1, 8):
         endpoint.offer(rev, str(rev))
@@ -210,7 +210,7 @@ async def test_what_is_withdrawn_is_not_sent(endpoint: Endpoint) -> None:
     assert sorted(rev for _, rev in endpoint.came) == [1, 2, 3, 4], "what was on its way goes on"
 
 
-async def test_nothing_is_started_while_too_much_is_unsettled(endpoint: Endpoint) -> None:
+async def test_nothing_is_started_while_too_much_is_unsettled(endpoint: MqttEndpoint) -> None:
     endpoint.is_stalled = True
     endpoint.offer(1)
     await asyncio.sleep(0.01)
@@ -221,7 +221,7 @@ async def test_nothing_is_started_while_too_much_is_unsettled(endpoint: Endpoint
 
 
 async def test_close_waits_for_what_is_on_its_way_and_sends_nothing_more() -> None:
-    endpoint = Endpoint(concurrency=2)
+    endpoint = MqttEndpoint(concurrency=2)
     endpoint.gate = asyncio.Event()
     for rev in range(1, 5):
         endpoint.offer(rev, str(rev))
@@ -234,7 +234,7 @@ async def test_close_waits_for_what_is_on_its_way_and_sends_nothing_more() -> No
     assert [rev for _, rev in endpoint.came] == [1, 2]
 
 
-async def test_close_leaves_what_hangs(endpoint: Endpoint) -> None:
+async def test_close_leaves_what_hangs(endpoint: MqttEndpoint) -> None:
     endpoint.gate = asyncio.Event()
     endpoint.offer(1)
     await until(lambda: endpoint.at_once == 1)

@@ -12,7 +12,7 @@ from broker.core.delivery.stream import Line, State, Stream
 
 
 @dataclass(slots=True)
-class Answer:
+class LoadReply:
     """What a load tells: up to the rev `last`, or all there is.
 
     `asked`: see `Line`. `stopped`: the streams that take no more of it, and whether that is because another
@@ -59,7 +59,7 @@ class Machine(Keeper):
         """What `Load` asked for, in order; not `is_whole`: there is more after these."""
         self._now = now
         line = self._book.lines[entity_id]
-        answer = Answer(line.answered(), entries[-1].rev if entries else 0, is_whole)
+        answer = LoadReply(line.answered(), entries[-1].rev if entries else 0, is_whole)
         for stream in filter(None, map(line.streams.get, answer.asked)):
             self._unblock(stream)
             stream.expect_more(False)
@@ -222,7 +222,7 @@ class Machine(Keeper):
             return None
         return self._book.stream(line, subscription, route.uri)
 
-    def _take(self, line: Line, entry: Entry, subscription: str, answer: Answer) -> None:
+    def _take(self, line: Line, entry: Entry, subscription: str, answer: LoadReply) -> None:
         """Takes a loaded entry into its stream, or notes that the stream takes no more of the load."""
         route = self._route(subscription)
         if route is None or route.is_paused:
@@ -240,7 +240,7 @@ class Machine(Keeper):
         else:
             answer.stopped[subscription] = False
 
-    def _conclude(self, line: Line, subscription: str, answer: Answer) -> None:
+    def _conclude(self, line: Line, subscription: str, answer: LoadReply) -> None:
         """What a load tells of a stream, beyond its entries. If it was not the whole, more is loaded."""
         stream, route = line.streams.get(subscription), self._route(subscription)
         is_blocked = answer.stopped.get(subscription, False)

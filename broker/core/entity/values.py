@@ -19,7 +19,7 @@ _LITERAL = frozenset({"@type", "@value", "@language", "@direction", "@index"})
 
 
 @dataclass(slots=True)
-class Room:
+class InstanceBudget:
     """How many instances one entity may have: of its attributes and of what these have, all in all."""
 
     most: int = 10_000
@@ -47,7 +47,7 @@ class Reading:
     nulls: bool = False
     deep: bool = False
     past: bool = False
-    room: Room = field(default_factory=Room, compare=False, repr=False)
+    room: InstanceBudget = field(default_factory=InstanceBudget, compare=False, repr=False)
 
     @property
     def inner(self) -> "Reading":

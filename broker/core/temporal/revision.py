@@ -12,7 +12,7 @@ from broker.core.change import tombstone
 from broker.core.entity import parse
 from broker.core.entity.instances import is_deletion, stamped
 from broker.core.entity.kinds import KINDS
-from broker.core.entity.values import Reading, Room, moment
+from broker.core.entity.values import Reading, InstanceBudget, moment
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 
@@ -92,7 +92,7 @@ def addition(doc: Json, context: Context, *, required: bool = False) -> Addition
         raise BadRequestData("entity: expected a JSON object")
     scopes = _scopes(doc["scope"], context) if "scope" in doc else []
     spread = {name: _spread(raw) for name, raw in doc.items() if name != "scope"}
-    read = parse.fragment(spread, Reading(context, past=True, room=Room(_MOST)))
+    read = parse.fragment(spread, Reading(context, past=True, room=InstanceBudget(_MOST)))
     if not required and not read.types:
         raise BadRequestData("type: expected a type name, or an array of at least one")
     return Addition(read.types, {k: v for k, v in read.attrs.items() if v}, scopes, required)

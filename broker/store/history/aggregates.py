@@ -16,7 +16,7 @@ from broker.core.temporal import TemporalQuery
 from broker.core.temporal.aggregation import Aggregate, Aggregation, Class, Period, Summary
 from broker.core.temporal.aggregation_periods import calendar, too_many
 from broker.store.history.records import PLACES
-from broker.store.history.summaries import Slice, Task, ending, extent, summarize
+from broker.store.history.summaries import SeriesTask, Slice, ending, extent, summarize
 from broker.store.history.windows import Document, Pipeline, Selection, Series, union
 
 _TOGETHER = 100  # series, or pipelines, in one round trip
@@ -40,7 +40,7 @@ async def aggregate(
         tasks = list(_tasks(query, selections, extents))
     else:
         slices = _slices(query.aggregation, low, low)
-        tasks = [Task(n, one, selections[one], slices) for n, one in enumerate(selections)]
+        tasks = [SeriesTask(n, one, selections[one], slices) for n, one in enumerate(selections)]
     rows: dict[int, list[Document]] = {}
     for row in await _rows(run, tasks, query.aggregation):
         rows.setdefault(row["_id"]["s"], []).append(row)
@@ -86,7 +86,7 @@ async def _endings(
 
 def _tasks(
     query: TemporalQuery, selections: dict[Series, Selection], extents: dict[Series, tuple[int, int]]
-) -> Iterator[Task]:
+) -> Iterator[SeriesTask]:
     """What there is to sum up of the series that have instances, in the periods of their entities."""
     assert query.aggregation is not None
     low = query.window.bounds[0] if query.window else None
@@ -99,7 +99,7 @@ def _tasks(
         for entity, (first, last) in spans.items()
     }
     for number, (series, (first, _)) in enumerate(extents.items()):
-        yield Task(number, series, selections[series].within(first, None), slices[series[0]])
+        yield SeriesTask(number, series, selections[series].within(first, None), slices[series[0]])
 
 
 def _slices(aggregation: Aggregation, anchor: int, last: int) -> list[Slice]:
@@ -109,7 +109,7 @@ def _slices(aggregation: Aggregation, anchor: int, last: int) -> list[Slice]:
     return [Slice(anchor, None, duration.micros or None)]
 
 
-async def _rows(run: Run, tasks: Iterable[Task], aggregation: Aggregation) -> list[Document]:
+async def _rows(run: Run, tasks: Iterable[SeriesTask], aggregation: Aggregation) -> list[Document]:
     rows: list[Document] = []
     pipelines = (one for task in tasks for one in summarize(task, aggregation.methods, _PERIODS + 1))
     for part in parts(pipelines, _TOGETHER):
@@ -119,7 +119,9 @@ async def _rows(run: Run, tasks: Iterable[Task], aggregation: Aggregation) -> li
     return rows
 
 
-def _ends(query: TemporalQuery, tasks: Iterable[Task], rows: dict[int, list[Document]]) -> dict[str, int]:
+def _ends(
+    query: TemporalQuery, tasks: Iterable[SeriesTask], rows: dict[int, list[Document]]
+) -> dict[str, int]:
     """Where the range of time ends for each entity: at the window's bound, else a second behind the last."""
     high = query.window.bounds[1] if query.window else None
     ends: dict[str, int] = {}
@@ -130,7 +132,7 @@ def _ends(query: TemporalQuery, tasks: Iterable[Task], rows: dict[int, list[Docu
     return ends
 
 
-def _aggregates(rows: list[Document], task: Task, ends: dict[str, int]) -> list[Aggregate]:
+def _aggregates(rows: list[Document], task: SeriesTask, ends: dict[str, int]) -> list[Aggregate]:
     """The rows of one series, put together by whether they are of Relationships, and by datasetId."""
     found: dict[tuple[bool, str | None], dict[int, Period]] = {}
     highs = {one.low: one.high for one in task.slices}

@@ -10,7 +10,7 @@ from typing import Any
 from broker.core import Instance
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.store.history import windows
-from broker.store.history.evolutions import SHOWN, candidate, candidates, evolution
+from broker.store.history.evolutions import SHOWN, candidate, candidates, evolution, facts_of
 from broker.store.history.first_instances import SeriesRequest, first
 from broker.store.history.instances import shown
 from broker.store.history.windows import Pipeline, Selection, Series

@@ -12,7 +12,7 @@ from typing import Any
 from broker.clock import Clock
 from broker.core.temporal.retention import Retention
 from broker.store.background.lease import Lease
-from broker.store.history.evolutions import LISTED, SHOWN
+from broker.store.history.evolutions import LISTED, SHOWN, facts_of
 from broker.store.history.records import older
 from broker.store.history.windows import Series
 from broker.store.wire import codec

@@ -19,6 +19,7 @@ from broker.store.history.evolutions import (
     candidates,
     direction,
     evolution,
+    facts_of,
 )
 from broker.store.history.first_instances import SeriesRequest, first
 from broker.store.history.instances import shown

@@ -21,7 +21,7 @@ from broker.core.errors import Unavailable
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.store.entities.coalesced_reads import Reads
 from broker.store.history.evolution_answer import TOGETHER, EvolutionAnswer
-from broker.store.history.evolutions import WHOLE
+from broker.store.history.evolutions import WHOLE, facts_of
 from broker.store.history.first_instances import first
 from broker.store.wire.client import Session
 from broker.store.wire.deadline import Deadline

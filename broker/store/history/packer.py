@@ -25,7 +25,7 @@ from broker.store.background.lease import Lease
 from broker.store.background.runner import note_failure
 from broker.store.history.aggregates import parts
 from broker.store.history.buckets import LARGE, SIZE, pack, unpack
-from broker.store.history.evolutions import SHOWN
+from broker.store.history.evolutions import SHOWN, facts_of
 from broker.store.history.records import of_attribute, older
 from broker.store.history.windows import Series, union
 from broker.store.wire import codec, commands

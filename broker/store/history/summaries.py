@@ -108,7 +108,7 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class SeriesTask:
     """A series to sum up, known by a number in the results: what of it, and in which slices."""
 
     number: int
@@ -117,7 +117,7 @@ class Task:
     slices: Sequence[Slice]
 
 
-def summarize(task: Task, methods: Collection[str], most: int) -> Iterator[Pipeline]:
+def summarize(task: SeriesTask, methods: Collection[str], most: int) -> Iterator[Pipeline]:
     """The pipelines of a task, with at most so many rows each."""
     sums = {name: one for method in methods for name, one in _SUMS.get(method, {}).items()}
     last = {"$max": _time(task.selection)}
@@ -142,7 +142,7 @@ def _is_summed(selection: Selection, one: Slice, methods: Collection[str]) -> bo
     return selection.is_plain and not any(time % HOUR for time in times) and _SUMMED.issuperset(methods)
 
 
-def _of_hours(task: Task, one: Slice, methods: Collection[str]) -> Pipeline:
+def _of_hours(task: SeriesTask, one: Slice, methods: Collection[str]) -> Pipeline:
     """The stages that make of the summaries of hours those of periods."""
     sums = {name: one for method in methods for name, one in _SUMS_OF_HOURS.get(method, {}).items()}
     key = {"s": {"$literal": task.number}, "p": _start_of("$p", one), "d": "$d", "c": Class.NUMBER}

@@ -20,7 +20,7 @@ from broker.store.wire.errors import PASSING, is_passing, meaning, why
 from broker.store.wire.tenants import EPOCH, Tenant
 from broker.store.writes import revisions, stored
 from broker.store.writes.conditional import drop_unmet
-from broker.store.writes.group_transaction import Conflict, transaction
+from broker.store.writes.group_transaction import WriteConflict, transaction
 from broker.store.writes.guarded import WAITED, Away, Failed, Guarded
 from broker.store.writes.moves import Mover, has_to_move
 from broker.store.writes.plan import Draft, Plan, Planner
@@ -265,7 +265,7 @@ def _why(failed: Failed) -> Exception:
 
 def _meaning(error: Exception) -> Exception:
     """What an error means for an entity: one of the driver, or one that nobody foresaw, as it is."""
-    if isinstance(error, Conflict):
+    if isinstance(error, WriteConflict):
         return Again(str(error))
     if not isinstance(error, _ERRORS):
         return error

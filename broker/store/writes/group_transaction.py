@@ -16,7 +16,7 @@ _ENDED = {50, 237, 262, 290, 11601}
 _PAUSE = 0.1
 
 
-class Conflict(Exception):
+class WriteConflict(Exception):
     """Another write was faster, or the server wants the transaction done again: nothing was written."""
 
 
@@ -24,7 +24,7 @@ class Conflict(Exception):
 async def transaction(session: AsyncClientSession, doubt: Callable[[], None]) -> AsyncIterator[None]:
     """Commits at the end of the block, all or nothing.
 
-    Raises Conflict if it may be tried again, the driver's error otherwise. `doubt` is called while nobody
+    Raises WriteConflict if it may be retried, the driver's error otherwise. `doubt` is called while nobody
     knows whether the commit went through.
     """
     try:
@@ -33,8 +33,8 @@ async def transaction(session: AsyncClientSession, doubt: Callable[[], None]) ->
         await _finish(session, doubt)
     except (PyMongoError, commands.Missed) as error:
         await _abandon(session)
-        if _is_conflict(error):
-            raise Conflict(str(error)) from error
+        if _is_write_conflict(error):
+            raise WriteConflict(str(error)) from error
         raise
     except BaseException:
         await _abandon(session)
@@ -63,7 +63,7 @@ async def _abandon(session: AsyncClientSession) -> None:
             return  # the server ends it by itself
 
 
-def _is_conflict(error: Exception) -> bool:
+def _is_write_conflict(error: Exception) -> bool:
     if isinstance(error, commands.Missed):
         return True
     if isinstance(error, ConnectionFailure):

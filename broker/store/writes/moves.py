@@ -21,7 +21,7 @@ from broker.store.registry.timers import Schedule
 from broker.store.wire import commands
 from broker.store.wire.tenants import Tenant
 from broker.store.writes import weight
-from broker.store.writes.group_transaction import Conflict, transaction
+from broker.store.writes.group_transaction import WriteConflict, transaction
 from broker.store.writes.plan import Draft
 from broker.store.writes.statements import Statement, bytes_of, document, statement, without_history
 from broker.store.writes.transaction_batch import Batch
@@ -76,7 +76,7 @@ class Mover:
         drafts: Sequence[Draft],
         doubt: Callable[[], None],
     ) -> None:
-        """Writes all of the drafts, or none; Conflict if others wrote one of the entities meanwhile."""
+        """Writes all of the drafts, or none; WriteConflict if others wrote one of the entities meanwhile."""
         async with transaction(session, doubt):
             until = await self.write(session, tenant, drafts)
         self.expect(until)
@@ -119,7 +119,7 @@ class Mover:
         found = {one["_id"]: one for one in documents}
         for draft in drafts:
             if found.get(draft.id, {}).get("rev", 0) != draft.stored.rev:
-                raise Conflict(f"{draft.id} was written meanwhile")
+                raise WriteConflict(f"{draft.id} was written meanwhile")
         return found
 
 

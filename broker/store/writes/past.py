@@ -17,7 +17,7 @@ from broker.core.jsonld.core_context import NGSI_LD
 from broker.core.temporal.revision import Addition, AttributeDeletion, Burial, InstanceChange
 from broker.ports.entities import Undecodable
 from broker.store.history.aggregates import parts
-from broker.store.history.evolutions import head
+from broker.store.history.evolutions import facts_of
 from broker.store.history.records import SCOPE, at_most, of_attribute, place, single, time_of
 from broker.store.wire import codec
 from broker.store.wire.tenants import Collection, Tenant
@@ -42,14 +42,14 @@ _SHOWN = {"rev": 1, "past": 1, "p": 1, "h": 1, "type": 1, "pn": 1}
 class Past:
     """What there is of an evolution, and the instances a revision is about.
 
-    `rev` is that of the entity's document, 0 if there is none; `is_there`: the entity is. `head` are the
+    `rev` is that of the entity's document, 0 if there is none; `is_there`: the entity is. `facts` are the
     facts of the evolution, None if there is none. `held` are the single instances in the document, all of
     them; `found` those in the history; `buckets` may hold some, too. `outside` and `fault` as in `Stored`.
     """
 
     rev: int = 0
     is_there: bool = False
-    head: Document | None = None
+    facts: Document | None = None
     held: list[Document] = field(default_factory=list)
     outside: int = 0
     found: list[Document] = field(default_factory=list)
@@ -110,14 +110,14 @@ class _Looking:
         documents = self.tenant.entities.find({"_id": {"$in": list(pasts)}}, _SHOWN, session=self.session)
         async for document in documents:
             pasts[document["_id"]] = _past(document)
-        known = [write for write in writes if pasts[write.entity_id].head is not None]
+        known = [write for write in writes if pasts[write.entity_id].facts is not None]
         runs = [run for write in known for run in _runs(write)]
         moved = await self._moved(known)
         found = await self._instances(runs)
         found += await self._all(self.tenant.history, (one for w in known for one in _instances(w, moved)))
         for document in found:
             pasts[document["_id"]["e"]].found.append(document)
-        packed = {entity_id: set((past.head or {}).get("packed", ())) for entity_id, past in pasts.items()}
+        packed = {entity_id: set((past.facts or {}).get("packed", ())) for entity_id, past in pasts.items()}
         buckets = await self._buckets([one for one in runs if one.key in packed[one.entity]])
         there = (write for write in known if _key(write) in packed[write.entity_id])
         buckets += await self._all(self.tenant.packed, (one for w in there for one in _buckets(w, moved)))
@@ -165,7 +165,7 @@ def _past(document: Document) -> Past:
     entity_id = document["_id"]
     try:
         held = [single(entity_id, one) for one in document.get("h", ())]
-        return Past(document["rev"], "type" in document, head(document), held, document.get("pn", 0))
+        return Past(document["rev"], "type" in document, facts_of(document), held, document.get("pn", 0))
     except Exception as error:  # whatever it is, it is about this entity alone
         fault = Undecodable(entity_id)
         fault.__cause__ = error

@@ -33,7 +33,13 @@ class Write:
     )
 
     def __init__(
-        self, tenant: str, entity_id: str, rule: Rule | Revision, born: float, answer: "Answer", place: int
+        self,
+        tenant: str,
+        entity_id: str,
+        rule: Rule | Revision,
+        born: float,
+        answer: "RequestOutcomes",
+        place: int,
     ) -> None:
         self.tenant = tenant
         self.entity_id = entity_id
@@ -67,7 +73,7 @@ class Write:
             self.answer.settle(self.place, outcome)
 
 
-class Answer:
+class RequestOutcomes:
     """The answers to the writes of one request; `future` is done when all are there.
 
     It is cancelled if the requester is gone. There is no list of the writes here: they name their answer,

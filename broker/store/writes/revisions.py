@@ -51,7 +51,7 @@ async def commit(
 ) -> list[Any]:
     """Carries out revisions of different entities: all of them or none. The answer, or error, of each.
 
-    Conflict if something is not as it was read.
+    WriteConflict if something is not as it was read.
     """
     pasts = await read(tenant, writes)
     batch = Batch()
@@ -102,7 +102,7 @@ class _Work:
         """The answer to a revision."""
         if isinstance(revision, Burial):
             return self._bury(revision)
-        if self.past.head is None and not (isinstance(revision, Addition) and not revision.required):
+        if self.past.facts is None and not (isinstance(revision, Addition) and not revision.required):
             raise ResourceNotFound(f"there is no temporal evolution of {self.id}")
         if isinstance(revision, Addition):
             return self._add(revision)
@@ -148,21 +148,21 @@ class _Work:
             return {"$set": {"rev": self.stamp.rev, **gone}, "$unset": dict.fromkeys(PAST, 1)}
         kept = list(self.held.values())
         size = {"hn": len(kept), "hb": sum(map(bytes_of, kept))}
-        facts: Document = {"rev": self.stamp.rev, "h": [held(one) for one in kept], **size}
+        members: Document = {"rev": self.stamp.rev, "h": [held(one) for one in kept], **size}
         if self.batch.singles:
-            facts["pn"] = outside = self.past.outside + len(self.batch.singles)
-            facts |= {"pk": 1} if outside >= WORTH else {}
-        return self._listed(facts)
+            members["pn"] = outside = self.past.outside + len(self.batch.singles)
+            members |= {"pk": 1} if outside >= WORTH else {}
+        return self._listed(members)
 
-    def _listed(self, facts: Document) -> Document:
+    def _listed(self, members: Document) -> Document:
         """The update with what is new to the evolution, which begins if there was none."""
-        update: Document = {"$set": facts}
-        if self.past.head is None:
-            facts["past"] = {**self.facts, "attrs": list(dict.fromkeys(self.keys))}
+        update: Document = {"$set": members}
+        if self.past.facts is None:
+            members["past"] = {**self.facts, "attrs": list(dict.fromkeys(self.keys))}
             # The entity's own facts are none of the evolution's until its next change.
-            facts |= {"unlisted": 1} if self.past.is_there else {}
+            members |= {"unlisted": 1} if self.past.is_there else {}
             return update | ({"$unset": {"gone": 1}} if self.past.rev else {})
-        facts |= {f"past.{name}": value for name, value in self.facts.items()}
+        members |= {f"past.{name}": value for name, value in self.facts.items()}
         if self.keys:
             update["$addToSet"] = {"past.attrs": {"$each": list(self.keys)}}
         if self.unpacked is not None:
@@ -174,7 +174,7 @@ class _Work:
         self.is_taken, self.facts, self.keys = True, facts, keys
 
     def _add(self, addition: Addition) -> bool:
-        head, now = self.past.head or {}, self._now
+        before, now = self.past.facts or {}, self._now
         there = [*self.past.found, *self._opened(), *self.held.values()]
         there.sort(key=lambda one: int(one["_id"]["s"]))
         known = {_identity(one["_id"]["a"], one["_id"]["t"], one["i"]): one for one in there}
@@ -186,13 +186,13 @@ class _Work:
                 self.new.append(document)
             else:
                 self._rewrite(old, document["i"])
-        facts: Document = {"type": addition.typed(head.get("type", [])), "modifiedAt": now}
-        if not head:
+        facts: Document = {"type": addition.typed(before.get("type", [])), "modifiedAt": now}
+        if not before:
             facts["createdAt"] = now
         if addition.scopes:
             facts[SCOPE] = max(addition.scopes, key=lambda one: time_of(one, self.stamp.now))["value"]
         self._take(facts, keys)
-        return not head
+        return not before
 
     def _records(self, addition: Addition, now: str) -> Iterator[Document]:
         """The documents of what is added; of two for one time and datasetId, the later one."""
@@ -208,7 +208,7 @@ class _Work:
 
     def _scopes(self, addition: Addition, now: str) -> Iterator[tuple[str, Instance]]:
         """The scopes, as instances; those that say no time are as of now, if they are any news."""
-        there = (self.past.head or {}).get(SCOPE)
+        there = (self.past.facts or {}).get(SCOPE)
         for one in addition.scopes:
             if "observedAt" in one or "deletedAt" in one:
                 yield NGSI_LD + SCOPE, one
@@ -295,7 +295,7 @@ class _Work:
 
     def _bury(self, burial: Burial) -> bool:
         """Whether there was something to bury: the last instance of a datasetId, which is no deletion."""
-        if self.past.is_there or self.past.head is None:
+        if self.past.is_there or self.past.facts is None:
             return False
         last: dict[str | None, Instance] = {}
         key = codec.key(burial.iri)

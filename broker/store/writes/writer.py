@@ -20,7 +20,7 @@ from broker.core.temporal.revision import Revision
 from broker.store.wire.tenants import Tenant, Tenants
 from broker.store.writes.commit import Again, Committer, Sessions
 from broker.store.writes.guarded import Away, Guarded
-from broker.store.writes.queue import PATIENCE, Answer, Queue, Write
+from broker.store.writes.queue import PATIENCE, Queue, RequestOutcomes, Write
 
 log = logging.getLogger(__name__)
 _PAUSE = 0.01  # seconds between looks for whether all is done
@@ -28,7 +28,7 @@ _AHEAD = 4  # pieces of one batch, each of a group's size, that wait for a commi
 _LEAST = 8  # writes that are worth a group of their own
 _COMPANY = 0.02  # seconds that fewer writes than their share wait for others while a group is on its way
 
-Piece = tuple[Answer, list[Write]]  # the writes of one request that went into the queue together
+Piece = tuple[RequestOutcomes, list[Write]]  # the writes of one request that went into the queue together
 
 
 class Writer:
@@ -97,7 +97,7 @@ class Writer:
     def _add(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Piece:
         """Has changes wait for a commit; Unavailable if too many wait already."""
         loop = asyncio.get_running_loop()
-        answer, now = Answer(loop.create_future(), len(changes)), loop.time()
+        answer, now = RequestOutcomes(loop.create_future(), len(changes)), loop.time()
         writes = [Write(tenant, one, rule, now, answer, n) for n, (one, rule) in enumerate(changes)]
         self._queue.add(writes)
         self._wake()
@@ -235,7 +235,7 @@ class Writer:
 
 def _failed(size: int, error: Exception) -> Piece:
     """The answer to writes that all failed."""
-    answer = Answer(asyncio.get_running_loop().create_future(), size)
+    answer = RequestOutcomes(asyncio.get_running_loop().create_future(), size)
     for place in range(size):
         answer.settle(place, error)
     return answer, []

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from broker.core.errors import Unavailable
-from broker.store.writes.queue import Answer, Queue, Write
+from broker.store.writes.queue import Queue, RequestOutcomes, Write
 
-NOBODY = cast(Answer, SimpleNamespace(settle=lambda place, outcome: None))
+NOBODY = cast(RequestOutcomes, SimpleNamespace(settle=lambda place, outcome: None))
 
 
 def write(entity: str, tenant: str = "") -> Write:
@@ -96,7 +96,7 @@ def test_what_is_withdrawn_is_not_taken_and_leaves_the_others_in_order() -> None
 
 async def test_the_first_answer_to_a_write_counts() -> None:
     """Else a second one would stand for that of another write of the request, which would look done."""
-    answer = Answer(asyncio.get_running_loop().create_future(), 2)
+    answer = RequestOutcomes(asyncio.get_running_loop().create_future(), 2)
     one, two = (Write("", "a", cast(Any, None), 0.0, answer, place) for place in (0, 1))
     one.settle("first")
     one.settle("again")

@@ -43,7 +43,7 @@ from broker.store.writes import moves
 from broker.store.writes import writer as writer_module
 from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Draft, Planner
-from broker.store.writes.queue import Answer, Write
+from broker.store.writes.queue import RequestOutcomes, Write
 from broker.store.writes.statements import statement, without_history
 from broker.store.writes.stored import Stored
 from broker.store.writes.writer import Writer
@@ -470,7 +470,7 @@ def test_no_statement_looks_for_thousands_of_members(size: int) -> None:
         **before,
         "attrs": before["attrs"] | {f"b{n}": [{"type": "Property", "value": n}] for n in range(size)},
     }
-    write = Write("", "urn:x:a", lambda *_: Outcome(after), 0.0, Answer(cast(Any, None), 1), 0)
+    write = Write("", "urn:x:a", lambda *_: Outcome(after), 0.0, RequestOutcomes(cast(Any, None), 1), 0)
     stored = Stored(before, 1, has_past=True, is_listed=True)
     judge = Planner(Sink(), Clock(), "p" * 16, Recording())
     [draft] = judge.plan("", [write], {"urn:x:a": stored}).drafts.values()
