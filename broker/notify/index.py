@@ -9,7 +9,7 @@ from broker.core.notification import Subscriber, subscriber
 from broker.core.subscription import Subscription, selected_types
 from broker.core.trigger import Trigger, trigger
 from broker.notify.bucket import Bucket
-from broker.ports.changes import Due, SubscriptionChanges
+from broker.ports.changes import SubscriptionChanges, Triggered
 
 log = logging.getLogger(__name__)
 Key = tuple[str | None, ...]
@@ -43,7 +43,7 @@ class Index:
         self.epoch, self.mark = changes.epoch, changes.mark
         return old
 
-    def due(self, change: Change) -> list[Due]:
+    def triggered(self, change: Change) -> list[Triggered]:
         """The subscriptions that the change triggers, throttled or not."""
         if not self._triggers:
             return []
@@ -54,7 +54,7 @@ class Index:
         for one in self._candidates(change.entity, happened.attrs).values():
             if one.fires(change, happened):
                 shows_changes = self.subscribers[one.id].interest.before
-                found.append(Due(one.id, one.throttling, shows_changes, one.condition))
+                found.append(Triggered(one.id, one.throttling, shows_changes, one.condition))
         return found
 
     def _candidates(self, entity: Entity, touched: Collection[str]) -> dict[str, Trigger]:

@@ -40,7 +40,7 @@ class DataRenderings:
         if kept is not None and (found := kept.by_audience.get(key)) is not None:
             return found
         rendered = _rendered(to, content, context)
-        if len(entry.due) > 1:
+        if len(entry.subscriptions) > 1:
             self._keep(self._kept.setdefault(name, _Kept()), key, rendered, context)
         return rendered
 

@@ -10,7 +10,7 @@ from broker.core.lang.geo import load_geometries
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer
 from broker.notify.index import Index
-from broker.ports.changes import Due, Entry, SubscriptionChanges
+from broker.ports.changes import Entry, SubscriptionChanges, Triggered
 from broker.ports.delivery import Outbox
 from broker.ports.subscriptions import SubscriptionStore
 
@@ -65,12 +65,12 @@ class Notifier:
         for tenant in self._pending.union(self._deliverer.busy):
             await self._refresh(tenant)
 
-    def due(self, tenant: str, change: Change) -> list[Due]:
-        """See `ports.ChangeSink.due`."""
-        dues = self._indexes[tenant].due(change)
-        if dues:
+    def triggered(self, tenant: str, change: Change) -> list[Triggered]:
+        """See `ports.ChangeSink.triggered`."""
+        triggered = self._indexes[tenant].triggered(change)
+        if triggered:
             self._backlog.admit(tenant)
-        return dues
+        return triggered
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """See `ports.ChangeSink.committed`."""

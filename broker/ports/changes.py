@@ -11,7 +11,7 @@ from broker.core.subscription import Subscription
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class Triggered:
     """A subscription that a change is due to; `throttling` in microseconds, 0 for none.
 
     `shows_changes`: it is told of what was before, too. `condition`: it is due only if this holds, which
@@ -75,7 +75,7 @@ class ChangeSink(Protocol):
         If the tenant is no more in an epoch that was known, all of them are read again.
         """
 
-    def due(self, tenant: str, change: Change) -> list[Due]:
+    def triggered(self, tenant: str, change: Change) -> list[Triggered]:
         """The subscriptions that the change triggers (5.8.6); Unavailable if there is no room for more."""
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:

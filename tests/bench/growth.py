@@ -30,7 +30,7 @@ from broker.contexts.compiler import compile_context
 from broker.core.change import Change
 from broker.core.entity import parse, update
 from broker.core.temporal.recording import Recording
-from broker.ports.changes import Due, Entry
+from broker.ports.changes import Entry, Triggered
 from broker.store.writes.plan import Planner
 from broker.store.writes.queue import RequestOutcomes, Write
 from broker.store.writes.statements import document
@@ -92,7 +92,7 @@ class Nobody:
     async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
         """Nothing to learn."""
 
-    def due(self, tenant: str, change: Change) -> list[Due]:
+    def triggered(self, tenant: str, change: Change) -> list[Triggered]:
         """Nothing."""
         return []
 

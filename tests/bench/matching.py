@@ -45,8 +45,8 @@ def main() -> None:
 
 def _cost(kind: Callable[[int], dict[str, Any]], number: int) -> float:
     index, change = index_of(kind, number), change_of(number // 2, number)
-    assert len(index.due(change)) == 1, "one matches"
-    return cost(lambda: index.due(change))
+    assert len(index.triggered(change)) == 1, "one matches"
+    return cost(lambda: index.triggered(change))
 
 
 def index_of(kind: Callable[[int], dict[str, Any]], number: int) -> Index:

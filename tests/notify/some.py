@@ -58,8 +58,10 @@ class Shelf:
         """An entry is over for these subscriptions, or for all."""
         found = self.entries.get(name)
         if found is not None:
-            found.due.difference_update(list(found.due) if subscriptions is None else subscriptions)
-            if not found.due:
+            found.subscriptions.difference_update(
+                list(found.subscriptions) if subscriptions is None else subscriptions
+            )
+            if not found.subscriptions:
                 del self.entries[name]
 
 
@@ -107,7 +109,7 @@ class Outbox:
         many = [
             _copy(one)
             for one in self.shelf.of(entity_id)
-            if one.rev > what.after and one.due & what.subscriptions
+            if one.rev > what.after and one.subscriptions & what.subscriptions
         ]
         return Pending(many[: what.limit], len(many) <= what.limit)
 
@@ -125,7 +127,7 @@ class Outbox:
         found: dict[str, set[str]] = {}
         for one in self.entries.values():
             if one.by == self.process:
-                found.setdefault(one.entity_id, set()).update(one.due)
+                found.setdefault(one.entity_id, set()).update(one.subscriptions)
         return sorted(found.items())
 
     async def settle(self, tenant: str, settled: Settled) -> None:
@@ -165,7 +167,7 @@ def _name(one: Entry) -> Name:
 
 
 def _copy(one: Entry) -> Entry:
-    return replace(one, due=set(one.due))
+    return replace(one, subscriptions=set(one.subscriptions))
 
 
 class Subscriptions:

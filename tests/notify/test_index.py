@@ -67,7 +67,7 @@ def creation(entity: Entity) -> Change:
 
 
 def due(index: Index, change: Change) -> list[str]:
-    return sorted(one.subscription.removeprefix("urn:s:") for one in index.due(change))
+    return sorted(one.subscription.removeprefix("urn:s:") for one in index.triggered(change))
 
 
 @pytest.mark.clause("5.8.6")
@@ -219,4 +219,4 @@ def _compare(
                 for k, one in known.items()
                 if one.body.is_active is not False and trigger(one).fires(change, happened)
             }
-            assert {one.subscription for one in index.due(change)} == brute
+            assert {one.subscription for one in index.triggered(change)} == brute

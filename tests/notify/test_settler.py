@@ -30,8 +30,8 @@ class Book:
     def over(self, one: Entry, who: str = "a", reason: str | None = None) -> None:
         """An entry is over for a subscription."""
         name = f"urn:s:{who}"
-        one.due.discard(name)
-        self.settler.settle(Settle(one, name, None, reason, not one.due))
+        one.subscriptions.discard(name)
+        self.settler.settle(Settle(one, name, None, reason, not one.subscriptions))
 
     def add(self, rev: int, due: Sequence[str] = ("a",)) -> Entry:
         """An entry that is pending."""
@@ -68,7 +68,7 @@ async def test_an_entry_is_finished_when_all_have_it(book: Book) -> None:
     book.over(two)
     await book.settler.close()
     [left] = book.outbox.entries.values()
-    assert left.due == {"urn:s:b"}
+    assert left.subscriptions == {"urn:s:b"}
     book.over(two, "b", reason="too old")
     await book.settler.close()
     assert book.is_empty

@@ -308,7 +308,7 @@ class Worker:
         if how == "moody":
             how = r.choice(("well", "dead", "slow", "late", "refuses"))
         delay = r.random() * (2.0 if how in ("slow", "late") else 0.02)
-        taken = replace(entry, due=set())
+        taken = replace(entry, subscriptions=set())
 
         def arrive() -> None:
             if how in ("well", "slow", "late"):

@@ -33,7 +33,7 @@ class Entry:
     rev: int
     at: int
     by: str
-    due: set[str]
+    subscriptions: set[str]
     entity: Entity | None = None
     previous: Attributes | None = None
     is_report: bool = False

@@ -103,11 +103,11 @@ class Keeper:
             line.wanted.add(subscription)
 
     def _over(self, entry: Entry, subscription: str, stream: Stream | None, reason: str | None) -> None:
-        entry.due.discard(subscription)
+        entry.subscriptions.discard(subscription)
         self.unsettled += 1
         if stream is not None:
             stream.unsettled += 1
-        self.effects.append(Settle(entry, subscription, stream, reason, not entry.due))
+        self.effects.append(Settle(entry, subscription, stream, reason, not entry.subscriptions))
 
     def _withdraw(self, stream: Stream) -> None:
         if stream.state is State.OFFERED:

@@ -45,8 +45,8 @@ class Machine(Keeper):
         self._now = now
         line = self._book.line(entry.entity_id)
         start = 0 if is_whole else earlier[0].rev if earlier else entry.rev
-        last = {one: before for before in earlier for one in before.due}
-        for subscription in tuple(entry.due):
+        last = {one: before for before in earlier for one in before.subscriptions}
+        for subscription in tuple(entry.subscriptions):
             stream = self._admitted(line, entry, subscription)
             if stream is not None:
                 before = last.get(subscription)
@@ -64,7 +64,7 @@ class Machine(Keeper):
             self._unblock(stream)
             stream.expect_more(False)
         for entry in entries:
-            for subscription in entry.due & answer.asked.keys():
+            for subscription in entry.subscriptions & answer.asked.keys():
                 if subscription not in answer.stopped:
                     self._take(line, entry, subscription, answer)
                 elif answer.stopped[subscription] and entry.by == self._process:

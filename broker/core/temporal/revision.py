@@ -12,7 +12,7 @@ from broker.core.change import tombstone
 from broker.core.entity import parse
 from broker.core.entity.instances import is_deletion, stamped
 from broker.core.entity.kinds import KINDS
-from broker.core.entity.values import Reading, InstanceBudget, moment
+from broker.core.entity.values import InstanceBudget, Reading, moment
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 

@@ -2,7 +2,7 @@
 
 The facts of an evolution are in the document of its entity, whether that is there or not: `past` holds types,
 attributes that it ever had (stored keys), scopes and times; `p` the attributes that have buckets, and `h` the
-history that has not moved out yet. `facts` makes one document of that.
+history that has not moved out yet. `facts_of` makes one document of that.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from broker.store.history.windows import Document, Selection, Series
 from broker.store.query.filters import to_filter
 from broker.store.wire import codec
 
-# What a facts is made of; the attributes of which the document itself holds instances come by their keys.
+# What the facts of an evolution are made of; the attributes of which the document itself holds instances come by their keys.
 SHOWN: Document = {"past": 1, "p": 1, "held": {"$setUnion": [{"$ifNull": ["$h.a", []]}]}}
 # The same with the instances themselves, for who reads one entity.
 WHOLE: Document = {"past": 1, "p": 1, "h": 1}

@@ -31,12 +31,18 @@ _MOST = 16 * 1024**2  # bytes of a document
 
 def held(entry: Entry) -> Document:
     """An entry as the document of its entity holds it."""
-    return {"id": entry.id, "by": entry.by, "due": sorted(entry.due), **_times(entry), **_told(entry)}
+    return {
+        "id": entry.id,
+        "by": entry.by,
+        "due": sorted(entry.subscriptions),
+        **_times(entry),
+        **_told(entry),
+    }
 
 
 def apart(entry: Entry) -> RawBSONDocument:
     """An entry as the outbox holds it. The entry is cut to what fits."""
-    return fitting(entry, {"_id": entry.id, "by": entry.by, "due": sorted(entry.due)})
+    return fitting(entry, {"_id": entry.id, "by": entry.by, "due": sorted(entry.subscriptions)})
 
 
 def moved(document: Document, entity_id: str) -> Document:

@@ -16,13 +16,13 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.core.delivery.entry import Entry
 from broker.core.throttling import is_throttled
-from broker.ports.changes import Due
+from broker.ports.changes import Triggered
 from broker.store.pending.entries import apart, fitting, state, unzipped
 from broker.store.wire import commands
 from broker.store.wire.tenants import Collection, Tenant
 
 Document = dict[str, Any]
-Throttled = list[tuple[Entry, Due]]
+Throttled = list[tuple[Entry, Triggered]]
 
 _SHORTEST = 1_000_000  # µs between two looks for whether the last notification is delivered
 _MOST = 500  # entities in one notification; what is left follows a period later
@@ -91,10 +91,10 @@ async def _pending(session: AsyncClientSession, tenant: Tenant, last: list[Docum
 
 def _decide(
     throttled: Throttled, last: dict[str, Document], busy: set[str]
-) -> tuple[dict[str, Document], list[tuple[Entry, Due, int]]]:
+) -> tuple[dict[str, Document], list[tuple[Entry, Triggered, int]]]:
     """The subscriptions that are notified, with the new times; what is suppressed, and until when."""
     fired: dict[str, Document] = {}
-    suppressed: dict[tuple[str, str], tuple[Entry, Due, int]] = {}
+    suppressed: dict[tuple[str, str], tuple[Entry, Triggered, int]] = {}
     for entry, due in throttled:
         one = due.subscription
         is_early = _is_early(last.get(one, {}), entry, due.throttling)
@@ -102,7 +102,7 @@ def _decide(
             last[one] = fired[one] = {"at": entry.at, "entry": entry.id, "e": entry.entity_id}
             suppressed.pop((one, entry.entity_id), None)
         else:
-            entry.due.discard(one)
+            entry.subscriptions.discard(one)
             until = last[one]["at"] + due.throttling if is_early else entry.at
             suppressed[one, entry.entity_id] = entry, due, until
     return fired, list(suppressed.values())
@@ -113,7 +113,7 @@ def _is_early(last: Document, entry: Entry, period: int) -> bool:
     return is_throttled(last.get("at"), entry.at, period)
 
 
-def _kept(entry: Entry, due: Due, until: int) -> Document:
+def _kept(entry: Entry, due: Triggered, until: int) -> Document:
     """The update that keeps a suppressed state in place of an older one; when it is due stays."""
     timer = {"t": entry.tenant, "s": due.subscription, "due": until, "at": until, "by": ""}
     wanted = {"_id": key(entry.tenant, due.subscription, entry.entity_id)}
@@ -140,7 +140,7 @@ async def release(
     False if there are none. False, too, if the period is not over or the last notification is still pending:
     the timers are then put off.
     """
-    (subscription,) = entry.due
+    (subscription,) = entry.subscriptions
     wanted = suppressed_of(tenant.name, subscription)
     last = await tenant.throttles.find_one({"_id": subscription}, session=session) or {}
     following = last["at"] + period if _is_early(last, entry, period) else entry.at

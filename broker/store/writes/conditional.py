@@ -24,10 +24,12 @@ async def drop_unmet(tenant: Tenant, plan: Plan, now: str) -> None:
         unmet, unknown = _judged(plan, known)
     for number in unmet:
         condition = plan.conditions[number]
-        condition.entry.due.discard(condition.due.subscription)
+        condition.entry.subscriptions.discard(condition.due.subscription)
     for draft in plan.drafts.values():
-        draft.entries = [entry for entry in draft.entries if entry.due]
-        draft.throttled = [(entry, due) for entry, due in draft.throttled if due.subscription in entry.due]
+        draft.entries = [entry for entry in draft.entries if entry.subscriptions]
+        draft.throttled = [
+            (entry, due) for entry, due in draft.throttled if due.subscription in entry.subscriptions
+        ]
 
 
 def _judged(plan: Plan, known: Known) -> tuple[list[int], set[str]]:

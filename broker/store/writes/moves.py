@@ -97,7 +97,7 @@ class Mover:
             until = await throttle(session, tenant, self._schedule.timers, throttled)
         batch = Batch()
         for draft in drafts:
-            draft.entries = [entry for entry in draft.entries if entry.due]
+            draft.entries = [entry for entry in draft.entries if entry.subscriptions]
             _write(draft, found.get(draft.id), batch, has_read)
         await batch.write(session, tenant)
         return until

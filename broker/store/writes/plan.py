@@ -14,7 +14,7 @@ from broker.core.delivery.entry import Entry, entry_id
 from broker.core.errors import NgsiLdError
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Revision
-from broker.ports.changes import ChangeSink, Due
+from broker.ports.changes import ChangeSink, Triggered
 from broker.store.history.records import records
 from broker.store.wire import codec
 from broker.store.writes import weight
@@ -55,7 +55,7 @@ class Draft:
     entries: list[Entry] = field(default_factory=list)
     listing: Listing = field(default_factory=Listing)
     forgets: bool = False
-    throttled: list[tuple[Entry, Due]] = field(default_factory=list)
+    throttled: list[tuple[Entry, Triggered]] = field(default_factory=list)
     writes: list[tuple[Write, Any]] = field(default_factory=list)
     last: Change | None = None
     _weights: list[int] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Draft:
     def restore(self) -> None:
         """Makes throttled subscriptions due again, whom an attempt that failed may have left out."""
         for entry, due in self.throttled:
-            entry.due.add(due.subscription)
+            entry.subscriptions.add(due.subscription)
         every = {entry.id: entry for entry in (*self.entries, *(entry for entry, _ in self.throttled))}
         self.entries = sorted(every.values(), key=lambda entry: entry.rev)
 
@@ -97,7 +97,7 @@ class Condition:
     """A subscription that an entry is due to only if a condition on linked entities holds."""
 
     entry: Entry
-    due: Due
+    due: Triggered
     entity: Entity
 
 
@@ -157,21 +157,23 @@ class Planner:
             return outcome.answer
         change = Change(write.entity_id, draft.entity, outcome.after, now)
         gone = list(removed(change))
-        if dues := self.sink.due(write.tenant, change):
-            entry = self._entry(write.tenant, change, bool(gone), dues, stamp)
+        if triggered := self.sink.triggered(write.tenant, change):
+            entry = self._entry(write.tenant, change, bool(gone), triggered, stamp)
             draft.entries.append(entry)
-            draft.throttled += [(entry, due) for due in dues if due.throttling]
-            plan.conditions += [Condition(entry, due, change.entity) for due in dues if due.condition]
+            draft.throttled += [(entry, due) for due in triggered if due.throttling]
+            plan.conditions += [Condition(entry, due, change.entity) for due in triggered if due.condition]
         self._record(draft, change, gone, stamp)
         draft.entity, draft.rev, draft.last = outcome.after, stamp.rev, change
         return outcome.answer
 
-    def _entry(self, tenant: str, change: Change, has_gone: bool, dues: list[Due], stamp: Stamp) -> Entry:
-        shows_changes = any(due.shows_changes for due in dues)
+    def _entry(
+        self, tenant: str, change: Change, has_gone: bool, triggered: list[Triggered], stamp: Stamp
+    ) -> Entry:
+        shows_changes = any(due.shows_changes for due in triggered)
         return Entry(
             entry_id(stamp.rev, stamp.number, self.process), tenant, change.id, stamp.rev,
             self.clock.server(), self.process,
-            {due.subscription for due in dues},
+            {due.subscription for due in triggered},
             told(change) if has_gone or change.after is None else change.entity,
             (previous(change) or None) if shows_changes else None,
         )  # fmt: skip

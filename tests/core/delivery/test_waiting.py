@@ -31,7 +31,7 @@ def pause(machine: Machine, pending: Sequence[Entry]) -> float:
     [load] = machine.effects
     assert isinstance(load, Load)
     machine.effects = []
-    machine.loaded("urn:x:1", [one for one in pending if one.due & load.subscriptions], True, now)
+    machine.loaded("urn:x:1", [one for one in pending if one.subscriptions & load.subscriptions], True, now)
     machine.effects = []
     assert machine.next_tick is not None
     return machine.next_tick - now

@@ -7,7 +7,7 @@ import pytest
 
 from broker.core import instant
 from broker.core.change import Change
-from broker.ports.changes import Due, Entry, Settled
+from broker.ports.changes import Entry, Settled, Triggered
 from broker.store.pending.dead_letters import MongoDeadLetters
 from broker.store.pending.reaper import Reaper
 from tests.clocks import SetClock
@@ -27,7 +27,7 @@ class Sink:
     async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
         self.epochs.append(epoch)
 
-    def due(self, tenant: str, change: Change) -> list[Due]:
+    def triggered(self, tenant: str, change: Change) -> list[Triggered]:
         return []
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
@@ -91,7 +91,7 @@ async def test_a_replay_makes_them_due_as_new(
     assert [one.at for one in sink.entries] == [1000, 1000]
     told = [(one.entity, one.previous) for one in sink.entries]
     assert told == [(one.entity, one.previous) for one in (entry(1), entry(2))]
-    assert all(one.due == {"a"} and one.by == ME for one in sink.entries)
+    assert all(one.subscriptions == {"a"} and one.by == ME for one in sink.entries)
     assert sink.whole == [False, False], "there may be others before them"
     loaded = (await world.load("urn:x:1", subscriptions="a"))["urn:x:1"].entries
     assert loaded == sink.entries

@@ -46,7 +46,7 @@ def test_what_can_be_compressed_is_kept_whole(size: int) -> None:
     one = entry(values(size, is_dense=False), values(size - 1, is_dense=False))
     back = again(one)
     assert (back.entity, back.previous, back.cut) == (one.entity, one.previous, "")
-    assert (back.due, back.rev, back.at, back.by) == ({"urn:s:1", "urn:s:2"}, 7, 8, ME)
+    assert (back.subscriptions, back.rev, back.at, back.by) == ({"urn:s:1", "urn:s:2"}, 7, 8, ME)
 
 
 @pytest.mark.parametrize("size", [12 * MIB, 16 * MIB - 200])
@@ -82,7 +82,13 @@ def test_in_a_document_and_moved_out_of_it_an_entry_is_the_same() -> None:
     assert in_outbox["e"] == one.entity_id
     for form in (in_document, in_outbox):
         known = reference(form, "", one.entity_id)
-        assert (known.id, known.rev, known.at, known.by, known.due) == (one.id, 7, 8, ME, one.due)
+        assert (known.id, known.rev, known.at, known.by, known.subscriptions) == (
+            one.id,
+            7,
+            8,
+            ME,
+            one.subscriptions,
+        )
         assert (known.entity, known.previous) == (None, None)
         assert whole(form, "", one.entity_id) == one
 

@@ -53,7 +53,7 @@ class World:
         """The revisions of pending entries of an entity, and to whom they are due."""
         found = (await self.load(entity))[entity]
         assert found.is_whole
-        return [(one.rev, sorted(one.due)) for one in found.entries]
+        return [(one.rev, sorted(one.subscriptions)) for one in found.entries]
 
 
 @pytest.fixture

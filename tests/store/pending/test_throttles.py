@@ -15,7 +15,7 @@ from broker.core.entity.parse import Fragment
 from broker.core.errors import Unavailable
 from broker.core.subscription import read
 from broker.core.temporal.recording import Recording
-from broker.ports.changes import Due, Entry
+from broker.ports.changes import Entry, Triggered
 from broker.store.registry.timers import give_back
 from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Planner
@@ -46,9 +46,9 @@ class Writing(Process):
         self.stack.push_async_callback(self.writer.close)
         return self
 
-    def due(self, tenant: str, change: Change) -> list[Due]:
+    def triggered(self, tenant: str, change: Change) -> list[Triggered]:
         """All is due."""
-        return [Due(SUBSCRIPTION, PERIOD * SECOND, shows_changes=True)]
+        return [Triggered(SUBSCRIPTION, PERIOD * SECOND, shows_changes=True)]
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """Notes it for all, too."""

@@ -18,7 +18,7 @@ from broker.core.errors import AlreadyExists, NonexistentTenant, ResourceNotFoun
 from broker.core.subscription import Subscription, read, updated
 from broker.core.temporal.recording import Recording
 from broker.notify.index import Index
-from broker.ports.changes import Due, Entry, SubscriptionChanges
+from broker.ports.changes import Entry, SubscriptionChanges, Triggered
 from broker.store.pending.entries import apart, held
 from broker.store.registry import subscriptions as module
 from broker.store.registry.subscriptions import MongoSubscriptions
@@ -70,13 +70,13 @@ class Process:
         if (self.index.epoch, self.index.mark) != (epoch, mark):
             self.index.update(await self.store.since(tenant, self.index.epoch, self.index.mark))
 
-    def due(self, tenant: str, change: Change) -> list[Due]:
+    def triggered(self, tenant: str, change: Change) -> list[Triggered]:
         """What the index says."""
-        return self.index.due(change)
+        return self.index.triggered(change)
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """Notes to whom the last commit was due."""
-        self.due_to = sorted(entry.due)
+        self.due_to = sorted(entry.subscriptions)
 
     async def create(self, name: str) -> list[str]:
         """Creates an entity of type T; to whom that was due."""

@@ -13,7 +13,7 @@ from broker.core.change import Change
 from broker.core.errors import Unavailable
 from broker.core.subscription import read, updated
 from broker.notify.periodic import Periods, entry_of
-from broker.ports.changes import Due, Entry, Settled
+from broker.ports.changes import Entry, Settled, Triggered
 from broker.ports.delivery import PendingRequest
 from broker.store.pending.dead_letters import Kept
 from broker.store.pending.outbox import MongoOutbox
@@ -54,7 +54,7 @@ class Process:
 
     async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None: ...
 
-    def due(self, tenant: str, change: Change) -> list[Due]:
+    def triggered(self, tenant: str, change: Change) -> list[Triggered]:
         return []
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
@@ -119,7 +119,7 @@ async def test_one_firing_in_each_interval_whoever_is_there(world: World) -> Non
         0, 1, 0, 0, 1, 1, 0, 1,
     ]  # fmt: skip
     entries = [entry for process in world.processes for entry in process.told]
-    assert all(entry.is_report and entry.due == {"urn:s:a"} for entry in entries)
+    assert all(entry.is_report and entry.subscriptions == {"urn:s:a"} for entry in entries)
 
 
 async def test_how_long_it_says_to_wait(world: World) -> None:
@@ -172,7 +172,7 @@ async def test_as_long_as_the_last_one_is_not_told_there_is_no_other(world: Worl
     await first.periods.round()
     assert len(first.told) == 1
     [entry] = await first.pending("urn:s:a")
-    assert (entry.is_report, entry.due, entry.entity_id) == (True, {"urn:s:a"}, "urn:s:a")
+    assert (entry.is_report, entry.subscriptions, entry.entity_id) == (True, {"urn:s:a"}, "urn:s:a")
     assert await first.outbox.survey("", "", 10) == [("urn:s:a", {"urn:s:a"})]
     await first.deliver()
     assert await world.at(30) == 1

@@ -229,7 +229,7 @@ async def test_pending_entries_are_what_they_were(new: Old, tenant: str) -> None
     for one in before:
         entry = by_id[one["_id"]]
         assert (entry.rev, entry.at, entry.by) == (one["stamp"], one["stamp"], one["by"])
-        assert (entry.entity_id, entry.due) == (one["e"], set(one["due"]))
+        assert (entry.entity_id, entry.subscriptions) == (one["e"], set(one["due"]))
         assert entry.is_report is one.get("report", False)
         if not entry.is_report:
             assert entry.entity == codec.decode_entity(one["entity"])

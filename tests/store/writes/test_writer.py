@@ -24,7 +24,7 @@ from broker.core.query import Query
 from broker.core.temporal import TemporalQuery, Window
 from broker.core.temporal.recording import Recording
 from broker.core.temporal.revision import Addition, AttributeDeletion, Removal, Revision
-from broker.ports.changes import Due, Settled
+from broker.ports.changes import Settled, Triggered
 from broker.ports.delivery import PendingRequest
 from broker.ports.entities import Undecodable
 from broker.store.background.clock_check import Compared
@@ -55,7 +55,7 @@ class Sink:
     """Who is told of changes: finds everything due to whom the test says."""
 
     def __init__(self) -> None:
-        self.subscriptions: list[Due] = []
+        self.subscriptions: list[Triggered] = []
         self.told: list[Entry] = []
         self.earlier: dict[str, tuple[list[str], bool]] = {}
         self.epochs: list[int] = []
@@ -67,7 +67,7 @@ class Sink:
             raise self.error
         self.epochs.append(epoch)
 
-    def due(self, tenant: str, change: Change) -> list[Due]:
+    def triggered(self, tenant: str, change: Change) -> list[Triggered]:
         """All there are."""
         return list(self.subscriptions) if any(written(change)) else []
 
@@ -378,7 +378,7 @@ async def test_what_the_database_cannot_hold_is_the_requesters_fault_alone(start
 async def test_close_to_what_fits_it_is_all_or_nothing(start: Start, slack: int, subscribers: int) -> None:
     """The entity may fit while its entry in the outbox, with all its subscribers, does not."""
     one = await start()
-    one.sink.subscriptions = [Due(f"urn:s:{n}") for n in range(subscribers)]
+    one.sink.subscriptions = [Triggered(f"urn:s:{n}") for n in range(subscribers)]
     answers = await one.together(create("good"), create("large", "x" * (16 * 1024**2 - slack)))
     assert answers[0] is None
     is_there = await one.stored("large") is not None
@@ -393,7 +393,7 @@ async def test_close_to_what_fits_it_is_all_or_nothing(start: Start, slack: int,
 async def test_who_wants_to_know_of_changes_cannot_veto_them(start: Start) -> None:
     """What was before does not fit beside what is now, unless it is compressed (see `test_entries`)."""
     one = await start()
-    one.sink.subscriptions = [Due("urn:s:1", shows_changes=True)]
+    one.sink.subscriptions = [Triggered("urn:s:1", shows_changes=True)]
     texts = [letter * 8_600_000 for letter in "xy"]
     await one.together(create("a", texts[0]))
 
@@ -503,7 +503,7 @@ async def test_many_large_entities_in_one_group(start: Start) -> None:
 
 async def test_entity_history_and_outbox_come_together_or_not_at_all(start: Start) -> None:
     one = await start()
-    one.sink.subscriptions = [Due("urn:s:1")]
+    one.sink.subscriptions = [Triggered("urn:s:1")]
     await one.together(create("a"), count("a"), create("bad", "\ud800"))
     assert await history_of(one.tenant, "a") == [0, 1]
     entries = (await one.document("a"))["o"]
@@ -515,7 +515,7 @@ async def test_entity_history_and_outbox_come_together_or_not_at_all(start: Star
 async def test_the_sink_hears_of_what_was_committed_once_and_in_order(start: Start) -> None:
     processes = [await start(), await start()]
     for one in processes:
-        one.sink.subscriptions = [Due("urn:s:1")]
+        one.sink.subscriptions = [Triggered("urn:s:1")]
     await processes[0].together(create("a"))
     await asyncio.gather(*(processes[n % 2].change(*count("a")) for n in range(60)))
     told = [[entry for entry in one.sink.told] for one in processes]
@@ -535,7 +535,7 @@ def _n(entry: Entry) -> Any:
 async def test_the_sink_hears_what_was_pending_before(start: Start) -> None:
     """Of whatever process, and whether all of that is in the document."""
     one, other = await start(), await start()
-    one.sink.subscriptions = other.sink.subscriptions = [Due("urn:s:1")]
+    one.sink.subscriptions = other.sink.subscriptions = [Triggered("urn:s:1")]
     await other.together(create("a"))
     await one.change(*count("a"))
     await one.change(*count("a"))
@@ -556,14 +556,14 @@ async def test_the_sink_hears_what_was_pending_before(start: Start) -> None:
 async def test_writes_that_are_due_to_nobody_do_not_hide_what_is_pending(start: Start) -> None:
     """Nor do those that throttling suppresses."""
     one, other = await start(), await start()
-    other.sink.subscriptions = [Due("urn:s:1")]
+    other.sink.subscriptions = [Triggered("urn:s:1")]
     await other.together(create("a"))
     await one.change(*count("a"))
-    one.sink.subscriptions = [Due("urn:s:1", throttling=10**15)]
+    one.sink.subscriptions = [Triggered("urn:s:1", throttling=10**15)]
     await one.tenant.throttles.insert_one({"_id": "urn:s:1", "at": one.clock.server()})
     await one.change(*count("a"))
     assert one.sink.told == []
-    one.sink.subscriptions = [Due("urn:s:1")]
+    one.sink.subscriptions = [Triggered("urn:s:1")]
     await one.change(*count("a"))
     [first], [last] = other.sink.told, one.sink.told
     assert one.sink.earlier[last.id] == ([first.id], True)
@@ -576,7 +576,7 @@ def _of(entry: dict[str, Any]) -> Any:
 async def test_nothing_that_is_pending_is_hidden_by_the_reaper(start: Start) -> None:
     """It comes by all the time, while entries move to the outbox and some of them are settled."""
     one = await start()
-    one.sink.subscriptions = [Due("urn:s:1")]
+    one.sink.subscriptions = [Triggered("urn:s:1")]
     await one.together(create("a"))
     outbox, reaper = MongoOutbox(one.tenants, one.name, Kept(60, 4)), Reaper(one.tenants)
     done, wanted = False, {"urn:x:a": PendingRequest({"urn:s:1"}, 0, 1000)}
@@ -618,7 +618,7 @@ async def test_history_moves_out_of_the_document_without_a_loss(start: Start) ->
 async def test_what_fills_documents_by_itself_can_be_written(start: Start) -> None:
     """9 MB in place of 9 MB, and thousands of attributes beside thousands, with history and entries."""
     one = await start()
-    one.sink.subscriptions = [Due("urn:s:1", shows_changes=False)]
+    one.sink.subscriptions = [Triggered("urn:s:1", shows_changes=False)]
     big = "x" * 9_000_000
     await one.together(create("a", big))
 
@@ -735,7 +735,7 @@ async def test_one_wrong_clock_poisons_nobody(start: Start) -> None:
     """A process one hour ahead writes an entity; a healthy one changes it, and creates others afterwards."""
     wrong, healthy = await start(ahead=3600), await start()
     for one in (wrong, healthy):
-        one.sink.subscriptions = [Due("urn:s:1")]
+        one.sink.subscriptions = [Triggered("urn:s:1")]
     await wrong.together(create("a"))
     await healthy.change(*count("a"))
     before = healthy.clock.now()
@@ -778,7 +778,7 @@ async def test_history_tells_true_times_of_what_is_ahead(start: Start) -> None:
 async def test_a_throttle_that_a_wrong_clock_set_silences_nobody(start: Start) -> None:
     wrong, healthy = await start(ahead=3600), await start()
     for one in (wrong, healthy):
-        one.sink.subscriptions = [Due("urn:s:t", throttling=60_000_000)]
+        one.sink.subscriptions = [Triggered("urn:s:t", throttling=60_000_000)]
     await wrong.together(create("a"))
     await healthy.change(*count("a"))
     assert (len(wrong.sink.told), len(healthy.sink.told)) == (1, 0), "both go by the database's time"
@@ -868,7 +868,7 @@ async def test_a_fault_of_ours_while_a_group_is_committed_fails_alone_and_nothin
     start: Start, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     one = await start()
-    one.sink.subscriptions = [Due("urn:s:1")]
+    one.sink.subscriptions = [Triggered("urn:s:1")]
     await one.together(*(create(str(n)) for n in range(7)))
     changes: list[tuple[str, Any]] = [count(str(n)) for n in range(7)]
     expected: list[type] = [int] * 7
