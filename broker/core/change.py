@@ -129,7 +129,7 @@ def _has(entity: Entity, iri: str, instance: Instance) -> bool:
     return any(one.get("datasetId") == dataset for one in entity["attrs"].get(iri, ()))
 
 
-def told(change: Change) -> Entity:
+def with_tombstones(change: Change) -> Entity:
     """The entity as the change left it, with what it deleted: what notifications tell of (5.8.6).
 
     A deleted instance is a tombstone, with the times of the one that it stands for; a deleted entity has

@@ -15,7 +15,7 @@ from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL, NGSI_LD
 from broker.core.lang import natural
 from broker.core.lang.projection import of_attrs
-from broker.core.notified_entity import Interest, news
+from broker.core.notified_entity import Interest, entity_for_subscriber
 from broker.core.subscription import Subscription, projected
 from broker.core.trigger import mask
 
@@ -186,7 +186,7 @@ def _data(to: Subscriber, content: Content, context: Context) -> list[tuple[Enti
 def _shown(
     to: Subscriber, entity: Entity, previous: Attributes | None, context: Context, inlined: Inlined | None
 ) -> dict[str, Json]:
-    new = news(entity, previous, to.interest, to.shape, context)
+    new = entity_for_subscriber(entity, previous, to.interest, to.shape, context)
     shown = view(new, context, to.shape) if inlined is None else inlined.show(new, to.shape)
     if "deletedAt" in entity:
         shown["deletedAt"] = entity["deletedAt"] + "Z"

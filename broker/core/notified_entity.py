@@ -21,10 +21,10 @@ class Interest:
     graves: frozenset[str] | None = frozenset()
 
 
-def news(
+def entity_for_subscriber(
     entity: Entity, previous: Attributes | None, interest: Interest, shape: View, context: Context
 ) -> Entity:
-    """The entity of `change.told` as it is to be shown in this shape. Without deletions it stays as it is."""
+    """The entity of `change.with_tombstones` for one subscriber; without deletions it stays as it is."""
     before = (previous if interest.before else None) or {}
     attrs = entity["attrs"]
     if "deletedAt" in entity and not interest.before and interest.graves is not None:

@@ -4,8 +4,8 @@ import ssl
 from functools import partial
 
 from broker.config import Settings
-from broker.core.delivery.keeper import Bounds
-from broker.core.delivery.stock import Memory
+from broker.core.delivery.lane_buffer import Memory
+from broker.core.delivery.machine_base import Bounds
 from broker.main.base import Base
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer, Means

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from broker.clock import Clock
-from broker.core.delivery.keeper import Bounds, Route
-from broker.core.delivery.stock import Memory
+from broker.core.delivery.lane_buffer import Memory
+from broker.core.delivery.machine_base import Bounds, Route
 from broker.core.delivery.stream import Stream
 from broker.core.errors import Unavailable
 from broker.core.notification import Subscriber

@@ -6,13 +6,13 @@ from itertools import islice
 from typing import Any
 
 from broker.core.delivery.effects import Effect, Fill, Forget, Load, Offer, Proceed, Settle, Withdraw
-from broker.core.delivery.keeper import Bounds, Route
+from broker.core.delivery.lane_buffer import Memory
 from broker.core.delivery.machine import Machine
-from broker.core.delivery.stock import Memory
+from broker.core.delivery.machine_base import Bounds, Route
 from broker.core.delivery.stream import Stream
 from broker.notify.backlog import Backlog
 from broker.notify.insist import insist
-from broker.notify.lane import Lane, Reports
+from broker.notify.lane import DeliveryEvents, Lane
 from broker.notify.settler import Settler
 from broker.ports.changes import Entry
 from broker.ports.delivery import Outbox, Pending, PendingRequest
@@ -21,7 +21,7 @@ _AT_ONCE = 100  # entities in one load
 _SIDE_BY_SIDE = 4  # loads
 _OF_EACH, _FEW = 32, 4  # entries of an entity in one load, and in a look
 
-NewLane = Callable[[str, Reports, Callable[[Stream, bool], Awaitable[None]]], Lane]
+NewLane = Callable[[str, DeliveryEvents, Callable[[Stream, bool], Awaitable[None]]], Lane]
 
 
 class Dispatcher:
@@ -135,7 +135,7 @@ class Dispatcher:
     def _perform_one(self, effect: Effect) -> None:
         match effect:
             case Offer(stream):
-                self._lane(stream.stock.uri).offer(stream)
+                self._lane(stream.buffer.uri).offer(stream)
             case Withdraw(stream, uri):
                 self._lane(uri).withdraw(stream)
             case Settle():

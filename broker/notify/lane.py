@@ -27,7 +27,7 @@ class Retry:
         return min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) * random.uniform(0.5, 1.0)
 
 
-class Reports(Protocol):
+class DeliveryEvents(Protocol):
     """Who is told what becomes of deliveries: whoever drives the machine."""
 
     @property
@@ -53,7 +53,7 @@ class Lane:
     def __init__(
         self,
         uri: str,
-        reports: Reports,
+        reports: DeliveryEvents,
         send: Callable[[Stream, bool], Awaitable[None]],
         *,
         concurrency: int,

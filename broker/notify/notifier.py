@@ -105,7 +105,7 @@ class Notifier:
         self._deliverer.lapsed()
 
     async def reconcile(self) -> None:
-        """Looks, a page of a few tenants at a time, for own entries that nobody knows of any more."""
+        """Rechecks, a page of a few tenants at a time, for own entries that nobody knows of any more."""
         for _ in range(min(_TENANTS, len(self._indexes))):
             self._turns = self._turns or list(self._indexes)
             tenant = self._turns.pop()

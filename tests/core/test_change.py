@@ -1,9 +1,9 @@
-"""What a write did, told by identity."""
+"""What a write did, with_tombstones by identity."""
 
 import pytest
 
 from broker.core import Entity, Json
-from broker.core.change import Change, events, previous, removed, told, tombstone, written
+from broker.core.change import Change, events, previous, removed, tombstone, with_tombstones, written
 from broker.core.entity import update
 from tests.core.documents import KINDS, LATER, NULL, V, created, fragment
 
@@ -21,10 +21,10 @@ def updated(before: Entity, **attrs: Json) -> Change:
 def names(one: Change) -> tuple[list[str], list[str]]:
     """The attributes written and removed, each with its dataset."""
 
-    def told(pairs: list[tuple[str, Json]]) -> list[str]:
+    def with_tombstones(pairs: list[tuple[str, Json]]) -> list[str]:
         return sorted(iri.removeprefix(V) + (it.get("datasetId") or "") for iri, it in pairs)
 
-    return told(list(written(one))), told(list(removed(one)))
+    return with_tombstones(list(written(one))), with_tombstones(list(removed(one)))
 
 
 def test_a_creation_writes_everything_and_a_deletion_removes_it() -> None:
@@ -65,12 +65,12 @@ def test_what_is_told_of() -> None:
     one = updated(before, heat=NULL)
     assert one.after is not None
     dead = {"type": "Property", "value": NULL, "deletedAt": LATER}
-    assert told(one) == {
+    assert with_tombstones(one) == {
         **one.after,
         "attrs": {**one.after["attrs"], V + "heat": [*one.after["attrs"][V + "heat"], dead]},
     }
-    assert told(updated(before, cold=1))["attrs"].keys() == before["attrs"].keys()
-    gone = told(change(before, None))
+    assert with_tombstones(updated(before, cold=1))["attrs"].keys() == before["attrs"].keys()
+    gone = with_tombstones(change(before, None))
     assert gone.keys() == {"id", "type", "createdAt", "modifiedAt", "deletedAt", "attrs"}
     assert [one["value"] for many in gone["attrs"].values() for one in many] == [NULL] * 3
     assert previous(change(before, None)) == before["attrs"]

@@ -6,7 +6,7 @@ from broker.core import Json, instant
 from broker.core.explain import stopped_by
 from broker.core.subscription import read
 from tests.core.documents import CORE, NOW, created
-from tests.core.test_periods import periodic
+from tests.core.test_time_interval import periodic
 
 LATER = instant.of_micros(instant.micros(NOW) + 10_000_000)
 

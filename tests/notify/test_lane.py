@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from broker.core.delivery.effects import Offer, Withdraw
-from broker.core.delivery.keeper import Bounds
+from broker.core.delivery.lane_buffer import Memory
 from broker.core.delivery.machine import Machine
-from broker.core.delivery.stock import Memory
+from broker.core.delivery.machine_base import Bounds
 from broker.core.delivery.stream import Stream
 from broker.notify.lane import Lane, Retry
 from broker.ports.changes import Entry
@@ -81,23 +81,23 @@ class MqttEndpoint:
         self.came.append((one.entity_id, one.rev))
 
     def started(self, stream: Stream) -> None:
-        """See `lane.Reports`."""
+        """See `lane.DeliveryEvents`."""
         self.is_idle = False
         self.machine.started(stream)
 
     def taken(self, stream: Stream, reason: str | None) -> None:
-        """See `lane.Reports`."""
+        """See `lane.DeliveryEvents`."""
         self.over.append((stream.entry.rev, reason))
         self.machine.taken(stream, 0.0, reason)
         self.perform()
 
     def failed(self, stream: Stream, uri: str, reason: str) -> None:
-        """See `lane.Reports`."""
+        """See `lane.DeliveryEvents`."""
         self.machine.failed(stream, 0.0)
         self.perform()
 
     def idle(self, uri: str) -> None:
-        """See `lane.Reports`."""
+        """See `lane.DeliveryEvents`."""
         self.is_idle = True
 
     def of(self, name: str) -> list[int]:

@@ -9,8 +9,8 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from broker.core.delivery.keeper import Bounds
-from broker.core.delivery.stock import Memory
+from broker.core.delivery.lane_buffer import Memory
+from broker.core.delivery.machine_base import Bounds
 from broker.core.errors import Unavailable
 from broker.core.subscription import Subscription
 from broker.notify.backlog import Backlog

@@ -15,7 +15,7 @@ from broker.ports.changes import Entry
 from tests.notify.some import Outbox, entry, until
 
 
-class Book:
+class StreamTable:
     """A settler, its outbox, and what it said that it had written."""
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ class Book:
 
 
 @pytest.fixture
-def book(monkeypatch: pytest.MonkeyPatch) -> Book:
+def book(monkeypatch: pytest.MonkeyPatch) -> StreamTable:
     monkeypatch.setattr(insist, "_FIRST", 0.001)
     monkeypatch.setattr(insist, "_LONGEST", 0.002)
-    return Book()
+    return StreamTable()
 
 
-async def test_what_comes_together_is_written_together(book: Book) -> None:
+async def test_what_comes_together_is_written_together(book: StreamTable) -> None:
     for rev in range(10):
         book.over(book.add(rev))
         book.settler.attempt("urn:s:a", f"t{rev}", failed=rev == 3)
@@ -63,7 +63,7 @@ async def test_what_comes_together_is_written_together(book: Book) -> None:
     assert len(book.done) == 10
 
 
-async def test_an_entry_is_finished_when_all_have_it(book: Book) -> None:
+async def test_an_entry_is_finished_when_all_have_it(book: StreamTable) -> None:
     two = book.add(1, ("a", "b"))
     book.over(two)
     await book.settler.close()
@@ -76,7 +76,7 @@ async def test_an_entry_is_finished_when_all_have_it(book: Book) -> None:
     assert (dead[0].id, dead[1:]) == (two.id, ("urn:s:b", "too old"))
 
 
-async def test_copies_of_an_entry_end_it_together(book: Book) -> None:
+async def test_copies_of_an_entry_end_it_together(book: StreamTable) -> None:
     """Each of them is due to somebody still, as far as it knows."""
     first = book.add(1, ("a", "b"))
     book.over(first, "a")
@@ -95,7 +95,9 @@ def refused() -> Exception:
 
 @pytest.mark.parametrize("make_error", [away, refused])
 @pytest.mark.parametrize("member", ["error", "lost"])
-async def test_nothing_is_forgotten(book: Book, member: str, make_error: Callable[[], Exception]) -> None:
+async def test_nothing_is_forgotten(
+    book: StreamTable, member: str, make_error: Callable[[], Exception]
+) -> None:
     """However often it is refused, or the answer is lost."""
     setattr(book.outbox, member, make_error())
     for rev in range(3):
@@ -108,7 +110,7 @@ async def test_nothing_is_forgotten(book: Book, member: str, make_error: Callabl
 
 
 async def test_a_stop_does_not_wait_for_a_database_that_is_away(
-    book: Book, monkeypatch: pytest.MonkeyPatch
+    book: StreamTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_LAST", 0.01)
     book.outbox.error = Unavailable("away")
@@ -118,7 +120,9 @@ async def test_a_stop_does_not_wait_for_a_database_that_is_away(
     assert book.done == []
 
 
-async def test_tallies_are_written_a_few_times_a_second(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tallies_are_written_a_few_times_a_second(
+    book: StreamTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Many small batches of what is over; the counts go along with few of them, and none is forgotten."""
     monkeypatch.setattr(module, "_GATHER", 0.001)
     monkeypatch.setattr(module, "_TALLY", 0.1)
@@ -134,7 +138,7 @@ async def test_tallies_are_written_a_few_times_a_second(book: Book, monkeypatch:
 
 
 async def test_who_asks_for_the_tallies_gets_them_at_once(
-    book: Book, monkeypatch: pytest.MonkeyPatch
+    book: StreamTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_TALLY", 60)
     for n in range(2):

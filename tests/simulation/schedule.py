@@ -71,7 +71,7 @@ class Schedule:
             return False
         return all(
             not worker.machine.unsettled and not worker.memory.held and not worker.is_settling
-            and not any(stock.is_behind or stock.is_paging for stock in worker.machine._book.stocks.values())
+            and not any(one.is_behind or one.is_paging for one in worker.machine._table.buffers.values())
             for worker in self.workers
         )  # fmt: skip
 

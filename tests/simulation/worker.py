@@ -7,9 +7,9 @@ from typing import Any
 
 from broker.core.delivery.effects import Effect, Fill, Forget, Load, Offer, Proceed, Settle, Withdraw
 from broker.core.delivery.entry import Entry
-from broker.core.delivery.keeper import Bounds
+from broker.core.delivery.lane_buffer import Memory
 from broker.core.delivery.machine import Machine
-from broker.core.delivery.stock import Memory
+from broker.core.delivery.machine_base import Bounds
 from broker.core.delivery.stream import State, Stream
 from tests.simulation.world import TENANT, Receivers, Record, Store, Time, Violation, Way
 
@@ -182,7 +182,7 @@ class Worker:
         self.survey("")
 
     def survey(self, after: str | None = None) -> None:
-        """Looks for own entries: from an entity on all, or one page of them now and then."""
+        """Rechecks for own entries: from an entity on all, or one page of them now and then."""
         is_all = after is not None
         start = self._survey if after is None else after
 
@@ -242,7 +242,7 @@ class Worker:
                     self._start(lane)
 
     def _offer(self, stream: Stream) -> None:
-        lane = self.lanes.setdefault(stream.stock.uri, Lane())
+        lane = self.lanes.setdefault(stream.buffer.uri, Lane())
         if stream in lane.ready:
             raise Violation("a stream is offered twice")
         lane.ready.append(stream)
@@ -296,11 +296,11 @@ class Worker:
             if stream.state is not State.OFFERED:
                 raise Violation("what is not offered is sent")
             way = self.ways.get(stream.subscription)
-            if way is None or way.is_paused or way.uri != stream.stock.uri:
+            if way is None or way.is_paused or way.uri != stream.buffer.uri:
                 raise Violation("a subscription is told that is paused, gone or elsewhere")
             self.machine.started(stream)
             lane.sending += 1
-            self._send(lane, stream, stream.entry, stream.stock.uri)
+            self._send(lane, stream, stream.entry, stream.buffer.uri)
 
     def _send(self, lane: Lane, stream: Stream, entry: Entry, uri: str) -> None:
         r = self.time.r
@@ -346,10 +346,10 @@ class Worker:
     # What must hold
 
     def _check(self) -> None:
-        book = self.machine._book
-        if self.memory.held > MEMORY + (FEW + CONCURRENCY) * len(book.stocks):
+        book = self.machine._table
+        if self.memory.held > MEMORY + (FEW + CONCURRENCY) * len(book.buffers):
             raise Violation(f"{self.memory.held} deliveries in memory")
-        if any(stock.held > LANE + CONCURRENCY for stock in book.stocks.values()):
+        if any(stock.held > LANE + CONCURRENCY for stock in book.buffers.values()):
             raise Violation("a lane holds too much")
         streams = sum(len(line.streams) for line in book.lines.values())
         busy = self.memory.held + self.machine.unsettled
@@ -359,11 +359,11 @@ class Worker:
 
     def check_rest(self) -> None:
         """Nothing is left in memory but what is idle."""
-        book = self.machine._book
+        book = self.machine._table
         held = sum(stream.places for line in book.lines.values() for stream in line.streams.values())
-        if held != self.memory.held or held != sum(stock.held for stock in book.stocks.values()):
+        if held != self.memory.held or held != sum(stock.held for stock in book.buffers.values()):
             raise Violation(f"{self.memory.held} deliveries are counted, {held} are there")
-        if held or self.machine.unsettled or any(stock.is_behind for stock in book.stocks.values()):
+        if held or self.machine.unsettled or any(stock.is_behind for stock in book.buffers.values()):
             raise Violation(f"{self.name} does not come to rest")
         if any(lane.ready or lane.sending for lane in self.lanes.values()):
             raise Violation(f"a lane of {self.name} does not come to rest")

@@ -11,7 +11,7 @@ pending that this process does not hold: it is loaded if it is its own, and look
 belongs to another process, which settles it one day or leaves it to an heir.
 
 The machine learns what is pending from commits, which tell exactly what was pending before, and from loads.
-What has no room in memory stays in the store; the *stock* of its lane then knows for which subscriptions it
+What has no room in memory stays in the store; the *buffer* of its lane then knows for which subscriptions it
 is behind, and pages through the store for them when there is room. What waits for another process makes room
 for what does not: else two processes with full memories could wait for each other for ever.
 """

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from broker.core.delivery.effects import Proceed, Settle
 from broker.core.delivery.entry import Entry
-from broker.core.delivery.keeper import Keeper, Route
-from broker.core.delivery.looks import SHORTEST
-from broker.core.delivery.stock import Stock
+from broker.core.delivery.lane_buffer import LaneBuffer
+from broker.core.delivery.machine_base import MachineBase, Route
+from broker.core.delivery.rechecks import SHORTEST
 from broker.core.delivery.stream import Line, State, Stream
 
 
@@ -32,7 +32,7 @@ class LoadReply:
         return max(self.last, self.asked[subscription]) if self.is_whole else self.last
 
 
-class Machine(Keeper):
+class Machine(MachineBase):
     """Knows what may be sent, and what is settled. Times are in seconds."""
 
     # What is pending
@@ -43,7 +43,7 @@ class Machine(Keeper):
         Not `is_whole`: the store holds still earlier ones.
         """
         self._now = now
-        line = self._book.line(entry.entity_id)
+        line = self._table.line(entry.entity_id)
         start = 0 if is_whole else earlier[0].rev if earlier else entry.rev
         last = {one: before for before in earlier for one in before.subscriptions}
         for subscription in tuple(entry.subscriptions):
@@ -58,7 +58,7 @@ class Machine(Keeper):
     def loaded(self, entity_id: str, entries: Sequence[Entry], is_whole: bool, now: float) -> None:
         """What `Load` asked for, in order; not `is_whole`: there is more after these."""
         self._now = now
-        line = self._book.lines[entity_id]
+        line = self._table.lines[entity_id]
         answer = LoadReply(line.answered(), entries[-1].rev if entries else 0, is_whole)
         for stream in filter(None, map(line.streams.get, answer.asked)):
             self._unblock(stream)
@@ -76,41 +76,41 @@ class Machine(Keeper):
 
     def filled(self, uri: str, page: list[str], *, is_last: bool) -> None:
         """What `Fill` asked for; `is_last`: there are no more entities after these."""
-        stock = self._book.stocks[uri]
-        stock.turn(page, is_last=is_last)
-        for entity_id in list(stock.loading):
-            line = self._book.line(entity_id)
-            line.wanted |= stock.round
-            line.fillers[stock] = None
+        buffer = self._table.buffers[uri]
+        buffer.turn(page, is_last=is_last)
+        for entity_id in list(buffer.loading):
+            line = self._table.line(entity_id)
+            line.wanted |= buffer.round
+            line.fillers[buffer] = None
             self._tidy(line)
-        self._tend(stock)
+        self._tend(buffer)
 
     def found(self, entity_id: str, subscriptions: Collection[str], *, is_adopted: bool) -> None:
         """The store holds entries of this process that are due to these; what is not in memory is loaded.
 
         `is_adopted`: that may be anything after what is known, else only where nothing is pending so far.
         """
-        line = self._book.line(entity_id)
+        line = self._table.line(entity_id)
         for subscription in subscriptions:
             route, stream = self._route(subscription), line.streams.get(subscription)
             if route is None:
                 self._forget(subscription)
             elif not route.is_paused:
-                stock = self._book.stock(route.uri)
-                is_covered = stock.seeks(subscription) or (stream is not None and not stream.is_idle)
+                buffer = self._table.buffer(route.uri)
+                is_covered = buffer.seeks(subscription) or (stream is not None and not stream.is_idle)
                 if is_adopted or not is_covered:
                     line.wanted.add(subscription)
-                self._book.clear(stock)
+                self._table.clear(buffer)
         self._tidy(line)
 
     def tick(self, now: float) -> None:
-        """Time passes: looks again at what other processes have to deliver first."""
+        """Time passes: rechecks again at what other processes have to deliver first."""
         self._now = now
         for one in self._looks.take(now):
             if isinstance(one, Line):
                 one.wanted |= one.waiting
                 self._tidy(one)
-            elif isinstance(one, Stock):
+            elif isinstance(one, LaneBuffer):
                 one.is_rested = True
                 self._tend(one)
 
@@ -148,8 +148,8 @@ class Machine(Keeper):
     def expired(self, uri: str, oldest: int, reason: str, now: float) -> None:
         """The lane failed: what is older than this (µs), and first in its stream, becomes a dead letter."""
         self._now = now
-        stock = self._book.stocks.get(uri)
-        for stream in list(stock.all()) if stock is not None else ():
+        buffer = self._table.buffers.get(uri)
+        for stream in list(buffer.all()) if buffer is not None else ():
             while stream.is_free and stream.state is not State.SENDING:
                 if stream.entry.at >= oldest:
                     break
@@ -164,8 +164,8 @@ class Machine(Keeper):
         for effect in effects:
             if effect.stream is not None:
                 effect.stream.unsettled -= 1
-                self._book.rest(effect.stream)
-        self._book.evict()
+                self._table.rest(effect.stream)
+        self._table.evict()
         if was_stalled and not self.is_stalled:
             self.effects.append(Proceed())
 
@@ -175,7 +175,7 @@ class Machine(Keeper):
         """A subscription has another endpoint, is paused or active again, or is gone."""
         if after is None:
             self._release(subscription, before.uri)
-            self._book.evict()
+            self._table.evict()
             return self._forget(subscription)
         if (after.uri, after.is_paused) == (before.uri, before.is_paused):
             return
@@ -183,10 +183,10 @@ class Machine(Keeper):
         if after.uri != before.uri:
             self._move(subscription, before.uri, after.uri)
         if not after.is_paused:
-            stock = self._book.stock(after.uri)
-            stock.again.add(subscription)
-            self._tend(stock)
-        self._book.evict()
+            buffer = self._table.buffer(after.uri)
+            buffer.again.add(subscription)
+            self._tend(buffer)
+        self._table.evict()
 
     def forgotten(self, subscription: str) -> None:
         """What `Forget` asked for is done."""
@@ -197,10 +197,10 @@ class Machine(Keeper):
 
         What is still to be delivered here is found again.
         """
-        for stock in list(self._book.stocks.values()):
-            for subscription in list(stock.streams):
-                self._release(subscription, stock.uri)
-        self._book.evict()
+        for buffer in list(self._table.buffers.values()):
+            for subscription in list(buffer.streams):
+                self._release(subscription, buffer.uri)
+        self._table.evict()
 
     # How it is done
 
@@ -213,14 +213,14 @@ class Machine(Keeper):
         if route is None:
             self._over(entry, subscription, None, None)
             return None
-        stock = self._book.stock(route.uri)
+        buffer = self._table.buffer(route.uri)
         is_here = stream is not None and bool(stream.entries)
-        if route.is_paused or not stock.admits(subscription, line.entity_id, is_here=is_here):
+        if route.is_paused or not buffer.admits(subscription, line.entity_id, is_here=is_here):
             if not route.is_paused:
-                stock.leave(subscription, line.entity_id)
-                self._searching[stock] = None
+                buffer.leave(subscription, line.entity_id)
+                self._searching[buffer] = None
             return None
-        return self._book.stream(line, subscription, route.uri)
+        return self._table.stream(line, subscription, route.uri)
 
     def _take(self, line: Line, entry: Entry, subscription: str, answer: LoadReply) -> None:
         """Takes a loaded entry into its stream, or notes that the stream takes no more of the load."""
@@ -228,7 +228,7 @@ class Machine(Keeper):
         if route is None or route.is_paused:
             answer.stopped[subscription] = False
             return
-        stream = self._book.stream(line, subscription, route.uri)
+        stream = self._table.stream(line, subscription, route.uri)
         if entry.rev <= stream.known:
             return
         if entry.by != self._process:
@@ -236,7 +236,7 @@ class Machine(Keeper):
             answer.ahead[subscription] = entry.rev
         elif self._makes_room(stream, entry):
             stream.insert(entry)
-            stream.stock.is_fruitful = True
+            stream.buffer.is_fruitful = True
         else:
             answer.stopped[subscription] = False
 
@@ -246,7 +246,7 @@ class Machine(Keeper):
         is_blocked = answer.stopped.get(subscription, False)
         if subscription not in answer.stopped:
             if not answer.is_whole and route is not None and not route.is_paused:
-                stream = self._book.stream(line, subscription, route.uri)
+                stream = self._table.stream(line, subscription, route.uri)
                 line.wanted.add(subscription)
             if stream is not None:
                 stream.known = max(stream.known, answer.tells_up_to(subscription))

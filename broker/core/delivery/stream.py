@@ -4,8 +4,8 @@ from collections import deque
 from enum import IntEnum
 
 from broker.core.delivery.entry import Entry
-from broker.core.delivery.looks import SHORTEST, Patient
-from broker.core.delivery.stock import Stock
+from broker.core.delivery.lane_buffer import LaneBuffer
+from broker.core.delivery.rechecks import SHORTEST, Recheckable
 
 
 class State(IntEnum):
@@ -25,17 +25,17 @@ class Stream:
     """
 
     __slots__ = (
+        "buffer",
         "entries",
         "has_more",
         "is_blocked",
         "known",
         "line",
         "state",
-        "stock",
         "subscription",
         "unsettled",
     )
-    stock: Stock
+    buffer: LaneBuffer
 
     def __init__(self, line: "Line", subscription: str) -> None:
         self.line = line
@@ -103,7 +103,7 @@ class Stream:
     def block(self, is_blocked: bool) -> None:
         """Notes whether it waits for another process."""
         if is_blocked != self.is_blocked:
-            self.stock.block(self, is_blocked)
+            self.buffer.block(self, is_blocked)
             self.is_blocked = is_blocked
 
     def expect_more(self, has_more: bool) -> None:
@@ -125,18 +125,18 @@ class Stream:
                 self.entries.pop()
 
     def _hold(self, more: int) -> None:
-        self.stock.hold(more)
+        self.buffer.hold(more)
         if self.is_blocked:
-            self.stock.blocked += more
+            self.buffer.blocked += more
 
 
-class Line(Patient):
+class Line(Recheckable):
     """The streams of one entity, and what is asked about it.
 
     `asked`: the subscriptions of the load under way, with the rev up to which it is sure to show all that
     is pending; it begins after the rev `after`. `wanted`: the subscriptions of the next load. `waiting`:
     those of whose streams another process has to deliver something first; `ahead`: the revs of that, as last
-    seen. `fillers`: the stocks that had it loaded.
+    seen. `fillers`: the buffers that had it loaded.
     """
 
     __slots__ = ("after", "ahead", "asked", "entity_id", "fillers", "streams", "waiting", "wanted")
@@ -150,7 +150,7 @@ class Line(Patient):
         self.wanted: set[str] = set()
         self.waiting: set[str] = set()
         self.ahead: dict[str, int] = {}
-        self.fillers: dict[Stock, None] = {}
+        self.fillers: dict[LaneBuffer, None] = {}
 
     @property
     def is_quiet(self) -> bool:

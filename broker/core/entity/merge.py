@@ -10,7 +10,7 @@ from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity import geometry, parse
 from broker.core.entity.instances import set_attrs, without_nulls
 from broker.core.entity.kinds import GEO_ATTRIBUTES, OF_INSTANCES, SYSTEM, TYPE, Kind
-from broker.core.entity.sent import Form, Piece, pieces
+from broker.core.entity.sent import Form, SentInstance, pieces
 from broker.core.entity.update import Outcome, Rule, found, written
 from broker.core.entity.values import Reading, is_literal, value
 from broker.core.errors import BadRequestData
@@ -94,7 +94,7 @@ def _attribute(
     return list(standing.values())
 
 
-def _merged(path: str, there: Instance | None, piece: Piece, how: _How) -> Instance:
+def _merged(path: str, there: Instance | None, piece: SentInstance, how: _How) -> Instance:
     """The instance with the members that were sent; only these, if it was of another kind. A value that is
     `NULL` deletes it.
     """
@@ -116,7 +116,7 @@ def _merged(path: str, there: Instance | None, piece: Piece, how: _How) -> Insta
     return merged
 
 
-def _read(path: str, piece: Piece, base: Instance | None, how: _How) -> Instance:
+def _read(path: str, piece: SentInstance, base: Instance | None, how: _How) -> Instance:
     """The members that were sent but for the value. In `attrs` are all sub-attributes, if any was sent."""
     new: Instance = {"type": piece.kind.type}
     for name, raw in piece.members.items():

@@ -31,7 +31,7 @@ class Form:
     language: str | None = None
 
 
-class Piece(NamedTuple):
+class SentInstance(NamedTuple):
     """Members for the instance of a datasetId, and its kind. The value may be missing."""
 
     dataset: str | None
@@ -39,7 +39,7 @@ class Piece(NamedTuple):
     members: dict[str, Json]
 
 
-def pieces(path: str, raw: Json, standing: Present, form: Form) -> list[Piece]:
+def pieces(path: str, raw: Json, standing: Present, form: Form) -> list[SentInstance]:
     """What is sent for each instance of an attribute. BadRequestData if that can't be told."""
     if form.simplified:
         return list(_simplified(path, raw, standing, form))
@@ -54,15 +54,15 @@ def _is_part(raw: dict[str, Json]) -> bool:
     return parse.kind_of(raw) is not None or not OF_INSTANCES.isdisjoint(raw)
 
 
-def _piece(path: str, raw: Json, standing: Present, form: Form) -> Piece:
+def _piece(path: str, raw: Json, standing: Present, form: Form) -> SentInstance:
     if isinstance(raw, dict) and not (is_null(raw) or geometry.is_geometry(raw) or is_literal(raw)):
         dataset = _dataset(path, raw)
         there = standing.get(dataset)
         if (members := _members(raw, there, form.context)) is not None:
-            return Piece(dataset, _kind(path, members, there), members)
+            return SentInstance(dataset, _kind(path, members, there), members)
     there = standing.get(None)
     kind = _kind_for(raw) if there is None else KINDS[there["type"]]
-    return Piece(None, kind, {kind.value: _translated(raw, kind, form.language)})
+    return SentInstance(None, kind, {kind.value: _translated(raw, kind, form.language)})
 
 
 def _dataset(path: str, raw: dict[str, Json]) -> str | None:
@@ -126,7 +126,7 @@ def _translated(raw: Json, kind: Kind, language: str | None) -> Json:
     return {language: raw} if is_text and language and kind.value == "languageMap" else raw
 
 
-def _simplified(path: str, raw: Json, standing: Present, form: Form) -> Iterator[Piece]:
+def _simplified(path: str, raw: Json, standing: Present, form: Form) -> Iterator[SentInstance]:
     """5.6.17.4: bare values, of the kinds that there are."""
     for dataset, one in _by_dataset(raw, standing).items():
         there = standing.get(dataset)
@@ -134,7 +134,7 @@ def _simplified(path: str, raw: Json, standing: Present, form: Form) -> Iterator
         if kind.value in _WRAPPED and isinstance(one, dict) and one.keys() == {kind.value}:
             one = one[kind.value]
         named = {} if dataset is None else {"datasetId": uri(dataset, f"{path}.dataset")}
-        yield Piece(dataset, kind, {kind.value: _translated(one, kind, form.language), **named})
+        yield SentInstance(dataset, kind, {kind.value: _translated(one, kind, form.language), **named})
 
 
 def _by_dataset(raw: Json, standing: Present) -> dict[str | None, Json]:

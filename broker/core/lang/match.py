@@ -42,9 +42,9 @@ from broker.core.lang.terms import (
     Link,
     Literal,
     Or,
-    Pattern,
     Q,
     Range,
+    RegExp,
     Target,
     Term,
     Value,
@@ -269,7 +269,7 @@ def _unpatterned(term: Term, found: _Found) -> bool:
 
 def _results(term: Term, found: _Found) -> Iterator[bool]:
     """For each string among the values, whether the pattern is in it."""
-    assert isinstance(term.value, Pattern)
+    assert isinstance(term.value, RegExp)
     search = pattern.compile(term.value.text).search
     if found.where not in _LINKS and found.where not in TEMPORAL_MEMBERS:
         yield from (search(value) is not None for value in found.values if isinstance(value, str))

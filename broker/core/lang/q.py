@@ -37,9 +37,9 @@ from broker.core.lang.terms import (
     Link,
     Literal,
     Or,
-    Pattern,
     Q,
     Range,
+    RegExp,
     Target,
     Term,
     Value,
@@ -240,13 +240,13 @@ class _Parser:
             return Literal("text", self._expand(str(one.value)))
         return one
 
-    def _pattern(self) -> Pattern:
+    def _pattern(self) -> RegExp:
         found = self.scanner.take(_QUOTED_PATTERN) or self.scanner.take(_BARE_PATTERN)
         if found is None:
             self.scanner.fail("a regular expression")
         text = found[1] if found.re is _QUOTED_PATTERN else found[0]
         pattern.compile(text)
-        return Pattern(text)
+        return RegExp(text)
 
 
 def _joined(kind: type[And] | type[Or], parts: list[Q]) -> Q:

@@ -21,9 +21,9 @@ from broker.core.lang.terms import (
     Link,
     Literal,
     Or,
-    Pattern,
     Q,
     Range,
+    RegExp,
     Target,
     Value,
     literals,
@@ -81,7 +81,7 @@ class _Printer:
         return name if _TERM.fullmatch(name) else f"<{iri}>"
 
     def _value(self, target: Target, value: Value) -> str:
-        if isinstance(value, Pattern):
+        if isinstance(value, RegExp):
             return f'"{value.text}"'
         if isinstance(value, Range):
             return f"{self._literal(target, value.low)}..{self._literal(target, value.high)}"

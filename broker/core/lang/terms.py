@@ -4,7 +4,7 @@ Q        And(parts) | Or(parts) | Term(target, operator, value) | Exists(target,
 Target   the attribute path (IRIs), the trailing path in brackets, and the member when the last name
          is one of MEMBERS rather than an attribute; an empty path is the entity itself; and, before all
          that, the links to follow to the entity that is looked at
-value    Literal | Range | ValueList with == and !=, Literal with < <= > >=, Pattern with ~= and !~=
+value    Literal | Range | ValueList with == and !=, Literal with < <= > >=, RegExp with ~= and !~=
 """
 
 from collections.abc import Iterator
@@ -73,13 +73,13 @@ class ValueList:
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class RegExp:
     """A regular expression, as it was written (`pattern.compile`)."""
 
     text: str
 
 
-Value = Literal | Range | ValueList | Pattern
+Value = Literal | Range | ValueList | RegExp
 
 
 @dataclass(frozen=True, slots=True)

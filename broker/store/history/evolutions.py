@@ -16,7 +16,7 @@ from broker.store.history.windows import Document, Selection, Series
 from broker.store.query.filters import to_filter
 from broker.store.wire import codec
 
-# What the facts of an evolution are made of; the attributes of which the document itself holds instances come by their keys.
+# What the facts of an evolution are made of. `held`: keys of attributes with history in the document.
 SHOWN: Document = {"past": 1, "p": 1, "held": {"$setUnion": [{"$ifNull": ["$h.a", []]}]}}
 # The same with the instances themselves, for who reads one entity.
 WHOLE: Document = {"past": 1, "p": 1, "h": 1}

@@ -19,8 +19,8 @@ from broker.core.lang.terms import (
     TEMPORAL,
     TEMPORAL_MEMBERS,
     Literal,
-    Pattern,
     Range,
+    RegExp,
     Target,
     Term,
     literals,
@@ -239,7 +239,7 @@ def _unpatterned(term: Term) -> Filter:
 
 
 def _portable(term: Term) -> str:
-    assert isinstance(term.value, Pattern)
+    assert isinstance(term.value, RegExp)
     return pattern.portable(term.value.text)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.core.lang import pattern
-from broker.core.lang.terms import Literal, Pattern, Range, Term, literals
+from broker.core.lang.terms import Literal, Range, RegExp, Term, literals
 from broker.store.query.conditions import Filter
 from broker.store.wire.codec import key
 
@@ -81,7 +81,7 @@ _ORDER = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 
 
 def _patterned(term: Term) -> _Test | None:
-    assert isinstance(term.value, Pattern)
+    assert isinstance(term.value, RegExp)
     text = {"$cond": [_IS_STRING, "$$text", None]}
     found = {"$regexMatch": {"input": text, "regex": {"$literal": pattern.portable(term.value.text)}}}
     return lambda texts: _any(texts, "text", found)

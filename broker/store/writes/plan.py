@@ -9,7 +9,7 @@ from typing import Any
 
 from broker.clock import Clock, Stamp
 from broker.core import Entity, Instance, instant
-from broker.core.change import Change, previous, removed, told, written
+from broker.core.change import Change, previous, removed, with_tombstones, written
 from broker.core.delivery.entry import Entry, entry_id
 from broker.core.errors import NgsiLdError
 from broker.core.temporal.recording import Recording
@@ -174,7 +174,7 @@ class Planner:
             entry_id(stamp.rev, stamp.number, self.process), tenant, change.id, stamp.rev,
             self.clock.server(), self.process,
             {due.subscription for due in triggered},
-            told(change) if has_gone or change.after is None else change.entity,
+            with_tombstones(change) if has_gone or change.after is None else change.entity,
             (previous(change) or None) if shows_changes else None,
         )  # fmt: skip
 

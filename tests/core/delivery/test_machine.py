@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from broker.core.delivery.effects import Effect, Fill, Forget, Load, Offer, Settle, Withdraw
 from broker.core.delivery.entry import Entry
-from broker.core.delivery.keeper import Bounds
+from broker.core.delivery.lane_buffer import Memory
 from broker.core.delivery.machine import Machine
-from broker.core.delivery.stock import Memory
+from broker.core.delivery.machine_base import Bounds
 from broker.core.delivery.stream import State, Stream
 from tests.simulation.world import TENANT, Receivers, Record, Store, Way
 
@@ -110,7 +110,7 @@ class Deliveries(RuleBasedStateMachine):
         stream = list(self.offered)[n % len(self.offered)]
         del self.offered[stream]
         assert stream.state is State.OFFERED
-        assert self.store.ways[stream.subscription] == Way(stream.stock.uri)
+        assert self.store.ways[stream.subscription] == Way(stream.buffer.uri)
         self.machine.started(stream)
         self.sending.append(stream)
 
@@ -209,11 +209,11 @@ class Deliveries(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         """No more is held than may be, but for what was on its way when it was moved."""
-        stocks = self.machine._book.stocks.values()
-        assert self.memory.held == sum(stock.held for stock in stocks)
-        assert self.memory.held <= 4 + len(stocks) + len(self.sending)
-        blocked = sum(stream.places for stock in stocks for stream in stock.waiting)
-        assert blocked == sum(stock.blocked for stock in stocks)
+        buffers = self.machine._table.buffers.values()
+        assert self.memory.held == sum(stock.held for stock in buffers)
+        assert self.memory.held <= 4 + len(buffers) + len(self.sending)
+        blocked = sum(stream.places for stock in buffers for stream in stock.waiting)
+        assert blocked == sum(stock.blocked for stock in buffers)
 
     def teardown(self) -> None:
         """When all goes well, everything comes to an end."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from broker.core.delivery.effects import Load
 from broker.core.delivery.entry import Entry
-from broker.core.delivery.keeper import Bounds
-from broker.core.delivery.looks import LONGEST, SHORTEST
+from broker.core.delivery.lane_buffer import Memory
 from broker.core.delivery.machine import Machine
-from broker.core.delivery.stock import Memory
+from broker.core.delivery.machine_base import Bounds
+from broker.core.delivery.rechecks import LONGEST, SHORTEST
 
 
 @dataclass(frozen=True)

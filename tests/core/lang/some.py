@@ -22,9 +22,9 @@ from broker.core.lang.terms import (
     Link,
     Literal,
     Or,
-    Pattern,
     Q,
     Range,
+    RegExp,
     Target,
     Term,
     Value,
@@ -313,7 +313,7 @@ def term(r: Random) -> Q:
         case 4 | 5 | 6:
             return Term(looked_at, r.choice((">", ">=", "<", "<=")), _as_parsed(looked_at, comparable(r)))
         case 7 | 8:
-            return Term(looked_at, r.choice(("~=", "!~=")), Pattern(r.choice(PATTERNS)))
+            return Term(looked_at, r.choice(("~=", "!~=")), RegExp(r.choice(PATTERNS)))
     return Exists(looked_at, r.random() < 0.5)
 
 

@@ -21,7 +21,7 @@ from broker.store.writes.commit import Committer
 from broker.store.writes.plan import Planner
 from broker.store.writes.writer import Writer
 from tests.core.documents import CORE
-from tests.core.test_periods import periodic
+from tests.core.test_time_interval import periodic
 from tests.store.pending.test_entries import MIB, text
 from tests.store.registry.test_timers import SECOND, START, Process, World, losing_answers
 from tests.store.writes.test_writer import N, count, create

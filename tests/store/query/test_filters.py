@@ -18,7 +18,7 @@ from pymongo.collection import Collection
 from broker.core import Entity
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
 from broker.core.lang import match, q, types
-from broker.core.lang.terms import ORDERING, Literal, Pattern, Range, Target, Term
+from broker.core.lang.terms import ORDERING, Literal, Range, RegExp, Target, Term
 from broker.core.query import Query
 from broker.store.query.filters import to_filter
 from broker.store.wire import codec
@@ -84,7 +84,7 @@ def test_a_quoted_moment_finds_typed_values_as_an_unquoted_one_does(stored: Stor
 def test_both_engines_read_patterns_the_same(stored: Stored) -> None:
     entities = _store(stored, [_with_value(text, number) for number, text in enumerate(TEXTS)])
     for operator, text in product(("~=", "!~="), SAME):
-        _select_the_same(stored, entities, Query(q=Term(Target((NAME,)), operator, Pattern(text))))
+        _select_the_same(stored, entities, Query(q=Term(Target((NAME,)), operator, RegExp(text))))
 
 
 def test_as_much_as_the_parser_allows_is_not_too_much(stored: Stored) -> None:

@@ -24,7 +24,7 @@ from broker.store.wire.tenants import Tenants
 from broker.store.wire.transactions import Transactions
 from tests.clocks import SetClock
 from tests.core.documents import CORE, NOW
-from tests.core.test_periods import periodic
+from tests.core.test_time_interval import periodic
 
 START = instant.micros(NOW)
 SECOND = 1_000_000

@@ -1,15 +1,15 @@
-"""The book of what is in memory: lines, stocks and streams, and for how long they stay."""
+"""The table of what is in memory: lines, buffers and streams, and for how long they stay."""
 
 from itertools import islice
 
-from broker.core.delivery.stock import Memory, Stock
+from broker.core.delivery.lane_buffer import LaneBuffer, Memory
 from broker.core.delivery.stream import Line, Stream
 
 _SPARED = 16  # streams that are passed over, at most
 
 
-class Book:
-    """Lines by entity, stocks by endpoint.
+class StreamTable:
+    """Lines by entity, buffers by endpoint.
 
     A stream that has nothing pending stays for what is known of it: the `limit` that were busy last.
     """
@@ -18,7 +18,7 @@ class Book:
         self._memory = memory
         self._limit = limit
         self.lines: dict[str, Line] = {}
-        self.stocks: dict[str, Stock] = {}
+        self.buffers: dict[str, LaneBuffer] = {}
         self._idle: dict[Stream, None] = {}  # those that may be idle; for the longest time in front
 
     def line(self, entity_id: str) -> Line:
@@ -28,19 +28,19 @@ class Book:
             line = self.lines[entity_id] = Line(entity_id)
         return line
 
-    def stock(self, uri: str) -> Stock:
-        """The stock of the lane to an endpoint."""
-        stock = self.stocks.get(uri)
-        if stock is None:
-            stock = self.stocks[uri] = Stock(uri, self._memory)
-        return stock
+    def buffer(self, uri: str) -> LaneBuffer:
+        """The buffer of the lane to an endpoint."""
+        buffer = self.buffers.get(uri)
+        if buffer is None:
+            buffer = self.buffers[uri] = LaneBuffer(uri, self._memory)
+        return buffer
 
     def stream(self, line: Line, subscription: str, uri: str) -> Stream:
         """The stream of a line and a subscription, whose endpoint this is."""
         stream = line.streams.get(subscription)
         if stream is None:
             stream = line.streams[subscription] = Stream(line, subscription)
-            self.stock(uri).add(stream)
+            self.buffer(uri).add(stream)
         return stream
 
     def rest(self, stream: Stream) -> None:
@@ -66,13 +66,13 @@ class Book:
         if not line.streams and line.is_quiet and self.lines.get(line.entity_id) is line:
             del self.lines[line.entity_id]
 
-    def clear(self, stock: Stock) -> None:
-        """Forgets a stock if there is nothing to know of it."""
-        if stock.is_empty and self.stocks.get(stock.uri) is stock:
-            del self.stocks[stock.uri]
+    def clear(self, buffer: LaneBuffer) -> None:
+        """Forgets a buffer if there is nothing to know of it."""
+        if buffer.is_empty and self.buffers.get(buffer.uri) is buffer:
+            del self.buffers[buffer.uri]
 
     def _forget(self, stream: Stream) -> None:
         del stream.line.streams[stream.subscription]
-        stream.stock.remove(stream)
+        stream.buffer.remove(stream)
         self.tidy(stream.line)
-        self.clear(stream.stock)
+        self.clear(stream.buffer)

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from broker.core.delivery.book import Book
 from broker.core.delivery.effects import Effect, Fill, Forget, Load, Offer, Settle, Withdraw
 from broker.core.delivery.entry import Entry
-from broker.core.delivery.looks import Looks
-from broker.core.delivery.stock import Memory, Stock
+from broker.core.delivery.lane_buffer import LaneBuffer, Memory
+from broker.core.delivery.rechecks import Rechecks
 from broker.core.delivery.stream import Line, State, Stream
+from broker.core.delivery.stream_table import StreamTable
 
 
 class Route(Protocol):
@@ -32,7 +32,7 @@ class Bounds:
     page: int = 100
 
 
-class Keeper:
+class MachineBase:
     """Keeps streams in memory and moves them on.
 
     `process` is its own name; `route` gives where a subscription's deliveries go now, None if it is gone.
@@ -45,10 +45,10 @@ class Keeper:
         self._process = process
         self._route = route
         self._bounds = bounds
-        self._book = Book(memory, bounds.idle)
-        self._looks = Looks()
+        self._table = StreamTable(memory, bounds.idle)
+        self._looks = Rechecks()
         self._now = 0.0
-        self._searching: dict[Stock, None] = {}  # those that may have to begin a search
+        self._searching: dict[LaneBuffer, None] = {}  # those that may have to begin a search
         self._forgetting: set[str] = set()
         self.unsettled = 0
         self.effects: list[Effect] = []
@@ -58,31 +58,31 @@ class Keeper:
 
         It takes the place of the newest one of its stream, or of streams that wait for another process.
         """
-        stock = stream.stock
-        if stock.room > 0 or stream.has(entry):
+        buffer = stream.buffer
+        if buffer.room > 0 or stream.has(entry):
             return True
         if stream.entries and stream.entries[-1].rev > entry.rev:
             stream.drop(len(stream.entries) - 1)
-            self._search(stock, stream.subscription)
-        while stock.room <= 0 and stock.waiting:
-            blocked = next(iter(stock.waiting))
+            self._search(buffer, stream.subscription)
+        while buffer.room <= 0 and buffer.waiting:
+            blocked = next(iter(buffer.waiting))
             self._leave(blocked, 0)
-            self._book.rest(blocked)
-            self._search(stock, blocked.subscription)
-        if stock.room <= 0:
-            self._search(stock, stream.subscription)
-        return stock.room > 0
+            self._table.rest(blocked)
+            self._search(buffer, blocked.subscription)
+        if buffer.room <= 0:
+            self._search(buffer, stream.subscription)
+        return buffer.room > 0
 
     def _expect(self, stream: Stream, has_more: bool) -> None:
         """Comes back to what is pending after an entry of another process, or searches for it."""
-        if has_more and not stream.has_more and stream.stock.room <= 0:
-            self._search(stream.stock, stream.subscription)
+        if has_more and not stream.has_more and stream.buffer.room <= 0:
+            self._search(stream.buffer, stream.subscription)
         else:
             stream.expect_more(has_more)
 
     def _go_on(self, stream: Stream) -> None:
         self._advance(stream)
-        self._tend(stream.stock)
+        self._tend(stream.buffer)
         self._tidy(stream.line)
 
     def _advance(self, stream: Stream, *, foreign: bool = False) -> None:
@@ -94,7 +94,7 @@ class Keeper:
                 stream.state = State.OFFERED
                 self.effects.append(Offer(stream))
         elif not stream.entries and not stream.has_more:
-            self._book.rest(stream)
+            self._table.rest(stream)
         elif foreign:
             line.waiting.add(subscription)
             stream.block(True)
@@ -112,12 +112,12 @@ class Keeper:
     def _withdraw(self, stream: Stream) -> None:
         if stream.state is State.OFFERED:
             stream.state = State.RESTING
-            self.effects.append(Withdraw(stream, stream.stock.uri))
+            self.effects.append(Withdraw(stream, stream.buffer.uri))
 
-    def _search(self, stock: Stock, subscription: str) -> None:
+    def _search(self, buffer: LaneBuffer, subscription: str) -> None:
         """Something of a subscription is left in the store, to be searched for."""
-        stock.again.add(subscription)
-        self._searching[stock] = None
+        buffer.again.add(subscription)
+        self._searching[buffer] = None
 
     def _unblock(self, stream: Stream) -> None:
         stream.line.waiting.discard(stream.subscription)
@@ -132,37 +132,37 @@ class Keeper:
 
     def _release(self, subscription: str, uri: str) -> None:
         """Leaves what a lane has of a subscription to the store, but for what is being sent."""
-        stock = self._book.stocks.get(uri)
-        if stock is None:
+        buffer = self._table.buffers.get(uri)
+        if buffer is None:
             return
-        stock.cease(subscription)
-        for stream in list(stock.streams.get(subscription, {}).values()):
+        buffer.cease(subscription)
+        for stream in list(buffer.streams.get(subscription, {}).values()):
             self._leave(stream, 1 if stream.state is State.SENDING else 0)
-            self._book.rest(stream)
-        self._tend(stock)
+            self._table.rest(stream)
+        self._tend(buffer)
 
     def _move(self, subscription: str, old: str, new: str) -> None:
-        stock = self._book.stocks.get(old)
-        if stock is not None:
-            for stream in list(stock.streams.get(subscription, {}).values()):
-                stock.remove(stream)
-                self._book.stock(new).add(stream)
-            self._tend(stock)
+        buffer = self._table.buffers.get(old)
+        if buffer is not None:
+            for stream in list(buffer.streams.get(subscription, {}).values()):
+                buffer.remove(stream)
+                self._table.buffer(new).add(stream)
+            self._tend(buffer)
 
     def _forget(self, subscription: str) -> None:
         if subscription not in self._forgetting:
             self._forgetting.add(subscription)
             self.effects.append(Forget(subscription))
 
-    def _tend(self, stock: Stock) -> None:
+    def _tend(self, buffer: LaneBuffer) -> None:
         """Searches on for what was left in the store."""
-        if stock.search():
-            limit = max(1, min(self._bounds.page, stock.room))
-            self.effects.append(Fill(stock.uri, stock.cursor, frozenset(stock.round), limit))
-        elif stock.is_tired:
-            self._looks.plan(stock, self._now)
+        if buffer.search():
+            limit = max(1, min(self._bounds.page, buffer.room))
+            self.effects.append(Fill(buffer.uri, buffer.cursor, frozenset(buffer.round), limit))
+        elif buffer.is_tired:
+            self._looks.plan(buffer, self._now)
         else:
-            self._book.clear(stock)
+            self._table.clear(buffer)
 
     def _tidy(self, line: Line) -> None:
         """Begins the load that is wanted of a line; if there is none, those who had it loaded go on."""
@@ -173,10 +173,10 @@ class Keeper:
             self.effects.append(Load(line.entity_id, frozenset(line.asked), line.after, is_look))
         elif line.is_quiet:
             while line.fillers:
-                stock = line.fillers.popitem()[0]
-                stock.loading.discard(line.entity_id)
-                self._tend(stock)
-            self._book.tidy(line)
+                buffer = line.fillers.popitem()[0]
+                buffer.loading.discard(line.entity_id)
+                self._tend(buffer)
+            self._table.tidy(line)
         while self._searching:
             self._tend(self._searching.popitem()[0])
-        self._book.evict()
+        self._table.evict()

@@ -1,9 +1,9 @@
-"""The stock of a lane: what it holds in memory, and for which subscriptions it is behind."""
+"""The buffer of a lane: what it holds in memory, and for which subscriptions it is behind."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from broker.core.delivery.looks import SHORTEST, Patient
+from broker.core.delivery.rechecks import SHORTEST, Recheckable
 
 if TYPE_CHECKING:
     from broker.core.delivery.stream import Stream
@@ -26,7 +26,7 @@ class Memory:
         self.held = 0
 
 
-class Stock(Patient):
+class LaneBuffer(Recheckable):
     """Of one lane: its streams, by subscription and entity, and the search for what was left in the store.
 
     The search goes through the entities in rounds: `round` holds the subscriptions of the one under way, it
@@ -58,7 +58,7 @@ class Stock(Patient):
 
     def add(self, stream: "Stream") -> None:
         """A stream belongs to this lane now, with what it holds."""
-        stream.stock = self
+        stream.buffer = self
         self.streams.setdefault(stream.subscription, {})[stream.line.entity_id] = stream
         self.hold(stream.places)
 

@@ -1,11 +1,11 @@
-"""Deletions and previous values in what a subscriber is told (5.8.6, 5.2.14)."""
+"""Deletions and previous values in what a subscriber is with_tombstones (5.8.6, 5.2.14)."""
 
 from typing import Any
 
 import pytest
 
 from broker.core import Entity, Json
-from broker.core.change import Change, previous, told
+from broker.core.change import Change, previous, with_tombstones
 from broker.core.entity import update
 from broker.core.notification import Content, rendering, subscriber
 from broker.core.subscription import read
@@ -18,13 +18,13 @@ TIMES = {"createdAt": NOW + "Z", "modifiedAt": NOW + "Z", "deletedAt": LATER + "
 def data(
     before: Entity | None, after: Entity | None, params: dict[str, Json] | None = None, **members: Json
 ) -> dict[str, Any]:
-    """What a subscriber is told of a change; `params` are of its notification."""
+    """What a subscriber is with_tombstones of a change; `params` are of its notification."""
     endpoint = {"endpoint": {"uri": "http://x/"}}
     doc = {"type": "Subscription", "entities": [{"type": "T"}], **members}
     to = subscriber(read({**doc, "notification": {**endpoint, **(params or {})}}, CORE, "urn:s:1", NOW))
     change = Change("urn:x:1", before, after, LATER)
     was = previous(change) if to.interest.before else None
-    (entity,) = rendering(to, Content([told(change)], {"urn:x:1": was}), CORE).data
+    (entity,) = rendering(to, Content([with_tombstones(change)], {"urn:x:1": was}), CORE).data
     return dict(entity)
 
 
@@ -140,7 +140,7 @@ def test_a_deleted_entity() -> None:
     assert watched == {**bare, "heat": dead}
     both: Json = ["attributeDeleted", "entityDeleted"]
     assert data(before, None, notificationTrigger=both) == bare, (
-        "who asked for it is told that the entity is gone"
+        "who asked for it is with_tombstones that the entity is gone"
     )
     changes: dict[str, Json] = {"showChanges": True}
     assert data(before, None, changes, notificationTrigger=["entityDeleted"]) == {
