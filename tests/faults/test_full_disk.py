@@ -106,7 +106,7 @@ async def _is_told(port: int) -> None:
     """Who reads or writes now is told so, in time."""
     fragment = {"n": {"type": "Property", "value": 10**6}}
     path = f"{API}/entities/urn:x:e0"
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http, asyncio.timeout(30):
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http, asyncio.timeout(60):
         async with http.get(path) as answer:
             _is_unavailable(answer, await answer.json())
         async with http.patch(f"{path}/attrs", json=fragment) as answer:
