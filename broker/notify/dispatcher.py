@@ -180,7 +180,7 @@ class Dispatcher:
 
     async def _read(self, loads: dict[str, Load]) -> dict[str, Pending]:
         wanted = {
-            one: PendingRequest(load.subscriptions, load.after, _FEW if load.is_look else _OF_EACH)
+            one: PendingRequest(load.subscriptions, load.after, _FEW if load.is_recheck else _OF_EACH)
             for one, load in loads.items()
         }
         return await self._outbox.load(self._tenant, wanted)
