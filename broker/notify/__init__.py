@@ -1,1 +1,1 @@
-"""Notifications: which subscriptions a change is due to, and their delivery (clause 5.8.6)."""
+"""Notifications: which subscriptions a change triggers, and how entries are delivered (clause 5.8.6)."""

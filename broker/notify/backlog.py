@@ -1,4 +1,4 @@
-"""How much waits in the outbox, and whether there is room for more: without asking for each write."""
+"""Back-pressure: how many entries are pending, counted now and then, and whether there is room for more."""
 
 import asyncio
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from broker.core.errors import Unavailable
 from broker.ports.delivery import Outbox
 
 _PERIOD = 1.0  # seconds between counts
-_SHARE = 20  # times as long as a count took, at least, until the next one
+_SHARE = 20  # the least pause before the next count, in durations of the last one
 
 
 @dataclass(slots=True)
 class _Size:
-    """Of one tenant's outbox: the last count and what this process did since; and when to count again."""
+    """The backlog of one tenant: the last count, what this process added since, and when to count again."""
 
     entries: int = 0
     since: int = 0
@@ -20,10 +20,10 @@ class _Size:
 
 
 class Backlog:
-    """Refuses what would be due when too much waits already: it is the writer who has to slow down.
+    """Refuses writes that would add entries when too many are pending already: writers must slow down.
 
-    Each process counts what it adds and removes itself, and now and then the whole outbox, in which there is
-    what the others did. So with several processes it may become a little longer than the limit.
+    Each process counts the entries that it adds and removes itself. Now and then it counts all pending
+    entries, and so learns what other processes did. Therefore the limit may be exceeded a little.
     """
 
     def __init__(self, outbox: Outbox, limit: int) -> None:
@@ -32,24 +32,24 @@ class Backlog:
         self._sizes: dict[str, _Size] = {}
 
     def admit(self, tenant: str) -> None:
-        """Unavailable if nothing more may become due."""
+        """Unavailable if no more entries may become pending."""
         size = self._sizes.get(tenant)
         if size is not None and size.entries + size.since >= self._limit:
             raise Unavailable(
-                f"{size.entries + size.since} changes wait to be told to subscribers already; "
-                "what is due to nobody can be written"
+                f"{size.entries + size.since} changes wait for delivery already; "
+                "only writes that trigger no subscription are possible now"
             )
 
     def added(self, tenant: str) -> None:
-        """An entry is in the outbox."""
+        """Counts an entry that this process has committed."""
         self._sizes.setdefault(tenant, _Size()).since += 1
 
     def removed(self, tenant: str) -> None:
-        """An entry has been told."""
+        """Counts an entry that is settled for all its subscriptions."""
         self._sizes.setdefault(tenant, _Size()).since -= 1
 
     async def count(self) -> None:
-        """Counts where there is, or was, something."""
+        """Counts the entries of tenants that have, or had, pending ones. Raises what `Outbox.count` does."""
         for tenant, size in list(self._sizes.items()):
             loop = asyncio.get_running_loop()
             began = loop.time()

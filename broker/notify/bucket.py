@@ -1,4 +1,4 @@
-"""Triggers of one type and attribute, so arranged that those which need something else are not looked at."""
+"""A bucket: the triggers under one key of the index, sorted by what else an entity needs to match them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from broker.core.lang.needs import Between, OneOf, needle, needs, values
 from broker.core.trigger import Trigger
 from broker.notify.intervals import Intervals
 
-_FEW = 4  # triggers that are looked at each time, rather than arranged
-_LONGEST = 8  # characters of a needle that are looked for
-_CROWD = 64  # triggers that need the same, from which on another thing they need is asked for
+_FEW = 4  # triggers that are candidates each time, rather than sorted by their needs
+_LONGEST = 8  # characters of a needle that are searched for
+_CROWD = 64  # triggers with the same need, above which a range is the better place for one more
 Triggers = dict[str, Trigger]
 
 
 class Bucket:
-    """Triggers by subscription: a few that are looked at each time, and a sieve for more than those."""
+    """Triggers by subscription: a few that are candidates each time, and a sieve for the others."""
 
     __slots__ = ("_few", "_sieve")
 
@@ -28,7 +28,7 @@ class Bucket:
         return bool(self._few) or self._sieve is not None
 
     def add(self, trigger: Trigger) -> None:
-        """Puts a trigger in."""
+        """Adds a trigger."""
         if len(self._few) < _FEW:
             self._few[trigger.id] = trigger
             return
@@ -37,14 +37,14 @@ class Bucket:
         self._sieve.add(trigger)
 
     def remove(self, subscription_id: str) -> None:
-        """Takes a trigger out."""
+        """Removes a trigger."""
         if self._few.pop(subscription_id, None) is None and self._sieve is not None:
             self._sieve.remove(subscription_id)
             if not self._sieve:
                 self._sieve = None
 
     def candidates(self, entity: Entity) -> Iterator[Triggers]:
-        """The triggers that could fire for the entity, in parts; some may be in several."""
+        """Yields the triggers that could fire for the entity, in parts that may overlap."""
         yield self._few
         if self._sieve is not None:
             yield from self._sieve.candidates(entity)
@@ -57,32 +57,32 @@ class Needle:
     text: str
 
 
-Place = OneOf | Between | Needle | None
+TriggerNeed = OneOf | Between | Needle | None
 
 
 class Sieve:
-    """Triggers by what they need: a value of an attribute, a text in the entity's id, or a number in a range.
+    """Triggers by one necessary condition: a value of an attribute, a number in a range, or a text in the id.
 
-    What a trigger needs nothing of, or what cannot be told, is looked at each time.
+    A trigger for which no such condition is known is a candidate each time.
     """
 
     def __init__(self) -> None:
-        self._places: dict[str, Place] = {}
+        self._needs: dict[str, TriggerNeed] = {}
         self._rest: Triggers = {}
         self._one_of: dict[str, dict[Any, Triggers]] = {}
         self._needles: dict[Any, Triggers] = {}
-        self._lengths: dict[int, int] = {}  # of needles, and how many there are of each
+        self._lengths: dict[int, int] = {}  # the lengths of needles, and how many needles have each
         self._between: dict[str, Intervals] = {}
         self._in_between: Triggers = {}
 
     def __bool__(self) -> bool:
-        return bool(self._places)
+        return bool(self._needs)
 
     def add(self, trigger: Trigger) -> None:
-        """Puts a trigger where the fewest others are that need the same."""
+        """Adds a trigger under the need that it shares with the fewest others."""
         name = trigger.id
-        place = self._places[name] = self._place(trigger)
-        match place:
+        need = self._needs[name] = self._need(trigger)
+        match need:
             case OneOf(iri, wanted):
                 by_value = self._one_of.setdefault(iri, {})
                 for value in wanted:
@@ -97,9 +97,9 @@ class Sieve:
                 self._rest[name] = trigger
 
     def remove(self, name: str) -> None:
-        """Takes a trigger out."""
-        place = self._places.pop(name)
-        match place:
+        """Removes a trigger."""
+        need = self._needs.pop(name)
+        match need:
             case OneOf(iri, wanted):
                 for value in wanted:
                     _drop(self._one_of[iri], value, name)
@@ -124,37 +124,37 @@ class Sieve:
         yield from self._with_values(entity)
         yield from self._with_needles(entity["id"])
         for iri in entity["attrs"].keys() & self._between.keys():
-            numbers = [one for one in values(entity, iri) if isinstance(one, int | float)]
+            numbers = [value for value in values(entity, iri) if isinstance(value, int | float)]
             if numbers:
-                found = self._between[iri].overlapping(min(numbers), max(numbers))
-                yield {name: self._in_between[name] for name in found}
+                names = self._between[iri].overlapping(min(numbers), max(numbers))
+                yield {name: self._in_between[name] for name in names}
 
     def _with_values(self, entity: Entity) -> Iterator[Triggers]:
         for iri in entity["attrs"].keys() & self._one_of.keys():
             by_value = self._one_of[iri]
-            yield from (by_value[one] for one in values(entity, iri) if one in by_value)
+            yield from (by_value[value] for value in values(entity, iri) if value in by_value)
 
     def _with_needles(self, entity_id: str) -> Iterator[Triggers]:
         for length in self._lengths:
             for at in range(len(entity_id) - length + 1):
-                if (found := self._needles.get(entity_id[at : at + length])) is not None:
-                    yield found
+                if (triggers := self._needles.get(entity_id[at : at + length])) is not None:
+                    yield triggers
 
-    def _place(self, trigger: Trigger) -> Place:
-        places: list[tuple[int, Place]] = []
+    def _need(self, trigger: Trigger) -> TriggerNeed:
+        needed: list[tuple[int, TriggerNeed]] = []  # how many triggers have each need already
         if text := needle(_pattern(trigger))[-_LONGEST:]:
-            places.append((len(self._needles.get(text, ())), Needle(text)))
+            needed.append((len(self._needles.get(text, ())), Needle(text)))
         for need in needs(trigger.q):
             if isinstance(need, OneOf):
                 by_value = self._one_of.get(need.iri, {})
-                places.append((max(len(by_value.get(one, ())) for one in need.values), need))
+                needed.append((max(len(by_value.get(value, ())) for value in need.values), need))
             else:
-                places.append((_CROWD, need))
-        return min(places, key=lambda one: one[0])[1] if places else None
+                needed.append((_CROWD, need))
+        return min(needed, key=lambda pair: pair[0])[1] if needed else None
 
 
 def _pattern(trigger: Trigger) -> str:
-    """The pattern that the id of whatever entity it fires for has; "" if there is none in particular."""
+    """The `idPattern` that every entity must match for the trigger to fire; "" if there is none."""
     return (trigger.selectors[0].id_pattern or "") if len(trigger.selectors) == 1 else ""
 
 

@@ -1,4 +1,4 @@
-"""The deliverer: makes each attempt to notify, for the dispatchers of all tenants."""
+"""The deliverer: makes the attempts to notify, for the dispatchers of all tenants."""
 
 import asyncio
 import logging
@@ -21,16 +21,17 @@ from broker.notify.messages import Messages
 from broker.ports.delivery import DeliveryFailed, Message, Outbox, Sender
 
 log = logging.getLogger(__name__)
-_DRAIN = 5.0  # seconds that deliveries on their way get when the broker stops
-_GLANCE = 0.1  # seconds that who asks for the tallies waits for a receiver's answer at most
+_DRAIN = 5.0  # seconds that running deliveries get when the broker stops
+_GLANCE = 0.1  # seconds, at most, that a reader of the tallies waits for a receiver's answer
 Who = tuple[str, str]  # a tenant and a subscription
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a process delivers with: its name, how much it may hold, and how patient it is.
+    """The settings of a process for delivery: its name, its memory and bounds, and its patience.
 
-    `timeout`: seconds for an attempt. `concurrency`: attempts at one endpoint at once.
+    `timeout`: seconds for an attempt, unless the subscription has its own. `concurrency`: attempts at one
+    endpoint at the same time.
     """
 
     process: str
@@ -42,9 +43,9 @@ class Means:
 
 
 class Deliverer:
-    """Takes entries to the endpoints of their subscribers.
+    """Delivers entries to the endpoints of their subscribers.
 
-    `senders` are by the scheme of the endpoint; `clock` tells what time it is.
+    `indexes` are by tenant, `senders` by the scheme of the endpoint's URI.
     """
 
     def __init__(
@@ -64,13 +65,13 @@ class Deliverer:
         self._senders = senders
         self._means = means
         self._clock = clock
-        self.refresh: Callable[[str], Awaitable[None]]  # learns what changed about a tenant's subscriptions
+        self.refresh: Callable[[str], Awaitable[None]]  # reads the changes of a tenant's subscriptions
         self._dispatchers: dict[str, Dispatcher] = {}
         self._sending: dict[Who, int] = {}  # attempts under way
-        self._watched: dict[Who, asyncio.Event] = {}  # set when there is none
+        self._watched: dict[Who, asyncio.Event] = {}  # set when none is under way any more
 
     def of(self, tenant: str) -> Dispatcher:
-        """What is under way for a tenant."""
+        """The dispatcher of a tenant; a new one if there is none."""
         dispatcher = self._dispatchers.get(tenant)
         if dispatcher is None:
             dispatcher = self._dispatchers[tenant] = self._new(tenant)
@@ -78,23 +79,23 @@ class Deliverer:
 
     @property
     def busy(self) -> list[str]:
-        """The tenants that deliveries are under way for."""
+        """The tenants for which deliveries are under way."""
         return [tenant for tenant, dispatcher in self._dispatchers.items() if dispatcher.is_busy]
 
     def changed(self, tenant: str, old: Subscriber) -> None:
-        """Does what the change of a subscription asks of its deliveries; `old` is how it was before."""
+        """Adapts the deliveries of a subscription that changed. `old`: its subscriber before the change."""
         if (dispatcher := self._dispatchers.get(tenant)) is not None:
             dispatcher.changed(old.id, old, self._indexes[tenant].subscribers.get(old.id))
 
     def lapsed(self) -> None:
-        """Others may have taken over what is this process's."""
+        """The lease ran out: other processes may have adopted the entries of this one."""
         for dispatcher in self._dispatchers.values():
             dispatcher.lapsed()
 
     async def tallied(self, tenant: str, subscription: str) -> None:
-        """Returns when what this process tells a subscription just now is told, and written down.
+        """Returns when the running attempts at a subscription have ended and their tallies are written.
 
-        It does not wait for long: a receiver may take its time.
+        Or earlier, after a bounded time, since a receiver may be slow.
         """
         who = tenant, subscription
         if who in self._sending:
@@ -103,13 +104,13 @@ class Deliverer:
                 async with asyncio.timeout(_GLANCE):
                     await event.wait()
             except TimeoutError:
-                log.debug("a receiver takes its time", extra={"subscription": subscription})
+                log.debug("a receiver is slow", extra={"subscription": subscription})
         if (dispatcher := self._dispatchers.get(tenant)) is not None:
             await dispatcher.settler.written()
 
     async def close(self) -> None:
         """Stops; what is not delivered stays in the store."""
-        await asyncio.gather(*(one.close(_DRAIN) for one in self._dispatchers.values()))
+        await asyncio.gather(*(dispatcher.close(_DRAIN) for dispatcher in self._dispatchers.values()))
         for sender in set(self._senders.values()):
             await sender.close()
 
@@ -133,9 +134,12 @@ class Deliverer:
         )
 
     async def _send(self, tenant: str, stream: Stream, is_late: bool) -> None:
-        """One attempt; raises DeliveryFailed. A subscription that is gone counts as told."""
+        """Makes one attempt; DeliveryFailed if it fails. If the subscription is gone, it counts as delivered.
+
+        `is_late`: the endpoint has failed since its last success.
+        """
         if is_late:
-            await self._look_again(tenant)
+            await self._refresh(tenant)
         to = self._indexes[tenant].subscribers.get(stream.subscription)
         if to is None:
             return
@@ -144,13 +148,13 @@ class Deliverer:
         settler = self.of(tenant).settler
         now = self._clock.present()
         try:
-            with self._noted((tenant, to.id)):
+            with self._attempting((tenant, to.id)):
                 async for message in self._messages.of(stream.entry, to, now):
                     await self._post(message, to)
                     settler.attempt(to.id, now, failed=False)
         except DeliveryFailed as failure:
             reason = {"subscription": to.id, "reason": str(failure)}
-            log.info("a notification was not taken", extra=reason)
+            log.info("a notification was not delivered", extra=reason)
             settler.attempt(to.id, now, failed=True)
             failure.rest = to.cooldown or 0.0
             raise
@@ -160,8 +164,8 @@ class Deliverer:
         await sender.send(message, to.timeout or self._means.timeout)
 
     @contextmanager
-    def _noted(self, who: Who) -> Iterator[None]:
-        """Knows that a subscription is being told something."""
+    def _attempting(self, who: Who) -> Iterator[None]:
+        """Counts an attempt at a subscription as under way."""
         self._sending[who] = self._sending.get(who, 0) + 1
         try:
             yield
@@ -172,8 +176,8 @@ class Deliverer:
                 if (event := self._watched.pop(who, None)) is not None:
                     event.set()
 
-    async def _look_again(self, tenant: str) -> None:
-        """Before something is tried again, another process may have deleted the subscription."""
+    async def _refresh(self, tenant: str) -> None:
+        """Reads the subscriptions before a retry: another process may have deleted or paused this one."""
         try:
             await self.refresh(tenant)
         except Unavailable as error:

@@ -1,4 +1,4 @@
-"""The dispatcher: drives the machine of one tenant, and does what that wants done."""
+"""The dispatcher: drives the machine of one tenant, and carries out its effects."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
@@ -18,16 +18,16 @@ from broker.ports.changes import Entry
 from broker.ports.delivery import Outbox, Pending, PendingRequest
 
 _AT_ONCE = 100  # entities in one load
-_SIDE_BY_SIDE = 4  # loads
-_OF_EACH, _FEW = 32, 4  # entries of an entity in one load, and in a look
+_SIDE_BY_SIDE = 4  # loads at the same time
+_OF_EACH, _FEW = 32, 4  # entries of one entity in a load, and in a recheck
 
 NewLane = Callable[[str, DeliveryEvents, Callable[[Stream, bool], Awaitable[None]]], Lane]
 
 
 class Dispatcher:
-    """Everything that is under way for one tenant.
+    """All that is under way for one tenant: its machine, lanes, settler, and reads of the store.
 
-    `send` makes one attempt; `oldest` gives the time (µs) before which an entry is too old to be tried again.
+    `send` makes one attempt. `oldest` returns the time (µs) before which an entry is too old for a retry.
     """
 
     def __init__(
@@ -55,15 +55,15 @@ class Dispatcher:
         self._loading = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._tick: asyncio.TimerHandle | None = None
-        self._tick_at = 0.0  # uvloop's handles of what is due at once do not tell when
+        self._tick_at = 0.0  # since uvloop's handles of calls without delay do not know their time
         self._loop = asyncio.get_running_loop()
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything is under way."""
+        """Whether any lane is at work."""
         return bool(self._lanes)
 
-    # What the machine is told
+    # Events from outside
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """See `ports.ChangeSink.committed`."""
@@ -85,35 +85,35 @@ class Dispatcher:
         self._machine.lapsed()
         self._perform()
 
-    # What lanes tell
+    # Events from lanes
 
     @property
     def is_stalled(self) -> bool:
-        """Whether lanes are to wait until more is settled."""
+        """See `Machine.is_stalled`."""
         return self._machine.is_stalled
 
     def started(self, stream: Stream) -> None:
-        """A lane sends the first entry of a stream."""
+        """See `DeliveryEvents.started`."""
         self._machine.started(stream)
 
     def taken(self, stream: Stream, reason: str | None) -> None:
-        """It was taken, or refused for good."""
+        """See `DeliveryEvents.taken`."""
         self._machine.taken(stream, self._loop.time(), reason)
         self._perform()
 
     def failed(self, stream: Stream, uri: str, reason: str) -> None:
-        """It failed."""
+        """See `DeliveryEvents.failed`."""
         now = self._loop.time()
         self._machine.failed(stream, now)
         self._machine.expired(uri, self._oldest(), reason, now)
         self._perform()
 
     def idle(self, uri: str) -> None:
-        """A lane has nothing to do."""
+        """See `DeliveryEvents.idle`."""
         self._lanes.pop(uri, None)
 
     async def close(self, grace: float) -> None:
-        """Stops; what is not delivered stays in the store."""
+        """Stops, after `grace` seconds at most; what is not delivered stays in the store."""
         if self._tick is not None:
             self._tick.cancel()
         await asyncio.gather(*(lane.close(grace) for lane in self._lanes.values()))
@@ -122,7 +122,7 @@ class Dispatcher:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.settler.close()
 
-    # What the machine wants
+    # Effects of the machine
 
     def _perform(self) -> None:
         while effects := self._machine.effects:
@@ -158,18 +158,18 @@ class Dispatcher:
 
     def _load(self) -> None:
         while self._wanted and self._loading < _SIDE_BY_SIDE:
-            loads = {one: self._wanted.pop(one) for one in list(islice(self._wanted, _AT_ONCE))}
+            loads = {name: self._wanted.pop(name) for name in list(islice(self._wanted, _AT_ONCE))}
             self._loading += 1
             self._run(self._load_all(loads))
 
     async def _load_all(self, loads: dict[str, Load]) -> None:
-        """Loads together; what cannot be loaded alone keeps nobody else waiting."""
+        """Loads entities together; if that fails, each by itself, so that one failure delays no others."""
         try:
             try:
                 self._loaded(loads, await insist(lambda: self._read(loads), "load", tries=1))
             except Exception:
-                for one, load in loads.items():
-                    self._run(self._load_one({one: load}))
+                for entity_id, load in loads.items():
+                    self._run(self._load_one({entity_id: load}))
         finally:
             self._loading -= 1
             self._perform()
@@ -180,15 +180,15 @@ class Dispatcher:
 
     async def _read(self, loads: dict[str, Load]) -> dict[str, Pending]:
         wanted = {
-            one: PendingRequest(load.subscriptions, load.after, _FEW if load.is_look else _OF_EACH)
-            for one, load in loads.items()
+            entity_id: PendingRequest(load.subscriptions, load.after, _FEW if load.is_recheck else _OF_EACH)
+            for entity_id, load in loads.items()
         }
         return await self._outbox.load(self._tenant, wanted)
 
-    def _loaded(self, loads: dict[str, Load], found: dict[str, Pending]) -> None:
+    def _loaded(self, loads: dict[str, Load], replies: dict[str, Pending]) -> None:
         nothing = Pending(())
         for entity_id in loads:
-            pending = found.get(entity_id, nothing)
+            pending = replies.get(entity_id, nothing)
             self._machine.loaded(entity_id, pending.entries, pending.is_whole, self._loop.time())
 
     async def _fill(self, fill: Fill) -> None:
@@ -207,14 +207,14 @@ class Dispatcher:
         self._perform()
 
     def _plan(self) -> None:
-        """Has the machine look when it wants to."""
+        """Plans the next `tick` of the machine."""
         at = self._machine.next_tick
         if at is not None and (self._tick is None or at < self._tick_at):
             if self._tick is not None:
                 self._tick.cancel()
-            self._tick, self._tick_at = self._loop.call_at(at, self._look), at
+            self._tick, self._tick_at = self._loop.call_at(at, self._tick_now), at
 
-    def _look(self) -> None:
+    def _tick_now(self) -> None:
         self._tick = None
         self._machine.tick(self._loop.time())
         self._perform()

@@ -11,13 +11,13 @@ from yarl import URL
 from broker.ports.delivery import DeliveryFailed, Message
 
 _url = lru_cache(10_000)(URL)
-_ANSWER = 65_536  # bytes of a receiver's answer that are read, so that its connection can be used again
+_ANSWER = 65_536  # bytes of a receiver's answer that are read, so that the connection can be reused
 
 
 class HttpSender:
-    """POSTs notifications. Connections are kept and used again; who answers 2xx has taken it.
+    """POSTs notifications over connections that are kept alive. A 2xx answer means that one is delivered.
 
-    `refusals` are the statuses that say that it will never be taken.
+    `refusals`: the statuses with which a receiver refuses a notification for good.
     """
 
     def __init__(self, tls: ssl.SSLContext, refusals: Collection[int]) -> None:

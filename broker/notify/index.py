@@ -1,4 +1,4 @@
-"""The subscriptions of a tenant, so arranged that a change looks only at those that could match."""
+"""The index of a tenant's subscriptions: it finds those that a change could trigger."""
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
@@ -17,9 +17,10 @@ _ID = "id"
 
 
 class Index:
-    """Triggers under the keys by which a change finds them: an entity's id, or a type and an attribute.
+    """The triggers of a tenant by key: ("id", entity id), or (type, attribute IRI) where None is any.
 
-    `epoch` and `mark` are those of the subscriptions it holds, -1 before the first were loaded.
+    `epoch` and `mark`: the epoch of the subscriptions in it; -1 before they are loaded. `subscribers`: all
+    of the tenant by subscription id, paused ones too.
     """
 
     def __init__(self) -> None:
@@ -30,10 +31,11 @@ class Index:
         self._triggers: dict[Key, Bucket] = {}
 
     def update(self, changes: SubscriptionChanges) -> dict[str, Subscriber]:
-        """Takes in what changed; gives the subscribers that it knew, as they were."""
-        gone = [*self.subscribers] if changes.whole else [*changes.gone, *(one.id for one in changes.changed)]
-        old = {one: self.subscribers[one] for one in gone if one in self.subscribers}
-        for subscription_id in gone:
+        """Applies changes of subscriptions; returns the former subscribers of those changed or deleted."""
+        changed = [subscription.id for subscription in changes.changed]
+        replaced = [*self.subscribers] if changes.whole else [*changes.gone, *changed]
+        old = {name: self.subscribers[name] for name in replaced if name in self.subscribers}
+        for subscription_id in replaced:
             self._drop(subscription_id)
         for subscription in changes.changed:
             self.subscribers[subscription.id] = subscriber(subscription)
@@ -44,34 +46,36 @@ class Index:
         return old
 
     def triggered(self, change: Change) -> list[Triggered]:
-        """The subscriptions that the change triggers, throttled or not."""
+        """The subscriptions that the change triggers, before throttling and their `condition` are applied."""
         if not self._triggers:
             return []
         happened = events(change)
         if not happened.all:
             return []
-        found = []
-        for one in self._candidates(change.entity, happened.attrs).values():
-            if one.fires(change, happened):
-                shows_changes = self.subscribers[one.id].interest.before
-                found.append(Triggered(one.id, one.throttling, shows_changes, one.condition))
-        return found
+        triggered = []
+        for candidate in self._candidates(change.entity, happened.attrs).values():
+            if candidate.fires(change, happened):
+                shows_changes = self.subscribers[candidate.id].interest.before
+                triggered.append(
+                    Triggered(candidate.id, candidate.throttling, shows_changes, candidate.condition)
+                )
+        return triggered
 
     def _candidates(self, entity: Entity, touched: Collection[str]) -> dict[str, Trigger]:
         keys: list[Key] = [(_ID, entity["id"])]
         keys += [(kind, iri) for kind in (*entity["type"], None) for iri in (*touched, None)]
-        found: dict[str, Trigger] = {}
+        candidates: dict[str, Trigger] = {}
         for key in keys:
             if (bucket := self._triggers.get(key)) is not None:
                 for triggers in bucket.candidates(entity):
-                    found |= triggers
-        return found
+                    candidates |= triggers
+        return candidates
 
     def _add(self, subscription: Subscription) -> None:
         try:
             compiled = trigger(subscription)
-        except Exception:  # of another version, say: it must not fail every write of its tenant
-            log.exception("a subscription is not understood", extra={"subscription": subscription.id})
+        except Exception:  # written by another version, say: it must not make each write of its tenant fail
+            log.exception("a subscription cannot be compiled", extra={"subscription": subscription.id})
             return
         keys = self._keys[subscription.id] = set(_keys(subscription))  # selectors may share some
         for key in keys:
@@ -87,15 +91,14 @@ class Index:
 
 
 def _keys(subscription: Subscription) -> Iterator[Key]:
-    """Under what a subscription is found; at least one of these is a key of each change that triggers it."""
+    """The index keys of a subscription. Every change that can trigger it has at least one of them."""
     body = subscription.body
     watched: Sequence[str | None] = body.watched_attributes or (None,)
     if not body.entities:
         yield from ((None, iri) for iri in watched)
     for selector in body.entities or ():
         if selector.id is not None:
-            yield from (
-                (_ID, one) for one in ([selector.id] if isinstance(selector.id, str) else selector.id)
-            )
+            ids = [selector.id] if isinstance(selector.id, str) else selector.id
+            yield from ((_ID, entity_id) for entity_id in ids)
         else:
             yield from ((kind, iri) for kind in selected_types(subscription, selector) for iri in watched)

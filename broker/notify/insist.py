@@ -1,4 +1,4 @@
-"""Insisting: what has to be done in the database is tried until it is."""
+"""Insisting: work in the database that must be done is retried until it succeeds."""
 
 import asyncio
 import itertools
@@ -10,13 +10,16 @@ from typing import TypeVar
 from broker.core.errors import Unavailable
 
 log = logging.getLogger(__name__)
-_FIRST, _LONGEST = 0.1, 5.0  # seconds before the second try, and between tries at most
+_FIRST, _LONGEST = 0.1, 5.0  # seconds before the second attempt, and between attempts at most
 T = TypeVar("T")
 
 
 async def insist(work: Callable[[], Awaitable[T]], what: str, tries: int = 0) -> T:
-    """Does it; if it fails, does it again after growing pauses. After so many
-    tries (0: never) it raises the error, unless the database is away."""
+    """Runs `work` until it succeeds, with growing pauses, and returns its result. `what` names it in the log.
+
+    After `tries` attempts (0: never) it raises the error of the last one. While the database is Unavailable
+    it goes on in any case.
+    """
     for count in itertools.count(1):
         try:
             return await work()
@@ -27,9 +30,9 @@ async def insist(work: Callable[[], Awaitable[T]], what: str, tries: int = 0) ->
                 raise
             log.exception("the database refuses; trying again", extra={"work": what})
         await asyncio.sleep(pause(count))
-    raise AssertionError("it never ends without")
+    raise AssertionError("the loop ends by return or raise")
 
 
 def pause(count: int) -> float:
-    """Seconds before the next try: doubling, with jitter."""
+    """Seconds before the next attempt: doubled with each failure, with jitter."""
     return min(_LONGEST, _FIRST * 2.0 ** min(count, 10)) * random.uniform(0.5, 1.0)

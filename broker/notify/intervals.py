@@ -1,44 +1,47 @@
-"""Intervals of numbers, and which of them overlap another: in logarithmic time, however many there are."""
+"""A set of intervals of numbers, which finds those that overlap another in logarithmic time."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
 from math import inf, isqrt
 
-_TAIL = 64  # intervals that may be new, and looked through one by one; more when there are more in all
+_TAIL = 64  # new intervals that are scanned one by one, before all are sorted; more in a large set
 
 
 class Intervals:
-    """Intervals by name. New ones are sorted in when there are many; removed ones are passed over."""
+    """Intervals by name, sorted by their lower end.
+
+    New ones are scanned until there are many, then all are sorted. Removed ones are skipped until then.
+    """
 
     def __init__(self) -> None:
         self._all: dict[str, tuple[float, float]] = {}
         self._new: dict[str, tuple[float, float]] = {}
         self._names: list[str] = []
         self._lows: list[float] = []
-        self._highest: list[float] = []  # a tree: of each part of the sorted ones, the highest upper end
+        self._highest: list[float] = []  # a binary tree: the highest upper end in each part of `_lows`
         self._leaves = 0
 
     def __len__(self) -> int:
         return len(self._all)
 
     def add(self, name: str, low: float, high: float) -> None:
-        """Puts an interval in; both ends are part of it."""
+        """Adds a closed interval."""
         self._all[name] = self._new[name] = (low, high)
 
     def discard(self, name: str) -> None:
-        """Takes an interval out, if it is there."""
+        """Removes an interval, if it is there."""
         self._all.pop(name, None)
         self._new.pop(name, None)
 
     def overlapping(self, low: float, high: float) -> Iterator[str]:
-        """The names of those that have something in common with this one."""
+        """The names of the intervals that overlap the closed interval from `low` to `high`."""
         if (
             len(self._new) > max(_TAIL, isqrt(len(self._all)))
             or len(self._names) > 2 * len(self._all) + _TAIL
         ):
             self._sort()
-        for name, (its_low, its_high) in self._new.items():
-            if its_low <= high and its_high >= low:
+        for name, (new_low, new_high) in self._new.items():
+            if new_low <= high and new_high >= low:
                 yield name
         end = bisect_right(self._lows, high)
         parts = [(1, 0, self._leaves)] if end else []

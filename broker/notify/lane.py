@@ -1,4 +1,4 @@
-"""A lane: the deliveries to one endpoint. It schedules what the machine offers."""
+"""A lane: it schedules and sends the streams that the machine offers for one endpoint."""
 
 import asyncio
 import logging
@@ -16,38 +16,43 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When to try again: the first pause and the longest one in seconds, and the age at which to stop."""
+    """When to retry: the first and the longest pause, and the age at which to stop, all in seconds."""
 
     first: float
     cap: float
     max_age: float
 
     def pause(self, failures: int) -> float:
-        """Doubling pauses, each between a half and the whole of what it could be (jitter)."""
+        """The pause (s) after so many failures: doubled each time, and shortened by up to half (jitter)."""
         return min(self.cap, self.first * 2.0 ** min(failures - 1, 30)) * random.uniform(0.5, 1.0)
 
 
 class DeliveryEvents(Protocol):
-    """Who is told what becomes of deliveries: whoever drives the machine."""
+    """The events that a lane reports to the driver of the machine, about the first entry of a stream."""
 
     @property
-    def is_stalled(self) -> bool: ...
+    def is_stalled(self) -> bool:
+        """Whether lanes must not start deliveries, until `Lane.proceed` is called."""
 
-    def started(self, stream: Stream) -> None: ...
+    def started(self, stream: Stream) -> None:
+        """An attempt begins."""
 
-    def taken(self, stream: Stream, reason: str | None) -> None: ...
+    def taken(self, stream: Stream, reason: str | None) -> None:
+        """The entry was delivered; with a `reason`, it was refused for good."""
 
-    def failed(self, stream: Stream, uri: str, reason: str) -> None: ...
+    def failed(self, stream: Stream, uri: str, reason: str) -> None:
+        """The attempt failed; a retry may succeed."""
 
-    def idle(self, uri: str) -> None: ...
+    def idle(self, uri: str) -> None:
+        """The lane has no streams, no attempts under way, and no pause to wait for: it can be dropped."""
 
 
 class Lane:
-    """Sends the first entries of streams to one endpoint, several at once, in the order in which they came.
+    """Sends the first entries of streams to one endpoint, several at once, in the order of the offers.
 
-    While the endpoint fails, one delivery at a time is tried, with growing pauses, each time of another
-    stream: an endpoint that never takes one of them still gets the others. `send` makes one attempt, which is
-    late if the endpoint has failed since the last success.
+    While the endpoint fails, the lane makes one attempt at a time, with growing pauses, each for another
+    stream. So an endpoint that never takes one notification still gets the others. `send(stream, is_late)`
+    makes one attempt; it is late if the endpoint has failed since its last success.
     """
 
     def __init__(
@@ -71,17 +76,17 @@ class Lane:
         self._is_closed = False
 
     def offer(self, stream: Stream) -> None:
-        """A stream may be sent from."""
+        """Queues a stream, whose first entry may be sent."""
         self._ready[stream] = None
         self.proceed()
 
     def withdraw(self, stream: Stream) -> None:
-        """It may not; what is on its way goes on."""
+        """Removes a stream from the queue; an attempt under way goes on."""
         self._ready.pop(stream, None)
         self.proceed()
 
     def proceed(self) -> None:
-        """Starts as many deliveries as there may be."""
+        """Starts as many attempts as are allowed now; reports `idle` if there is nothing to do."""
         if not self._ready and not self._runners and self._rest is None:
             return self._reports.idle(self._uri)
         limit = 1 if self._failures else self._concurrency
@@ -94,7 +99,7 @@ class Lane:
         return None
 
     async def close(self, grace: float) -> None:
-        """Sends nothing more; waits for what is on its way."""
+        """Starts no more attempts; cancels those that are still under way after `grace` seconds."""
         self._is_closed = True
         if self._rest is not None:
             self._rest.cancel()
@@ -109,7 +114,7 @@ class Lane:
         return self._rest is None and not self._is_closed and not self._reports.is_stalled
 
     async def _run(self) -> None:
-        """Sends one after the other while there are any; one alone goes on when the endpoint fails."""
+        """Sends queued streams one after the other. While the endpoint fails, only one runner goes on."""
         while self._ready and self._may_send and (not self._failures or len(self._runners) == 1):
             stream, _ = self._ready.popitem(last=False)
             self._reports.started(stream)
@@ -120,7 +125,7 @@ class Lane:
         self.proceed()
 
     async def _try(self, stream: Stream) -> None:
-        """One attempt. Whatever goes wrong with it, its turn comes again: nothing here may get stuck."""
+        """Makes one attempt. Any error counts as a failure and leads to a retry, so no stream gets stuck."""
         try:
             await self._send(stream, self._failures > 0)
         except DeliveryFailed as failure:
@@ -137,9 +142,9 @@ class Lane:
         self.proceed()
 
     def _failed(self, stream: Stream, failure: DeliveryFailed) -> None:
-        if failure.is_final:  # it speaks, so others need not wait
+        if failure.is_final:  # the endpoint works, so other streams need not wait
             return self._taken(stream, str(failure))
-        if self._rest is None:  # those that were on their way together fail as one
+        if self._rest is None:  # attempts that were under way together count as one failure
             self._failures += 1
             pause = max(failure.rest, self._retry.pause(self._failures))
             self._rest = asyncio.get_running_loop().call_later(pause, self._rested)

@@ -1,4 +1,4 @@
-"""Entries of the outbox made into messages: all that a subscriber is sent."""
+"""Messages: entries rendered as notifications, with headers, for one subscriber."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,10 +23,10 @@ Report = Callable[[str, str], AsyncIterator[list[Entity]]]
 
 
 class Messages:
-    """Makes messages.
+    """Renders entries as messages.
 
-    `links` reads what entities of a tenant link to; `report` reads all that a periodic subscription of a
-    tenant tells of.
+    `links(tenant, entities, view, join)` reads linked entities, each with its view. `report(tenant,
+    subscription)` reads the entities for a periodic subscription, a list for each notification.
     """
 
     def __init__(self, contexts: ContextLoader, links: Links, report: Report) -> None:
@@ -36,12 +36,13 @@ class Messages:
         self._renderings = DataRenderings()
 
     async def of(self, entry: Entry, to: Subscriber, now: str) -> AsyncIterator[Message]:
-        """What the subscriber is sent of an entry, at this instant; a report may be several, or none.
+        """Yields the messages of an entry for a subscriber: one, but any number for a report.
 
-        Raises DeliveryFailed if something that belongs into it cannot be had.
+        `now`: the `notifiedAt` of the notification. DeliveryFailed if its @context or its entities cannot be
+        read now.
         """
         if not entry.is_report:
-            yield await self._message(entry, to, [one for one, _ in entry.states()], now)
+            yield await self._message(entry, to, [entity for entity, _ in entry.states()], now)
             return
         try:
             async for entities in self._report(entry.tenant, to.id):
@@ -55,7 +56,7 @@ class Messages:
         except NgsiLdError as error:
             raise DeliveryFailed(f"the @context of the subscription: {error.detail}") from error
         linked = await self._linked(to, entry.tenant, entities)
-        content = Content(entities, {one["id"]: was for one, was in entry.states()}, linked)
+        content = Content(entities, {entity["id"]: previous for entity, previous in entry.states()}, linked)
         rendered = self._renderings.of(entry, to, content, context)
         headers = [("Content-Type", rendered.content_type)]
         if rendered.link:
@@ -72,8 +73,8 @@ class Messages:
     async def _linked(
         self, to: Subscriber, tenant: str, entities: list[Entity]
     ) -> Sequence[tuple[Entity, View]]:
-        """What entities link to, as it is now. Too much of it is left out, rather than never told."""
-        alive = [one for one in entities if "deletedAt" not in one]
+        """The linked entities as they are now; none if they are too many, so that the rest is delivered."""
+        alive = [entity for entity in entities if "deletedAt" not in entity]
         if to.join is None or not alive:
             return ()
         try:

@@ -1,7 +1,7 @@
 """Notifications over MQTT (clause 7.2).
 
-What speaks the protocol (`mqtt_connection`) is loaded for the first of them: it takes aiomqtt, 3 MB of memory
-that most workers never need.
+The module `mqtt_connection` is loaded with the first notification: it needs aiomqtt, which takes 3 MB of
+memory that most workers never need.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ _endpoint = lru_cache(10_000)(endpoint)
 
 
 class MqttSender:
-    """Publishes notifications. One connection to each server, for all who speak to it as the same user.
+    """Publishes notifications. Subscribers with the same server and user share a connection.
 
-    A connection is made when there is something to send, and again whenever it broke: how often is up to
-    the lanes, which wait longer after each failure.
+    A connection is opened when there is something to send, and again after it broke. Lanes limit how often:
+    their pauses grow with each failure.
     """
 
     def __init__(self, tls: ssl.SSLContext) -> None:
@@ -32,7 +32,7 @@ class MqttSender:
         self._connections: dict[Server, Connection] = {}
 
     async def send(self, message: Message, seconds: float) -> None:
-        """See `ports.Sender.send`. Taken is what the server confirmed or, with QoS 0, what went out to it."""
+        """See `ports.Sender.send`. Delivered means confirmed by the server or, with QoS 0, sent to it."""
         at = _endpoint(message.uri, message.notifier)
         connection = await self._connection(at.server)
         try:
@@ -43,7 +43,7 @@ class MqttSender:
 
     async def close(self) -> None:
         """Closes the connections."""
-        await asyncio.gather(*(one.close() for one in self._connections.values()))
+        await asyncio.gather(*(connection.close() for connection in self._connections.values()))
 
     async def _connection(self, server: Server) -> "Connection":
         if server not in self._connections:
@@ -53,11 +53,11 @@ class MqttSender:
 
 
 def _load() -> "type[Connection]":
-    from broker.notify.mqtt_connection import Connection  # here, since it takes aiomqtt
+    from broker.notify.mqtt_connection import Connection  # here, since it needs aiomqtt
 
     return Connection
 
 
 def _payload(message: Message) -> bytes:
-    """The headers are the metadata (table 7.2-2)."""
+    """The payload of the MQTT message: its metadata are the headers (table 7.2-2)."""
     return b'{"metadata":%b,"body":%b}' % (orjson.dumps(dict(message.headers)), message.body)

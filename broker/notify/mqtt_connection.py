@@ -1,4 +1,4 @@
-"""A connection to an MQTT server."""
+"""A connection to an MQTT server, as one user."""
 
 import asyncio
 import logging
@@ -12,14 +12,17 @@ from broker.ports.delivery import DeliveryFailed
 
 log = logging.getLogger(__name__)
 _PROTOCOLS = {"mqtt5.0": aiomqtt.ProtocolVersion.V5, "mqtt3.1.1": aiomqtt.ProtocolVersion.V311}
-_IDLE = 60.0  # seconds after which a connection that nobody uses is closed
-_CONNECT = 5.0  # seconds that a server has to accept a connection, and to let go of one
-_ALIVE = 20  # seconds between signs of life
-_IN_FLIGHT = 64  # messages on their way to one server at once
+_IDLE = 60.0  # seconds after which an unused connection is closed
+_CONNECT = 5.0  # seconds that a server has to accept a connection, and to close one
+_ALIVE = 20  # seconds between keep-alive messages
+_IN_FLIGHT = 64  # unconfirmed messages on one connection
 
 
 class Connection:
-    """A connection to a server, made when needed, for all who wait for it; `forget` drops this object."""
+    """A connection to a server, opened when it is needed and shared by all publishers.
+
+    `forget(server, None)` is called when nobody uses this object any more.
+    """
 
     def __init__(self, server: Server, tls: ssl.SSLContext, forget: Callable[[Server, None], object]) -> None:
         self._server = server
@@ -32,7 +35,7 @@ class Connection:
         self._used = 0.0
 
     async def publish(self, at: MqttEndpoint, payload: bytes) -> None:
-        """Publishes; DeliveryFailed, or TimeoutError, if the server does not take it."""
+        """Publishes a message. DeliveryFailed or TimeoutError if the server does not take it."""
         self._users += 1
         try:
             async with self._slots:
@@ -51,7 +54,7 @@ class Connection:
             self._forget_if_idle()
 
     async def close(self) -> None:
-        """Lets go of the server."""
+        """Closes the connection, if it is open."""
         if self._holding is not None:
             self._holding.cancel()
             await asyncio.gather(self._holding, return_exceptions=True)
@@ -59,7 +62,7 @@ class Connection:
     async def _publish(
         self, client: aiomqtt.Client, holding: asyncio.Task[None], at: MqttEndpoint, payload: bytes
     ) -> None:
-        """Publishes and waits for the confirmation, or for the end of the connection: then none will come."""
+        """Publishes, and waits for the confirmation. MqttError if the connection ends before it comes."""
         publishing = asyncio.create_task(client.publish(at.topic, payload, at.qos, timeout=float("inf")))
         try:
             await asyncio.wait((publishing, holding), return_when=asyncio.FIRST_COMPLETED)
@@ -70,7 +73,7 @@ class Connection:
             publishing.cancel()
 
     async def _hold(self, client: asyncio.Future[aiomqtt.Client]) -> None:
-        """Keeps the connection until it breaks or nobody needs it."""
+        """Opens the connection, sets the result of `client`, and keeps it open until it breaks or is idle."""
         try:
             async with self._new_client() as connected:
                 client.set_result(connected)
@@ -80,10 +83,10 @@ class Connection:
                 log.info("a connection broke", extra={"server": self._server.host, "reason": str(error)})
             else:
                 client.set_exception(error)
-                client.exception()  # nobody may be waiting for it any more
+                client.exception()  # marks it as seen: perhaps nobody waits for it any more
         finally:
             if not client.done():
-                client.set_exception(aiomqtt.MqttError("the connection was given up"))
+                client.set_exception(aiomqtt.MqttError("the connection was closed"))
                 client.exception()
             self._holding = None
             self._forget_if_idle()
@@ -114,7 +117,7 @@ class Connection:
         while self._users or loop.time() < self._used + _IDLE:
             try:
                 async with asyncio.timeout(_IDLE):
-                    async for _ in client.messages:  # there are none, but this is told when it breaks
+                    async for _ in client.messages:  # none come, but this raises when the connection breaks
                         continue
             except TimeoutError:
                 continue

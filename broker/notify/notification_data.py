@@ -1,4 +1,4 @@
-"""The `data` of notifications, as bytes: rendered once for all who are told the same of one change."""
+"""The `data` of notifications, as bytes: rendered once for all subscribers that get the same of an entry."""
 
 from collections.abc import Hashable
 
@@ -8,12 +8,15 @@ from broker.core.jsonld.context import Context
 from broker.core.notification import Content, Rendering, Subscriber, audience, rendering
 from broker.ports.changes import Entry
 
-_LIMIT = 8 << 20  # bytes kept
+_LIMIT = 8 << 20  # bytes of data in the cache
 _Name = tuple[str, str, str]
 
 
 class _Kept:
-    """The renderings of one entry, by audience; `contexts` are theirs, and stay as long."""
+    """The renderings of one entry, by audience and id() of their @context.
+
+    `contexts` keeps those alive: otherwise another @context could get the same id().
+    """
 
     __slots__ = ("by_audience", "contexts", "size")
 
@@ -24,7 +27,7 @@ class _Kept:
 
 
 class DataRenderings:
-    """Keeps the renderings of the entries that were rendered last, for others that they are due to."""
+    """A cache of renderings, for entries pending for several subscriptions. Evicts the oldest entries."""
 
     def __init__(self, limit: int = _LIMIT) -> None:
         self._limit = limit
@@ -32,13 +35,13 @@ class DataRenderings:
         self._kept: dict[_Name, _Kept] = {}
 
     def of(self, entry: Entry, to: Subscriber, content: Content, context: Context) -> Rendering:
-        """What a subscriber is told of an entry; its data as bytes."""
-        if entry.is_report or to.join is not None:  # what is read when it is sent may differ each time
+        """The rendering of an entry for a subscriber; its data are bytes."""
+        if entry.is_report or to.join is not None:  # what is read at sending may differ each time
             return _rendered(to, content, context)
         name, key = (entry.tenant, entry.entity_id, entry.id), (audience(to), id(context))
         kept = self._kept.get(name)
-        if kept is not None and (found := kept.by_audience.get(key)) is not None:
-            return found
+        if kept is not None and (cached := kept.by_audience.get(key)) is not None:
+            return cached
         rendered = _rendered(to, content, context)
         if len(entry.subscriptions) > 1:
             self._keep(self._kept.setdefault(name, _Kept()), key, rendered, context)
@@ -55,5 +58,5 @@ class DataRenderings:
 
 
 def _rendered(to: Subscriber, content: Content, context: Context) -> Rendering:
-    one = rendering(to, content, context)
-    return Rendering(orjson.dumps(one.data), one.content_type, one.link)
+    rendered = rendering(to, content, context)
+    return Rendering(orjson.dumps(rendered.data), rendered.content_type, rendered.link)

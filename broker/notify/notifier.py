@@ -1,4 +1,4 @@
-"""The notifier: finds what a change is due to, and hands it on in an order that holds across processes."""
+"""The notifier: finds the subscriptions that a change triggers, and hands committed entries to delivery."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ _TENANTS = 20  # tenants that one reconciliation looks at
 
 
 class Notifier:
-    """See `ports.ChangeSink`. One for each process."""
+    """See `ports.ChangeSink`. Each process has one. `indexes` are by tenant, shared with the deliverer."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class Notifier:
         self._backlog = backlog
         self._loading: dict[str, asyncio.Lock] = {}
         self._may_have_inherited = False
-        self._turns: list[str] = []  # the tenants of this round of the reconciliation
-        self._surveyed: dict[str, str] = {}  # the entity that it has come to in each
-        self._pending: set[str] = set()  # tenants in which it has found own entries
+        self._turns: list[str] = []  # the tenants left in this round of the reconciliation
+        self._surveyed: dict[str, str] = {}  # by tenant, the last entity that it has read
+        self._pending: set[str] = set()  # tenants where it has found entries of this process
         deliverer.refresh = self._refresh
 
     async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
-        """See `ports.ChangeSink.at_epoch`. An older epoch was just read too early, or is that of a backup."""
+        """See `ports.ChangeSink.at_epoch`. An older epoch comes from an older read, or from a backup."""
         index = self._indexes.setdefault(tenant, Index())
         if (index.epoch, index.mark) == (epoch, mark):
             return
@@ -52,7 +52,7 @@ class Notifier:
                 self._learn(tenant, await self._since(tenant, index))
 
     async def changed(self, tenant: str, changes: SubscriptionChanges) -> None:
-        """Learns of a change of subscriptions that this process made itself."""
+        """Applies a change of subscriptions that this process has made itself."""
         await _prepare(changes)
         index = self._indexes.setdefault(tenant, Index())
         if (index.epoch + 1, index.mark) == (changes.epoch, changes.before):
@@ -61,7 +61,10 @@ class Notifier:
             await self.at_epoch(tenant, changes.epoch, changes.mark)
 
     async def refresh(self) -> None:
-        """Learns of changes that others made, where deliveries are under way: nobody may want them now."""
+        """Reads the changes of subscriptions by other processes, for tenants with deliveries under way.
+
+        Their subscriptions may be deleted or paused by now.
+        """
         for tenant in self._pending.union(self._deliverer.busy):
             await self._refresh(tenant)
 
@@ -80,9 +83,10 @@ class Notifier:
     async def adopt(
         self, inherit: Callable[[], Awaitable[bool]], tenants: Callable[[], Awaitable[list[str]]]
     ) -> None:
-        """Takes over the entries that `inherit` brings.
+        """Takes up the entries of dead processes.
 
-        If it fails in the middle, the next call takes over what this one may have been given.
+        `inherit` hands their entries to this process in the store, and returns whether there are any;
+        `tenants` returns all tenants. If a call fails halfway, the next one takes up everything again.
         """
         was_interrupted, self._may_have_inherited = self._may_have_inherited, True
         if not await inherit() and not was_interrupted:
@@ -93,19 +97,19 @@ class Notifier:
         for tenant in names:
             try:
                 await self._take_up(tenant)
-            except Exception as error:  # of this tenant alone, perhaps: the others are not to wait for it
+            except Exception as error:  # perhaps only this tenant is damaged: the others must not wait for it
                 self._may_have_inherited = True
                 if isinstance(error, Unavailable):
                     raise
                 log.exception("entries cannot be taken up", extra={"tenant": tenant})
 
     def lapsed(self) -> None:
-        """The lease of this process ran out: others may have taken over its entries."""
+        """The lease of this process ran out: other processes may have adopted its entries."""
         self._may_have_inherited = True
         self._deliverer.lapsed()
 
     async def reconcile(self) -> None:
-        """Rechecks, a page of a few tenants at a time, for own entries that nobody knows of any more."""
+        """Searches the store for entries of this process that memory lacks: a page each of a few tenants."""
         for _ in range(min(_TENANTS, len(self._indexes))):
             self._turns = self._turns or list(self._indexes)
             tenant = self._turns.pop()
@@ -114,22 +118,25 @@ class Notifier:
                 self._surveyed[tenant] = rest
 
     async def tallied(self, tenant: str, subscription_id: str) -> None:
-        """See `ports.Broker`."""
+        """See `Deliverer.tallied`."""
         await self._deliverer.tallied(tenant, subscription_id)
 
     async def close(self) -> None:
-        """Stops delivering; what is not told stays in the outbox for others."""
+        """Stops delivery; what is not delivered stays in the store for other processes."""
         await self._deliverer.close()
 
     async def _take_up(self, tenant: str) -> None:
-        """Takes up all entries of this process: what is in memory already stays as it is."""
+        """Loads all entries of this process; what is in memory already stays as it is."""
         await self._reload(tenant)
         after: str | None = ""
         while after is not None:
             after = await self._survey(tenant, after, is_adopted=True)
 
     async def _survey(self, tenant: str, after: str, *, is_adopted: bool) -> str | None:
-        """One page of the entities that this process has entries of; the last one, if there may be more."""
+        """Hands a page of entities with entries of this process to delivery.
+
+        Returns the last entity if more may follow, else None.
+        """
         page = await self._outbox.survey(tenant, after, _PAGE)
         if page:
             self._pending.add(tenant)
@@ -141,7 +148,7 @@ class Notifier:
         return page[-1][0] if len(page) == _PAGE else None
 
     async def _reload(self, tenant: str) -> None:
-        """Learns of every subscription that the dead may have known."""
+        """Reads all changes of subscriptions: a dead process may have known more of them."""
         index = self._indexes.setdefault(tenant, Index())
         async with self._loading.setdefault(tenant, asyncio.Lock()):
             self._learn(tenant, await self._since(tenant, index))
@@ -160,6 +167,6 @@ class Notifier:
 
 
 async def _prepare(changes: SubscriptionChanges) -> None:
-    """Loads what a `geoQ` takes before the first write is compared with one: the write would wait 0.1 s."""
-    if any(one.body.geo_q is not None for one in changes.changed):
+    """Loads the library of geometries if a `geoQ` needs it: otherwise the next write would wait 0.1 s."""
+    if any(subscription.body.geo_q is not None for subscription in changes.changed):
         await asyncio.to_thread(load_geometries)

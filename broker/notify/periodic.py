@@ -1,6 +1,6 @@
 """Timers: periodic subscriptions (timeInterval, 5.8.6), and what throttling suppressed (5.2.12).
 
-Each is notified once when its time has come, by whatever process lives.
+Each timer fires once when it is due, in any of the processes.
 """
 
 import asyncio
@@ -15,13 +15,14 @@ from broker.ports.changes import ChangeSink, Entry
 from broker.ports.subscriptions import SubscriptionStore, Timer, Timers
 
 log = logging.getLogger(__name__)
-_LONGEST = 5.0  # seconds after which it looks, even if nothing is known to be due: others set timers, too
+_LONGEST = 5.0  # seconds between rounds at most, since other processes set timers, too
 
 
 class Periods:
-    """Makes due what its time has come for: the server's time, so that it is one for all processes.
+    """Fires due timers. Times are the server's, in µs, so all processes agree on them.
 
-    Of a periodic subscription it is only due that the subscriber be told: of what, is read when it is sent.
+    A firing commits an entry. That of a periodic subscription is a report without payload: its entities are
+    read when it is sent.
     """
 
     def __init__(
@@ -39,31 +40,31 @@ class Periods:
         self._clock = clock
         self._failing: set[tuple[str, str]] = set()  # tenants and subscriptions
         self._news = asyncio.Event()
-        self._looks_at = 0  # the time of the next round; 0 while there is one
+        self._next_round = 0  # its time; 0 while a round runs
 
     def wake(self) -> None:
-        """There may be something new to look at."""
+        """Begins the next round now: timers may have changed."""
         self._news.set()
 
     def expect(self, due: int) -> None:
-        """A timer was set to this time."""
-        if not self._looks_at or due < self._looks_at:
+        """Begins the next round early enough for a timer that was set to `due`."""
+        if not self._next_round or due < self._next_round:
             self._news.set()
 
     async def round_and_wait(self) -> None:
-        """Fires all that is due, and returns when it is worth to look again."""
+        """Fires all due timers, and returns when the next round should begin."""
         self._news.clear()
-        self._looks_at = 0
+        self._next_round = 0
         try:
             seconds = await self.round()
-            self._looks_at = self._clock.server() + round(seconds * 1_000_000)
+            self._next_round = self._clock.server() + round(seconds * 1_000_000)
             async with asyncio.timeout(seconds):
                 await self._news.wait()
         except TimeoutError:
             return
 
     async def round(self) -> float:
-        """Fires all that is due by now; the seconds until it is worth to look again."""
+        """Fires all due timers; returns the seconds until the next round should begin."""
         for entry in await self._timers.unclear():
             self._sink.committed(entry, (), is_whole=True)
         while (timer := await self._timers.claim(self._clock.server())) is not None:
@@ -74,9 +75,10 @@ class Periods:
         return min(_LONGEST, max(0.0, (following - self._clock.server()) / 1_000_000))
 
     async def _try(self, timer: Timer) -> None:
-        """Fires one; if that fails, it alone: its turn comes again when the claim runs out.
+        """Fires a timer. If that fails, the others still fire; this one is retried when the claim runs out.
 
-        What fails each time, as a damaged subscription does, is logged once.
+        A timer that fails each time, as that of a damaged subscription does, is logged once. Unavailable if
+        the database is: then the round ends.
         """
         key = timer.tenant, timer.subscription
         try:
@@ -106,21 +108,24 @@ class Periods:
             self._sink.committed(entry, (), is_whole=True)
 
     async def _wanting(self, timer: Timer) -> Subscription | None:
-        """The subscription, unless it is over; a paused one gets what was suppressed when it is active."""
+        """The subscription of a timer; None if the timer must not fire (subscription gone or not active).
+
+        Suppressed states become pending for a paused one, too, and are delivered when it is active.
+        """
         try:
-            found = await self._subscriptions.get(timer.tenant, timer.subscription)
+            stored = await self._subscriptions.get(timer.tenant, timer.subscription)
         except NonexistentTenant:
             return None
         wanted = ("active",) if timer.entity is None else ("active", "paused")
-        if found is None or found[0].status(self._clock.present()) not in wanted:
+        if stored is None or stored[0].status(self._clock.present()) not in wanted:
             return None
-        return found[0]
+        return stored[0]
 
 
 def entry_of(stamp: Stamp, timer: Timer, now: int, process: str) -> Entry:
-    """The entry of a subscription as a whole: what it is told is read later, or was suppressed."""
-    one = timer.subscription
+    """The entry of a firing at `now` (µs): a report, or one that suppressed states will be added to."""
+    subscription = timer.subscription
     name = entry_id(stamp.rev, stamp.number, process)
-    entry = Entry(name, timer.tenant, one, stamp.rev, now, process, {one})
-    entry.entity, entry.is_report = {"id": one, "type": [], "attrs": {}}, timer.entity is None
+    entry = Entry(name, timer.tenant, subscription, stamp.rev, now, process, {subscription})
+    entry.entity, entry.is_report = {"id": subscription, "type": [], "attrs": {}}, timer.entity is None
     return entry

@@ -1,4 +1,4 @@
-"""What a periodic subscription tells of: all entities that match, as they are now (clause 5.8.6)."""
+"""Reports of periodic subscriptions: all entities that match, as they are now (clause 5.8.6)."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,22 +15,22 @@ _MOST = 10_000  # entities in one notification; where there are more, more notif
 
 
 class Reports:
-    """Reads reports."""
+    """Reads the entities of reports."""
 
     def __init__(self, subscriptions: SubscriptionStore, entities: EntityStore) -> None:
         self._subscriptions = subscriptions
         self._entities = entities
 
     async def of(self, tenant: str, subscription_id: str) -> AsyncIterator[list[Entity]]:
-        """The entities of each notification; none at all if none match."""
-        found = await self._subscriptions.get(tenant, subscription_id)
-        if found is None:
+        """Yields the entities of each notification; nothing if none match or the subscription is gone."""
+        stored = await self._subscriptions.get(tenant, subscription_id)
+        if stored is None:
             return
-        compiled, told, batch = trigger(found[0]), set[str](), list[Entity]()
-        for query in selections(found[0]):
+        compiled, reported, batch = trigger(stored[0]), set[str](), list[Entity]()
+        for query in selections(stored[0]):
             async for entity in self._all(tenant, query):
-                if entity["id"] not in told and compiled.concerns(entity):
-                    told.add(entity["id"])
+                if entity["id"] not in reported and compiled.concerns(entity):
+                    reported.add(entity["id"])
                     batch.append(entity)
                 if len(batch) == _MOST:
                     yield batch
@@ -39,7 +39,7 @@ class Reports:
             yield batch
 
     async def _all(self, tenant: str, query: Query) -> AsyncIterator[Entity]:
-        """All that a query selects, page by page."""
+        """All entities that a query selects, read page by page."""
         page = await self._entities.find(tenant, replace(query, limit=_PAGE))
         seen = 0
         while True:

@@ -1,4 +1,4 @@
-"""The settler: writes down what became of deliveries, many at once, while the next ones are on their way."""
+"""The settler: writes down in batches that deliveries are over, while the next ones are sent."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,17 +10,17 @@ from broker.notify.insist import insist
 from broker.ports.changes import Settled, Tally
 from broker.ports.delivery import Outbox
 
-_GATHER = 0.02  # seconds between two writes of what is over: most entries are then finished
-_SHORT = 0.2  # seconds that who asks for the tallies waits for them at most
+_GATHER = 0.02  # seconds between two batches: most entries are then over for all their subscriptions
+_SHORT = 0.2  # seconds, at most, that a reader of the tallies waits for them
 _TALLY = 0.25  # seconds between two writes of the tallies
 _LAST = 5.0  # seconds that the last write may take when the broker stops
 
 
 class Settler:
-    """Writes down what is over in one tenant, and never forgets it: a write is tried until it is through.
+    """Settles the deliveries of one tenant, and retries each write until it succeeds.
 
-    What comes alone is written at once; where much comes, each write waits a little for more. Tallies wait
-    longer. `done` is told what is written down.
+    A delivery that is over is written at once if none has been written just before; else it waits for the
+    next batch. Tallies wait longer. `done` is called with the effects that are written down.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class Settler:
         self._writing: asyncio.Task[None] | None = None
 
     def settle(self, effect: Settle) -> None:
-        """Something is over."""
+        """Adds a delivery that is over to the next batch."""
         self._over.append(effect)
         self._begin()
 
     def attempt(self, subscription: str, now: str, *, failed: bool) -> None:
-        """Counts an attempt to notify (5.2.14.2)."""
+        """Counts an attempt to notify in the tally of the subscription (5.2.14.2). `now`: its time."""
         tally = self._tallies.setdefault(subscription, Tally())
         tally.sent += 1
         tally.last_notification = now
@@ -55,13 +55,13 @@ class Settler:
         self._begin()
 
     async def written(self) -> None:
-        """Returns when what is known by now is written down; does not wait for long."""
+        """Returns when all that is known by now is written down, or after a short time."""
         if self._writing is not None:
             self._ask()
             await asyncio.wait((self._writing,), timeout=_SHORT)
 
     async def close(self) -> None:
-        """Writes what is left, if the database takes it soon."""
+        """Writes what is left. Gives up after some seconds if the database does not take it."""
         if (writing := self._writing) is not None:
             self._ask()
             await asyncio.wait((writing,), timeout=_LAST)
@@ -77,7 +77,7 @@ class Settler:
             self._writing = asyncio.create_task(self._write())
 
     async def _write(self) -> None:
-        await asyncio.sleep(0)  # all that this turn of the loop brings goes along
+        await asyncio.sleep(0)  # one batch for all that this turn of the event loop brings
         while self._over or self._tallies:
             over, self._over = self._over, []
             settled = _settled(over, self._due_tallies())
@@ -93,7 +93,7 @@ class Settler:
         self._writing = None
 
     def _due_tallies(self) -> dict[str, Tally]:
-        """The tallies, if it is time for them."""
+        """Takes the tallies, if it is time to write them; else none."""
         self._hurry.clear()
         now = asyncio.get_running_loop().time()
         if not self._is_asked and now < self._tallied + _TALLY:
@@ -102,7 +102,7 @@ class Settler:
         return tallies
 
     async def _wait(self, seconds: float) -> None:
-        """Lets more come, unless somebody is in a hurry."""
+        """Waits for more, unless somebody asks for the tallies."""
         try:
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
@@ -111,15 +111,15 @@ class Settler:
 
 
 def _settled(over: Sequence[Settle], tallies: dict[str, Tally]) -> Settled:
-    """What is to be written."""
+    """The batch to write, by entity and entry."""
     settled = Settled(tallies=tallies)
-    for one in over:
-        entry = one.entry
-        if one.reason is not None:
-            settled.dead_letters.append((entry, one.subscription, one.reason))
-        if one.is_finished:
+    for effect in over:
+        entry = effect.entry
+        if effect.reason is not None:
+            settled.dead_letters.append((entry, effect.subscription, effect.reason))
+        if effect.is_finished:
             settled.finished.setdefault(entry.entity_id, []).append(entry.id)
         else:
             parts = settled.partly.setdefault(entry.entity_id, {})
-            parts.setdefault(entry.id, []).append(one.subscription)
+            parts.setdefault(entry.id, []).append(effect.subscription)
     return settled

@@ -28,7 +28,7 @@ async def test_what_is_missing_is_said_in_a_header() -> None:
     one = entry(1)
     headers, whole = await message(one)
     assert "NGSILD-Warning" not in headers
-    one.cut = "what was before: too large to be kept for delivery"
+    one.cut = "the previous values: too large to be kept for delivery"
     headers, body = await message(one)
-    assert headers["NGSILD-Warning"] == '299 - "what was before: too large to be kept for delivery"'
+    assert headers["NGSILD-Warning"] == '299 - "the previous values: too large to be kept for delivery"'
     assert body["data"] == whole["data"]

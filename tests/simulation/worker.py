@@ -250,7 +250,9 @@ class Worker:
 
     def _load(self, load: Load) -> None:
         self.call(
-            lambda: self.store.load(load.entity_id, load.subscriptions, load.after, is_look=load.is_look),
+            lambda: self.store.load(
+                load.entity_id, load.subscriptions, load.after, is_recheck=load.is_recheck
+            ),
             lambda found: self.machine.loaded(load.entity_id, found[0], found[1], self.time.now),
         )
 

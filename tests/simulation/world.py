@@ -79,7 +79,7 @@ class Store:
         return [self._entry(entity_id, one, whole=False) for one in records[-_SHOWN:]], len(records) <= _SHOWN
 
     def load(
-        self, entity_id: str, subscriptions: Collection[str], after: int, *, is_look: bool
+        self, entity_id: str, subscriptions: Collection[str], after: int, *, is_recheck: bool
     ) -> tuple[list[Entry], bool]:
         """See `ports.Outbox.load`."""
         found = [
@@ -87,7 +87,7 @@ class Store:
             for one in self.pending.get(entity_id, [])
             if one.rev > after and not one.due.isdisjoint(subscriptions)
         ]
-        limit = 1 if is_look else _CHUNK
+        limit = 1 if is_recheck else _CHUNK
         return found[:limit], len(found) <= limit
 
     def page(

@@ -1,4 +1,4 @@
-"""What the machine wants done, as data. Whoever drives it does so, and reports by the event that is named."""
+"""Effects: what the machine wants done, as data. The driver does it, and calls the event named here."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -9,15 +9,17 @@ from broker.core.delivery.stream import Stream
 
 @dataclass(slots=True)
 class Offer:
-    """The first entry of a stream may be sent, when its lane has a turn for it: `started`, then `taken`,
-    `refused` or `failed`. Until then it may change, or be withdrawn."""
+    """Send the first entry of a stream when its lane has a turn for it: `started`, then `taken` or `failed`.
+
+    Until `started`, the first entry may change, and the offer may be withdrawn.
+    """
 
     stream: Stream
 
 
 @dataclass(slots=True)
 class Withdraw:
-    """A stream that was offered to a lane, and was not started, is not to be sent."""
+    """Do not send a stream that was offered to the lane of `uri` and has not been started."""
 
     stream: Stream
     uri: str
@@ -25,9 +27,10 @@ class Withdraw:
 
 @dataclass(slots=True)
 class Settle:
-    """An entry is over for a subscription: to be written down, however often that is refused: `settled`.
+    """Write down that an entry is over for a subscription, and retry until that succeeds: `settled`.
 
-    `reason`: it is a dead letter. `is_finished`: it is over for all that it was due to.
+    `reason`: why it is a dead letter; None if it is none. `is_finished`: the entry is over for all its
+    subscriptions, as far as this copy of it knows.
     """
 
     entry: Entry
@@ -39,20 +42,23 @@ class Settle:
 
 @dataclass(slots=True)
 class Load:
-    """The pending entries of an entity that are due to any of these, with a rev above `after`: `loaded`.
+    """Read the pending entries of an entity for any of `subscriptions`, with a rev above `after`: `loaded`.
 
-    `is_look`: the first few are enough, for it is likely that they are another process's still.
+    `is_recheck`: a few entries are enough, since they probably still belong to another process.
     """
 
     entity_id: str
     subscriptions: Set[str]
     after: int
-    is_look: bool
+    is_recheck: bool
 
 
 @dataclass(slots=True)
 class Fill:
-    """Entities, in order, after one, with entries of this process that are due to any of these: `filled`."""
+    """Read a page of the entities with entries of this process for any of `subscriptions`: `filled`.
+
+    The page has at most `limit` entities, in order, beginning after the entity `after`.
+    """
 
     uri: str
     after: str
@@ -62,14 +68,14 @@ class Fill:
 
 @dataclass(slots=True)
 class Forget:
-    """A subscription is gone: nothing is due to it any more."""
+    """Remove all that is pending for a subscription that is gone: `forgotten`."""
 
     subscription: str
 
 
 @dataclass(slots=True)
 class Proceed:
-    """Enough is settled: lanes may start deliveries again."""
+    """Let lanes start deliveries again: enough has been settled."""
 
 
 Effect = Offer | Withdraw | Settle | Load | Fill | Forget | Proceed

@@ -7,7 +7,7 @@ from broker.core import Attributes, Entity
 
 
 def entry_id(rev: int, number: int, process: str) -> str:
-    """The id of an entry: those of one entity sort as its revs do, and no two entries have the same.
+    """The id of an entry. Ids are unique, and the ids of one entity sort as its revisions do.
 
     `number` is used once by the process, whose name has 16 characters.
     """
@@ -16,15 +16,20 @@ def entry_id(rev: int, number: int, process: str) -> str:
 
 @dataclass(slots=True)
 class Entry:
-    """One change, and the subscriptions that it has not been delivered to.
+    """One change, and the subscriptions for which it is not over.
 
-    `rev` orders the entries of an entity, and ids of one entity sort as revs do. `at`: when the change took
-    place, in µs of physical time. `by`: the process that delivers it. `entity` is as `core.change.told` has
-    it, and `previous` holds the attribute instances before the change, where a subscription shows them; an
-    entry that is only known by name has neither. `is_report`: it is no change, but the time of a periodic
-    subscription, whose id stands for the entity's; what it reports is read when it is sent. `suppressed`: the
-    newest states of entities, each with its previous attributes, that throttling suppressed for one
-    subscription, whose id stands for the entity's then, too. `cut`: what is missing, and why.
+    - `rev` orders the entries of one entity. `at`: when the change took place, in µs of physical time.
+    - `by`: the process that delivers it.
+    - `entity`: the state after the change, as `core.change.with_tombstones` returns it. `previous`: the
+      attribute instances before the change, if a subscription shows them. An entry that was read without
+      its payload has neither.
+    - `is_report`: the entry is no change, but one firing of a periodic subscription. What the report holds is
+      read when it is sent.
+    - `suppressed`: the newest states that throttling suppressed for one subscription, as pairs (entity,
+      previous attribute instances).
+    - `cut`: what is missing in the payload, and why; "" if nothing is.
+
+    In a report, and in an entry of suppressed states, the subscription's id stands for the entity's id.
     """
 
     id: str
@@ -41,7 +46,7 @@ class Entry:
     cut: str = ""
 
     def states(self) -> Sequence[tuple[Entity, Attributes | None]]:
-        """The entities that it tells of, each with its attributes before; a report tells of none yet."""
+        """The entities to notify of, as pairs (entity, previous attribute instances)."""
         if self.suppressed or self.entity is None:
             return self.suppressed
         return ((self.entity, self.previous),)

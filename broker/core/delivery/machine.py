@@ -1,4 +1,4 @@
-"""The machine: the deliveries of one tenant in one process. Events are methods, and lead to effects."""
+"""The machine: the deliveries of one tenant in one process. Its events are methods; they add effects."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ from broker.core.delivery.stream import Line, State, Stream
 
 @dataclass(slots=True)
 class LoadReply:
-    """What a load tells: up to the rev `last`, or all there is.
+    """The reply to a load while the machine reads it. All dicts and sets are by subscription.
 
-    `asked`: see `Line`. `stopped`: the streams that take no more of it, and whether that is because another
-    process comes first; `ahead`: the revs of what that one has first; `more`: those of them that have own
-    entries after that.
+    - `asked`: see `Line`. `last`: the rev of the last loaded entry. `is_whole`: no entries follow it.
+    - `stopped`: the streams that take no more of its entries; True if an entry of another process comes next.
+    - `ahead`: the rev of that entry. `more`: the streams with entries of this process after that entry.
     """
 
     asked: dict[str, int]
@@ -27,25 +27,25 @@ class LoadReply:
     ahead: dict[str, int] = field(default_factory=dict)
     more: set[str] = field(default_factory=set)
 
-    def tells_up_to(self, subscription: str) -> int:
-        """The rev up to which it tells all that is pending."""
+    def complete_up_to(self, subscription: str) -> int:
+        """The rev up to which the reply has all that is pending for a subscription."""
         return max(self.last, self.asked[subscription]) if self.is_whole else self.last
 
 
 class Machine(MachineBase):
-    """Knows what may be sent, and what is settled. Times are in seconds."""
+    """Decides what is sent, loaded and settled. `now` is in seconds of a monotonic clock, everywhere."""
 
     # What is pending
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool, now: float) -> None:
-        """This process committed an entry; `earlier`: what was pending of the entity then, in order.
+        """Event: this process committed an entry; `earlier`: the entity's pending entries then, in order.
 
-        Not `is_whole`: the store holds still earlier ones.
+        `is_whole`: there were no others; else the store has some before `earlier`.
         """
         self._now = now
         line = self._table.line(entry.entity_id)
         start = 0 if is_whole else earlier[0].rev if earlier else entry.rev
-        last = {one: before for before in earlier for one in before.subscriptions}
+        last = {subscription: before for before in earlier for subscription in before.subscriptions}
         for subscription in tuple(entry.subscriptions):
             stream = self._admitted(line, entry, subscription)
             if stream is not None:
@@ -56,26 +56,26 @@ class Machine(MachineBase):
         self._tidy(line)
 
     def loaded(self, entity_id: str, entries: Sequence[Entry], is_whole: bool, now: float) -> None:
-        """What `Load` asked for, in order; not `is_whole`: there is more after these."""
+        """Event: the reply to `Load`, in order. `is_whole`: no entries of the load follow these."""
         self._now = now
         line = self._table.lines[entity_id]
-        answer = LoadReply(line.answered(), entries[-1].rev if entries else 0, is_whole)
-        for stream in filter(None, map(line.streams.get, answer.asked)):
+        reply = LoadReply(line.answered(), entries[-1].rev if entries else 0, is_whole)
+        for stream in filter(None, map(line.streams.get, reply.asked)):
             self._unblock(stream)
             stream.expect_more(False)
         for entry in entries:
-            for subscription in entry.subscriptions & answer.asked.keys():
-                if subscription not in answer.stopped:
-                    self._take(line, entry, subscription, answer)
-                elif answer.stopped[subscription] and entry.by == self._process:
-                    answer.more.add(subscription)
-        line.see(answer.ahead)
-        for subscription in answer.asked:
-            self._conclude(line, subscription, answer)
+            for subscription in entry.subscriptions & reply.asked.keys():
+                if subscription not in reply.stopped:
+                    self._take(line, entry, subscription, reply)
+                elif reply.stopped[subscription] and entry.by == self._process:
+                    reply.more.add(subscription)
+        line.see(reply.ahead)
+        for subscription in reply.asked:
+            self._conclude(line, subscription, reply)
         self._tidy(line)
 
     def filled(self, uri: str, page: list[str], *, is_last: bool) -> None:
-        """What `Fill` asked for; `is_last`: there are no more entities after these."""
+        """Event: the page that `Fill` asked for. `is_last`: no entities follow these."""
         buffer = self._table.buffers[uri]
         buffer.turn(page, is_last=is_last)
         for entity_id in list(buffer.loading):
@@ -86,9 +86,10 @@ class Machine(MachineBase):
         self._tend(buffer)
 
     def found(self, entity_id: str, subscriptions: Collection[str], *, is_adopted: bool) -> None:
-        """The store holds entries of this process that are due to these; what is not in memory is loaded.
+        """Event: the store has entries of this process, of one entity, for these subscriptions.
 
-        `is_adopted`: that may be anything after what is known, else only where nothing is pending so far.
+        `is_adopted`: all these streams are loaded, since any entry after `known` may have been adopted. Else
+        only those that have nothing in memory, and that no search will find.
         """
         line = self._table.line(entity_id)
         for subscription in subscriptions:
@@ -104,40 +105,40 @@ class Machine(MachineBase):
         self._tidy(line)
 
     def tick(self, now: float) -> None:
-        """Time passes: rechecks again at what other processes have to deliver first."""
+        """Event: time passes. Loads again what waits for other processes, and ends the pauses of searches."""
         self._now = now
-        for one in self._looks.take(now):
-            if isinstance(one, Line):
-                one.wanted |= one.waiting
-                self._tidy(one)
-            elif isinstance(one, LaneBuffer):
-                one.is_rested = True
-                self._tend(one)
+        for item in self._rechecks.take(now):
+            if isinstance(item, Line):
+                item.wanted |= item.waiting
+                self._tidy(item)
+            elif isinstance(item, LaneBuffer):
+                item.is_rested = True
+                self._tend(item)
 
     @property
     def next_tick(self) -> float | None:
-        """When `tick` is to be called, if ever."""
-        return self._looks.next
+        """When to call `tick`; None if nothing waits for time."""
+        return self._rechecks.next
 
-    # What becomes of it
+    # Attempts, and what is settled
 
     @property
     def is_stalled(self) -> bool:
-        """Whether nothing is to be started: too much is over and not settled."""
+        """Whether lanes must not start deliveries: too many are over and not settled."""
         return self.unsettled >= self._bounds.unsettled
 
     def started(self, stream: Stream) -> None:
-        """The first entry of a stream that was offered is being sent."""
+        """Event: the first entry of an offered stream is being sent."""
         stream.state = State.SENDING
 
     def taken(self, stream: Stream, now: float, reason: str | None = None) -> None:
-        """What was started was taken, or refused for good: that is the reason."""
+        """Event: what was started was delivered; with a `reason`, it is a dead letter instead."""
         self._now = now
         self._over(stream.pop(), stream.subscription, stream, reason)
         self._go_on(stream)
 
     def failed(self, stream: Stream, now: float) -> None:
-        """What was started failed. Its turn comes again, unless the subscription is paused or gone by now."""
+        """Event: what was started failed. It is offered again, unless its subscription is paused or gone."""
         self._now = now
         stream.state = State.RESTING
         route = self._route(stream.subscription)
@@ -146,7 +147,10 @@ class Machine(MachineBase):
         self._go_on(stream)
 
     def expired(self, uri: str, oldest: int, reason: str, now: float) -> None:
-        """The lane failed: what is older than this (µs), and first in its stream, becomes a dead letter."""
+        """Event: the lane of `uri` failed. Its entries older than `oldest` (µs) become dead letters.
+
+        Only entries that may be sent, from the first of each stream on, and none that is being sent.
+        """
         self._now = now
         buffer = self._table.buffers.get(uri)
         for stream in list(buffer.all()) if buffer is not None else ():
@@ -158,7 +162,7 @@ class Machine(MachineBase):
             self._go_on(stream)
 
     def settled(self, effects: Sequence[Settle]) -> None:
-        """These are written down: no load that begins from now on shows them."""
+        """Event: these are written down. No load that begins from now on shows them."""
         was_stalled = self.is_stalled
         self.unsettled -= len(effects)
         for effect in effects:
@@ -172,7 +176,7 @@ class Machine(MachineBase):
     # Subscriptions
 
     def changed(self, subscription: str, before: Route, after: Route | None) -> None:
-        """A subscription has another endpoint, is paused or active again, or is gone."""
+        """Event: a subscription changed its endpoint, is paused or active again, or is gone (None)."""
         if after is None:
             self._release(subscription, before.uri)
             self._table.evict()
@@ -184,28 +188,31 @@ class Machine(MachineBase):
             self._move(subscription, before.uri, after.uri)
         if not after.is_paused:
             buffer = self._table.buffer(after.uri)
-            buffer.again.add(subscription)
+            buffer.next_round.add(subscription)
             self._tend(buffer)
         self._table.evict()
 
     def forgotten(self, subscription: str) -> None:
-        """What `Forget` asked for is done."""
+        """Event: what `Forget` asked for is done."""
         self._forgetting.discard(subscription)
 
     def lapsed(self) -> None:
-        """Others may have taken over what is this process's: leaves all that is not being sent to the store.
+        """Event: the lease of this process ran out, so other processes may have adopted its entries.
 
-        What is still to be delivered here is found again.
+        Drops all that is not being sent. What still belongs to this process is found again in the store.
         """
         for buffer in list(self._table.buffers.values()):
             for subscription in list(buffer.streams):
                 self._release(subscription, buffer.uri)
         self._table.evict()
 
-    # How it is done
+    # Steps of the events
 
     def _admitted(self, line: Line, entry: Entry, subscription: str) -> Stream | None:
-        """The stream that takes an entry just committed; None if it is over, left in the store, or here."""
+        """The stream that a committed entry is to be added to.
+
+        None if the entry is over for the subscription, stays in the store, or is in memory already.
+        """
         stream = line.streams.get(subscription)
         if stream is not None and (entry.rev <= stream.known or stream.has(entry)):
             return None
@@ -222,37 +229,37 @@ class Machine(MachineBase):
             return None
         return self._table.stream(line, subscription, route.uri)
 
-    def _take(self, line: Line, entry: Entry, subscription: str, answer: LoadReply) -> None:
-        """Takes a loaded entry into its stream, or notes that the stream takes no more of the load."""
+    def _take(self, line: Line, entry: Entry, subscription: str, reply: LoadReply) -> None:
+        """Adds a loaded entry to its stream, or notes that the stream takes no more of the load."""
         route = self._route(subscription)
         if route is None or route.is_paused:
-            answer.stopped[subscription] = False
+            reply.stopped[subscription] = False
             return
         stream = self._table.stream(line, subscription, route.uri)
         if entry.rev <= stream.known:
             return
         if entry.by != self._process:
-            answer.stopped[subscription] = True
-            answer.ahead[subscription] = entry.rev
+            reply.stopped[subscription] = True
+            reply.ahead[subscription] = entry.rev
         elif self._makes_room(stream, entry):
             stream.insert(entry)
             stream.buffer.is_fruitful = True
         else:
-            answer.stopped[subscription] = False
+            reply.stopped[subscription] = False
 
-    def _conclude(self, line: Line, subscription: str, answer: LoadReply) -> None:
-        """What a load tells of a stream, beyond its entries. If it was not the whole, more is loaded."""
+    def _conclude(self, line: Line, subscription: str, reply: LoadReply) -> None:
+        """Ends a load for one stream: raises `known`, asks for the rest if there is more, and moves on."""
         stream, route = line.streams.get(subscription), self._route(subscription)
-        is_blocked = answer.stopped.get(subscription, False)
-        if subscription not in answer.stopped:
-            if not answer.is_whole and route is not None and not route.is_paused:
+        is_blocked = reply.stopped.get(subscription, False)
+        if subscription not in reply.stopped:
+            if not reply.is_whole and route is not None and not route.is_paused:
                 stream = self._table.stream(line, subscription, route.uri)
                 line.wanted.add(subscription)
             if stream is not None:
-                stream.known = max(stream.known, answer.tells_up_to(subscription))
+                stream.known = max(stream.known, reply.complete_up_to(subscription))
         if stream is not None:
             if not is_blocked:
                 line.pause = SHORTEST
-            may_be_more = is_blocked and (subscription in answer.more or not answer.is_whole)
+            may_be_more = is_blocked and (subscription in reply.more or not reply.is_whole)
             self._expect(stream, may_be_more and not stream.waits)
             self._advance(stream, foreign=is_blocked)

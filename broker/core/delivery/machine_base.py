@@ -1,4 +1,4 @@
-"""The keeper of streams: what all events of the machine have in common."""
+"""The base of the machine: its state, and the steps that several events share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from broker.core.delivery.stream_table import StreamTable
 
 
 class Route(Protocol):
-    """Where what is due to a subscription goes; while it is paused, that stays in the store."""
+    """Where the notifications of a subscription go. While it is paused, its entries stay in the store."""
 
     @property
     def uri(self) -> str: ...
@@ -24,8 +24,11 @@ class Route(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Of one machine: deliveries that may be over and not settled, streams remembered that have nothing
-    pending, and entities in one page of the store."""
+    """The bounds of one machine.
+
+    `unsettled`: deliveries that are over and not settled. `idle`: streams in memory that have nothing
+    pending. `page`: entities in one page of the store.
+    """
 
     unsettled: int = 20_000
     idle: int = 20_000
@@ -33,10 +36,11 @@ class Bounds:
 
 
 class MachineBase:
-    """Keeps streams in memory and moves them on.
+    """Keeps streams in memory and advances them.
 
-    `process` is its own name; `route` gives where a subscription's deliveries go now, None if it is gone.
-    What an event asks for is in `effects` after it.
+    `process`: the name of this process. `route` returns the current route of a subscription; None if it is
+    gone. Each event adds to `effects` what is to be done. `unsettled`: how many deliveries are over and not
+    settled.
     """
 
     def __init__(
@@ -46,17 +50,18 @@ class MachineBase:
         self._route = route
         self._bounds = bounds
         self._table = StreamTable(memory, bounds.idle)
-        self._looks = Rechecks()
+        self._rechecks = Rechecks()
         self._now = 0.0
-        self._searching: dict[LaneBuffer, None] = {}  # those that may have to begin a search
+        self._searching: dict[LaneBuffer, None] = {}  # buffers that may have to begin a search
         self._forgetting: set[str] = set()
         self.unsettled = 0
         self.effects: list[Effect] = []
 
     def _makes_room(self, stream: Stream, entry: Entry) -> bool:
-        """Whether there is room for a loaded entry.
+        """Whether memory has room for a loaded entry.
 
-        It takes the place of the newest one of its stream, or of streams that wait for another process.
+        To make room, the newest entry of its own stream is dropped, then streams that wait for another
+        process. What is dropped will be searched for.
         """
         buffer = stream.buffer
         if buffer.room > 0 or stream.has(entry):
@@ -74,7 +79,7 @@ class MachineBase:
         return buffer.room > 0
 
     def _expect(self, stream: Stream, has_more: bool) -> None:
-        """Comes back to what is pending after an entry of another process, or searches for it."""
+        """Sets `has_more` of a stream; if there is no room for that, the search is to find the rest."""
         if has_more and not stream.has_more and stream.buffer.room <= 0:
             self._search(stream.buffer, stream.subscription)
         else:
@@ -86,7 +91,10 @@ class MachineBase:
         self._tidy(stream.line)
 
     def _advance(self, stream: Stream, *, foreign: bool = False) -> None:
-        """Offers the first entry, or sees to what is pending before it; `foreign`: at another process."""
+        """Offers the first entry, or plans a load of what is pending before it.
+
+        `foreign`: that belongs to another process, so it is loaded after a pause.
+        """
         line, subscription = stream.line, stream.subscription
         self._unblock(stream)
         if stream.is_free:
@@ -98,7 +106,7 @@ class MachineBase:
         elif foreign:
             line.waiting.add(subscription)
             stream.block(True)
-            self._looks.plan(line, self._now)
+            self._rechecks.plan(line, self._now)
         else:
             line.wanted.add(subscription)
 
@@ -115,8 +123,8 @@ class MachineBase:
             self.effects.append(Withdraw(stream, stream.buffer.uri))
 
     def _search(self, buffer: LaneBuffer, subscription: str) -> None:
-        """Something of a subscription is left in the store, to be searched for."""
-        buffer.again.add(subscription)
+        """Notes that entries of a subscription are left in the store, to be found by the next round."""
+        buffer.next_round.add(subscription)
         self._searching[buffer] = None
 
     def _unblock(self, stream: Stream) -> None:
@@ -124,14 +132,14 @@ class MachineBase:
         stream.block(False)
 
     def _leave(self, stream: Stream, start: int) -> None:
-        """Leaves a stream from an entry on to the store."""
+        """Drops the entries of a stream from index `start` on; the store still has them."""
         if start == 0:
             self._withdraw(stream)
         self._unblock(stream)
         stream.leave(start)
 
     def _release(self, subscription: str, uri: str) -> None:
-        """Leaves what a lane has of a subscription to the store, but for what is being sent."""
+        """Drops what a lane has in memory of a subscription, except entries that are being sent."""
         buffer = self._table.buffers.get(uri)
         if buffer is None:
             return
@@ -155,22 +163,22 @@ class MachineBase:
             self.effects.append(Forget(subscription))
 
     def _tend(self, buffer: LaneBuffer) -> None:
-        """Searches on for what was left in the store."""
+        """Continues a search: reads its next page, or plans the end of its pause. Removes an empty buffer."""
         if buffer.search():
             limit = max(1, min(self._bounds.page, buffer.room))
             self.effects.append(Fill(buffer.uri, buffer.cursor, frozenset(buffer.round), limit))
         elif buffer.is_tired:
-            self._looks.plan(buffer, self._now)
+            self._rechecks.plan(buffer, self._now)
         else:
             self._table.clear(buffer)
 
     def _tidy(self, line: Line) -> None:
-        """Begins the load that is wanted of a line; if there is none, those who had it loaded go on."""
+        """Begins the wanted load of a line. If none is wanted, the searches that waited for it go on."""
         if line.wanted and line.asked is None:
-            is_look = line.wanted == line.waiting
+            is_recheck = line.wanted == line.waiting
             line.ask()
             assert line.asked is not None
-            self.effects.append(Load(line.entity_id, frozenset(line.asked), line.after, is_look))
+            self.effects.append(Load(line.entity_id, frozenset(line.asked), line.after, is_recheck))
         elif line.is_quiet:
             while line.fillers:
                 buffer = line.fillers.popitem()[0]

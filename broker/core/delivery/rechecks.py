@@ -1,4 +1,4 @@
-"""Rechecks: when to ask the store again for what only time can bring, with growing pauses."""
+"""Rechecks: when to read the store again for what another process does, after growing pauses."""
 
 import heapq
 from itertools import count
@@ -7,39 +7,39 @@ SHORTEST, LONGEST, _GROWTH = 0.003, 0.5, 1.5  # pauses in seconds
 
 
 class Recheckable:
-    """Who waits for what others do. `look`: when to look again, if at all; each pause is longer."""
+    """What can be rechecked. `recheck_at`: when the planned recheck is, if any; `pause`: in seconds."""
 
-    __slots__ = ("look", "pause")
+    __slots__ = ("pause", "recheck_at")
 
     def __init__(self) -> None:
-        self.look: float | None = None
+        self.recheck_at: float | None = None
         self.pause = SHORTEST
 
 
 class Rechecks:
-    """Those who wait, each once."""
+    """The planned rechecks, ordered by time; at most one for each item."""
 
     def __init__(self) -> None:
         self._planned: list[tuple[float, int, Recheckable]] = []
-        self._numbers = count()
+        self._numbers = count()  # so that items are never compared
 
-    def plan(self, one: Recheckable, now: float) -> None:
-        """One rechecks again after its pause."""
-        if one.look is None:
-            one.look = now + one.pause
-            one.pause = min(one.pause * _GROWTH, LONGEST)
-            heapq.heappush(self._planned, (one.look, next(self._numbers), one))
+    def plan(self, item: Recheckable, now: float) -> None:
+        """Plans a recheck of an item after its pause, unless one is planned; its next pause is longer."""
+        if item.recheck_at is None:
+            item.recheck_at = now + item.pause
+            item.pause = min(item.pause * _GROWTH, LONGEST)
+            heapq.heappush(self._planned, (item.recheck_at, next(self._numbers), item))
 
     def take(self, now: float) -> list[Recheckable]:
-        """Those whose time has come."""
-        found = []
+        """Removes and returns the items whose time has come."""
+        items = []
         while self._planned and self._planned[0][0] <= now:
-            one = heapq.heappop(self._planned)[2]
-            one.look = None
-            found.append(one)
-        return found
+            item = heapq.heappop(self._planned)[2]
+            item.recheck_at = None
+            items.append(item)
+        return items
 
     @property
     def next(self) -> float | None:
-        """When somebody rechecks next."""
+        """The time of the next recheck; None if none is planned."""
         return self._planned[0][0] if self._planned else None

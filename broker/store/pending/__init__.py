@@ -1,5 +1,6 @@
-"""What is pending: entries, each a change that some subscriptions have yet to be told of.
+"""What is pending: entries, each one change with the subscriptions that it is to be delivered to.
 
-They lie in the document of their entity, in order (`o`); in the collection `outbox` lie those that had no
-room there, and reports and replays. Where the outbox has some of an entity, its document says so (`ov`).
+The pending entries of an entity lie in its document, in order (`o`). The collection `outbox` holds the
+entries for which the document had no room, reports, and replayed dead letters. Where the outbox may hold
+entries of an entity, the entity's document is marked (`ov`).
 """

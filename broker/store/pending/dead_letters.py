@@ -1,7 +1,7 @@
-"""Notifications that were given up: kept for a while, for whoever wants to know or to have them sent again.
+"""Dead letters: notifications that were refused for good or got too old. They can be listed and replayed.
 
-{_id: subscription and id of the entry, e: entity id, what the entry tells (`entries`), reason,
-given_up: time of the server (µs), expires: date}
+Stored as {_id: "<subscription> <id of the entry>", e: entity id, the entry's payload (see `entries`), reason,
+given_up: when it became a dead letter (µs, the server's time), expires: date}.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ from broker.store.wire.transactions import Transactions
 
 Document = dict[str, Any]
 _STATES = ("entity", "was", "zipped", "suppressed.entity", "suppressed.was")
-_AT_ONCE = 500  # notifications replayed in one go
-_TOLD = ("e", "entity", "was", "report", "suppressed", "zipped", "cut")
+_AT_ONCE = 500  # dead letters read at once for a replay
+_PAYLOAD = ("e", "entity", "was", "report", "suppressed", "zipped", "cut")
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """For how many seconds, and how many for each tenant."""
+    """How many seconds dead letters are kept, and how many (`count`) for each tenant."""
 
     seconds: float
     count: int
@@ -39,15 +39,18 @@ class Kept:
 
 
 async def keep(collection: Collection, given_up: Sequence[tuple[Entry, str, str]], kept: Kept) -> None:
-    """Keeps entries that were given up for a subscription, with the reason; the oldest make room."""
+    """Stores dead letters, given as (entry, subscription, reason). Deletes the oldest beyond the limit.
+
+    An existing one of the same entry and subscription is replaced, so a retry is harmless.
+    """
     now = kept.clock.server()
     expires = datetime.fromtimestamp(now / 1_000_000 + kept.seconds, UTC)
-    documents = [_document(*one, now, expires) for one in given_up]
-    await collection.bulk_write([ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in documents])
+    documents = [_document(*dead_letter, now, expires) for dead_letter in given_up]
+    await collection.bulk_write([ReplaceOne({"_id": raw["_id"]}, raw, upsert=True) for raw in documents])
     excess = await collection.estimated_document_count() - kept.count
     if excess > 0:
         oldest = collection.find({}, {"_id": 1}, sort=[("expires", 1)], limit=excess)
-        await collection.delete_many({"_id": {"$in": [one["_id"] async for one in oldest]}})
+        await collection.delete_many({"_id": {"$in": [document["_id"] async for document in oldest]}})
 
 
 def _document(entry: Entry, subscription: str, reason: str, now: int, expires: datetime) -> RawBSONDocument:
@@ -57,9 +60,7 @@ def _document(entry: Entry, subscription: str, reason: str, now: int, expires: d
         "given_up": now,
         "expires": expires,
     }
-    return entries.fitting(
-        replace(entry), head
-    )  # what is cut here is not cut for those who are still to be told
+    return entries.fitting(replace(entry), head)  # a copy: what is cut here is not cut for others
 
 
 class MongoDeadLetters:
@@ -80,7 +81,7 @@ class MongoDeadLetters:
         self._process = process
 
     def open(self) -> AsyncClientSession:
-        """The session on which notifications are replayed, for the list of processes."""
+        """The session of the transactions that replay, for the list of processes."""
         return self._transactions.session
 
     async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[DeadLetter]:
@@ -89,7 +90,7 @@ class MongoDeadLetters:
         wanted, shown = all_of(subscription_id), dict.fromkeys(_STATES, 0)
         with reported():
             cursor = undelivered.find(wanted, shown, sort=[("_id", 1)], skip=offset, limit=limit)
-            return [_dead_letter(one) async for one in cursor]
+            return [_dead_letter(document) async for document in cursor]
 
     async def count(self, tenant: str, subscription_id: str) -> int:
         """See `ports.DeadLetters.count`."""
@@ -103,9 +104,9 @@ class MongoDeadLetters:
         wanted, count = _of(subscription_id, failure_id), 0
         with reported():
             await self._sink.at_epoch(tenant, *epoch_of(await handle.entities.find_one({"_id": EPOCH})))
-            while found := await handle.undelivered.find(wanted, sort=[("_id", 1)], limit=_AT_ONCE).to_list():
-                for one in found:
-                    if (entry := await self._renewed(one, handle, subscription_id)) is not None:
+            while page := await handle.undelivered.find(wanted, sort=[("_id", 1)], limit=_AT_ONCE).to_list():
+                for document in page:
+                    if (entry := await self._renewed(document, handle, subscription_id)) is not None:
                         self._sink.committed(entry, (), False)
                         count += 1
         return count
@@ -117,35 +118,35 @@ class MongoDeadLetters:
             return (await undelivered.delete_many(_of(subscription_id, failure_id))).deleted_count
 
     async def _renewed(self, document: Document, tenant: Tenant, subscription_id: str) -> Entry | None:
-        """The entry as a new one in the outbox, which comes after all that the entity has had since.
+        """Turns a dead letter into a new entry in the outbox, after all existing entries of the entity.
 
-        None if somebody else has replayed or deleted it. It is a transaction, lest the reaper take the mark
-        off the document while the outbox has nothing yet.
+        None if another request has replayed or deleted it. It is a transaction: otherwise the reaper could
+        remove the mark of the entity's document before the outbox has the entry.
         """
 
-        async def all_of_it(session: AsyncClientSession) -> Document | None:
-            gone = await tenant.undelivered.delete_one({"_id": document["_id"]}, session=session)
-            if not gone.deleted_count:
+        async def move(session: AsyncClientSession) -> Document | None:
+            deletion = await tenant.undelivered.delete_one({"_id": document["_id"]}, session=session)
+            if not deletion.deleted_count:
                 return None
             stamp = await self._stamp(document, tenant, session)
             new: Document = {
                 "_id": entry_id(stamp.rev, stamp.number, self._process), "st": stamp.rev,
                 "at": self._clock.server(), "by": self._process, "due": [subscription_id],
             }  # fmt: skip
-            renewed = {**{name: document[name] for name in _TOLD if name in document}, **new}
+            renewed = {**{name: document[name] for name in _PAYLOAD if name in document}, **new}
             await tenant.outbox.insert_one(renewed, session=session)
             return renewed
 
-        renewed = await self._transactions.run(all_of_it)
+        renewed = await self._transactions.run(move)
         return None if renewed is None else entries.whole(renewed, tenant.name, document["e"])
 
     async def _stamp(self, document: Document, tenant: Tenant, session: AsyncClientSession) -> Stamp:
-        """A stamp after the last one of the entity, whose document then says that the outbox has one."""
+        """A stamp with a rev above the entity's. Raises that to it; marks the entity's document (`ov`)."""
         if document.keys() & {"report", "suppressed"}:
             return self._clock.stamp()
         stamp = self._clock.stamp()
         raised = {"rev": {"$max": [stamp.rev, {"$add": ["$rev", 1]}]}, "ov": {"$literal": True}}
-        found = await tenant.entities.find_one_and_update(
+        updated = await tenant.entities.find_one_and_update(
             {"_id": document["e"]},
             [{"$set": {**raised, "gone": {"$cond": [{"$gt": ["$rev", None]}, "$gone", 1]}}}],
             {"rev": 1},
@@ -153,12 +154,12 @@ class MongoDeadLetters:
             return_document=ReturnDocument.AFTER,
             session=session,
         )
-        assert found is not None, "it is made if there is none"
-        return stamp._replace(rev=found["rev"])
+        assert updated is not None, "the upsert makes one if there is none"
+        return stamp._replace(rev=updated["rev"])
 
 
 def all_of(subscription_id: str) -> Document:
-    """What selects all of a subscription: ids are URIs, which have no spaces."""
+    """The filter for all dead letters of a subscription. Its id is a URI, which has no spaces."""
     return {"_id": {"$gt": subscription_id + " ", "$lt": subscription_id + "!"}}
 
 

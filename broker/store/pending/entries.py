@@ -1,14 +1,15 @@
 """The stored form of an entry: one change, and the subscriptions that it is pending for.
 
-In the document of its entity: {id, by: the process that delivers it, st: revision of the entity, at: time of
-the server (µs), due: subscriptions, entity: its state after the change, was: attributes before it, where
-somebody wants to know}. In the outbox the same with `_id` for id, and `e`, the entity's id. A report has
-`report: true` instead of an entity, and what throttling suppressed {suppressed: [{entity, was}]}, both with
-the subscription's id for `e`. Ids sort by revision.
+In the document of its entity: {id, by: the process that delivers it, st: the entity's revision, at: time of
+the server (µs), due: the subscriptions that it is pending for, and the payload}. The ids of an entity's
+entries sort by revision. In the outbox, `_id` stands for `id`, and `e` is the entity's id.
 
-A change must not fail because somebody is to be told of it. So an entry that does not fit in a document of
-the outbox has {zipped: entity and was, compressed} instead; if that does not fit either it is cut, and `cut`
-says of what.
+The payload is {entity: the state after the change, was: the previous attribute instances, if a subscription
+shows them}. A report has {report: true} instead. States that throttling suppressed are
+{suppressed: [{entity, was}]}. In both, `e` is the subscription's id.
+
+A subscription must not make a write fail. So a payload that does not fit in a document of the outbox becomes
+{zipped: the compressed payload}. If it still does not fit, parts are removed, and `cut` says which.
 """
 
 import logging
@@ -30,41 +31,41 @@ _MOST = 16 * 1024**2  # bytes of a document
 
 
 def held(entry: Entry) -> Document:
-    """An entry as the document of its entity holds it."""
+    """The form of an entry for the document of its entity."""
     return {
         "id": entry.id,
         "by": entry.by,
         "due": sorted(entry.subscriptions),
         **_times(entry),
-        **_told(entry),
+        **_payload(entry),
     }
 
 
 def apart(entry: Entry) -> RawBSONDocument:
-    """An entry as the outbox holds it. The entry is cut to what fits."""
+    """The form of an entry for the outbox. Cuts the entry itself if it does not fit."""
     return fitting(entry, {"_id": entry.id, "by": entry.by, "due": sorted(entry.subscriptions)})
 
 
 def moved(document: Document, entity_id: str) -> Document:
-    """The form for the outbox of an entry that the document of its entity holds."""
+    """The form for the outbox of an entry in the form for its entity's document."""
     return {"_id": document["id"], "e": entity_id, **{k: v for k, v in document.items() if k != "id"}}
 
 
 def fitting(entry: Entry, head: Document, own: int = 0) -> RawBSONDocument:
-    """The document of `head` and of what an entry tells, which is cut to what fits. It is encoded once.
+    """The document of `head` and the payload of an entry, encoded. Cuts the entry itself if it does not fit.
 
-    It shares its room with `own` bytes of the document that it is to be a part of.
+    `own`: the bytes that an enclosing document needs for other members.
     """
     raw = b""
-    for told in _forms(entry):
-        raw = encode({**head, "e": entry.entity_id, **_times(entry), **told})
+    for payload in _forms(entry):
+        raw = encode({**head, "e": entry.entity_id, **_times(entry), **payload})
         if len(raw) + own <= _MOST:
             break
     return RawBSONDocument(raw)
 
 
 def reference(document: Document, tenant: str, entity_id: str) -> Entry:
-    """An entry without what it tells, from either form."""
+    """Decodes an entry without its payload, from either form."""
     return Entry(
         document["id"] if "id" in document else document["_id"],
         tenant, entity_id, document["st"], document["at"], document["by"], set(document["due"]),
@@ -73,31 +74,31 @@ def reference(document: Document, tenant: str, entity_id: str) -> Entry:
 
 
 def whole(document: Document, tenant: str, entity_id: str) -> Entry:
-    """An entry with what it tells, from either form, which is used up."""
+    """Decodes an entry with its payload, from either form."""
     entry = reference(document, tenant, entity_id)
-    told = unzipped(document)
-    if "entity" in told:
-        entry.entity, entry.previous = state(told)
+    payload = unzipped(document)
+    if "entity" in payload:
+        entry.entity, entry.previous = state(payload)
     else:
         entry.entity = nothing_of(entity_id)
-    entry.suppressed = tuple(state(one) for one in told.get("suppressed", ()))
-    entry.cut = told.get("cut", "")
+    entry.suppressed = tuple(state(suppressed) for suppressed in payload.get("suppressed", ()))
+    entry.cut = payload.get("cut", "")
     return entry
 
 
 def unzipped(document: Document) -> Document:
-    """A document with what it tells; if that is not compressed, itself."""
+    """The payload of a document if it is compressed; else the document itself."""
     return decode(zlib.decompress(document["zipped"])) if "zipped" in document else document
 
 
 def state(document: Document) -> tuple[Entity, Attributes | None]:
-    """The entity in a document, and its attributes before the change, where somebody wants to know."""
+    """Decodes (entity, previous attribute instances); the second is None if the document has none."""
     was = document.get("was")
     return decode_entity(document["entity"]), None if was is None else decode_attrs(was)
 
 
 def nothing_of(subscription_id: str) -> Entity:
-    """What stands for the entity in an entry that is of many."""
+    """The empty entity in a report, and in an entry of suppressed states; its id is the subscription's."""
     return {"id": subscription_id, "type": [], "attrs": {}}
 
 
@@ -106,8 +107,8 @@ def _times(entry: Entry) -> Document:
 
 
 def _forms(entry: Entry) -> Iterator[Document]:
-    """What an entry tells, to whomever, in smaller and smaller forms; it is cut before the last ones."""
-    yield _told(entry)
+    """The payload of an entry in smaller and smaller forms. Cuts the entry before it yields the last ones."""
+    yield _payload(entry)
     if entry.is_report:
         return
     yield _zipped(entry)
@@ -115,17 +116,17 @@ def _forms(entry: Entry) -> Iterator[Document]:
         return
     if entry.previous is not None:
         entry.previous = None
-        yield _cut(entry, "what was before")
+        yield _cut(entry, "the previous values")
     entry.entity = {**entry.entity, "attrs": {}}
     yield _cut(entry, "the attributes")
 
 
-def _told(entry: Entry) -> Document:
+def _payload(entry: Entry) -> Document:
     if entry.is_report:
         return {"report": True}
     if entry.suppressed:
         return {"suppressed": [_state(*one) for one in entry.suppressed]}
-    assert entry.entity is not None, "an entry that is written tells something"
+    assert entry.entity is not None, "an entry that is written has its payload"
     return _state(entry.entity, entry.previous) | ({"cut": entry.cut} if entry.cut else {})
 
 
@@ -137,7 +138,7 @@ def _state(entity: Entity, previous: Attributes | None) -> Document:
 
 
 def _zipped(entry: Entry) -> Document:
-    return {"zipped": zlib.compress(encode(_told(entry)), 1)}
+    return {"zipped": zlib.compress(encode(_payload(entry)), 1)}
 
 
 def _cut(entry: Entry, what: str) -> Document:

@@ -1,11 +1,12 @@
 """Throttling (clause 5.2.12): one notification per period, and at its end the newest suppressed states.
 
-A throttled subscription has at most one notification pending: `throttles` holds {_id: subscription,
-at: time (µs, the server's) of the last one, entry: the id of its entry, e: of the entity}. A change that
-comes too early is suppressed: the transaction that commits the change keeps its newest state for each
-subscription and entity as a timer, {…, state: what the entry would have told}. When the period is over,
-whoever claims one of these timers commits one entry with all suppressed states of the subscription
-(`release`).
+A throttled subscription has at most one notification pending. `throttles` holds its last one: {_id:
+subscription, at: its time (µs, the server's), entry: the id of its entry, e: the id of its entity}.
+
+A change that comes too early is suppressed: the transaction that commits the change stores a timer for the
+subscription and the entity, with the newest state (`state`: the payload of the entry). When the period is
+over, the process that claims one of these timers commits one entry with all suppressed states of the
+subscription (`release`).
 """
 
 from dataclasses import replace
@@ -24,38 +25,39 @@ from broker.store.wire.tenants import Collection, Tenant
 Document = dict[str, Any]
 Throttled = list[tuple[Entry, Triggered]]
 
-_SHORTEST = 1_000_000  # µs between two looks for whether the last notification is delivered
-_MOST = 500  # entities in one notification; what is left follows a period later
+_SHORTEST = 1_000_000  # µs, at least, between two checks whether the last notification is still pending
+_MOST = 500  # entities in one notification; the rest follows a period later
 _LARGEST = 8_000_000  # bytes of BSON in one notification, unless one entity alone is larger
-_AROUND = 1_000  # bytes of BSON around what a timer is made of
+_AROUND = 1_000  # bytes of BSON for the update command around a timer
 
 
 async def throttle(
-    session: AsyncClientSession, tenant: Tenant, timers: Collection, dues: Throttled
+    session: AsyncClientSession, tenant: Tenant, timers: Collection, triggered: Throttled
 ) -> int | None:
-    """Leaves throttled subscriptions out of the entries that come too early, and keeps what that suppresses.
+    """Decides which throttled subscriptions the entries notify now; stores a timer for each of the others.
 
-    When (µs) the first suppressed state is due; None if nothing was suppressed.
-    The time of the last notification is read and written in the transaction, so two processes that would
-    both notify conflict, and the second one finds the time of the first.
+    Removes the others from the `subscriptions` of their entries. Returns when the first timer is due (µs);
+    None if nothing was suppressed. The time of the last notification is read and written in the
+    transaction. So two processes that would both notify conflict, and the second one sees the first one's
+    time.
     """
-    throttled = [(entry, due) for entry, due in dues if due.throttling]
+    throttled = [(entry, due) for entry, due in triggered if due.throttling]
     ids = list({due.subscription for _, due in throttled})
-    found = await commands.find(tenant.throttles, {"_id": {"$in": ids}}, session)
-    last = {one["_id"]: one for one in found}
+    documents = await commands.find(tenant.throttles, {"_id": {"$in": ids}}, session)
+    last = {document["_id"]: document for document in documents}
     busy = await _busy(session, tenant, timers, _over(throttled, last))
     fired, suppressed = _decide(throttled, last, busy)
-    times = [{"q": {"_id": one}, "u": {"$set": values}, "upsert": True} for one, values in fired.items()]
+    times = [{"q": {"_id": name}, "u": {"$set": values}, "upsert": True} for name, values in fired.items()]
     await commands.update(tenant.throttles, times, session)
-    await commands.update(timers, [_kept(*one) for one in suppressed], session)
+    await commands.update(timers, [_timer(*state) for state in suppressed], session)
     return min((until for _, _, until in suppressed), default=None)
 
 
 def _over(throttled: Throttled, last: dict[str, Document]) -> list[Document]:
-    """The last notifications whose period is over at one of the entries."""
+    """The last notifications (documents of `throttles`) whose period is over for one of the entries."""
     return [
-        last[one]
-        for one in {
+        last[subscription]
+        for subscription in {
             due.subscription
             for entry, due in throttled
             if due.subscription in last and not _is_early(last[due.subscription], entry, due.throttling)
@@ -68,77 +70,81 @@ async def _busy(
 ) -> set[str]:
     """The subscriptions whose last notification is still pending, or that have suppressed states.
 
-    Those come first: else the newest state would not be the last one that the subscriber hears of, and
-    an entity that changes often would keep all others from being notified.
+    Both come before a new notification. Otherwise the newest state might not be the last one delivered, and
+    an entity that changes often could keep all others from being notified.
     """
     if not last:
         return set()
     busy = await _pending(session, tenant, last)
-    ours = {"t": tenant.name, "s": {"$in": [one["_id"] for one in last]}}
+    ours = {"t": tenant.name, "s": {"$in": [document["_id"] for document in last]}}
     return busy | set(await timers.distinct("s", ours, session=session))
 
 
 async def _pending(session: AsyncClientSession, tenant: Tenant, last: list[Document]) -> set[str]:
     """The subscriptions whose last notification is still pending, in a document or in the outbox."""
-    ids = [one.get("entry") for one in last]
-    held = {"_id": {"$in": [one.get("e") for one in last]}, "o.id": {"$in": ids}}
+    ids = [document.get("entry") for document in last]
+    held = {"_id": {"$in": [document.get("e") for document in last]}, "o.id": {"$in": ids}}
     documents = await commands.find(tenant.entities, held, session, projection={"o.id": 1, "o.due": 1})
     due = {entry["id"]: entry["due"] for document in documents for entry in document["o"]}
-    found = await commands.find(tenant.outbox, {"_id": {"$in": ids}}, session, projection={"due": 1})
-    due |= {entry["_id"]: entry["due"] for entry in found}
-    return {one["_id"] for one in last if one["_id"] in due.get(one.get("entry"), ())}
+    apart = await commands.find(tenant.outbox, {"_id": {"$in": ids}}, session, projection={"due": 1})
+    due |= {entry["_id"]: entry["due"] for entry in apart}
+    return {document["_id"] for document in last if document["_id"] in due.get(document.get("entry"), ())}
 
 
 def _decide(
     throttled: Throttled, last: dict[str, Document], busy: set[str]
 ) -> tuple[dict[str, Document], list[tuple[Entry, Triggered, int]]]:
-    """The subscriptions that are notified, with the new times; what is suppressed, and until when."""
+    """Decides for each entry and subscription, in order: notified, or suppressed.
+
+    Returns the notified subscriptions with their new documents of `throttles`, and the newest suppressed
+    states as tuples (entry, triggered subscription, µs until when).
+    """
     fired: dict[str, Document] = {}
     suppressed: dict[tuple[str, str], tuple[Entry, Triggered, int]] = {}
     for entry, due in throttled:
-        one = due.subscription
-        is_early = _is_early(last.get(one, {}), entry, due.throttling)
-        if not is_early and one not in busy:
-            last[one] = fired[one] = {"at": entry.at, "entry": entry.id, "e": entry.entity_id}
-            suppressed.pop((one, entry.entity_id), None)
+        name = due.subscription
+        is_early = _is_early(last.get(name, {}), entry, due.throttling)
+        if not is_early and name not in busy:
+            last[name] = fired[name] = {"at": entry.at, "entry": entry.id, "e": entry.entity_id}
+            suppressed.pop((name, entry.entity_id), None)
         else:
-            entry.subscriptions.discard(one)
-            until = last[one]["at"] + due.throttling if is_early else entry.at
-            suppressed[one, entry.entity_id] = entry, due, until
+            entry.subscriptions.discard(name)
+            until = last[name]["at"] + due.throttling if is_early else entry.at
+            suppressed[name, entry.entity_id] = entry, due, until
     return fired, list(suppressed.values())
 
 
 def _is_early(last: Document, entry: Entry, period: int) -> bool:
-    """Whether the entry became due before the period after the last notification, if any, was over."""
+    """Whether the entry came before the end of the period (µs) after the last notification, if any."""
     return is_throttled(last.get("at"), entry.at, period)
 
 
-def _kept(entry: Entry, due: Triggered, until: int) -> Document:
-    """The update that keeps a suppressed state in place of an older one; when it is due stays."""
+def _timer(entry: Entry, due: Triggered, until: int) -> Document:
+    """The update that stores a suppressed state in place of an older one; the time of its timer stays."""
     timer = {"t": entry.tenant, "s": due.subscription, "due": until, "at": until, "by": ""}
     wanted = {"_id": key(entry.tenant, due.subscription, entry.entity_id)}
     own = len(bson.encode(wanted | timer)) + _AROUND
-    told = fitting(replace(entry), {}, own)  # what is cut here is not cut for the others that it is due to
-    return {"q": wanted, "u": {"$set": {"state": told}, "$setOnInsert": timer}, "upsert": True}
+    suppressed = fitting(replace(entry), {}, own)  # a copy: what is cut here is not cut for others
+    return {"q": wanted, "u": {"$set": {"state": suppressed}, "$setOnInsert": timer}, "upsert": True}
 
 
 def key(tenant: str, subscription_id: str, entity_id: str | None = None) -> str:
-    """The id of a timer: of a subscription, or of a suppressed state. URIs have no spaces."""
+    """The id of a timer: of a periodic subscription, or of a suppressed state. URIs have no spaces."""
     return " ".join((tenant, subscription_id, *(() if entity_id is None else (entity_id,))))
 
 
 def suppressed_of(tenant: str, subscription_id: str) -> Document:
-    """A filter for the suppressed states of a subscription."""
+    """The filter for the timers with the suppressed states of a subscription."""
     return {"t": tenant, "s": subscription_id, "state": {"$exists": True}}
 
 
 async def release(
     session: AsyncClientSession, tenant: Tenant, timers: Collection, entry: Entry, period: int
 ) -> bool:
-    """Commits the entry with the suppressed states of the subscription that it is due to.
+    """Fills the entry with the suppressed states of its one subscription, and adds it to the outbox.
 
-    False if there are none. False, too, if the period is not over or the last notification is still pending:
-    the timers are then put off.
+    Returns whether it did. It does not if there are no states. If the period (µs) is not over, or the last
+    notification is still pending, it postpones the timers instead.
     """
     (subscription,) = entry.subscriptions
     wanted = suppressed_of(tenant.name, subscription)
@@ -149,12 +155,12 @@ async def release(
     if following > entry.at:
         await timers.update_many(wanted, _at(following), session=session)
         return False
-    found = await _first(session, timers, wanted)
-    if not found:
+    payloads = await _first(session, timers, wanted)
+    if not payloads:
         return False
-    entry.suppressed = [state(one) for one in found.values()]
-    entry.cut = next((one["cut"] for one in found.values() if "cut" in one), "")
-    await commands.delete(timers, list(found), session)
+    entry.suppressed = [state(payload) for payload in payloads.values()]
+    entry.cut = next((payload["cut"] for payload in payloads.values() if "cut" in payload), "")
+    await commands.delete(timers, list(payloads), session)
     await timers.update_many(wanted, _at(entry.at + period), session=session)
     times = {"at": entry.at, "entry": entry.id, "e": entry.entity_id}
     await tenant.throttles.update_one({"_id": subscription}, {"$set": times}, upsert=True, session=session)
@@ -167,14 +173,14 @@ def _at(moment: int) -> Document:
 
 
 async def _first(session: AsyncClientSession, timers: Collection, wanted: Document) -> dict[str, Document]:
-    """What the first suppressed states tell, by the ids of their timers: as many as fit in one entry."""
-    found: dict[str, Document] = {}
+    """The payloads of the first suppressed states, by the ids of their timers: as many as one entry holds."""
+    payloads: dict[str, Document] = {}
     size = 0
     async with timers.find(wanted, sort=[("state.at", 1)], limit=_MOST, session=session) as cursor:
-        async for one in cursor:
-            told = unzipped(one["state"])
-            size += len(bson.encode(told))
-            if size > _LARGEST and found:
+        async for timer in cursor:
+            payload = unzipped(timer["state"])
+            size += len(bson.encode(payload))
+            if size > _LARGEST and payloads:
                 break
-            found[one["_id"]] = told
-    return found
+            payloads[timer["_id"]] = payload
+    return payloads

@@ -157,7 +157,7 @@ class Deliveries(RuleBasedStateMachine):
         one = self.unread.pop(n % len(self.unread))
         if isinstance(one, Load):
             self.read.append(
-                (one, self.store.load(one.entity_id, one.subscriptions, one.after, is_look=one.is_look))
+                (one, self.store.load(one.entity_id, one.subscriptions, one.after, is_recheck=one.is_recheck))
             )
         else:
             page = self.store.page(ME, one.after, one.subscriptions, one.limit)

@@ -55,7 +55,7 @@ def test_what_was_before_is_left_out_where_both_do_not_fit(size: int) -> None:
     one = entry(now, values(size - 8, is_dense=True))
     back = again(one)
     assert (attrs_of(back), back.previous) == (now, None)
-    assert back.cut.startswith("what was before")
+    assert back.cut.startswith("the previous values")
     assert (one.previous, one.cut) == (None, back.cut), "what is delivered from memory is the same"
 
 

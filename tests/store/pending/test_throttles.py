@@ -186,11 +186,11 @@ async def test_states_that_are_too_large_are_suppressed_all_the_same(world: Sens
     cut, was = told["urn:x:a"]
     assert (cut, was and was[N][0]["value"]) == ("", "before" + large["a"])
     cut, was = told["urn:x:b"]
-    assert (cut.partition(":")[0], was) == ("what was before", None)
+    assert (cut.partition(":")[0], was) == ("the previous values", None)
 
 
 async def test_many_entities_follow_a_period_later(world: Sensors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("broker.store.pending.throttling._MOST", 3)
+    monkeypatch.setattr("broker.store.pending.throttles._MOST", 3)
     await world.processes[0].create(*"abcdefgh")
     await world.processes[0].deliver()
     assert [await world.at(second) for second in (11, 22, 23, 33, 44)] == [1, 1, 0, 1, 0]
