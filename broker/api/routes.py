@@ -172,7 +172,7 @@ _NONE: dict[_Positions, dict[tuple[str, ...], Resource]] = {}
 
 
 class Router:
-    """Finds the resource of a path: by the number of segments, then by the fixed ones, most fixed ones first."""
+    """Finds the resource of a path: by the number of segments, then by the fixed ones, most of them first."""
 
     def __init__(self, resources: tuple[Resource, ...] = ROUTES) -> None:
         self._by_length: dict[int, dict[_Positions, dict[tuple[str, ...], Resource]]] = {}

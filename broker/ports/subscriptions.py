@@ -80,7 +80,10 @@ class Timers(Protocol):
         """
 
     async def unclear(self) -> list[Entry]:
-        """Entries that were committed though the reply was lost, for this process to deliver; each only once."""
+        """Entries that were committed though the reply was lost; each once.
+
+        This process must deliver them.
+        """
 
     async def drop(self, timer: Timer) -> None:
         """Removes a timer whose subscription needs no more notifications."""
