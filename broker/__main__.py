@@ -45,9 +45,9 @@ def version() -> None:
 
 
 def serve(**flags: Any) -> None:
-    """Run the broker: workers on one port, with a MongoDB of its own unless one is named.
+    """Run the broker: workers on one port, with an embedded MongoDB unless --mongo-uri names one.
 
-    Every option can be given as the environment variable beside it, too; the option wins.
+    Every option can also be set by the environment variable shown beside it; the option wins.
 
     The value "none" switches an optional setting off.
     """
@@ -62,17 +62,23 @@ def serve(**flags: Any) -> None:
 @app.command()
 def export(
     file: Annotated[Path, typer.Argument(help="The file to write, .ndjson or .parquet.", show_default=False)],
-    tenant: Annotated[str, typer.Option(help="Whose history; the default tenant's, unless named.")] = "",
-    type: Annotated[str | None, typer.Option(help="Entities of these types only, as in a query.")] = None,
-    id: Annotated[list[str] | None, typer.Option(help="This entity only; may be given again.")] = None,
-    attr: Annotated[list[str] | None, typer.Option(help="This attribute only; may be given again.")] = None,
-    since: Annotated[str | None, typer.Option(help="From this time on, as in 2026-07-01T00:00:00Z.")] = None,
-    until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+    tenant: Annotated[
+        str, typer.Option(help="Tenant whose history is exported; the default tenant unless given.")
+    ] = "",
+    type: Annotated[
+        str | None, typer.Option(help="Only entities of these types; a type selection as in a query.")
+    ] = None,
+    id: Annotated[list[str] | None, typer.Option(help="Only this entity; may be repeated.")] = None,
+    attr: Annotated[list[str] | None, typer.Option(help="Only this attribute; may be repeated.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only from this time on, such as 2026-07-01T00:00:00Z.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Only before this time.")] = None,
 ) -> None:
-    """Write history to a file, while the broker runs or while it does not.
+    """Export history to a file. The broker may be running or stopped.
 
-    Names are plain ones or IRIs. Which broker's history it is say the variables of [bold]serve[/bold]:
-    BROKER_DATA_DIR, or BROKER_MONGO_URI and BROKER_DATABASE.
+    Types and attributes are names of the core @context, or IRIs. The environment variables of
+    [bold]serve[/bold] select the database: BROKER_DATA_DIR, or BROKER_MONGO_URI and BROKER_DATABASE.
     """
     from broker.export.command import run
 
@@ -81,7 +87,7 @@ def export(
 
 
 def _settings(flags: dict[str, Any]) -> Settings:
-    """The settings in force; what is wrong with them is told in a line each, with exit code 2."""
+    """The settings from flags and variables. If some are wrong: one line for each, and exit code 2."""
     try:
         settings = Settings(**flags)
     except ValidationError as error:
@@ -93,7 +99,7 @@ def _settings(flags: dict[str, Any]) -> Settings:
 
 
 def _options() -> Iterator[inspect.Parameter]:
-    """One option for every setting that is the same for all workers, in the order of the model."""
+    """An option for each setting that all workers share, in the order of the model."""
     section = ""
     for name, field in Settings.model_fields.items():
         section = SECTIONS.get(name, section)
@@ -103,7 +109,7 @@ def _options() -> Iterator[inspect.Parameter]:
 
 
 def _option(name: str, field: FieldInfo, section: str) -> Any:
-    # Values stay text: the model is what parses and judges them, for flags and variables alike.
+    # Values stay text: the model parses and validates them, from flags and from variables.
     is_switch = field.annotation is bool
     flag = name.replace("_", "-")
     option = typer.Option(
@@ -129,7 +135,7 @@ def _metavar(annotation: Any) -> str:
 
 
 def _with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for every setting, as if they were written in its signature."""
+    """The command, with an option for each setting in its signature."""
     options = list(_options())
     command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
     command.__annotations__ = {option.name: option.annotation for option in options}

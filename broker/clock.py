@@ -1,14 +1,14 @@
-"""Clocks: the only module that reads one. Times are in microseconds since 1970 unless a name says otherwise.
+"""The clocks of a process; no other module reads the time. Times are in microseconds since 1970 unless named.
 
-Four times are kept apart, since each is wrong for what the others are for:
+There are four times, for different purposes:
 
-- `now`, the physical time of this process: what entities, notifications and subscriptions are stamped with.
-  Nothing that others wrote ever raises it.
-- `Stamp.rev`, a logical time that orders the writes of one entity, whatever the clocks of the writers say.
-- `server`, the time of the database: leases, throttles, timers and ages are judged by it, because it is one
-  time for all processes. It is measured now and then and goes on with the monotonic clock in between.
-- `shared`, by which things expire. Whatever expires is deleted for everybody, so a process whose clock is
-  wrong must not decide that by itself: it is `now`, or `server` where the two are more than `bound` apart.
+- `now`: the physical time of this process. It is the timestamp of entities, notifications and subscriptions.
+  What other processes wrote never raises it.
+- `Stamp.rev`: a logical time. It orders the writes of one entity, even if the writers' clocks differ.
+- `server`: the time of the database, one for all processes. Leases, throttling, timers and ages use it. It is
+  measured now and then; between measurements it advances with the monotonic clock.
+- `shared`: the time by which data expires. What expires is deleted for all processes, so a process with a
+  wrong clock must not decide this alone. It is `now`, or `server` if the two differ by more than `bound`.
 """
 
 import time
@@ -17,14 +17,14 @@ from typing import NamedTuple
 
 from broker.core import instant
 
-BOUND = 5.0  # seconds
-_BACK = 1_000_000  # a clock put back by more than this is followed; by less, time stands still for a moment
+BOUND = 5.0  # seconds that `now` and `server` may differ
+_BACK = 1_000_000  # µs; `now` follows a clock that is set back by more, and hardly advances if it is by less
 
 
 class Stamp(NamedTuple):
-    """The times of one write: `rev` is above all earlier ones of its entity, `now` is the physical time.
+    """The times of one write. `rev`: greater than the `rev` of earlier writes of the entity. `now`: physical.
 
-    `number`: no two stamps of a process have the same one, whatever becomes of its clock.
+    `number`: unique among the stamps of this process, even if its clock is set back.
     """
 
     rev: int
@@ -33,7 +33,10 @@ class Stamp(NamedTuple):
 
 
 class Clock:
-    """The clock of one process. `offset` (seconds) makes it wrong, for tests."""
+    """The clock of one process.
+
+    `offset` (seconds) makes it wrong, for tests; `bound`: see the module (seconds).
+    """
 
     def __init__(self, *, offset: float = 0.0, bound: float = BOUND) -> None:
         self._offset = round(offset * 1_000_000)
@@ -41,25 +44,28 @@ class Clock:
         self._last = 0
         self._numbers = count(1)
         self._began = self.monotonic()
-        self._ahead = self._physical() - self.monotonic()  # the server's time, of the monotonic one
+        self._ahead = self._physical() - self.monotonic()  # µs from the monotonic clock to the server's time
 
     def now(self) -> int:
-        """The physical time. Each call gives a later one, unless the clock was put back."""
+        """The physical time.
+
+        Each call returns a later time, unless the clock was set back by more than 1 s.
+        """
         at = self._physical()
         self._last = at if at < self._last - _BACK else max(at, self._last + 1)
         return self._last
 
     def stamp(self, known: int = 0) -> Stamp:
-        """The stamp of a write to an entity whose last revision was `known`."""
+        """The stamp of a write to an entity whose last `rev` is `known`."""
         now = self.now()
         return Stamp(max(now, known + 1), now, next(self._numbers))
 
     def server(self) -> int:
-        """The time of the database, as it is known here; that of this process before the first look."""
+        """The estimated time of the database; before the first measurement, the time of this process."""
         return self.monotonic() + self._ahead
 
     def shared(self) -> int:
-        """The time by which things expire."""
+        """The time by which data expires."""
         now, server = self._physical(), self.server()
         return now if abs(now - server) <= self._bound else server
 
@@ -80,19 +86,19 @@ class Clock:
         return self.server() / 1_000_000
 
     def set_server(self, ahead: int) -> None:
-        """Learns by how much the time of the database is ahead of the monotonic one."""
+        """Sets the measured difference (µs) between the time of the database and the monotonic clock."""
         self._ahead = ahead
 
     def skew(self) -> float:
-        """By how many seconds this clock is ahead of the database's."""
+        """The seconds by which this clock is ahead of the database's; negative if it is behind."""
         return (self._physical() - self.server()) / 1_000_000
 
     def is_off(self) -> bool:
-        """Whether the two are more than the bound apart."""
+        """Whether this clock and the database's differ by more than the bound."""
         return abs(self._physical() - self.server()) > self._bound
 
     def monotonic(self) -> int:
-        """A time that only serves to tell how much time has passed."""
+        """The monotonic clock: for durations only."""
         return time.monotonic_ns() // 1000
 
     def uptime(self) -> float:

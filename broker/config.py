@@ -1,4 +1,4 @@
-"""Every setting of the broker: one frozen model, read from `BROKER_*` variables or command-line flags."""
+"""The settings of the broker: one frozen model, read from `BROKER_*` variables or command-line flags."""
 
 import re
 import secrets
@@ -14,9 +14,9 @@ from broker.core.lang import collation
 from broker.core.temporal.retention import parse as parse_retention
 
 PREFIX = "BROKER_"
-NONE = "none"  # how a variable or a flag says that an optional setting is off
-_INDEXES = 40  # MongoDB has 64 for a collection
-_DATABASE = r"^[A-Za-z0-9_]{1,20}$"  # tenants are appended, and MongoDB names end at 63 bytes
+NONE = "none"  # the value of a variable or flag that switches an optional setting off
+_INDEXES = 40  # MongoDB allows 64 for a collection, and the broker needs some itself
+_DATABASE = r"^[A-Za-z0-9_]{1,20}$"  # the tenant is appended, and MongoDB allows 63 bytes
 
 
 def _split(value: object) -> object:
@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
 
     host: str = Field(
-        default="0.0.0.0", description="Address to listen on; 127.0.0.1 keeps the broker to this machine."
+        default="0.0.0.0", description="Address to listen on; with 127.0.0.1 only this machine can connect."
     )
     port: int = Field(
         default=1026, ge=0, le=65_535, description="TCP port to listen on; 0 chooses a free one."
@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("~/.local/share/eridanus"),
         validate_default=True,
-        description="Folder of the embedded MongoDB's data; not used with a MongoDB of your own.",
+        description="Folder of the embedded MongoDB's data; not used with an external MongoDB.",
     )
 
     mongo_uri: SecretStr | None = Field(
@@ -63,205 +63,230 @@ class Settings(BaseSettings):
         "Prefer the variable to the flag: other users can see a flag.",
     )
     mongod: Path | None = Field(
-        default=None, description="The mongod to embed instead of the installed one, or of the one on PATH."
+        default=None,
+        description="Path of the mongod to embed; otherwise the installed one, or the one on PATH.",
     )
     mongod_cache: int | None = Field(
         default=None,
         ge=256,
         le=1_048_576,
-        description="MiB of cache of the embedded MongoDB; else a quarter of memory, at most 1024.",
+        description="Cache of the embedded MongoDB in MiB; by default a quarter of memory, at most 1024.",
     )
     transaction_lifetime: int | None = Field(
         default=5,
         ge=1,
         le=3600,
-        description="Longest life of a transaction in the embedded MongoDB; none for MongoDB's own.",
+        description="Maximum lifetime of a transaction in the embedded MongoDB; none for MongoDB's default.",
     )
     database: str = Field(
         default="eridanus",
         pattern=_DATABASE,
-        description="Name of the default tenant's database, prefix of all others.",
+        description="Name of the default tenant's database, and prefix of the names of all other databases.",
     )
-    query_timeout: Seconds = Field(default=10.0, description="Longest time MongoDB may work on one query.")
+    query_timeout: Seconds = Field(
+        default=10.0, description="Maximum time that MongoDB may work on one query."
+    )
     indexes: MaybeNames = Field(
         default=None,
-        description="Attributes that queries often filter on, to be indexed in the background: names or "
-        "IRIs by commas, with @ and a type for entities of that alone. What leaves the list is dropped.",
+        description="Attributes to index, for queries that filter on them: names or IRIs, by commas; "
+        "attribute@type for entities of one type only. Indexes that are no longer listed are dropped.",
     )
     slow_query: Seconds = Field(
-        default=0.1, description="Time above which a query says which indexes would help, once for each."
+        default=0.1, description="Time above which the log names indexes that would help a query, each once."
     )
     query_candidates: int = Field(
         default=20_000,
         ge=1,
         le=100_000,
-        description="Most linked entities, or shapes to compare closely, that one query may need.",
+        description="Maximum number of linked entities, or of geometries to compare exactly, for one query.",
     )
 
-    log_level: LogLevel = Field(default="info", description="Least severe level that is logged.")
+    log_level: LogLevel = Field(default="info", description="Lowest level that is logged.")
     log_format: Literal["auto", "human", "json"] = Field(
-        default="auto", description="Form of log lines; auto is human at a terminal and JSON elsewhere."
+        default="auto", description="Format of log lines; auto is human at a terminal and json elsewhere."
     )
     alias: str = Field(
         default="eridanus",
         pattern=r"^[A-Za-z0-9._\-]{1,64}$",
-        description="What this broker calls itself to others (contextSourceAlias).",
+        description="Name of this broker for other brokers (contextSourceAlias).",
     )
-    access_log: bool = Field(default=False, description="Log a line for every request.")
+    access_log: bool = Field(default=False, description="Log a line for each request.")
 
     cors_origins: MaybeNames = Field(
-        default=None, description="Origins whose web pages may use the broker, by commas; * for any."
+        default=None,
+        description="Origins whose web pages may use the broker (CORS), separated by commas; * for any.",
     )
     max_body_bytes: int = Field(
-        default=16 * 1024**2, ge=1024, le=1024**3, description="Largest request body."
+        default=16 * 1024**2, ge=1024, le=1024**3, description="Maximum size of a request body."
     )
-    max_depth: int = Field(default=64, ge=8, le=512, description="Deepest nesting of JSON in a request.")
+    max_depth: int = Field(default=64, ge=8, le=512, description="Maximum nesting of JSON in a request.")
     default_limit: int = Field(
         default=20,
         ge=1,
         le=100_000,
-        description="Entities per page when a request names no limit; max_limit where that is less.",
+        description="Page size of requests without a limit; max_limit if that is smaller.",
     )
     max_limit: int = Field(
-        default=1000, ge=1, le=100_000, description="Most entities a request may ask for per page."
+        default=1000, ge=1, le=100_000, description="Maximum page size that a request may ask for."
     )
     max_linked: int = Field(
-        default=1000, ge=1, le=100_000, description="Most linked entities that one answer may join."
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Maximum number of linked entities that one answer may join.",
     )
     collation: str | None = Field(
         default=None,
-        description="ICU collation of orderBy without one, such as und or de; else by code points.",
+        description="Default ICU collation of orderBy, such as und or de; if not set, by code points.",
     )
     temporal_page: int = Field(
-        default=1000, ge=1, le=100_000, description="Instances per attribute in one temporal answer."
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Maximum number of instances per attribute in one temporal answer.",
     )
     delete_temporal_on_entity_delete: bool = Field(
         default=False, description="Delete an entity's history together with the entity."
     )
     unrecorded_types: Names = Field(
-        default=(), description="Entity types without a history, by commas: IRIs, or plain names."
+        default=(),
+        description="Entity types whose history is not recorded: names or IRIs, separated by commas.",
     )
 
     pack_after: Span | None = Field(
         default=86_400.0,
-        description="Age at which history is packed, and takes a fifth of the space; none for never.",
+        description="Age at which history is packed, into about a fifth of the space; none for never.",
     )
-    pack_interval: Seconds = Field(default=60.0, description="Pause between two looks for history to pack.")
+    pack_interval: Seconds = Field(
+        default=60.0, description="Interval at which the packer looks for history to pack."
+    )
 
     retention: Names = Field(
         default=(),
-        description="For how long history is kept, by commas: attribute@type=duration, attribute=…, @type=… "
-        "or *=… for all, with names or IRIs, and durations such as P90D or P1Y. What says most decides.",
+        description="How long history is kept: rules, by commas: attribute@type=duration, attribute=…, "
+        "@type=… or *=… for all; names or IRIs, durations such as P90D. The most specific rule applies.",
     )
 
     queue_limit: int = Field(
         default=20_000,
         ge=1,
         le=1_000_000,
-        description="Writes that may wait, or be in one batch; more get 503, or 413.",
+        description="Maximum number of queued writes (else 503), and of items in a batch request (else 413).",
     )
-    group_size: int = Field(default=256, ge=1, le=10_000, description="Most entities in one commit.")
+    group_size: int = Field(
+        default=256, ge=1, le=10_000, description="Maximum number of entities in one commit."
+    )
     groups_in_flight: int = Field(
-        default=2, ge=1, le=16, description="Commits of one worker under way at once."
+        default=2, ge=1, le=16, description="Maximum number of concurrent commits of a worker."
     )
     read_batch: int = Field(
-        default=128, ge=1, le=10_000, description="Most entities that retrievals fetch in one round trip."
+        default=128,
+        ge=1,
+        le=10_000,
+        description="Maximum number of entities that one round trip reads by id.",
     )
 
     rendering_bytes: int = Field(
-        default=16 * 1024**2, ge=0, le=1024**4, description="Memory of a worker for entities as last shown."
+        default=16 * 1024**2,
+        ge=0,
+        le=1024**4,
+        description="Size of a worker's cache of renderings (entities as sent to clients).",
     )
     public_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^/?#\s]+$",
-        description="This broker's URL for the world, such as https://city.example, in links to @contexts it "
-        "hosts; else the one that a request names.",
+        description="Public root URL of this broker, such as https://city.example, for links to @contexts "
+        "that it hosts; if not set, the root URL of each request.",
     )
     context_timeout: Seconds = Field(
-        default=5.0, description="Longest time for the download of one @context."
+        default=5.0, description="Maximum time for the download of one @context."
     )
     context_max_bytes: int = Field(
-        default=1024**2, ge=1024, le=1024**3, description="Largest @context to download."
+        default=1024**2, ge=1024, le=1024**3, description="Maximum size of an @context to download."
     )
     context_allowed_hosts: MaybeNames = Field(
         default=None,
-        description="Hosts from which an @context may be downloaded, separated by commas; any, unless set.",
+        description="Hosts from which @contexts may be downloaded, separated by commas; if not set, any.",
     )
     context_lifetime: Seconds = Field(
-        default=86_400.0, description="Time after which an @context is fetched anew, if its host says none."
+        default=86_400.0,
+        description="Time after which an @context is fetched again, unless its host specifies one.",
     )
     context_max_redirects: int = Field(
-        default=3, ge=0, le=20, description="Redirects to follow for one @context."
+        default=3, ge=0, le=20, description="Maximum number of redirects for one @context."
     )
 
     notification_timeout: Seconds = Field(
-        default=5.0, description="Longest time for the delivery of one notification."
+        default=5.0, description="Timeout of one attempt to deliver a notification."
     )
     notification_max_age: float = Field(
         default=86_400.0,
         gt=0,
         le=31_536_000,
-        description="Age at which an undelivered notification is given up.",
+        description="Age at which a pending notification becomes a dead letter.",
     )
     notification_retry_first: Seconds = Field(
-        default=0.5, description="Pause before the second attempt; it doubles from there."
+        default=0.5, description="Pause before the first retry; it doubles with each further one."
     )
-    notification_retry_cap: Seconds = Field(default=60.0, description="Longest pause between attempts.")
+    notification_retry_cap: Seconds = Field(default=60.0, description="Maximum pause between retries.")
     notification_ca: Path | None = Field(
         default=None,
-        description="Certificates (PEM) that receivers' are checked against, instead of the system's.",
+        description="CA certificates (PEM) to verify receivers with, instead of the system's.",
     )
     notification_refusals: Statuses = Field(
         default=(400, 405, 410, 413, 414, 415, 422),
-        description="Statuses of receivers, separated by commas, after which nothing is tried again.",
+        description="HTTP statuses of receivers, separated by commas, after which there is no retry.",
     )
     outbox_limit: int = Field(
         default=1_000_000,
         ge=1,
         le=10**9,
-        description="Changes of a tenant that may wait to be told; what would be one more is answered 503.",
+        description="Maximum number of pending entries of a tenant; further writes that notify get 503.",
     )
     undelivered_age: float = Field(
         default=7 * 86_400.0,
         gt=0,
         le=31_536_000,
-        description="Age at which a notification that was given up is deleted.",
+        description="Age at which a dead letter is deleted.",
     )
     undelivered_limit: int = Field(
-        default=100_000, ge=0, le=10**9, description="Notifications given up that are kept for each tenant."
+        default=100_000, ge=0, le=10**9, description="Maximum number of dead letters kept for each tenant."
     )
     lane_limit: int = Field(
         default=1000,
         ge=1,
         le=1_000_000,
-        description="Notifications in memory per receiver; more wait in MongoDB.",
+        description="Maximum number of notifications in memory per receiver; more wait in MongoDB.",
     )
     deliveries_limit: int = Field(
         default=20_000,
         ge=1,
         le=10_000_000,
-        description="Notifications in memory of a worker, for all receivers.",
+        description="Maximum number of notifications in a worker's memory, for all receivers.",
     )
-    lane_concurrency: int = Field(default=8, ge=1, le=256, description="Deliveries to one receiver at once.")
+    lane_concurrency: int = Field(
+        default=8, ge=1, le=256, description="Maximum number of concurrent deliveries to one receiver."
+    )
 
     process_lease: Seconds = Field(
-        default=10.0, description="Silence after which other workers take a process for dead."
+        default=10.0,
+        description="Lease of a process; a worker that does not renew it in time is taken for dead.",
     )
     clock_bound: Seconds = Field(
         default=5.0,
-        description="By how much a worker's clock may differ from MongoDB's before it says so.",
+        description="Maximum difference of a worker's clock from MongoDB's without a warning.",
     )
     clock_offset: float = Field(
         default=0.0,
         ge=-(10**9),
         le=10**9,
         exclude=True,
-        description="By how much a worker takes its clock to be ahead: for tests of wrong clocks.",
+        description="Time added to a worker's clock, for tests of wrong clocks.",
     )
     process_id: str = Field(
         default_factory=lambda: secrets.token_hex(8),
         pattern=r"^[0-9a-f]{16}$",
-        description="Name of this process in MongoDB, 16 hexadecimal digits; new for every worker.",
+        description="Id of this process in MongoDB, 16 hexadecimal digits; new for each worker.",
     )
 
     @field_validator("*", mode="before")
@@ -283,8 +308,8 @@ class Settings(BaseSettings):
     def _attributes(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if len(names or ()) > _INDEXES:
             raise ValueError(f"should name {_INDEXES} attributes at most")
-        if any("" in one.split("@") or one.count("@") > 1 for one in names or ()):
-            raise ValueError("should be names like temperature or temperature@Room, by commas")
+        if any("" in name.split("@") or name.count("@") > 1 for name in names or ()):
+            raise ValueError("should be names like temperature or temperature@Room, separated by commas")
         return names
 
     @field_validator("data_dir", "mongod", "notification_ca")
@@ -303,7 +328,7 @@ class Settings(BaseSettings):
         return name
 
     def environment(self) -> dict[str, str]:
-        """These settings as variables, from which another process reads the same ones."""
+        """These settings as environment variables, for another process to read."""
         values = ((name, getattr(self, name)) for name in type(self).model_fields)
         return {variable(name): text(value) for name, value in values}
 
@@ -326,7 +351,7 @@ def variable(field: str) -> str:
 
 
 def text(value: Any) -> str:
-    """A setting's value as a variable or a flag gives it."""
+    """A setting's value as text, as variables and flags have it."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -337,7 +362,7 @@ def text(value: Any) -> str:
 
 
 def complaints(error: ValidationError) -> list[str]:
-    """One line for each setting that is wrong: its flag, its variable, and what it should be."""
+    """A line for each wrong setting: its flag, its variable, and the expected value."""
     return [_complaint(detail) for detail in error.errors()]
 
 

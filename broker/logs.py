@@ -1,4 +1,4 @@
-"""Logging: one line per event on stderr, for people at a terminal and as JSON elsewhere."""
+"""Logging: one line per event on stderr, readable at a terminal and JSON elsewhere."""
 
 import logging
 import sys
@@ -11,14 +11,14 @@ import orjson
 Format = Literal["auto", "human", "json"]
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The request that the current task works for; it appears in every line logged meanwhile."""
+"""The id of the request that the current task handles; every line that it logs shows it."""
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 def setup_logs(level: str = "info", form: Format = "auto", stream: TextIO | None = None) -> None:
-    """Send the broker's lines from `level` up, and other libraries' warnings, to `stream` (stderr)."""
+    """Logs to `stream` (default stderr): the broker from `level` up, other libraries from warnings up."""
     stream = stream or sys.stderr
     human = form == "human" or (form == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream)
@@ -29,11 +29,11 @@ def setup_logs(level: str = "info", form: Format = "auto", stream: TextIO | None
 
 
 def fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What was given as `extra`, the request id, and the traceback of an exception."""
-    found = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    """The additional fields of a record: those given as `extra`, and the request id."""
+    extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
     if identifier := request_id.get():
-        found.setdefault("request_id", identifier)
-    return found
+        extra.setdefault("request_id", identifier)
+    return extra
 
 
 class JsonFormatter(logging.Formatter):

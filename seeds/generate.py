@@ -1,7 +1,7 @@
 """Writes `seeds/saint-quentin/*.json` from the tables in `places`: `python -m seeds.generate`.
 
-The files are what a city would hand to a broker, so they are kept in the repository and read as they are;
-this module only spares us from writing by hand what repeats. It is deterministic: a test holds them to it.
+The files are in the repository, as a city would send them to a broker. This module generates their repetitive
+content from tables. It is deterministic: a test compares the files with its output.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ SEEDS = Path(__file__).parent / "saint-quentin"
 CITY = "/SaintQuentin"
 START = "2026-07-05T22:00:00Z"  # Monday 6 July 2026, 00:00 in Saint-Quentin
 METRES_PER_DEGREE = 111_320.0
-TIMER_DEPTH_MM = 5.0  # what the clocks pour on every zone, every day: enough for the hottest of days
+TIMER_DEPTH_MM = (
+    5.0  # mm of water per day that the fixed timers pour on every zone: enough for the hottest day
+)
 
 
 def urn(kind: str, *names: str) -> str:
@@ -28,7 +30,7 @@ def urn(kind: str, *names: str) -> str:
 
 
 def prop(value: Any, unit: str | None = None, observed: bool = False) -> Entity:
-    """A normalized Property; `observed` stamps it with the start of the story."""
+    """A normalized Property. `observed`: its observedAt is the start of the story."""
     members = {"unitCode": unit, "observedAt": START if observed else None}
     return {"type": "Property", "value": value, **{k: v for k, v in members.items() if v is not None}}
 
@@ -56,13 +58,13 @@ def address(street: str) -> Entity:
 
 
 def shifted(at: Point, east: float, north: float) -> Point:
-    """The point so many metres east and north of another one."""
+    """The point that is `east` and `north` metres away from `at`."""
     degrees_east = east / (METRES_PER_DEGREE * math.cos(math.radians(at[1])))
     return round(at[0] + degrees_east, 6), round(at[1] + north / METRES_PER_DEGREE, 6)
 
 
 def zone_centre(park: Park, index: int) -> Point:
-    """Zones lie around the middle of their park."""
+    """The centre of a zone. Zones lie in a circle around the middle of their park."""
     angle, reach = 2 * math.pi * index / len(park.zones), 45.0 + math.sqrt(park.zones[index].area) / 2
     return shifted(park.at, reach * math.cos(angle), reach * math.sin(angle))
 
@@ -74,7 +76,7 @@ def square(centre: Point, area: int) -> Entity:
 
 
 def rate(zone: Zone) -> float:
-    """Millimetres an hour that the zone's sprinklers pour; a pitch's guns are slower than a lawn's."""
+    """The millimetres per hour that the sprinklers of a zone pour; on pitches less than on lawns."""
     return 6.0 if zone.category == "pitch" else 12.0
 
 
@@ -109,7 +111,7 @@ def zones() -> Iterator[Entity]:
 
 
 def soil_sensor(park: Park, zone: Zone, centre: Point, side: str) -> Entity:
-    """One of the two probes of a zone; the western one lies a little drier."""
+    """One of the two probes of a zone. The western one measures slightly drier soil."""
     sign, apart = (-1, -math.sqrt(zone.area) / 5) if side == "West" else (1, math.sqrt(zone.area) / 5)
     return {
         "id": urn("Device", "Soil", park.slug, zone.slug, side),
@@ -246,7 +248,7 @@ FILES = {
 
 
 def text(entities: Iterator[Entity]) -> str:
-    """JSON with one line per attribute, which reads better than either of json's own layouts."""
+    """JSON with one line per attribute, which is easier to read than the layouts of `json`."""
     blocks = []
     for entity in entities:
         members = (f"    {json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in entity.items())

@@ -12,14 +12,14 @@ Point = tuple[float, float]  # longitude, latitude
 
 @dataclass(frozen=True)
 class Zone:
-    """A part of a park with a valve of its own."""
+    """A part of a park that one valve waters."""
 
     slug: str
     name: str
     category: str
     area: int  # square metres
-    crop: float  # FAO crop coefficient: how thirsty, compared with a lawn in full sun
-    moisture: float  # when the story begins
+    crop: float  # FAO crop coefficient: water use, relative to a lawn in full sun
+    moisture: float  # volumetric water content at the start of the story
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
-"""`python -m seeds.receiver PORT`: prints the notifications that come, a line each. For trying things out."""
+"""`python -m seeds.receiver PORT`: prints each notification that it receives on a line. For experiments."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Takes whatever is POSTed, and shows it."""
+    """Prints the path and body of each POST."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Prints the body and says that all is well."""
+        """Prints the path and the body, and responds with 200."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         print(f"{self.path} {body.decode(errors='replace')}", flush=True)
         self.send_response(200)
@@ -18,7 +18,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: the bodies are what is of interest."""
+        """Suppresses the access log, so that only notifications are printed."""
 
 
 if __name__ == "__main__":

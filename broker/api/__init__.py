@@ -1,1 +1,1 @@
-"""The HTTP binding (clause 6): requests to calls, results to answers. It decides nothing."""
+"""The HTTP binding (clause 6): turns requests into calls of operations, and results into responses."""

@@ -9,13 +9,13 @@ JSON = "application/json"
 LD_JSON = "application/ld+json"
 GEO_JSON = "application/geo+json"
 MERGE_PATCH = "application/merge-patch+json"
-# In the order that breaks ties, whatever the client's.
+# Media types that can be offered, by preference: the first wins if the client's weights are equal.
 LINKED = (JSON, LD_JSON)
 SPATIAL = (JSON, LD_JSON, GEO_JSON)
-# What a body may be, by method; and the headers that say so, where there is one for a method.
+# The media types of request bodies by method, and the response header that lists them.
 TAKEN = {"POST": LINKED, "PUT": LINKED, "PATCH": (*LINKED, MERGE_PATCH)}
 _SAYING = {"POST": "Accept-Post", "PUT": "Accept", "PATCH": "Accept-Patch"}
-# A preference: its name and value, a quoted one or a token; then what it has of parameters, quoted or not.
+# A preference: a name, a value (quoted, or a token), and parameters, which are skipped.
 _PREFERENCE = re.compile(
     r"""([\w!#$%&'*+.^`|~-]+)\s*(?:=\s*(?:"([^"]*)"|([^\s,;"]*)))?(?:[^,"]|"[^"]*")*,?""", re.ASCII
 )
@@ -23,10 +23,10 @@ _PREFERENCE = re.compile(
 
 @lru_cache(maxsize=500)
 def negotiate(accept: str | None, offered: tuple[str, ...] = LINKED) -> str:
-    """The media type to answer with; NotAcceptable if the client wants none of those offered."""
+    """The media type of the response. NotAcceptable if the client accepts none of those offered."""
     if not accept:
         return JSON
-    ranges = [_range(one) for one in accept.split(",")]
+    ranges = [_range(item) for item in accept.split(",")]
     weights = {media: _weight(media, ranges) for media in offered}
     best = max(weights.values())
     if best <= 0:
@@ -35,17 +35,17 @@ def negotiate(accept: str | None, offered: tuple[str, ...] = LINKED) -> str:
 
 
 def taken(method: str) -> dict[str, str]:
-    """The header that tells which media types a body of this method may be of (RFC 5789, RFC 9110, LDP)."""
+    """The header that lists the media types of bodies of this method (RFC 5789, RFC 9110, LDP)."""
     return {_SAYING[method]: ", ".join(TAKEN[method])} if method in TAKEN else {}
 
 
 @lru_cache(maxsize=500)
 def preferences(prefer: str | None) -> dict[str, str]:
-    """The preferences of a Prefer header (RFC 7240), by name in lower case; of one given twice, the first."""
-    found: dict[str, str] = {}
+    """The preferences of a Prefer header (RFC 7240), by name in lower case. The first of a name wins."""
+    values: dict[str, str] = {}
     for name, quoted, token in _PREFERENCE.findall(prefer or ""):
-        found.setdefault(name.lower(), quoted or token)
-    return found
+        values.setdefault(name.lower(), quoted or token)
+    return values
 
 
 def _range(text: str) -> tuple[str, float]:
@@ -65,9 +65,9 @@ def _quality(text: str) -> float:
 
 
 def _weight(media: str, ranges: list[tuple[str, float]]) -> float:
-    """The weight that the most specific range gives to a media type."""
+    """The weight of a media type: that of the most specific range that matches it; 0 if none does."""
     for pattern in (media, media.partition("/")[0] + "/*", "*/*"):
-        weights = [weight for one, weight in ranges if one == pattern]
+        weights = [weight for media_range, weight in ranges if media_range == pattern]
         if weights:
             return max(weights)
     return 0.0

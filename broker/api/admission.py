@@ -1,4 +1,4 @@
-"""How many large bodies are on their way at once: a body is many times its size once it is read."""
+"""Admission of large bodies, a few at a time: a parsed body takes many times its size in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,37 +10,41 @@ from broker.api.call import read_body
 from broker.api.problem import HttpError, TooLarge
 from broker.core.errors import Unavailable
 
-LARGE = 1024**2  # bytes from which on a body needs admission
-_AT_ONCE = 4
-_PATIENCE = 60.0  # seconds that a large body may wait for those before it
-_UPLOAD = 120.0  # seconds that it may take to come
+LARGE = 1024**2  # bytes; a longer body needs admission
+_AT_ONCE = 4  # large bodies
+_PATIENCE = 60.0  # seconds that a large body may wait for admission
+_UPLOAD = 120.0  # seconds that its upload may take
 
 
 class Admission:
-    """Lets a few large bodies in, in the order in which they came. `most`: bytes that a body may have."""
+    """Admits a few large bodies at a time, first come first served.
+
+    `most`: the maximum size of a body (bytes).
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._room = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
 
     @asynccontextmanager
     async def of(self, http: web.BaseRequest) -> AsyncIterator[None]:
-        """Reads the body once there is room, which is kept to the end.
+        """Waits for a slot, reads the body, and keeps the slot until the request is done.
 
-        Raises TooLarge, Unavailable if there is no room for long, and a bare 408 if it is too slow to come.
+        TooLarge if the body is; Unavailable after 60 s without a slot; HttpError 408 if the upload is too
+        slow.
         """
         if (http.content_length or 0) > self._most:
             raise TooLarge(f"body: expected at most {self._most} bytes")
         try:
             async with asyncio.timeout(_PATIENCE):
-                await self._room.acquire()
+                await self._slots.acquire()
         except TimeoutError as error:
-            raise Unavailable("too many large bodies are on their way; try again shortly") from error
+            raise Unavailable("too many large bodies at once; try again shortly") from error
         try:
             await self._read(http)
             yield
         finally:
-            self._room.release()
+            self._slots.release()
 
     async def _read(self, http: web.BaseRequest) -> None:
         try:

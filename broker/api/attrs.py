@@ -1,4 +1,4 @@
-"""/entities/{entityId}/attrs (clauses 6.6 and 6.7)."""
+"""The resources /entities/{entityId}/attrs and /entities/{entityId}/attrs/{attrId} (clauses 6.6, 6.7)."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""/entityOperations (clauses 6.14 to 6.17 and 6.31)."""
+"""The resources /entityOperations/… (clauses 6.14 to 6.17 and 6.31)."""
 
 import logging
 from collections.abc import Callable
@@ -52,7 +52,7 @@ async def batch_upsert(call: Call) -> web.Response:
 async def batch_update(call: Call) -> web.Response:
     """6.16.3.1 POST /entityOperations/update."""
     p.allow(call.params, ("options",))
-    chosen = p.options(call.params, ("noOverwrite", "update"))  # as for an upsert, which clients send alike
+    chosen = p.options(call.params, ("noOverwrite", "update"))  # `update` changes nothing
     if len(chosen) > 1:
         raise InvalidRequest("options: expected noOverwrite or update, not both")
     overwrite = "noOverwrite" not in chosen
@@ -80,25 +80,25 @@ async def batch_delete(call: Call) -> web.Response:
     p.allow(call.params)
     ids, _ = await call.bodies(plain=True)
     wrong = BadRequestData("id: expected a URI")
-    items: list[Item] = [(str(one), update.delete(one) if is_uri(one) else wrong) for one in ids]
+    items: list[Item] = [(str(id_), update.delete(id_) if is_uri(id_) else wrong) for id_ in ids]
     return _done(await operations.batch_delete(call.broker, call.tenant, items))
 
 
 async def _items(call: Call, read: _Read) -> list[Item]:
     docs, contexts = await call.bodies()
-    return [_item(*one, read) async for one in unhurried(zip(docs, contexts, strict=True))]
+    return [_item(*pair, read) async for pair in unhurried(zip(docs, contexts, strict=True))]
 
 
 def _item(doc: Json, context: Context | Exception, read: _Read) -> Item:
-    named = doc.get("id", doc.get("@id")) if isinstance(doc, dict) else None
-    entity_id = named if isinstance(named, str) else ""
+    sent_id = doc.get("id", doc.get("@id")) if isinstance(doc, dict) else None
+    entity_id = sent_id if isinstance(sent_id, str) else ""
     if isinstance(context, Exception):
         return entity_id, context
     try:
         return entity_id, read(doc, context)
     except UnicodeEncodeError as error:
         return entity_id, InvalidRequest(f"text that is not Unicode: {error.reason}")
-    except Exception as error:  # the requester's mistake, or a fault of ours: the other items go on
+    except Exception as error:  # the client's mistake or an internal error: it fails this item only
         return entity_id, error
 
 
@@ -110,5 +110,5 @@ def _mixed(result: BatchResult) -> web.Response:
     for entity_id, error in result.errors:
         if not isinstance(error, NgsiLdError):
             log.error("an item of a batch failed", extra={"entity": entity_id}, exc_info=error)
-    errors = [{"entityId": one, "error": details(error)} for one, error in result.errors]
+    errors = [{"entityId": entity_id, "error": details(error)} for entity_id, error in result.errors]
     return reply.plain(207, {"success": result.success, "errors": errors})

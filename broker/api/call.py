@@ -1,4 +1,4 @@
-"""A request as the handlers see it: who asks, in which names, with what (clauses 6.3.4, 6.3.5, 6.3.14)."""
+"""A request as handlers see it: tenant, @context, parameters and body (clauses 6.3.4, 6.3.5, 6.3.14)."""
 
 import asyncio
 import re
@@ -22,10 +22,10 @@ from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvail
 from broker.core.jsonld.context import Context
 from broker.ports.broker import Broker, Limits
 
-_PATIENCE = 20.0  # seconds for the @contexts of all items of a batch
-_VALUE = 8  # bytes of the largest body for each value that one may have: about what it takes in the database
-_QUERY = 1024**2  # bytes of a query or subscription, at most
-_TURN = 0.005  # seconds for the items of a batch before other requests get a turn
+_PATIENCE = 20.0  # seconds in which the @contexts of all items of a batch must be loaded
+_VALUE = 8  # bytes of the largest body per value that a body may have: about what a value takes in MongoDB
+_QUERY = 1024**2  # bytes, the largest body of a query or subscription
+_TURN = 0.005  # seconds of work on a batch, before other requests get a turn
 _TENANT = re.compile(r"[\w.:\-]{1,256}", re.ASCII)
 
 Item = TypeVar("Item")
@@ -33,7 +33,11 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `path` holds the variable parts of the path, decoded; `query` is the raw query string."""
+    """One request.
+
+    `path`: the variable segments of the path, decoded. `query`: the raw query string. `params`: its
+    parameters. `readings`: the cache of parsed requests.
+    """
 
     broker: Broker
     http: web.BaseRequest
@@ -45,12 +49,12 @@ class Call:
 
     @property
     def accept(self) -> str:
-        """The media type to answer with."""
+        """The media type of the response. NotAcceptable if the client accepts none that is offered."""
         return negotiate(self.http.headers.get("Accept"))
 
     @property
     def root(self) -> str:
-        """This broker's own URL, as clients know it: by setting, or as this one called it."""
+        """The root URL of this broker: from the settings, otherwise from the Host header; may be empty."""
         if self.broker.public_url is not None:
             return self.broker.public_url
         host = self.http.headers.get("Host")
@@ -58,17 +62,17 @@ class Call:
 
     @property
     def preferences(self) -> dict[str, str]:
-        """What the client would like (RFC 7240)."""
+        """The preferences of the Prefer header, by name (RFC 7240)."""
         return {} if (prefer := self._prefer) is None else preferences(prefer)
 
     @property
     def version(self) -> Version | None:
-        """The version of the specification that the answer conforms to, if the client prefers one (6.3.6)."""
+        """The version of the specification to conform to; None if the client prefers none (6.3.6)."""
         return None if self._prefer is None else conformant(self.preferences.get("ngsi-ld", ""))
 
     @property
     def older(self) -> Version | None:
-        """That version, if it is older than ours, so that what is shown may have to be downgraded."""
+        """`version` if it is older than the broker's: responses are downgraded to it. Otherwise None."""
         return None if (version := self.version) == CURRENT else version
 
     @property
@@ -77,16 +81,20 @@ class Call:
         return ", ".join(headers.getall("Prefer")) if "Prefer" in headers else None
 
     def read(self, reader: "Callable[[Call, Context], Read]", context: Context) -> Read:
-        """What a reader makes of the parameters, Accept and Prefer in a context, and of nothing else."""
+        """`reader(call, context)`, cached. It may look at the parameters, Accept and Prefer only."""
         beside = (self.http.headers.get("Accept"), self._prefer, context)
         return self.readings.get(reader, self.query, beside, self, context)
 
     def of_list(self) -> "Call":
-        """The call as one of a list, that has a count."""
+        """The call with the parameters of a list: `options=count` becomes `count=true`."""
         return replace(self, params=of_list(self.params))
 
     async def context(self) -> Context:
-        """The @context of a request without a body: that of its Link header, or the core."""
+        """The @context of the Link header; the core context if there is none.
+
+        It marks the request (IGNORED) if the header names no @context. LdContextNotAvailable or
+        BadRequestData if the @context cannot be used.
+        """
         links = self.http.headers.getall("Link", None)
         if links is None:
             return self.broker.contexts.core
@@ -96,18 +104,24 @@ class Call:
         return await self.broker.contexts.resolve(url, self.tenant)
 
     async def context_for(self, name: str | None) -> Context:
-        """The context for one name, or for none: not fetched where there is nothing to expand (5.5.2)."""
+        """The @context to expand one name with. It is not loaded if the name is a URI or None (5.5.2)."""
         if name is None or name.partition(":")[2].startswith("//"):
             return self.broker.contexts.core
         return await self.context()
 
     async def named(self, context: Context) -> Context:
-        """The context under a URL, as a Link header needs it: what came inline gets one of ours (5.13.1)."""
+        """The same context under a URL, for a Link header.
+
+        An inline @context is stored by the broker (5.13.1).
+        """
         url = await self.broker.context_storage.url(self.tenant, context.source, self.root)
         return context if url == context.source else context.under(url)
 
     async def body(self) -> tuple[Json, Context]:
-        """The JSON body without its @context, and the context that its names are of (6.3.5)."""
+        """(JSON body without @context, the context of its names) (6.3.5).
+
+        InvalidRequest or BadRequestData if the body is wrong; LdContextNotAvailable if its @context is.
+        """
         media = content_type(self.http)
         doc = await read_json(self.http, self.broker.limits)
         if not isinstance(doc, dict):
@@ -122,16 +136,17 @@ class Call:
         return doc, await self.context()
 
     async def query_body(self) -> tuple[Json, Context]:
-        """The body of a query or subscription; TooLarge if it is longer than any needs, unpacked."""
+        """`body()` of a query or subscription. TooLarge if it has more than 1 MiB, decompressed."""
         content_type(self.http)
         if (self.http.content_length or 0) > _QUERY or len(await read_body(self.http)) > _QUERY:
             raise TooLarge(f"body: expected at most {_QUERY} bytes in a query or subscription")
         return await self.body()
 
     async def bodies(self, *, plain: bool = False) -> tuple[list[Json], list[Context | Exception]]:
-        """The items of a JSON array, and the context of each: its own in application/ld+json (6.3.5).
+        """(items of a JSON array, the context of each item or the error in its place) (6.3.5).
 
-        `plain`: the items are no JSON-LD, only ids.
+        In application/ld+json each item has its own @context. `plain`: the items are ids, without an
+        @context. InvalidRequest, BadRequestData or TooLarge if the array as a whole is wrong.
         """
         media = content_type(self.http)
         limits = self.broker.limits
@@ -144,20 +159,20 @@ class Call:
             raise BadRequestData("body: expected items, not null")
         if media == LD_JSON and not plain:
             self._refuse_link()
-            until = asyncio.get_running_loop().time() + _PATIENCE
-            return docs, [await self._own_context(doc, until) async for doc in unhurried(docs)]
+            deadline = asyncio.get_running_loop().time() + _PATIENCE
+            return docs, [await self._own_context(doc, deadline) async for doc in unhurried(docs)]
         context = await self.context_for(None) if plain else await self.context()
         return docs, [_refusal(doc) or context for doc in docs]
 
-    async def _own_context(self, doc: Json, until: float) -> Context | Exception:
+    async def _own_context(self, doc: Json, deadline: float) -> Context | Exception:
         if not isinstance(doc, dict) or "@context" not in doc:
             return BadRequestData("@context: expected in each item of application/ld+json")
         try:
-            async with asyncio.timeout_at(until):  # what is known already is had in no time, even then
+            async with asyncio.timeout_at(deadline):  # cached @contexts need no time, even after it
                 return await self.broker.contexts.resolve(doc.pop("@context"), self.tenant)
         except TimeoutError:
-            return LdContextNotAvailable("@context: not had in time, after those of the other items")
-        except Exception as error:  # of this item alone
+            return LdContextNotAvailable("@context: not loaded in time, after those of other items")
+        except Exception as error:  # it fails this item only
             return error
 
     def _refuse_link(self) -> None:
@@ -166,7 +181,7 @@ class Call:
 
 
 async def unhurried(items: Iterable[Item]) -> AsyncIterator[Item]:
-    """The items, with turns for other requests in between."""
+    """Yields the items, and lets the event loop run other tasks now and then."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     for item in items:
@@ -179,7 +194,10 @@ async def unhurried(items: Iterable[Item]) -> AsyncIterator[Item]:
 def new_call(
     broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query: str, readings: Readings
 ) -> Call:
-    """The call of a request whose route is known; `readings` are those of this broker."""
+    """The call of a routed request; `path`: the raw variable segments.
+
+    BadRequestData if the tenant is invalid.
+    """
     tenant = http.headers.get("NGSILD-Tenant", "")
     if tenant and not _TENANT.fullmatch(tenant):
         raise BadRequestData("NGSILD-Tenant: expected letters, digits and the characters _ . : -")
@@ -190,7 +208,7 @@ def new_call(
 
 
 def content_type(http: web.BaseRequest) -> str:
-    """The media type of the body; 415, which says what is taken, if it is none of JSON's."""
+    """The media type of the body, JSON for a merge patch. HttpError 415 if it is not accepted."""
     media = http.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if media not in TAKEN[http.method]:
         raise HttpError(415, taken(http.method))
@@ -198,19 +216,22 @@ def content_type(http: web.BaseRequest) -> str:
 
 
 async def read_body(http: web.BaseRequest) -> bytes:
-    """The whole body, which stays with the request. TooLarge or InvalidRequest if it can't be had."""
+    """The whole body, cached by the request. TooLarge, or InvalidRequest if it is incomplete or malformed."""
     try:
         return await http.read()
     except web.HTTPRequestEntityTooLarge as error:
-        raise TooLarge("body: larger than this broker takes") from error
+        raise TooLarge("body: larger than this broker accepts") from error
     except HttpProcessingError as error:
         raise InvalidRequest(f"body: {error.message}") from error
-    except ConnectionError as error:  # the client went away: nothing is wrong with us
+    except ConnectionError as error:  # the client disconnected: no fault of the broker
         raise InvalidRequest("body: ended before its Content-Length") from error
 
 
 async def read_json(http: web.BaseRequest, limits: Limits) -> Json:
-    """The body as JSON. InvalidRequest if it is none; BadRequestData if there is too much in it."""
+    """The body as JSON.
+
+    InvalidRequest if it is not JSON; BadRequestData if too deep or of too many values.
+    """
     text = await read_body(http)
     try:
         doc = orjson.loads(text)
@@ -224,21 +245,21 @@ async def read_json(http: web.BaseRequest, limits: Limits) -> Json:
 
 
 def _bound(doc: Json, limits: Limits) -> None:
-    """Refuses what is nested too deeply or has too many values: goes down level by level."""
+    """Checks depth and number of values, level by level. BadRequestData if either is too large."""
     level, left = [doc], limits.body_bytes // _VALUE
     for _ in range(limits.depth + 1):
         left -= sum(map(len, level))
         if left < 0:
             raise BadRequestData(f"body: expected at most {limits.body_bytes // _VALUE} values in it")
-        inside = (inner for one in level for inner in (one.values() if type(one) is dict else one))
-        level = [inner for inner in inside if type(inner) in (dict, list)]
+        children = (child for doc in level for child in (doc.values() if type(doc) is dict else doc))
+        level = [child for child in children if type(child) in (dict, list)]
         if not level:
             return
     raise BadRequestData(f"body: nested deeper than {limits.depth} levels")
 
 
 def _refusal(doc: Json) -> BadRequestData | None:
-    """6.3.5: application/json takes its @context from the Link header only; the error if it doesn't."""
+    """6.3.5: the error of an application/json document with an @context; None if it has none."""
     if isinstance(doc, dict) and "@context" in doc:
         return BadRequestData("@context: not allowed in application/json; use application/ld+json or a Link")
     return None

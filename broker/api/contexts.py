@@ -1,4 +1,4 @@
-"""/jsonldContexts (clauses 6.29 and 6.30)."""
+"""The resources /jsonldContexts and /jsonldContexts/{contextId} (clauses 6.29 and 6.30)."""
 
 from aiohttp import web
 
@@ -29,16 +29,17 @@ async def list_contexts(call: Call) -> web.Response:
     details, kind = p.flag(call.params, "details"), call.params.get("kind")
     if kind is not None and kind not in CONTEXT_KINDS:
         raise BadRequestData(f"kind: expected one of {', '.join(CONTEXT_KINDS)}")
-    found = await operations.list_contexts(call.broker, call.tenant, kind)
-    return reply.plain(200, [_details(call, one) if details else _url(call, one) for one in found])
+    stored = await operations.list_contexts(call.broker, call.tenant, kind)
+    show = _details if details else _url
+    return reply.plain(200, [show(call, context) for context in stored])
 
 
 async def serve_context(call: Call) -> web.Response:
     """6.30.3.1 GET /jsonldContexts/{contextId}."""
     p.allow(call.params, ("details",))
     details = p.flag(call.params, "details")
-    found = await operations.serve_context(call.broker, call.tenant, call.path[0], details=details)
-    return reply.served(call, _details(call, found) if details else found.document)
+    context = await operations.serve_context(call.broker, call.tenant, call.path[0], details=details)
+    return reply.served(call, _details(call, context) if details else context.document)
 
 
 async def delete_context(call: Call) -> web.Response:
@@ -49,23 +50,23 @@ async def delete_context(call: Call) -> web.Response:
     return reply.nothing()
 
 
-def _url(call: Call, one: StoredContext) -> str:
-    return one.url or call.root + reply.location(COLLECTION, one.id)
+def _url(call: Call, context: StoredContext) -> str:
+    return context.url or call.root + reply.location(COLLECTION, context.id)
 
 
-def _details(call: Call, one: StoredContext) -> dict[str, Json]:
-    """What is known of an @context (5.13.3.5)."""
+def _details(call: Call, context: StoredContext) -> dict[str, Json]:
+    """The metadata of a stored @context (5.13.3.5)."""
     details: dict[str, Json] = {
-        "URL": _url(call, one),
-        "localId": one.id,
-        "kind": one.kind,
-        "createdAt": _instant(one.created),
-        "numberOfHits": one.hits,
+        "URL": _url(call, context),
+        "localId": context.id,
+        "kind": context.kind,
+        "createdAt": _instant(context.created),
+        "numberOfHits": context.hits,
     }
-    if one.used is not None:
-        details["lastUsage"] = _instant(one.used)
-    if one.kind == CACHED and one.expires is not None:
-        details["expiresAt"] = _instant(one.expires)
+    if context.used is not None:
+        details["lastUsage"] = _instant(context.used)
+    if context.kind == CACHED and context.expires is not None:
+        details["expiresAt"] = _instant(context.expires)
     return details
 
 

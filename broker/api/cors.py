@@ -1,4 +1,4 @@
-"""Cross-origin requests (the Fetch standard), for web pages of the origins that a setting names."""
+"""Cross-origin requests (the Fetch standard) from the origins that the settings allow."""
 
 from collections.abc import Collection, Mapping
 
@@ -7,11 +7,14 @@ _EXPOSED = (
     "Accept-Post, Accept-Patch"
 )
 _ACCEPTED = "Accept, Content-Type, Link, NGSILD-Tenant, Prefer"
-_REMEMBERED = "86400"  # seconds for which a browser need not ask again
+_MAX_AGE = "86400"  # seconds for which a browser may cache a preflight response
 
 
 def cors(origins: Collection[str], headers: Mapping[str, str], methods: str) -> dict[str, str]:
-    """The headers to add to an answer; none where the origin is not one of those allowed (`*` allows any)."""
+    """The CORS headers of a response; none if the origin is not allowed.
+
+    `origins` may contain `*` for any.
+    """
     origin = headers.get("Origin")
     if origin is None or not ("*" in origins or origin in origins):
         return {}
@@ -23,5 +26,5 @@ def cors(origins: Collection[str], headers: Mapping[str, str], methods: str) -> 
     if "Access-Control-Request-Method" in headers:
         granted["Access-Control-Allow-Methods"] = methods
         granted["Access-Control-Allow-Headers"] = _ACCEPTED
-        granted["Access-Control-Max-Age"] = _REMEMBERED
+        granted["Access-Control-Max-Age"] = _MAX_AGE
     return granted

@@ -1,4 +1,4 @@
-"""/eridanus/v1/subscriptions/{subscriptionId}: what was given up, and why nothing comes (an extension)."""
+"""/eridanus/v1/subscriptions/{subscriptionId}: dead letters and explanations (an extension)."""
 
 from aiohttp import web
 
@@ -14,31 +14,32 @@ from broker.ports.subscriptions import DeadLetter
 
 
 async def query_deliveries(call: Call) -> web.Response:
-    """GET …/deliveries."""
+    """GET …/deliveries: the dead letters."""
     p.allow(call.params, p.PAGE)
     limit, offset, counted = p.read_page(call.params, call.broker.limits)
-    found, count, more = await operations.query_deliveries(
+    page, count = await operations.query_deliveries(
         call.broker, call.tenant, _subscription(call), limit, offset, counted=counted
     )
-    return reply.plain_page([_shown(one) for one in found], count, page_links(call, limit, offset, more))
+    links = page_links(call, limit, offset, page.more)
+    return reply.plain_page([_shown(letter) for letter in page.items], count, links)
 
 
 async def replay_deliveries(call: Call) -> web.Response:
-    """POST …/deliveries/replay and …/deliveries/{deliveryId}/replay."""
+    """POST …/deliveries/replay and …/deliveries/{deliveryId}/replay: sends dead letters again."""
     p.allow(call.params)
     count = await operations.replay_deliveries(call.broker, call.tenant, _subscription(call), _delivery(call))
     return reply.plain(200, {"replayed": count})
 
 
 async def delete_deliveries(call: Call) -> web.Response:
-    """DELETE …/deliveries and …/deliveries/{deliveryId}."""
+    """DELETE …/deliveries and …/deliveries/{deliveryId}: deletes dead letters."""
     p.allow(call.params)
     await operations.delete_deliveries(call.broker, call.tenant, _subscription(call), _delivery(call))
     return reply.nothing()
 
 
 async def explain_subscription(call: Call) -> web.Response:
-    """GET …/explain."""
+    """GET …/explain: whether an entity would notify, and if not, which member stops it."""
     p.allow(call.params, ("entity",))
     subscription_id, entity_id = _subscription(call), call.params.get("entity")
     if not is_uri(entity_id):

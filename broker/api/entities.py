@@ -1,4 +1,4 @@
-"""/entities (clauses 6.4 and 6.5)."""
+"""The resources /entities and /entities/{entityId} (clauses 6.4, 6.5), and the query in a body (6.23)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,17 +33,23 @@ _RETRIEVED = VIEW | JOIN | {"type"}
 
 @dataclass(frozen=True, slots=True)
 class Queried:
-    """What a query asks for. `renderer`: None if what is shown is not of one entity alone, as it is."""
+    """A parsed query.
+
+    `renderer`: for a cacheable representation; None for one that needs more than an entity.
+    """
 
     query: Query
     representation: Representation
     renderer: Renderer | None
-    others: tuple[str, ...]  # the parameters that its pages have in common, encoded
+    others: tuple[str, ...]  # the parameters that all its pages share, encoded
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What is asked of one entity, and how it is shown. `renderer`: None if it has to be looked at."""
+    """A parsed retrieval. `renderer`: for a plain one; None if conditions or a join need the entity itself.
+
+    `gate`: the condition on its types. `attrs`: the entity must have at least one of these.
+    """
 
     representation: Representation
     renderer: Renderer | None
@@ -63,20 +69,20 @@ async def create_entity(call: Call) -> web.Response:
 async def query_entities(call: Call) -> web.Response:
     """6.4.3.2 GET /entities."""
     p.allow(p.of_list(call.params), _QUERIED)
-    return await _found(call, call.read(_read_queried, await call.context()))
+    return await _answer(call, call.read(_read_queried, await call.context()))
 
 
 async def query_batch(call: Call) -> web.Response:
-    """6.23.3.1 POST /entityOperations/query: a query in the body, whose page and format are in the URL."""
+    """6.23.3.1 POST /entityOperations/query. The query is in the body; page and format are in the URL."""
     call = call.of_list()
     p.allow(call.params, p.PAGE, (p.AFTER, "options", "format", "geometryProperty"))
     doc, context = await call.query_body()
     body = query_body(doc)
     params = parameters(body) | call.params
     entities = body.entities or ()
-    selectors = tuple(selector(one, context.expand) for one in entities) if len(entities) > 1 else ()
+    selectors = tuple(selector(item, context.expand) for item in entities) if len(entities) > 1 else ()
     query = p.read_query(params, context, call.broker.limits, selectors)
-    return await _found(call, _queried(query, _representation(call, context, params), call.params))
+    return await _answer(call, _queried(query, _representation(call, context, params), call.params))
 
 
 def _read_queried(call: Call, context: Context) -> Queried:
@@ -96,17 +102,17 @@ def _queried(query: Query, representation: Representation, params: p.Params) -> 
     )
 
 
-async def _found(call: Call, asked: Queried) -> web.Response:
-    """The answer to a query (5.7.2)."""
-    broker, tenant, query, representation = call.broker, call.tenant, asked.query, asked.representation
+async def _answer(call: Call, queried: Queried) -> web.Response:
+    """The response to a query (5.7.2)."""
+    broker, tenant, query, representation = call.broker, call.tenant, queried.query, queried.representation
     is_amended = False
-    if asked.renderer is not None:
-        page, count = await operations.show_entities(broker, tenant, query, asked.renderer)
-        texts, links = page.items, entity_links(call, asked.others, query, page)
+    if queried.renderer is not None:
+        texts_page, count = await operations.show_entities(broker, tenant, query, queried.renderer)
+        texts, links = texts_page.items, entity_links(call, queried.others, query, texts_page)
     else:
-        found, count = await operations.query_entities(broker, tenant, query)
-        texts, is_amended = await _shown(call, found.items, representation)
-        links = entity_links(call, asked.others, query, found)
+        page, count = await operations.query_entities(broker, tenant, query)
+        texts, is_amended = await _shown(call, page.items, representation)
+        links = entity_links(call, queried.others, query, page)
     if representation.is_linked and representation.context.source is not None:
         representation = replace(representation, context=await call.named(representation.context))
     return reply.amended(reply.many_shown(representation, texts, count, links), is_amended=is_amended)
@@ -115,14 +121,14 @@ async def _found(call: Call, asked: Queried) -> web.Response:
 async def retrieve_entity(call: Call) -> web.Response:
     """6.5.3.1 GET /entities/{entityId}."""
     p.allow(call.params, _RETRIEVED)
-    asked = call.read(_read_retrieved, await call.context())
-    if asked.renderer is not None:
-        text = await operations.show_entity(call.broker, call.tenant, entity_id(call), asked.renderer)
-        return reply.one_shown(asked.representation, text)
-    entity = await operations.retrieve_entity(call.broker, call.tenant, entity_id(call), asked.gate)
-    if asked.attrs and not any(iri in entity["attrs"] for iri in asked.attrs):
+    retrieved = call.read(_read_retrieved, await call.context())
+    if retrieved.renderer is not None:
+        text = await operations.show_entity(call.broker, call.tenant, entity_id(call), retrieved.renderer)
+        return reply.one_shown(retrieved.representation, text)
+    entity = await operations.retrieve_entity(call.broker, call.tenant, entity_id(call), retrieved.gate)
+    if retrieved.attrs and not any(iri in entity["attrs"] for iri in retrieved.attrs):
         raise ResourceNotFound(f"{entity['id']} has none of the attributes asked for")
-    return await _whole(call, entity, asked.representation)
+    return await _entity_answer(call, entity, retrieved.representation)
 
 
 def _read_retrieved(call: Call, context: Context) -> Retrieved:
@@ -132,22 +138,23 @@ def _read_retrieved(call: Call, context: Context) -> Retrieved:
     return Retrieved(representation, representation.renderer(alone=True) if is_plain else None, gate, attrs)
 
 
-async def _whole(call: Call, entity: Entity, representation: Representation) -> web.Response:
-    """5.7.1.5: an entity, with what it links to if that is asked for."""
+async def _entity_answer(call: Call, entity: Entity, representation: Representation) -> web.Response:
+    """5.7.1.5: the response with an entity and, for a join, with its linked entities."""
     alone = representation.join is None or representation.join.kind == "inline"
     texts, is_amended = await _shown(call, [entity], representation, alone=alone)
     if not texts:
         raise operations.nothing_left(entity["id"])
-    # What links to nothing is no array, though it is asked for flat (specs/doubts.md).
-    is_one = alone or (len(texts) == 1 and representation.media != GEO_JSON)
-    answer = reply.one_shown(representation, texts[0]) if is_one else reply.many_shown(representation, texts)
-    return reply.amended(answer, is_amended=is_amended)
+    # With a flat join, an entity without linked entities is an object, not an array (specs/doubts.md).
+    is_single = alone or (len(texts) == 1 and representation.media != GEO_JSON)
+    if is_single:
+        return reply.amended(reply.one_shown(representation, texts[0]), is_amended=is_amended)
+    return reply.amended(reply.many_shown(representation, texts), is_amended=is_amended)
 
 
 async def _shown(
     call: Call, entities: Sequence[Entity], representation: Representation, *, alone: bool = False
 ) -> tuple[list[bytes], bool]:
-    """The entities of which something is shown, and whether an older version makes a difference in that."""
+    """(texts of the entities without empty ones, whether an older version (4.3.6.8) changed them)."""
     texts = await _texts(call, entities, representation, alone=alone)
     if representation.view.version is None:
         return texts, False
@@ -167,13 +174,13 @@ async def _texts(
 async def _joined(
     call: Call, entities: Sequence[Entity], representation: Representation, join: Join, *, alone: bool
 ) -> list[bytes]:
-    """Entities with what they link to (4.5.23), inside them or behind them."""
+    """The texts of entities with their linked entities inside or behind them (4.5.23)."""
     linked = await linked_entities(call.broker, call.tenant, entities, representation.view, join)
     if join.kind == "inline":
-        return representation.inline(entities, [one for one, _ in linked], join, alone=alone)
+        return representation.inline(entities, [entity for entity, _ in linked], join, alone=alone)
     shown = {entity["id"]: (entity, representation.view) for entity in entities}
-    for one, way in linked:
-        shown.setdefault(one["id"], (one, way))
+    for entity, view in linked:
+        shown.setdefault(entity["id"], (entity, view))
     return representation.flat([*shown.values()])
 
 
@@ -232,7 +239,7 @@ async def purge_entities(call: Call) -> web.Response:
 
 
 def _form(call: Call, context: Context) -> Form:
-    """5.6.17: the form of a fragment that is merged."""
+    """5.6.17: the form in which the client wrote the fragment to merge."""
     chosen = p.read_format(call.params)
     if "lang" in call.params and not is_language(call.params["lang"]):
         raise BadRequestData("lang: expected a language tag such as en or pt-BR")
@@ -240,13 +247,13 @@ def _form(call: Call, context: Context) -> Form:
 
 
 def same_id(doc: Json, target: str) -> None:
-    """5.4: a fragment names the entity that it is for, or none."""
+    """5.4: returns if the id of a fragment is `target` or missing; BadRequestData otherwise."""
     if isinstance(doc, dict) and doc.get("id", doc.get("@id", target)) != target:
         raise BadRequestData("id: expected the id in the path, or none")
 
 
 async def without_id(call: Call) -> web.Response:
-    """PUT and PATCH /entities/, where the id of an entity is missing."""
+    """PUT and PATCH /entities/: BadRequestData, since the id of the entity is missing."""
     raise BadRequestData("entityId: expected a URI in the path")
 
 

@@ -1,4 +1,4 @@
-"""How a request asks for evolutions: which instances, and how they are shown (clauses 4.11, 4.21, 6.3.12)."""
+"""Parameters of requests for evolutions: which instances, in which view (clauses 4.11, 4.21, 6.3.12)."""
 
 from dataclasses import dataclass, replace
 
@@ -36,9 +36,11 @@ _FORMATS = ("temporalValues", "aggregatedValues", "concise", "normalized")
 
 @dataclass(frozen=True, slots=True)
 class Aspects:
-    """All but the selection of entities: `wanted` is a query of no particular ones.
+    """All of a temporal query but the selection of entities.
 
-    `params` are what is left to be read; `scope`: attrs named the scope, which is no attribute elsewhere.
+    `wanted`: the temporal query without it. `params`: the other parameters, which select the entities.
+    `scope`: `attrs` contained `scope`, which is removed from `params`, since it is no attribute in entity
+    queries.
     """
 
     wanted: TemporalQuery
@@ -47,10 +49,10 @@ class Aspects:
     scope: bool = False
 
     def query(self, entities: Query) -> TemporalQuery:
-        """The query of these entities; BadRequestData if it orders them by anything but id (5.7.4.4)."""
+        """The temporal query of these entities. BadRequestData if their order is not by id (5.7.4.4)."""
         terms = entities.order.terms if entities.order else ()
-        if any((one.target, one.distance) != (_ID, False) for one in terms):
-            raise BadRequestData("orderBy: expected id, which is all that evolutions can be ordered by")
+        if any((term.target, term.distance) != (_ID, False) for term in terms):
+            raise BadRequestData("orderBy: expected id; evolutions have no other order")
         attrs = (*entities.attrs, SCOPE) if self.scope else entities.attrs
         return replace(self.wanted, entities=replace(entities, attrs=attrs))
 
@@ -58,16 +60,17 @@ class Aspects:
 def read_aspects(
     params: p.Params, context: Context, version: Version | None, *, required: bool = False
 ) -> Aspects:
-    """What of evolutions is asked for. A temporal query may be `required` (5.7.4.4).
+    """The aspects that parameters ask for. `required`: they must contain a temporal query (5.7.4.4).
 
-    `version`: an older one of the specification that the answer has to conform to.
+    `version`: the older version of the specification to conform to. BadRequestData or InvalidRequest if
+    parameters are wrong.
     """
     window = parse(*(params.get(name) for name in _WINDOW), required=required)
-    left, scope = _without_scope(params)
+    others, scope = _without_scope(params)
     chosen = p.options(params, {*_FORMATS, "sysAttrs"})
-    pick, omit = projections(left, context)
-    if any(one is not None and one.depth for one in (pick, omit)):
-        raise BadRequestData("pick, omit: braces are of linked entities, which have no place here")
+    pick, omit = projections(others, context)
+    if any(projection is not None and projection.depth for projection in (pick, omit)):
+        raise BadRequestData("pick, omit: no braces, since temporal representations have no linked entities")
     languages = natural.parse(params["lang"]) if "lang" in params else ()
     format = _format(params, chosen)
     _refuse_aggregation(params, chosen)
@@ -84,10 +87,11 @@ def read_aspects(
         pick,
         omit,
     )
-    return Aspects(wanted, view, left, scope)
+    return Aspects(wanted, view, others, scope)
 
 
 def _without_scope(params: p.Params) -> tuple[p.Params, bool]:
+    """(the parameters without `scope` in `attrs`, whether it was there)."""
     names = [name.strip() for name in params["attrs"].split(",")] if "attrs" in params else []
     if "scope" not in names:
         return params, False
@@ -97,8 +101,8 @@ def _without_scope(params: p.Params) -> tuple[p.Params, bool]:
 
 
 def _datasets(params: p.Params) -> tuple[str | None, ...]:
-    """4.5.5: the datasetIds asked for, None for @none."""
-    return tuple(None if one == "@none" else one for one in p.uris(params, "datasetId", "@none"))
+    """4.5.5: the datasetIds that the parameter lists; None for @none."""
+    return tuple(None if uri == "@none" else uri for uri in p.uris(params, "datasetId", "@none"))
 
 
 def _aggregation(params: p.Params) -> Aggregation:
@@ -109,18 +113,18 @@ def _aggregation(params: p.Params) -> Aggregation:
 
 
 def _refuse_aggregation(params: p.Params, chosen: set[str]) -> None:
-    """6.18.3.2: what says how to aggregate is for aggregatedValues alone, even where `format` wins."""
-    strange = next((name for name in ("aggrMethods", "aggrPeriodDuration") if name in params), None)
-    if strange and "aggregatedValues" not in {*chosen, params.get("format")}:
-        raise BadRequestData(f"{strange}: expected only with format=aggregatedValues")
+    """6.18.3.2: BadRequestData for parameters of an aggregation, if aggregatedValues is not asked for."""
+    unexpected = next((name for name in ("aggrMethods", "aggrPeriodDuration") if name in params), None)
+    if unexpected and "aggregatedValues" not in {*chosen, params.get("format")}:
+        raise BadRequestData(f"{unexpected}: expected only with format=aggregatedValues")
 
 
 def _format(params: p.Params, chosen: set[str]) -> str:
-    """6.3.12: `format` wins over `options`, which may name one representation only."""
-    named = [one for one in _FORMATS if one in chosen]
-    name = params.get("format") or (named[0] if named else "normalized")
+    """6.3.12: the format that `format` names or, without it, `options`, which may name only one."""
+    optional = [format for format in _FORMATS if format in chosen]
+    name = params.get("format") or (optional[0] if optional else "normalized")
     if name not in _FORMATS:
         raise InvalidRequest(f"format: {name!r} is none of {', '.join(_FORMATS)}")
-    if "format" not in params and len(named) > 1:
-        raise InvalidRequest(f"options: expected one of {', '.join(named)}")
+    if "format" not in params and len(optional) > 1:
+        raise InvalidRequest(f"options: expected one of {', '.join(optional)}")
     return name

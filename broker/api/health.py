@@ -1,4 +1,4 @@
-"""What operators ask: version, health, metrics."""
+"""Resources for operators: version, health, metrics."""
 
 import asyncio
 import os
@@ -20,12 +20,15 @@ async def version(call: Call) -> web.Response:
 
 
 async def live(call: Call) -> web.Response:
-    """GET /health/live: the process answers."""
+    """GET /health/live: 200, since the process answers."""
     return reply.plain(200, {"status": "live"})
 
 
 async def ready(call: Call) -> web.Response:
-    """GET /health/ready: the database answers too; 503 if it does not. A wrong clock is a warning."""
+    """GET /health/ready: 200 if the database answers, 503 if not.
+
+    It warns of a clock that differs too much.
+    """
     await call.broker.ready()
     clock = call.broker.clock
     warning = {"warning": _clocks(clock.skew())} if clock.is_off() else {}

@@ -1,4 +1,4 @@
-"""Writes to /temporal/entities: revisions of the past (clauses 6.18 to 6.22)."""
+"""Writes to /temporal/entities: revisions of the history (clauses 6.18 to 6.22)."""
 
 from aiohttp import web
 
@@ -55,7 +55,7 @@ async def modify_instance(call: Call) -> web.Response:
     """6.22.3.1 PATCH /temporal/entities/{entityId}/attrs/{attrId}/{instanceId}."""
     p.allow(call.params)
     target, (_, name, instance_id) = entity_id(call), call.path
-    if not name:  # as the suite has it, though DELETE without a name is a bad request
+    if not name:  # the ETSI suite expects 405 here, though 400 for DELETE without a name
         raise HttpError(405, {"Allow": "DELETE"})
     doc, context = await call.body()
     iri = parse.attribute_name(name, context)

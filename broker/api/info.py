@@ -1,4 +1,4 @@
-"""/info/sourceIdentity (clause 6.33)."""
+"""The resource /info/sourceIdentity (clause 6.33)."""
 
 from aiohttp import web
 
@@ -9,7 +9,7 @@ from broker.core.identity import source_identity
 
 
 async def source_identity_information(call: Call) -> web.Response:
-    """6.33.3.1 GET /info/sourceIdentity; of any tenant, whether it exists or not."""
+    """6.33.3.1 GET /info/sourceIdentity. The tenant need not exist."""
     p.allow(call.params)
     _ = call.accept
     clock = call.broker.clock

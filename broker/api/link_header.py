@@ -5,9 +5,10 @@ import re
 from broker.core.errors import BadRequestData
 
 JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
+# A warning of the response, and the key under which a request is marked for it.
 IGNORED = f'199 - "Link: none of relation {JSONLD_REL}, so all names are of the core @context"'
 
-# Nothing is tried in two ways (`++`), so a header takes the time of its length.
+# Possessive quantifiers (`++`) prevent backtracking, so matching takes linear time.
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*+"|'[^',;\s]*+'|[^"',;\s][^",;\s]*+)"""
 _PARAM = rf"\s*+;\s*+(?:[\w!#$&+\-.^`|~]++\*?+\s*+(?:=\s*+{_VALUE})?+)?+"
 _LINK = re.compile(rf"\s*+(?:<([^<>\s\ud800-\udfff]++)>((?:{_PARAM})*+))?+\s*+(?:,|\Z)")
@@ -15,10 +16,10 @@ _REL = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|'([^']*)'|([^",;\s]+))""", re.I
 
 
 def linked_context(header: str) -> str | None:
-    """The URL of the one link with JSON-LD's relation; None if the links are all of other relations.
+    """The URL of the link with JSON-LD's relation; None if no link has it.
 
     BadRequestData if the header is no list of links with a `rel` each, or names two @contexts. Single quotes
-    are taken for double ones (specs/doubts.md).
+    are accepted as double ones (specs/doubts.md).
     """
     urls = [url for url, relations in _links(header) if JSONLD_REL in relations]
     if len(urls) > 1:
@@ -27,15 +28,15 @@ def linked_context(header: str) -> str | None:
 
 
 def _links(header: str) -> list[tuple[str, list[str]]]:
-    """Each link's URL and relations; a list may have empty elements."""
-    found, at = [], 0
+    """The links of a header: (URL, relations). Empty list elements are skipped."""
+    links, at = [], 0
     while at < len(header):
         if (link := _LINK.match(header, at)) is None:
             raise _malformed(header[at:])
         at = link.end()
         if link[1] is not None:
-            found.append((link[1], _relations(link[2], link[0])))
-    return found
+            links.append((link[1], _relations(link[2], link[0])))
+    return links
 
 
 def _relations(params: str, link: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is counted of requests, for /metrics."""
+"""Counts and times of requests, for /metrics."""
 
 import os
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client import Counter, Histogram, values
 
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-    # The library would ask the system for the process id at every count; a worker never forks.
+    # The library would call getpid() at every count; a worker never forks.
     _PID = os.getpid()
     values.ValueClass = values.MultiProcessValue(lambda: _PID)  # type: ignore[no-untyped-call]
 
@@ -21,14 +21,17 @@ _SECONDS = Histogram(
 
 
 class Meter:
-    """Counts requests by method, resource and status, and their time; remembers counters: look-ups cost."""
+    """Counts requests and their times, by method, resource and status.
+
+    It caches counters, as look-ups cost.
+    """
 
     def __init__(self) -> None:
         self._counters: dict[tuple[str, str, int], Any] = {}
         self._timers: dict[tuple[str, str], Any] = {}
 
     def note(self, method: str, resource: str, status: int, seconds: float) -> None:
-        """Counts one request. `resource` is a path template, so that there are few of them."""
+        """Counts one request. `resource`: a path template, so that metrics have few labels."""
         if method not in _METHODS:
             method = "other"
         counter = self._counters.get((method, resource, status))

@@ -1,4 +1,4 @@
-"""The description of this API, as specs/openapi.yaml has it."""
+"""The OpenAPI description of this API, from specs/openapi.yaml."""
 
 from functools import cache
 from pathlib import Path

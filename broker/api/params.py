@@ -1,7 +1,11 @@
-"""Query strings (clauses 6.3.7, 6.3.10, 6.3.13, 6.3.20): texts to queries and views."""
+"""Query strings (clauses 6.3.7, 6.3.10, 6.3.13, 6.3.20): parses parameters to queries.
+
+All readers raise BadRequestData or InvalidRequest for parameters that are wrong.
+"""
 
 import re
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from broker.core.entity.parse import attribute_name
@@ -18,6 +22,15 @@ from broker.ports.broker import Limits
 
 Params = dict[str, str]
 
+
+class Paging(NamedTuple):
+    """A page by `limit` and `offset`, and whether the response needs the full count (6.3.10, 6.3.13)."""
+
+    limit: int
+    offset: int
+    counted: bool
+
+
 FORMATS = {
     "normalized": "normalized",
     "concise": "concise",
@@ -29,21 +42,21 @@ VIEW = frozenset({"options", "format", "attrs"})
 ORDER = frozenset({"orderBy", "orderFrom", "orderGeometry", "collation"})
 _GEO = frozenset({*geo.MEMBERS, "geoproperty"})
 SELECTION = _GEO | {"type", "id", "idPattern", "q", "expandValues", "jsonKeys", "scopeQ", "csf", "attrs"}
-LOCAL = "local"  # accepted everywhere: this broker asks no other yet
-NAMELESS = frozenset({"id", "idPattern", "scopeQ", LOCAL})  # no @context is needed to read these
+LOCAL = "local"  # accepted everywhere: this broker does not query other brokers yet
+NAMELESS = frozenset({"id", "idPattern", "scopeQ", LOCAL})  # parameters that need no @context
 _COUNT = "count"
 PAGE = frozenset({"limit", "offset", _COUNT})
-AFTER = "after"  # our own: the key of the page before, which only the links to pages need to know
-# Parameters that cannot hold a space, in which a + is none therefore, as forms would have it.
+AFTER = "after"  # an extension: the cursor of a page, which only page links contain
+# Parameters that cannot hold a space. A + in them is a plus sign, though form encoding uses + for a space.
 _WITHOUT_SPACES = re.compile(r"(?:^|(?<=&))(?:scopeQ|idPattern)=[^&]*")
 
 
 def read_params(query: str) -> Params:
-    """The parameters of a query string; each may be there once."""
+    """The parameters of a query string. InvalidRequest if one is repeated or the encoding is wrong."""
     if not query:
         return {}
     if "+" in query:
-        query = _WITHOUT_SPACES.sub(lambda one: one[0].replace("+", "%2B"), query)
+        query = _WITHOUT_SPACES.sub(lambda match: match[0].replace("+", "%2B"), query)
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
     except ValueError as error:
@@ -52,12 +65,12 @@ def read_params(query: str) -> Params:
         ) from error
     params = dict(pairs)
     if len(params) < len(pairs):
-        raise InvalidRequest("query string: a parameter is there twice")
+        raise InvalidRequest("query string: a parameter is repeated")
     return params
 
 
 def allow(params: Params, *known: Collection[str]) -> None:
-    """6.3.20: InvalidRequest for a parameter that the operation does not have."""
+    """6.3.20: returns if the operation has all these parameters; InvalidRequest otherwise."""
     for name in params:
         if name != LOCAL and not any(name in group for group in known):
             raise InvalidRequest(f"{name}: not a parameter of this operation")
@@ -65,27 +78,27 @@ def allow(params: Params, *known: Collection[str]) -> None:
 
 
 def of_list(params: Params) -> Params:
-    """The parameters of a list: `options=count`, as clients of older brokers have it, is count=true."""
-    named = [one.strip() for one in params["options"].split(",")] if "options" in params else []
-    if _COUNT not in named:
+    """The parameters, with `options=count` (as clients of older brokers send it) replaced by `count=true`."""
+    chosen = _names(params["options"]) if "options" in params else []
+    if _COUNT not in chosen:
         return params
     others = {name: text for name, text in params.items() if name != "options"}
-    rest = ",".join(one for one in named if one != _COUNT)
+    rest = ",".join(option for option in chosen if option != _COUNT)
     return {_COUNT: "true", **others, **({"options": rest} if rest else {})}
 
 
 def options(params: Params, allowed: Collection[str]) -> set[str]:
-    """The values of `options`; InvalidRequest for one that the operation does not have."""
-    found = {one.strip() for one in params["options"].split(",")} if "options" in params else set[str]()
-    if unknown := sorted(found - set(allowed)):
+    """The values of `options`. InvalidRequest if the operation does not allow one."""
+    chosen = set(_names(params["options"])) if "options" in params else set[str]()
+    if unknown := sorted(chosen - set(allowed)):
         raise InvalidRequest(f"options: {unknown[0]!r} is none of {', '.join(sorted(allowed))}")
-    return found
+    return chosen
 
 
 def read_format(params: Params) -> str:
-    """The format asked for by `format`, which wins, or by `options`."""
+    """The format that `format` or, without it, `options` names: normalized, concise or simplified."""
     chosen = options(params, OPTIONS)
-    formats = [one for one in FORMATS if one in chosen]
+    formats = [format for format in FORMATS if format in chosen]
     name = params.get("format", formats[0] if formats else "normalized")
     if name not in FORMATS:
         hint = "; GeoJSON is asked for by Accept: application/geo+json" if "geo" in name.lower() else ""
@@ -94,7 +107,7 @@ def read_format(params: Params) -> str:
 
 
 def attrs(params: Params, context: Context, param: str = "attrs") -> tuple[str, ...]:
-    """The names of attributes that a parameter lists, expanded."""
+    """The IRIs of the attributes that a parameter lists; empty without the parameter."""
     if param not in params:
         return ()
     names = _names(params[param])
@@ -106,9 +119,13 @@ def attrs(params: Params, context: Context, param: str = "attrs") -> tuple[str, 
 def read_query(
     params: Params, context: Context, limits: Limits, selectors: tuple[Selector, ...] = ()
 ) -> Query:
-    """The selection and the page that a query asks for; BadRequestData if it is too wide (5.7.2.4)."""
+    """The query that the parameters describe: selection, order and page (5.7.2.4).
+
+    `selectors`: the entity selectors of a query body, if there are several. BadRequestData if it is too wide;
+    TooManyResults if the limit is too high.
+    """
     limit, offset, count = read_page(params, limits)
-    if "csf" in params:  # who would be asked is nobody yet
+    if "csf" in params:  # checked only: it selects other brokers, and none is queried yet
         q.parse(params["csf"], context.expand, what="csf")
     query = Query(
         types=None if "type" not in params else types.parse(params["type"], context.expand),
@@ -127,17 +144,17 @@ def read_query(
     )
     if query.is_too_wide and not flag(params, LOCAL):
         raise BadRequestData("query: too wide; expected type, attrs, q, georel or local=true")
-    of_any_type = [one for one in (query.types, *(one.types for one in selectors)) if one and one.is_anything]
-    if of_any_type and params.get(LOCAL) == "false":
-        raise BadRequestData("type: * is of this broker alone, so local cannot be false")
-    flag(params, "splitEntities")  # no entity is split as long as no other broker is asked
+    selections = (query.types, *(selector.types for selector in selectors))
+    if any(selection and selection.is_anything for selection in selections) and params.get(LOCAL) == "false":
+        raise BadRequestData("type: * selects entities of this broker only, so local cannot be false")
+    flag(params, "splitEntities")  # checked only: no entity is split while no other broker is queried
     return query
 
 
 def read_order(params: Params, context: Context, collation: str | None) -> Ordering | None:
-    """The order that is asked for (4.23); without a collation of its own it has the one given."""
-    named = params.get("collation", collation)
-    rules = None if named is None else collations.parse(named)
+    """The order of the results (4.23); None without `orderBy`. `collation`: the default collation."""
+    name = params.get("collation", collation)
+    rules = None if name is None else collations.parse(name)
     origin = None
     if "orderFrom" in params:
         origin = order.reference(params.get("orderGeometry", "Point"), params["orderFrom"])
@@ -154,17 +171,17 @@ def read_order(params: Params, context: Context, collation: str | None) -> Order
 
 
 def _q(params: Params, context: Context) -> Q | None:
-    expanded, as_they_are = (attrs(params, context, param) for param in ("expandValues", "jsonKeys"))
+    expanded, unexpanded = (attrs(params, context, param) for param in ("expandValues", "jsonKeys"))
     if "q" not in params:
         return None
-    return q.parse(params["q"], context.expand, set(expanded) - set(as_they_are))
+    return q.parse(params["q"], context.expand, set(expanded) - set(unexpanded))
 
 
 def check_depth(query: Query, links: int) -> Query:
-    """5.7.2.4: BadRequestData for a query that looks at entities more than so many links away."""
-    if query.q is not None and (found := depth(query.q)) > links:
+    """The query; BadRequestData if its `q` follows more than `links` relationships (5.7.2.4)."""
+    if query.q is not None and (followed := depth(query.q)) > links:
         most = f"at most {links} linked entities on a path, as many as are joined"
-        raise BadRequestData(f"q: expected {most}, not {found}")
+        raise BadRequestData(f"q: expected {most}, not {followed}")
     return query
 
 
@@ -174,7 +191,7 @@ def _geo(params: Params, context: Context) -> geo.GeoQuery | None:
 
 
 def read_purge(params: Params, context: Context) -> Callable[[str], bool] | None:
-    """5.6.21: which attributes are to go, by `keep` or `drop`; None for whole entities."""
+    """5.6.21: whether an attribute is deleted, as `keep` or `drop` says; None to delete whole entities."""
     if "keep" in params and "drop" in params:
         raise BadRequestData("keep, drop: expected one of them at most")
     if "keep" in params:
@@ -187,22 +204,25 @@ def read_purge(params: Params, context: Context) -> Callable[[str], bool] | None
 
 
 def _names(text: str) -> list[str]:
-    return [one.strip() for one in text.split(",")]
+    return [name.strip() for name in text.split(",")]
 
 
-def read_page(params: Params, limits: Limits) -> tuple[int, int, bool]:
-    """limit, offset and count (6.3.10, 6.3.13). A limit of 0 only makes sense with a count."""
+def read_page(params: Params, limits: Limits) -> Paging:
+    """The page that the parameters ask for. TooManyResults if `limit` is too high.
+
+    BadRequestData for a limit of 0 without a count.
+    """
     count = flag(params, _COUNT)
     limit = number(params, "limit", limits.default_page)
     if limit > limits.page:
         raise TooManyResults(f"limit: expected at most {limits.page}")
     if limit == 0 and not count:
         raise BadRequestData("limit: expected at least 1, or count=true beside it")
-    return limit, number(params, "offset", 0), count
+    return Paging(limit, number(params, "offset", 0), count)
 
 
 def flag(params: Params, name: str) -> bool:
-    """A parameter that is true or false, false if it is not there."""
+    """The value of a boolean parameter; False without it."""
     value = params.get(name, "false")
     if value not in ("true", "false"):
         raise BadRequestData(f"{name}: expected true or false")
@@ -210,39 +230,39 @@ def flag(params: Params, name: str) -> bool:
 
 
 def dataset(params: Params) -> str | None:
-    """The datasetId asked for; None for that of the default instance."""
-    found = params.get("datasetId")
-    if found not in (None, "@none") and not is_uri(found):
+    """The `datasetId`; None for the default instance, which is @none or no parameter."""
+    dataset_id = params.get("datasetId")
+    if dataset_id not in (None, "@none") and not is_uri(dataset_id):
         raise BadRequestData("datasetId: expected a URI or @none")
-    return None if found == "@none" else found
+    return None if dataset_id == "@none" else dataset_id
 
 
 def type_gate(params: Params, context: Context) -> Callable[[list[str]], bool] | None:
-    """4.17: what the `type` parameter of an operation on one entity asks of its types."""
+    """4.17: whether the types of an entity match the `type` parameter; None without the parameter."""
     if "type" not in params:
         return None
     selection = types.parse(params["type"], context.expand)
-    return lambda found: types.matches(selection, found)
+    return lambda entity_types: types.matches(selection, entity_types)
 
 
 def uris(params: Params, name: str, *words: str) -> tuple[str, ...]:
-    """The URIs that a parameter lists, or words that may stand for one; none if it is not there."""
-    found = tuple(_names(params[name])) if name in params else ()
-    for one in found:
-        if one not in words and not is_uri(one):
-            raise BadRequestData(f"{name}: expected URIs, and {one!r} is none")
-    return found
+    """The URIs that a parameter lists; empty without it. `words`: keywords allowed in place of a URI."""
+    listed = tuple(_names(params[name])) if name in params else ()
+    for uri in listed:
+        if uri not in words and not is_uri(uri):
+            raise BadRequestData(f"{name}: expected URIs, and {uri!r} is none")
+    return listed
 
 
 def _pattern(params: Params) -> str | None:
-    found = params.get("idPattern")
-    if found is not None:
-        pattern.compile(found)
-    return found
+    id_pattern = params.get("idPattern")
+    if id_pattern is not None:
+        pattern.compile(id_pattern)
+    return id_pattern
 
 
 def number(params: Params, name: str, default: int) -> int:
-    """A parameter that is a whole number."""
+    """The value of a parameter that is a whole number of 0 or more."""
     text = params.get(name)
     if text is None:
         return default

@@ -1,38 +1,38 @@
-"""What requests ask for, remembered by the words that they ask in: most of them were read before.
+"""A cache of parsed requests, since most requests repeat earlier ones.
 
-What is remembered depends on these words alone: the query string, the headers Accept and Prefer, and the
-@context. It says nothing of a tenant, of the time, or of what is stored. What is refused is read anew.
+A parsed request depends on its key alone: the query string, the headers Accept and Prefer, and the @context.
+It does not depend on the tenant, the time or the stored data. Errors are not cached.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-_LIMIT = 256 * 1024  # characters: what is made of one takes some hundred bytes at most
-_OVERHEAD = 100  # characters that an entry counts for, beside its query string
+_LIMIT = 256 * 1024  # characters of query strings; each parses to some hundred bytes at most
+_OVERHEAD = 100  # characters that each cached request counts in addition
 
 Read = TypeVar("Read")
-Key = tuple[Callable[..., Any], str, Hashable]  # who reads, which query string, and what else it depends on
+Key = tuple[Callable[..., Any], str, Hashable]  # the reader, the query string, the rest of the key
 
 
 class Readings:
-    """Bounded by the length of the query strings; what was not used for long goes first."""
+    """An LRU cache, bounded by the total length of the query strings (`limit`, characters)."""
 
     def __init__(self, limit: int = _LIMIT) -> None:
         self._limit = limit
         self._size = 0
-        self._kept: OrderedDict[Key, Any] = OrderedDict()
+        self._cache: OrderedDict[Key, Any] = OrderedDict()
 
     def get(self, reader: Callable[..., Read], query: str, beside: Hashable, *arguments: Any) -> Read:
-        """What the reader makes of its arguments, all of which follow from the query string and `beside`."""
+        """`reader(*arguments)`, cached. The query string and `beside` must determine the arguments."""
         key = (reader, query, beside)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            known: Read = self._kept[key]
-            return known
-        found = self._kept[key] = reader(*arguments)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            cached: Read = self._cache[key]
+            return cached
+        parsed = self._cache[key] = reader(*arguments)
         self._size += len(query) + _OVERHEAD
         while self._size > self._limit:
-            (_, oldest, _), _ = self._kept.popitem(last=False)
+            (_, oldest, _), _ = self._cache.popitem(last=False)
             self._size -= len(oldest) + _OVERHEAD
-        return found
+        return parsed

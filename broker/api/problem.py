@@ -1,4 +1,4 @@
-"""Errors as HTTP (clause 6.3.2): the only place that knows which status an error has."""
+"""Errors as HTTP responses (clause 6.3.2). Only this module maps errors to statuses."""
 
 import orjson
 from aiohttp import web
@@ -21,7 +21,7 @@ _STATUS: dict[type[errors.NgsiLdError], int] = {
 
 
 class HttpError(Exception):
-    """An answer that HTTP itself asks for, with no body: 405, 411, 415 and their like."""
+    """An error of HTTP itself, whose response has no body: 405, 411, 415 and the like."""
 
     def __init__(self, status: int, headers: dict[str, str] | None = None) -> None:
         super().__init__(status)
@@ -30,14 +30,14 @@ class HttpError(Exception):
 
 
 class NotAcceptable(errors.NgsiLdError):
-    """6.3.4: none of the media types that the client accepts can be had; the detail lists those that can."""
+    """6.3.4: the client accepts none of the media types that are offered; the detail lists these."""
 
     type = "https://uri.etsi.org/ngsi-ld/errors/InvalidRequest"
     title = "Not acceptable"
 
 
 class TooLarge(errors.NgsiLdError):
-    """The body is larger than the broker takes."""
+    """The body is larger than the broker accepts."""
 
     type = "https://uri.etsi.org/ngsi-ld/errors/BadRequestData"
     title = "Request body too large"
@@ -52,14 +52,14 @@ def status(error: errors.NgsiLdError) -> int:
 
 
 def details(error: Exception) -> dict[str, object]:
-    """The ProblemDetails of an error. What is no NgsiLdError is a fault of ours, and is told no one."""
+    """The ProblemDetails of an error. Any error but an NgsiLdError is internal: its text is not shown."""
     if not isinstance(error, errors.NgsiLdError):
         error = errors.NgsiLdError("an internal error; the broker's log says more")
     return {"type": error.type, "title": error.title, "detail": error.detail, "status": status(error)}
 
 
 def problem(error: errors.NgsiLdError) -> web.Response:
-    """The answer to a request that failed."""
+    """The response to a request that failed."""
     headers = {"Content-Type": "application/json"}
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = str(error.retry_after)

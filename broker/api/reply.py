@@ -1,4 +1,4 @@
-"""Results as HTTP answers (clauses 6.3.4 to 6.3.6, 6.3.10, 6.3.13)."""
+"""Results as HTTP responses (clauses 6.3.4 to 6.3.6, 6.3.10, 6.3.13)."""
 
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -14,18 +14,18 @@ from broker.api.representation import Representation, source
 from broker.core import Json
 from broker.core.jsonld.context import Context
 
-_IN_PATH = ":@!$&'()*+,;=~"  # what may stand in a part of a path as it is, beside letters and digits
+_IN_PATH = ":@!$&'()*+,;=~"  # characters of a path segment that need no encoding, beside letters and digits
 
 Headers = dict[str, str]
 
 
 def nothing() -> web.Response:
-    """204: done."""
+    """204, without a body."""
     return web.Response(status=204)
 
 
 def created(collection: str, resource_id: str) -> web.Response:
-    """201: made, and there it is."""
+    """201 with the Location of the new resource."""
     return web.Response(status=201, headers={"Location": location(collection, resource_id)})
 
 
@@ -35,7 +35,7 @@ def location(collection: str, resource_id: str) -> str:
 
 
 def one(call: Call, doc: dict[str, Json], context: Context) -> web.Response:
-    """200 with one JSON-LD object."""
+    """200 with one JSON-LD object. Changes `doc`: it may add the @context."""
     if call.accept == LD_JSON:
         doc["@context"] = source(context)
         return _json(200, doc, {"Content-Type": LD_JSON})
@@ -49,7 +49,10 @@ def many(
     count: int | None,
     pages: Sequence[Link] = (),
 ) -> web.Response:
-    """200 with an array of JSON-LD objects, links to the pages beside it, and the full count if asked for."""
+    """200 with an array of JSON-LD objects, links to other pages, and the full count unless it is None.
+
+    Changes `docs`: it may add the @context.
+    """
     media = call.accept
     links = [_page_link(media, *page) for page in pages]
     if media == LD_JSON:
@@ -64,7 +67,7 @@ def many(
 
 
 def one_shown(representation: Representation, text: bytes) -> web.Response:
-    """200 with one entity that is bytes already."""
+    """200 with one rendered entity."""
     headers = {"Content-Type": representation.media}
     if representation.is_linked:
         headers["Link"] = _context_link(representation.context)
@@ -77,7 +80,7 @@ def many_shown(
     count: int | None = None,
     pages: Sequence[Link] = (),
 ) -> web.Response:
-    """200 with entities that are bytes already: an array, or a FeatureCollection (5.2.30)."""
+    """200 with rendered entities: an array or a FeatureCollection (5.2.30). Links, count: see `many`."""
     links = [_page_link(representation.media, *page) for page in pages]
     if representation.is_linked:
         links.append(_context_link(representation.context))
@@ -100,24 +103,24 @@ def _counted(count: int | None) -> Headers:
 
 
 def amended(answer: web.Response, *, is_amended: bool) -> web.Response:
-    """203 in place of 200 where an older version (4.3.6.8) makes a difference in what is shown."""
+    """The answer, as 203 if its content was downgraded to an older version of the specification (4.3.6.8)."""
     if is_amended:
         answer.set_status(203)
     return answer
 
 
 def plain(status: int, doc: Json) -> web.Response:
-    """An answer that is JSON and no JSON-LD."""
+    """A response of plain JSON, without an @context."""
     return _json(status, doc, {"Content-Type": JSON})
 
 
 def served(call: Call, doc: Json) -> web.Response:
-    """200 with a document in which nothing is to be named: the same bytes in both media types."""
+    """200 with a document that has no names to compact: the same bytes as JSON and as JSON-LD."""
     return _json(200, doc, {"Content-Type": call.accept})
 
 
 def plain_page(docs: Sequence[Json], count: int | None, pages: Sequence[Link]) -> web.Response:
-    """200 with an array that is JSON and no JSON-LD; links and count as in `many`."""
+    """200 with an array of plain JSON, without an @context; links and count as in `many`."""
     headers = {"Content-Type": JSON, **_counted(count)}
     if pages:
         headers["Link"] = ", ".join(f'<{uri}>; rel="{relation}"' for uri, relation in pages)

@@ -1,4 +1,4 @@
-"""How a request wants entities shown, and showing them so (clauses 4.15, 4.21, 6.3.7, 6.3.11, 6.3.15)."""
+"""Representations of entities: read from parameters, and rendered (4.15, 4.21, 6.3.7, 6.3.11, 6.3.15)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +26,16 @@ JOIN = frozenset({"join", "joinLevel", "containedBy"})
 
 _RENDERERS: WeakValueDictionary[tuple["Representation", bool], Renderer] = WeakValueDictionary()
 _PLAIN = View()
-_DEEPEST = 10  # links that a join follows at most
+_DEEPEST = 10  # levels of links that a join may follow
 
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """How entities are shown in one answer.
+    """How one response shows entities.
 
-    `geometry`: the IRI of the GeoProperty of a Feature. `is_linked`: the @context goes into a Link header.
+    `media`: the media type. `geometry`: the IRI of the GeoProperty that is the geometry of a Feature.
+    `is_linked`: the @context goes into a Link header, not into the body. `join`: how linked entities are
+    added, if they are.
     """
 
     media: str
@@ -45,13 +47,13 @@ class Representation:
 
     @property
     def is_cacheable(self) -> bool:
-        """Whether what is shown is of one entity alone, and shown as it is."""
+        """Whether the text of an entity depends on this entity alone, and on no older version."""
         return self.join is None and self.view.version is None
 
     def renderer(self, *, alone: bool = False) -> Renderer:
-        """Shows single entities. `alone`: an entity is the whole answer, so a Feature names its @context.
+        """Renders single entities. `alone`: the entity is the whole response, so a Feature has its @context.
 
-        There is one renderer of equal shapes, as long as anybody has it or remembers what it made.
+        Equal representations share one renderer, as long as it or its cached renderings are in use.
         """
 
         def render(entity: Entity) -> bytes:
@@ -60,24 +62,24 @@ class Representation:
         return _RENDERERS.setdefault((self, alone), Renderer(render))
 
     def flat(self, entities: Sequence[tuple[Entity, View]]) -> list[bytes]:
-        """Entities, each shown in its own way; without those of which nothing is shown."""
+        """The texts of entities, each in its own view, without the empty ones."""
         texts = (
-            self._text(one, view(one, self.context, representation), representation, False)
-            for one, representation in entities
+            self._text(entity, view(entity, self.context, own_view), own_view, False)
+            for entity, own_view in entities
         )
         return [text for text in texts if text]
 
     def inline(
         self, entities: Sequence[Entity], linked: Sequence[Entity], join: Join, *, alone: bool = False
     ) -> list[bytes]:
-        """Entities with linked ones inside them; without those of which nothing is shown."""
-        inlined = Inlined({one["id"]: one for one in (*entities, *linked)}, join, self.context)
-        texts = (self._text(one, inlined.show(one, self.view), self.view, alone) for one in entities)
+        """The texts of `entities` with the linked entities inside them, without the empty ones."""
+        inlined = Inlined({entity["id"]: entity for entity in (*entities, *linked)}, join, self.context)
+        texts = (self._text(entity, inlined.show(entity, self.view), self.view, alone) for entity in entities)
         return [text for text in texts if text]
 
-    def _text(self, entity: Entity, doc: dict[str, Json], representation: View, alone: bool) -> bytes:
+    def _text(self, entity: Entity, doc: dict[str, Json], own_view: View, alone: bool) -> bytes:
         if self.media == GEO_JSON:
-            doc = feature(entity, doc, self.geometry, representation)
+            doc = feature(entity, doc, self.geometry, own_view)
         if not doc:
             return b""
         if self.media == LD_JSON or (alone and not self.is_linked):
@@ -86,27 +88,28 @@ class Representation:
 
 
 def source(context: Context) -> Json:
-    """The @context that answers name: the user's own, or the core."""
+    """The @context value that a response shows: the client's own, or the URL of the core context."""
     return CORE_CONTEXT_URL if context.source is None else context.source
 
 
 def read_representation(
     params: Params, media: str, context: Context, limits: Limits, *, prefers_json: bool = False
 ) -> Representation:
-    """The representation that parameters ask for. BadRequestData if they contradict each other (5.7.1.4)."""
+    """The representation that parameters ask for. `prefers_json`: Prefer asks for a body without an @context.
+
+    BadRequestData if parameters contradict each other (5.7.1.4).
+    """
     join = _join(params, limits)
-    representation = read_view(params, context)
-    depth = max(
-        (one.depth for one in (representation.pick, representation.omit) if one is not None), default=0
-    )
+    shown = read_view(params, context)
+    depth = max((part.depth for part in (shown.pick, shown.omit) if part is not None), default=0)
     if depth > (join.level if join else 0):
         raise BadRequestData("pick, omit: braces need join, and a joinLevel of at least their depth")
     is_linked = media == JSON or (media == GEO_JSON and prefers_json)
-    return Representation(media, context, representation, _geometry(params, context, media), is_linked, join)
+    return Representation(media, context, shown, _geometry(params, context, media), is_linked, join)
 
 
 def read_view(params: Params, context: Context) -> View:
-    """How entities are to be shown; `format` wins over `options`."""
+    """The view that parameters ask for; `format` wins over `options`."""
     if not params:
         return _PLAIN
     chosen = options(params, OPTIONS)
@@ -122,13 +125,17 @@ def read_view(params: Params, context: Context) -> View:
 
 
 def projections(params: Params, context: Context) -> tuple[Projection | None, Projection | None]:
-    """What `pick` and `omit` name, or `attrs` in their place (4.21)."""
+    """The projections (pick, omit); `attrs` is a pick of attributes (4.21).
+
+    BadRequestData if they conflict.
+    """
 
     def name(text: str) -> str:
         return attribute_name(text, context)
 
     pick, omit = (
-        projection.parse(one, params[one], name) if one in params else None for one in ("pick", "omit")
+        projection.parse(param, params[param], name) if param in params else None
+        for param in ("pick", "omit")
     )
     if "attrs" in params:
         if pick or omit:
@@ -140,7 +147,7 @@ def projections(params: Params, context: Context) -> tuple[Projection | None, Pr
 
 
 def _geometry(params: Params, context: Context, media: str) -> str:
-    """The IRI of the GeoProperty that is to be the geometry (6.3.15)."""
+    """The IRI of the GeoProperty that is the geometry of a Feature (6.3.15)."""
     name = params.get("geometryProperty")
     if name is not None and media != GEO_JSON:
         raise BadRequestData("geometryProperty: expected only where application/geo+json is accepted")

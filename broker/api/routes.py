@@ -1,7 +1,7 @@
-"""The one table of what the broker answers, and how a raw path finds its place in it.
+"""The route table: every resource of the broker with its handlers, and the router that finds them.
 
-The path is matched as it came: nothing is decoded or normalised before, so `%2e%2e` is a name and `//`
-has an empty part between its slashes. Every resource exists with and without a final slash.
+The router matches the raw path. Nothing is decoded or normalised before, so `%2e%2e` is an ordinary segment,
+and `//` contains an empty segment. A final slash makes no difference.
 """
 
 from collections.abc import Awaitable, Callable
@@ -33,8 +33,8 @@ Handler = Callable[[Call], Awaitable[web.Response]]
 class Resource:
     """A path template such as `/entities/{entityId}`, and its handlers by method.
 
-    `is_finished`: what a handler has begun is done to its end, even if the client leaves. Otherwise it is
-    cancelled then: reads end, and writes that no commit has begun to write are dropped.
+    `is_finished`: handlers run to their end even if the client disconnects. Otherwise they are cancelled:
+    reads stop, and writes that are still queued are withdrawn; a commit that has begun goes on.
     """
 
     template: str
@@ -47,14 +47,16 @@ class Resource:
 
 
 def allowed(resource: Resource) -> str:
-    """The Allow header of a resource (6.3.2). What only says that an id is missing is no method of it."""
-    return ", ".join(
-        sorted(m for m, handler in resource.methods.items() if handler is not entities.without_id)
-    )
+    """The Allow header of a resource (6.3.2).
+
+    Methods whose handler only reports a missing id are left out.
+    """
+    methods = (method for method, handler in resource.methods.items() if handler is not entities.without_id)
+    return ", ".join(sorted(methods))
 
 
 def described(resource: Resource) -> dict[str, str]:
-    """What OPTIONS tells of a resource: its methods, and which bodies those take that have one (RFC 5789)."""
+    """The headers of an OPTIONS response: Allow, and the media types that bodies may have (RFC 5789)."""
     methods = allowed(resource)
     headers = {"Allow": methods}
     for method in filter(resource.has_body, ("POST", "PATCH")):
@@ -163,28 +165,30 @@ ROUTES = (
 )
 
 
-_Shape = tuple[tuple[int, ...], tuple[int, ...]]  # which parts of a template are fixed, and which are not
-_NONE: dict[_Shape, dict[tuple[str, ...], Resource]] = {}
+Route = tuple[Resource, tuple[str, ...]]  # a resource, and the variable segments of the path
+# The positions of the fixed and of the variable segments of a template.
+_Positions = tuple[tuple[int, ...], tuple[int, ...]]
+_NONE: dict[_Positions, dict[tuple[str, ...], Resource]] = {}
 
 
 class Router:
-    """Finds the resource of a path: by the number of its parts, then by those that are fixed, most first."""
+    """Finds the resource of a path: by the number of segments, then by the fixed ones, most of them first."""
 
     def __init__(self, resources: tuple[Resource, ...] = ROUTES) -> None:
-        self._shapes: dict[int, dict[_Shape, dict[tuple[str, ...], Resource]]] = {}
-        for resource in sorted(resources, key=lambda one: one.template.count("{")):
-            parts = resource.template.split("/")
-            fixed = tuple(n for n, part in enumerate(parts) if not part.startswith("{"))
-            variable = tuple(n for n in range(len(parts)) if n not in fixed)
-            alike = self._shapes.setdefault(len(parts), {}).setdefault((fixed, variable), {})
-            alike[tuple(parts[n] for n in fixed)] = resource
+        self._by_length: dict[int, dict[_Positions, dict[tuple[str, ...], Resource]]] = {}
+        for resource in sorted(resources, key=lambda resource: resource.template.count("{")):
+            segments = resource.template.split("/")
+            fixed = tuple(n for n, segment in enumerate(segments) if not segment.startswith("{"))
+            variable = tuple(n for n in range(len(segments)) if n not in fixed)
+            candidates = self._by_length.setdefault(len(segments), {}).setdefault((fixed, variable), {})
+            candidates[tuple(segments[n] for n in fixed)] = resource
 
-    def find(self, path: str) -> tuple[Resource, tuple[str, ...]] | None:
-        """The resource of a raw path, and the variable parts of the path as they came; some may be empty."""
-        parts = path.split("/")
-        if parts[-1] == "":
-            parts.pop()
-        for (fixed, variable), alike in self._shapes.get(len(parts), _NONE).items():
-            if (resource := alike.get(tuple([parts[n] for n in fixed]))) is not None:
-                return resource, tuple([parts[n] for n in variable])
+    def find(self, path: str) -> Route | None:
+        """The resource of a raw path, and its variable segments, which are not decoded and may be empty."""
+        segments = path.split("/")
+        if segments[-1] == "":
+            segments.pop()
+        for (fixed, variable), candidates in self._by_length.get(len(segments), _NONE).items():
+            if (resource := candidates.get(tuple([segments[n] for n in fixed]))) is not None:
+                return resource, tuple([segments[n] for n in variable])
         return None

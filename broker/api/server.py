@@ -1,4 +1,4 @@
-"""The HTTP server: each request to its handler, each error to its answer, each of both counted."""
+"""The HTTP server: calls the handler of each request, turns errors into responses, and counts requests."""
 
 import asyncio
 import logging
@@ -17,18 +17,21 @@ from broker.api.link_header import IGNORED
 from broker.api.metering import Meter
 from broker.api.parsed_requests import Readings
 from broker.api.problem import HttpError, problem
-from broker.api.routes import Resource, Router, allowed, described
+from broker.api.routes import Resource, Route, Router, allowed, described
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
 from broker.logs import request_id
 from broker.ports.broker import Broker
 
 _WITH_PAYLOAD = (200, 203, 206)
-_LEFT = 499  # what /metrics calls the requests whose clients left before the answer, as others do
+_CLIENT_LEFT = 499  # the status in /metrics of a request whose client disconnected; nginx uses it, too
 log = logging.getLogger(__name__)
 
 
 def _wire_log() -> logging.Logger:
-    """Where the server complains. What is no HTTP is the client's fault: it is told, and that is all."""
+    """The logger of the HTTP server.
+
+    It drops malformed HTTP: the client gets 400, and operators need no line.
+    """
     wire = logging.getLogger("broker.api.wire")
     wire.addFilter(
         lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
@@ -37,7 +40,10 @@ def _wire_log() -> logging.Logger:
 
 
 class Front:
-    """Answers requests on behalf of the broker."""
+    """The HTTP front of one worker: answers its requests.
+
+    `process`: the process id, for request ids. `origins`: the CORS origins that are allowed.
+    """
 
     def __init__(
         self, broker: Broker, process: str, *, access_log: bool = False, origins: Collection[str] = ()
@@ -54,42 +60,40 @@ class Front:
         self._admission = Admission(broker.limits.body_bytes)
 
     def server(self) -> web.Server:
-        """The low-level server, which leaves paths as they come."""
-        most, loop = self._broker.limits.body_bytes, asyncio.get_running_loop()
+        """An aiohttp low-level server. It does not normalise paths, so the router sees them raw."""
+        max_size, loop = self._broker.limits.body_bytes, asyncio.get_running_loop()
 
         def make(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
+            return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=max_size)
 
         return web.Server(
             self.handle, request_factory=make, handler_cancellation=True, access_log=None, logger=_wire_log()
         )
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        """The answer to one request; never an exception, unless the client left and nobody needs it."""
+        """The response to one request. It raises only CancelledError, when the client has disconnected."""
         began = perf_counter()
         request_id.set(f"{self._prefix}-{next(self._numbers)}")
         path, _, query = http.raw_path.partition("?")
-        found = self._router.find(path)
+        route = self._router.find(path)
         try:
-            answer = await self._answer(http, found, query)
+            answer = await self._answer(http, route, query)
         except asyncio.CancelledError:
-            self._meter.note(http.method, _template(found), _LEFT, perf_counter() - began)
+            self._meter.note(http.method, _template(route), _CLIENT_LEFT, perf_counter() - began)
             raise
-        if self._origins and found:
-            answer.headers.update(cors(self._origins, http.headers, allowed(found[0])))
-        self._meter.note(http.method, _template(found), answer.status, perf_counter() - began)
+        if self._origins and route:
+            answer.headers.update(cors(self._origins, http.headers, allowed(route[0])))
+        self._meter.note(http.method, _template(route), answer.status, perf_counter() - began)
         if self._access_log:
-            facts = {"method": http.method, "path": http.raw_path, "status": answer.status}
-            log.info("request", extra=facts)
+            fields = {"method": http.method, "path": http.raw_path, "status": answer.status}
+            log.info("request", extra=fields)
         return answer
 
-    async def _answer(
-        self, http: web.BaseRequest, found: tuple[Resource, tuple[str, ...]] | None, query: str
-    ) -> web.Response:
+    async def _answer(self, http: web.BaseRequest, route: Route | None, query: str) -> web.Response:
         try:
-            if found is None:
+            if route is None:
                 raise ResourceNotFound("there is no such resource")
-            answer = await self._call(http, *found, query)
+            answer = await self._call(http, *route, query)
         except NgsiLdError as error:
             answer = problem(error)
         except HttpError as error:
@@ -130,7 +134,11 @@ class Front:
         return answer
 
     async def _run(self, resource: Resource, work: Awaitable[web.Response]) -> web.Response:
-        """The answer of a handler, which is cancelled when the client leaves, or finished all the same."""
+        """The response of a handler.
+
+        If the client disconnects, the handler is cancelled or, if the resource `is_finished`, runs to its
+        end.
+        """
         if not resource.is_finished:
             return await work
         task = asyncio.ensure_future(work)
@@ -139,16 +147,16 @@ class Front:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_ended)
+            task.add_done_callback(_log_fault)
             raise
 
 
-def _ended(task: asyncio.Future[web.Response]) -> None:
-    """Logs how it ended, if that is not what a client would have been told."""
+def _log_fault(task: asyncio.Future[web.Response]) -> None:
+    """Logs an unexpected exception, since no client is left to get a 500."""
     fault = None if task.cancelled() else task.exception()
     if fault is not None and not isinstance(fault, NgsiLdError | HttpError):
-        log.error("a request failed whose client had left", exc_info=fault)
+        log.error("a request failed after its client had disconnected", exc_info=fault)
 
 
-def _template(found: tuple[Resource, tuple[str, ...]] | None) -> str:
-    return found[0].template if found else "unknown"
+def _template(route: Route | None) -> str:
+    return route[0].template if route else "unknown"

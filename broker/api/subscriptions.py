@@ -1,4 +1,4 @@
-"""/subscriptions (clauses 6.10 and 6.11)."""
+"""The resources /subscriptions and /subscriptions/{subscriptionId} (clauses 6.10 and 6.11)."""
 
 from uuid import uuid4
 
@@ -39,12 +39,12 @@ async def query_subscriptions(call: Call) -> web.Response:
     sys_attrs = "sysAttrs" in p.options(call.params, ("sysAttrs",))
     context = await call.context()
     limit, offset, counted = p.read_page(call.params, call.broker.limits)
-    found, count, more = await operations.query_subscriptions(
+    page, count = await operations.query_subscriptions(
         call.broker, call.tenant, limit, offset, counted=counted
     )
-    pages = page_links(call, limit, offset, more)
-    docs = [_shown(call, one, tally, context, sys_attrs=sys_attrs) for one, tally in found]
-    return reply.many(call, docs, context, count, pages)
+    links = page_links(call, limit, offset, page.more)
+    docs = [_shown(call, *item, context, sys_attrs=sys_attrs) for item in page.items]
+    return reply.many(call, docs, context, count, links)
 
 
 async def retrieve_subscription(call: Call) -> web.Response:
@@ -53,8 +53,8 @@ async def retrieve_subscription(call: Call) -> web.Response:
     _ = call.accept
     sys_attrs = "sysAttrs" in p.options(call.params, ("sysAttrs",))
     context = await call.context()
-    found, tally = await operations.retrieve_subscription(call.broker, call.tenant, _id(call))
-    return reply.one(call, _shown(call, found, tally, context, sys_attrs=sys_attrs), context)
+    subscription, tally = await operations.retrieve_subscription(call.broker, call.tenant, _id(call))
+    return reply.one(call, _shown(call, subscription, tally, context, sys_attrs=sys_attrs), context)
 
 
 async def update_subscription(call: Call) -> web.Response:
@@ -63,13 +63,13 @@ async def update_subscription(call: Call) -> web.Response:
     subscription_id = _id(call)
     doc, context = await call.query_body()
     now = call.broker.clock.present()
-    named = doc.get("jsonldContext")
+    context_url = doc.get("jsonldContext")
     await operations.update_subscription(
         call.broker,
         call.tenant,
         subscription_id,
         lambda old: rules.updated(old, doc, context, now),
-        named if is_web_url(named) else None,
+        context_url if is_web_url(context_url) else None,
     )
     return reply.nothing()
 
@@ -101,7 +101,7 @@ def _shown(
 
 
 def _tally(tally: Tally) -> dict[str, Json]:
-    """5.2.14.2: what became of the notifications; nothing before the first was sent."""
+    """5.2.14.2: the members that count notifications; none before the first one was sent."""
     if not tally.sent:
         return {}
     times = {

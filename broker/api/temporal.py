@@ -1,4 +1,4 @@
-"""/temporal/entities (clauses 6.18 and 6.19)."""
+"""Reads of /temporal/entities and /temporal/entities/{entityId} (clauses 6.18, 6.19, 6.24)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ from broker.core.temporal.page import Part
 from broker.core.temporal.temporal_query_body import temporal_query_body
 from broker.operations import temporal as operations
 
-_EMPTY = "endTimeAt: expected a time after timeAt, for in this window there is none"
+_EMPTY = "endTimeAt: expected a time after timeAt; this window is empty"
 
 
 async def query_temporal(call: Call) -> web.Response:
@@ -35,31 +35,31 @@ async def query_temporal(call: Call) -> web.Response:
 
 
 async def query_temporal_batch(call: Call) -> web.Response:
-    """6.24.3.1 POST /temporal/entityOperations/query: a query in the body; page and format are in the URL."""
+    """6.24.3.1 POST /temporal/entityOperations/query. Query in the body; page and format in the URL."""
     call = call.of_list()
     p.allow(call.params, p.PAGE, ("options", "format"))
     doc, context = await call.query_body()
     body, params = temporal_query_body(doc)
     entities = body.entities or ()
-    selectors = tuple(selector(one, context.expand) for one in entities) if len(entities) > 1 else ()
+    selectors = tuple(selector(item, context.expand) for item in entities) if len(entities) > 1 else ()
     return await _queried(call, context, params | call.params, selectors)
 
 
 async def _queried(
     call: Call, context: Context, params: p.Params, selectors: tuple[Selector, ...] = ()
 ) -> web.Response:
-    """The answer to a query (5.7.4)."""
-    _ = call.accept
+    """The response to a temporal query (5.7.4)."""
+    _ = call.accept  # refuses the request before any work if nothing acceptable is offered
     aspects = read_aspects(params, context, call.older, required=True)
     entities = p.check_depth(p.read_query(aspects.params, context, call.broker.limits, selectors), 0)
     query = aspects.query(entities)
-    found, part, count, more = await operations.query_temporal(call.broker, call.tenant, query)
-    check_eligible(found, query, context.compact)
-    pages = page_links(call, entities.limit, entities.offset, more)
-    docs, is_amended = _shown(found, context, aspects.view)
+    page = await operations.query_temporal(call.broker, call.tenant, query)
+    check_eligible(page.evolutions, query, context.compact)
+    links = page_links(call, entities.limit, entities.offset, page.more)
+    docs, is_amended = _shown(page.evolutions, context, aspects.view)
     if call.accept == JSON:
         context = await call.named(context)
-    answer = _partial(reply.many(call, docs, context, count, pages), part, is_amended)
+    answer = _partial(reply.many(call, docs, context, page.count, links), page.part, is_amended)
     if query.window is not None and query.window.is_empty:
         answer.headers["NGSILD-Warning"] = f'199 {call.broker.alias} "{_EMPTY}"'
     return answer
@@ -73,31 +73,31 @@ async def retrieve_temporal(call: Call) -> web.Response:
     aspects = read_aspects(call.params, context, call.older)
     query = aspects.query(Query(attrs=p.attrs(aspects.params, context)))
     try:
-        found, part = await operations.retrieve_temporal(call.broker, call.tenant, entity_id(call), query)
+        evolution, part = await operations.retrieve_temporal(call.broker, call.tenant, entity_id(call), query)
     except ResourceNotFound as error:
         if query.window is not None and query.window.is_empty:
             raise ResourceNotFound(f"{error.detail}; {_EMPTY}") from error
         raise
-    check_eligible([found], query, context.compact)
-    docs, is_amended = _shown([found], context, aspects.view)
+    check_eligible([evolution], query, context.compact)
+    docs, is_amended = _shown([evolution], context, aspects.view)
     if not docs:
-        raise ResourceNotFound(f"{found.id} has none of the members asked for")
+        raise ResourceNotFound(f"{evolution.id} has none of the members asked for")
     return _partial(reply.one(call, docs[0], context), part, is_amended)
 
 
 def _shown(
-    found: Sequence[Evolution], context: Context, representation: TemporalView
+    evolutions: Sequence[Evolution], context: Context, temporal_view: TemporalView
 ) -> tuple[list[dict[str, Json]], bool]:
-    """What is shown of evolutions, and whether that had to be amended for an older version (4.3.6.8)."""
-    docs = [doc for one in found if (doc := view(one, context, representation))]
-    if representation.version is None:
+    """(documents of the evolutions without empty ones, whether an older version changed them) (4.3.6.8)."""
+    docs = [doc for evolution in evolutions if (doc := view(evolution, context, temporal_view))]
+    if temporal_view.version is None:
         return docs, False
-    native = replace(representation, version=None)
-    return docs, docs != [doc for one in found if (doc := view(one, context, native))]
+    native = replace(temporal_view, version=None)
+    return docs, docs != [doc for evolution in evolutions if (doc := view(evolution, context, native))]
 
 
 def _partial(answer: web.Response, part: Part | None, is_amended: bool) -> web.Response:
-    """6.3.10: 206 with the range of time that it covers, if the answer had to be cut."""
+    """6.3.10: the answer, as 206 with a Content-Range if it covers only a part of the time."""
     reply.amended(answer, is_amended=is_amended)
     if part is not None:
         answer.set_status(206)

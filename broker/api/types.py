@@ -1,4 +1,4 @@
-"""/types and /attributes (clauses 6.25 to 6.28)."""
+"""The resources /types and /attributes (clauses 6.25 to 6.28)."""
 
 from aiohttp import web
 
@@ -14,10 +14,10 @@ async def retrieve_types(call: Call) -> web.Response:
     details, _ = p.flag(call.params, "details"), call.accept
     context = await call.context()
     if details:
-        found = await operations.retrieve_details_of_available_entity_types(call.broker, call.tenant, context)
-        return reply.many(call, found, context, None)
-    one = await operations.retrieve_available_entity_types(call.broker, call.tenant, context)
-    return reply.one(call, one, context)
+        docs = await operations.retrieve_details_of_available_entity_types(call.broker, call.tenant, context)
+        return reply.many(call, docs, context, None)
+    doc = await operations.retrieve_available_entity_types(call.broker, call.tenant, context)
+    return reply.one(call, doc, context)
 
 
 async def retrieve_type(call: Call) -> web.Response:
@@ -25,10 +25,10 @@ async def retrieve_type(call: Call) -> web.Response:
     p.allow(call.params)
     _ = call.accept
     context = await call.context()
-    found = await operations.retrieve_available_entity_type_information(
+    doc = await operations.retrieve_available_entity_type_information(
         call.broker, call.tenant, context.expand(call.path[0]), context
     )
-    return reply.one(call, found, context)
+    return reply.one(call, doc, context)
 
 
 async def retrieve_attributes(call: Call) -> web.Response:
@@ -37,10 +37,10 @@ async def retrieve_attributes(call: Call) -> web.Response:
     details, _ = p.flag(call.params, "details"), call.accept
     context = await call.context()
     if details:
-        found = await operations.retrieve_details_of_available_attributes(call.broker, call.tenant, context)
-        return reply.many(call, found, context, None)
-    one = await operations.retrieve_available_attributes(call.broker, call.tenant, context)
-    return reply.one(call, one, context)
+        docs = await operations.retrieve_details_of_available_attributes(call.broker, call.tenant, context)
+        return reply.many(call, docs, context, None)
+    doc = await operations.retrieve_available_attributes(call.broker, call.tenant, context)
+    return reply.one(call, doc, context)
 
 
 async def retrieve_attribute(call: Call) -> web.Response:
@@ -48,7 +48,7 @@ async def retrieve_attribute(call: Call) -> web.Response:
     p.allow(call.params)
     _ = call.accept
     context = await call.context()
-    found = await operations.retrieve_available_attribute_information(
+    doc = await operations.retrieve_available_attribute_information(
         call.broker, call.tenant, context.expand(call.path[0]), context
     )
-    return reply.one(call, found, context)
+    return reply.one(call, doc, context)

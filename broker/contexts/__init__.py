@@ -1,1 +1,1 @@
-"""@contexts: fetched with limits, remembered in memory and in MongoDB, compiled with PyLD."""
+"""@contexts: fetched within limits, cached in memory and in MongoDB, compiled with PyLD."""

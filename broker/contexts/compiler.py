@@ -1,11 +1,11 @@
-"""From an @context to the tables of `core.jsonld.context`, by PyLD (clauses 4.4, 5.5.7).
+"""Compiles an @context to the tables of `core.jsonld.context`, with PyLD (clauses 4.4, 5.5.7).
 
-The core context is processed first, so that its prefixes can be used, and once more at the end; wherever a
-user's context names it, it stands for nothing. So its terms hold whatever a user's context says of them,
-without the error that JSON-LD has for that.
+The core context is processed first, so that a user's context can use its prefixes, and again at the end, so
+that its terms win. Where a user's context names the core context, it is treated as empty. So a user's context
+that redefines a core term is no error, as it would be in JSON-LD, and has no effect.
 
-PyLD takes 9 MB of memory and 0.2 s to load, with what it loads, so this is done for the first @context that
-is none of ours, in a thread. The core alone is compiled without it (`core.jsonld.context`).
+Importing PyLD takes 9 MB of memory and 0.2 s. So it is imported for the first @context that is not the core
+context, in a thread. The core context is compiled without PyLD (`core.jsonld.context`).
 """
 
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, core_context, is_core
 
-_DEEPEST = 50  # levels of objects and arrays in an @context; those in use have four or five
-BASE = "https://uri.etsi.org/ngsi-ld/"  # what relative URLs in an @context are relative to
+_DEEPEST = 50  # levels of objects and arrays in an @context; @contexts in use have four or five
+BASE = "https://uri.etsi.org/ngsi-ld/"  # the base of relative URLs in an @context
 
 
 def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
-    """The compiled context of an @context value, whose remote parts are in `documents` by URL.
+    """The compiled context of an @context value. `documents`: the remote documents that it refers to, by URL.
 
-    Raises BadRequestData if it is no valid JSON-LD, or has scoped contexts (which NGSI-LD forbids).
+    BadRequestData if it is no valid JSON-LD, or has scoped contexts, which NGSI-LD forbids.
     """
-    from pyld import ContextResolver, jsonld  # here, since it takes so much
+    from pyld import ContextResolver, jsonld  # here, since the import is expensive
 
-    for one in (source, *(document["@context"] for document in documents.values())):
-        refuse_deep(one)
-        _refuse_scoped(one)
+    for value in (source, *(document["@context"] for document in documents.values())):
+        refuse_deep(value)
+        _refuse_scoped(value)
 
     def load(url: str, options: object = None) -> dict[str, Json]:
         document = {"@context": {}} if is_core(url) else documents[url]
@@ -47,16 +47,16 @@ def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
         "contextResolver": ContextResolver({}, load, max_context_urls=len(documents) + 1),
     }
     core = core_context()
-    open_core = {name: how for name, how in core.items() if name != "@protected"}
-    local = [open_core, *(source if isinstance(source, list) else [source]), core]
+    unprotected = {term: definition for term, definition in core.items() if term != "@protected"}
+    local = [unprotected, *(source if isinstance(source, list) else [source]), core]
     try:
         processor = jsonld.JsonLdProcessor()
         initial = processor._get_initial_context(options)
         active = processor.process_context(
-            initial, {"@context": [one for one in local if one is not None]}, options
+            initial, {"@context": [part for part in local if part is not None]}, options
         )
     except RecursionError as error:
-        raise BadRequestData("@context: terms that stand on too many others, one upon the other") from error
+        raise BadRequestData("@context: terms that depend on too many other terms") from error
     except (jsonld.JsonLdError, TypeError, ValueError, AttributeError, KeyError) as error:
         raise BadRequestData(f"@context: not a valid JSON-LD context: {_reason(error)}") from error
     return _tables(source, active)
@@ -64,19 +64,22 @@ def compile_context(source: Json, documents: Mapping[str, Json]) -> Context:
 
 def _tables(source: Json, active: Mapping[str, Any]) -> Context:
     mappings = {
-        term: how for term, how in active["mappings"].items() if how and isinstance(how.get("@id"), str)
+        term: definition
+        for term, definition in active["mappings"].items()
+        if definition and isinstance(definition.get("@id"), str)
     }
-    terms = {term: how["@id"] for term, how in mappings.items() if not how["@id"].startswith("@")}
-    prefixes = {term: how["@id"] for term, how in mappings.items() if how.get("_prefix")}
+    iris = {term: definition["@id"] for term, definition in mappings.items()}
+    terms = {term: iri for term, iri in iris.items() if not iri.startswith("@")}
+    prefixes = {term: iri for term, iri in iris.items() if mappings[term].get("_prefix")}
     return Context(source, terms, prefixes, active.get("@vocab") or DEFAULT_VOCAB)
 
 
 def refuse_deep(source: Json) -> None:
-    """BadRequestData for an @context of more levels than what works on it level by level can take."""
+    """BadRequestData if an @context has more than 50 levels, since PyLD works recursively."""
     level = [source] if isinstance(source, dict | list) else []
     for _ in range(_DEEPEST):
-        inside = (inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
-        level = [inner for inner in inside if isinstance(inner, dict | list)]
+        children = (child for doc in level for child in (doc.values() if isinstance(doc, dict) else doc))
+        level = [child for child in children if isinstance(child, dict | list)]
         if not level:
             return
     raise BadRequestData(f"@context: nested deeper than {_DEEPEST} levels")
@@ -85,11 +88,11 @@ def refuse_deep(source: Json) -> None:
 def _refuse_scoped(source: Json) -> None:
     for part in source if isinstance(source, list) else [source]:
         if isinstance(part, dict):
-            for term, how in part.items():
-                if isinstance(how, dict) and "@context" in how:
+            for term, definition in part.items():
+                if isinstance(definition, dict) and "@context" in definition:
                     raise BadRequestData(f"@context.{term}: scoped contexts are not allowed in NGSI-LD")
 
 
 def _reason(error: Exception) -> str:
-    said = str(error.args[0] if error.args else "")  # PyLD adds its innards to what it says
-    return said.partition("\n")[0][:200] or type(error).__name__
+    message = str(error.args[0] if error.args else "")  # PyLD appends internals after the first line
+    return message.partition("\n")[0][:200] or type(error).__name__

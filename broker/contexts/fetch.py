@@ -22,7 +22,7 @@ _ACCEPT = {"Accept": "application/ld+json, application/json;q=0.9"}
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """What a download may cost: seconds, bytes, redirects, and from which hosts (None: any)."""
+    """The limits of a download: `timeout` (seconds), `size` (bytes), redirects, and hosts (None: any)."""
 
     timeout: float = 5.0
     size: int = 1024**2
@@ -32,7 +32,7 @@ class FetchLimits:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A document, and for how many seconds its host says that it is good; None if it doesn't say."""
+    """A document and its `lifetime` in seconds, as the host specifies it; None if it does not."""
 
     document: Json
     lifetime: float | None
@@ -46,7 +46,10 @@ class Fetcher:
         self._session: aiohttp.ClientSession | None = None
 
     async def fetch(self, url: str) -> Fetched:
-        """The document here; LdContextNotAvailable if it cannot be had, BadRequestData if it is none."""
+        """The document at a URL.
+
+        LdContextNotAvailable if it cannot be fetched; BadRequestData if it is no JSON object with @context.
+        """
         try:
             body, lifetime = await self._body(url)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -59,7 +62,7 @@ class Fetcher:
             await self._session.close()
 
     async def _body(self, url: str) -> tuple[bytes, float | None]:
-        """Follows redirects by hand, so that each host is checked before it is called."""
+        """(body, lifetime). Follows redirects itself, to check each host before it sends a request there."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(self._limits.timeout))
         here = url
@@ -91,7 +94,7 @@ class Fetcher:
 
 
 def _lifetime(headers: Mapping[str, str], now: datetime) -> float | None:
-    """How many seconds a document may be kept, as its host says (RFC 9111)."""
+    """The seconds for which a document is fresh (RFC 9111); None if the host does not say."""
     control = headers.get("Cache-Control", "")
     if _NO_CACHE.search(control):
         return 0.0
@@ -99,7 +102,7 @@ def _lifetime(headers: Mapping[str, str], now: datetime) -> float | None:
         return float(age[1])
     try:
         return (parsedate_to_datetime(headers["Expires"]) - now).total_seconds()
-    except (KeyError, ValueError, TypeError):  # not said, or not so that it can be read
+    except (KeyError, ValueError, TypeError):  # no Expires, or an invalid one
         return None
 
 
@@ -111,4 +114,4 @@ def _document(url: str, body: bytes) -> Json:
     if not isinstance(document, dict) or "@context" not in document:
         raise BadRequestData(f"{url}: a JSON document without @context")
     refuse_deep(document["@context"])
-    return {"@context": document["@context"]}  # what else there is, an ontology perhaps, is of no use here
+    return {"@context": document["@context"]}  # the rest, such as an ontology, is not needed

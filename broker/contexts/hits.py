@@ -1,14 +1,14 @@
-"""How often stored @contexts were found in the storage (5.13.3.5): counted here, written down in batches."""
+"""Hits of stored @contexts (5.13.3.5): counted in memory, written to the store in batches."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from broker.ports.contexts import ContextKey
 
-Counts = Mapping[ContextKey, tuple[int, float]]  # how many hits, and when (seconds) the last one was
+Counts = Mapping[ContextKey, tuple[int, float]]  # (number of hits, time of the last one in seconds)
 
 
 class Hits:
-    """The hits of this process that are not written down yet; `write` adds them to those that are."""
+    """The hits of this process that are not stored yet. `write` adds counts to the stored ones."""
 
     def __init__(self, write: Callable[[Counts], Awaitable[None]]) -> None:
         self._write = write
@@ -20,7 +20,7 @@ class Hits:
             self._counts[key] = (self._counts.get(key, (0, 0.0))[0] + 1, now)
 
     async def flush(self) -> None:
-        """Writes down what was counted; if that fails it is counted still."""
+        """Writes the counts to the store. If that fails, it keeps them for the next time and raises."""
         counts, self._counts = self._counts, {}
         if not counts:
             return
@@ -28,6 +28,6 @@ class Hits:
             await self._write(counts)
         except BaseException:
             for key, (count, at) in counts.items():
-                more, later = self._counts.get(key, (0, at))
-                self._counts[key] = (count + more, later)
+                newer, last = self._counts.get(key, (0, at))
+                self._counts[key] = (count + newer, last)
             raise

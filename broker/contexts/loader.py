@@ -1,8 +1,9 @@
-"""Compiled contexts by the @context value that requests name.
+"""Loads and caches compiled contexts, by the @context value of requests.
 
-What a context is made of is looked up in the storage, or fetched, once; from then on a request costs a look
-into a table. Whatever changes in the storage is told by `forget` to every worker before the one who changed
-it is answered (`store.context_changes`), so no request has to ask whether anything changed.
+The documents of a context are read from the storage, or fetched, once; from then on a request costs one
+dictionary lookup. When a stored @context changes, every worker evicts it (`forget`) before the client that
+changed it gets its response (`store.registry.context_changes`). So no request has to check whether anything
+changed.
 """
 
 import asyncio
@@ -27,32 +28,36 @@ from broker.core.jsonld.core_context import is_core
 from broker.ports.contexts import CACHED, ContextKey, StoredContext
 
 log = logging.getLogger(__name__)
-_COMPILED = 500  # contexts kept compiled, and documents kept in memory; the least used are dropped
-_DOCUMENTS = 200
-_REMOTE = 50  # remote documents that one context may be made of
-_SHORTEST = 60.0  # seconds for which a document is used, however short-lived its host says it is
-_RETRY = 60.0  # seconds before a document is fetched again that could not be
+_COMPILED = 500  # compiled contexts in the LRU cache
+_DOCUMENTS = 200  # documents in the LRU cache
+_REMOTE = 50  # remote documents that one context may refer to
+_SHORTEST = 60.0  # seconds; the minimum lifetime of a document, whatever its host says
+_RETRY = 60.0  # seconds until a failed renewal of a document is retried
 _LOCAL = re.compile(r"(?:https?://[^/?#]+)?/ngsi-ld/v1/jsonldContexts/([^/?#]+)/?")
 
+# The cache key of a context: a URL, or inline JSON; with the tenant if it refers to hosted @contexts.
 Name = str | bytes | tuple[str, str | bytes]
 
 
 class ContextStore(Protocol):
-    """Where @contexts outlive the process, and the host that they came from."""
+    """The stored @contexts, which survive restarts of the process and outages of their hosts."""
 
     async def get(self, key: ContextKey) -> StoredContext | None:
-        """The one under this key."""
+        """The @context stored under this key; None if there is none."""
 
-    async def put(self, one: StoredContext) -> StoredContext:
-        """Stores one, unless there is one under its key; the one that is there now."""
+    async def put(self, context: StoredContext) -> StoredContext:
+        """Stores the @context unless its key is taken.
+
+        Returns the @context stored under the key afterwards.
+        """
 
     async def replace(self, old: StoredContext, new: StoredContext) -> bool:
-        """Puts one in place of another; False if that is there no more, and then nothing is done."""
+        """Replaces `old` by `new`; False, with no effect, if `old` is no longer stored."""
 
 
 @dataclass(slots=True)
 class _Compiled:
-    """A context, the stored ones that it is made of, and until when (seconds) these are good."""
+    """A compiled context. `made_of`: the stored @contexts it was compiled from. `until`: expiry (seconds)."""
 
     context: Context
     made_of: tuple[ContextKey, ...]
@@ -60,8 +65,11 @@ class _Compiled:
 
 
 class Contexts:
-    """See `ports.ContextLoader`. `now` gives the time in seconds, `lifetime` how long what is fetched is
-    good if its host doesn't say; `hits` counts what is used."""
+    """See `ports.ContextLoader`.
+
+    `now()`: the time in seconds. `lifetime`: seconds, for fetched documents whose host specifies none.
+    `hits`: counts the stored @contexts that are used.
+    """
 
     def __init__(
         self,
@@ -82,7 +90,7 @@ class Contexts:
         self._documents: OrderedDict[ContextKey, StoredContext] = OrderedDict()
         self._fetching: dict[str, asyncio.Task[StoredContext]] = {}
         self._renewing: set[asyncio.Task[None]] = set()
-        self._forgotten = 0  # how often something was
+        self._evictions = 0  # calls of `forget`
 
     @property
     def core(self) -> Context:
@@ -90,94 +98,98 @@ class Contexts:
         return self._core
 
     async def resolve(self, source: Json, tenant: str = "") -> Context:
-        """See `ports.ContextLoader.resolve`. Compiled once for each distinct @context."""
+        """See `ports.ContextLoader.resolve`. It compiles each distinct @context once."""
         if source is None or source == []:
             return self._core
         name = source if type(source) is str else orjson.dumps(source)
-        found = self._find(name) or self._find((tenant, name))
-        if found is None:
+        compiled = self._find(name) or self._find((tenant, name))
+        if compiled is None:
             if is_core(source):
                 return self._core
-            found = await self._compile(name, source, tenant)
+            compiled = await self._compile(name, source, tenant)
         now = self._now()
-        if found.until < now:
-            self._renew(found, now)
-        self._hits.note(found.made_of, now)
-        return found.context
+        if compiled.until < now:
+            self._renew(compiled, now)
+        self._hits.note(compiled.made_of, now)
+        return compiled.context
 
     def forget(self, keys: Collection[ContextKey] | None) -> None:
-        """Forgets stored @contexts, and what was made of them; None: all of them."""
-        self._forgotten += 1
+        """Evicts these @contexts and the contexts compiled from them; None: evicts all."""
+        self._evictions += 1
         if keys is None:
             self._compiled.clear()
             self._documents.clear()
             return
         for key in keys:
             self._documents.pop(key, None)
-        for name in [name for name, one in self._compiled.items() if not set(keys).isdisjoint(one.made_of)]:
+        for name in [name for name, it in self._compiled.items() if not set(keys).isdisjoint(it.made_of)]:
             del self._compiled[name]
 
     async def fetch(self, url: str) -> StoredContext:
-        """What is at a URL now, not stored yet."""
+        """The @context that is at a URL now; it is not stored. Raises as `Fetcher.fetch`."""
         fetched = await self._fetcher.fetch(url)
         now = self._now()
         lifetime = self._lifetime if fetched.lifetime is None else max(fetched.lifetime, _SHORTEST)
         return StoredContext(uuid4().hex, CACHED, fetched.document, now, url=url, expires=now + lifetime)
 
-    async def check(self, one: StoredContext) -> None:
-        """Raises what `resolve` would, if this were what is stored under its key."""
-        found = await self._gather(one.document["@context"], one.tenant, one.url or "")
-        await asyncio.to_thread(compile_context, one.document["@context"], _contents(found))
+    async def check(self, context: StoredContext) -> None:
+        """Raises what `resolve` would raise if this @context were stored under its key."""
+        documents = await self._gather(context.document["@context"], context.tenant, context.url or "")
+        await asyncio.to_thread(compile_context, context.document["@context"], _contents(documents))
 
     async def close(self) -> None:
-        """Stops what goes on in the background."""
+        """Cancels fetches and renewals."""
         tasks = [*self._renewing, *self._fetching.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _find(self, name: Name) -> _Compiled | None:
-        found = self._compiled.get(name)
-        if found is not None:
+        compiled = self._compiled.get(name)
+        if compiled is not None:
             self._compiled.move_to_end(name)
-        return found
+        return compiled
 
     async def _compile(self, name: str | bytes, source: Json, tenant: str) -> _Compiled:
-        forgotten = self._forgotten
-        found = await self._gather(source, tenant, "")
-        context = await asyncio.to_thread(compile_context, source, _contents(found))  # takes a while if large
-        made_of = tuple(dict.fromkeys(one.key for one in found.values()))
-        until = min((one.expires for one in found.values() if one.expires is not None), default=float("inf"))
-        compiled = _Compiled(context, made_of, until)
-        if forgotten == self._forgotten:  # else it may be made of what is there no more
-            is_everyones = not any(map(local_id, found))
-            self._compiled[name if is_everyones else (tenant, name)] = compiled
+        evictions = self._evictions
+        documents = await self._gather(source, tenant, "")
+        context = await asyncio.to_thread(compile_context, source, _contents(documents))  # may take long
+        made_of = tuple(dict.fromkeys(stored.key for stored in documents.values()))
+        expiries = (stored.expires for stored in documents.values() if stored.expires is not None)
+        compiled = _Compiled(context, made_of, min(expiries, default=float("inf")))
+        if evictions == self._evictions:  # otherwise it may be compiled from evicted documents
+            is_shared = not any(map(local_id, documents))
+            self._compiled[name if is_shared else (tenant, name)] = compiled
             if len(self._compiled) > _COMPILED:
                 self._compiled.popitem(last=False)
         return compiled
 
     async def _gather(self, source: Json, tenant: str, base: str) -> dict[str, StoredContext]:
-        """Every document that the context refers to, by URL."""
-        found: dict[str, StoredContext] = {}
+        """The documents that an @context refers to, directly or not, by URL. `base`: its own URL."""
+        documents: dict[str, StoredContext] = {}
         missing = list(urls(source, base))
         while missing:
             url = missing.pop()
             name = absolute(url)
-            if name not in found:
-                if len(found) >= _REMOTE:
+            if name not in documents:
+                if len(documents) >= _REMOTE:
                     raise BadRequestData(f"@context: made of more than {_REMOTE} remote documents")
-                found[name] = await self._local(url, tenant) or await self._cached(url)
-                missing += urls(found[name].document["@context"], url)
-        return found
+                documents[name] = await self._local(url, tenant) or await self._cached(url)
+                missing += urls(documents[name].document["@context"], url)
+        return documents
 
     async def _local(self, url: str, tenant: str) -> StoredContext | None:
-        """The @context that this broker hosts under a URL: the tenant's, or else the default tenant's."""
+        """The @context that this broker hosts under a URL: the tenant's, otherwise the default tenant's.
+
+        None if there is none; LdContextNotAvailable if the URL is relative, so that no other host can have
+        it.
+        """
         if (name := local_id(url)) is None:
             return None
         for owner in dict.fromkeys((tenant, "")):
-            one = await self._store.get((owner, name))
-            if one is not None and one.kind != CACHED:
-                return one
+            stored = await self._store.get((owner, name))
+            if stored is not None and stored.kind != CACHED:
+                return stored
         if url.startswith("/"):
             raise LdContextNotAvailable(f"{url}: this broker stores no such @context")
         return None
@@ -187,22 +199,22 @@ class Contexts:
             self._documents.move_to_end(known.key)
             return known
         task = self._fetching.get(url)
-        if task is None:  # one fetch at a time for each URL, whoever asks
+        if task is None:  # concurrent requests for a URL share one fetch
             task = self._fetching[url] = asyncio.create_task(self._get(url))
             task.add_done_callback(lambda _: self._fetching.pop(url, None))
         return await asyncio.shield(task)
 
     async def _get(self, url: str) -> StoredContext:
-        forgotten = self._forgotten
-        one = await self._store.get(("", url)) or await self._store.put(await self.fetch(url))
-        if forgotten == self._forgotten:
-            self._documents[one.key] = one
+        evictions = self._evictions
+        stored = await self._store.get(("", url)) or await self._store.put(await self.fetch(url))
+        if evictions == self._evictions:
+            self._documents[stored.key] = stored
             if len(self._documents) > _DOCUMENTS:
                 self._documents.popitem(last=False)
-        return one
+        return stored
 
     def _renew(self, compiled: _Compiled, now: float) -> None:
-        """Brings up to date in the background what a context is made of; nobody waits for that (5.13.1)."""
+        """Renews the documents of a context in the background; no request waits for it (5.13.1)."""
         compiled.until = now + _RETRY
         for key in compiled.made_of:
             task = asyncio.create_task(self._renew_one(key, now))
@@ -220,20 +232,20 @@ class Contexts:
 
 
 def renewed(old: StoredContext, new: StoredContext) -> StoredContext:
-    """What was fetched again, in place of what it was."""
+    """The old @context with the document and the times of the new one."""
     return StoredContext(
         old.id, old.kind, new.document, new.created, old.tenant, old.url, new.expires, old.hits, old.used
     )
 
 
 def local_id(url: str) -> str | None:
-    """The local identifier in a URL as this broker's, on whatever host."""
-    found = _LOCAL.fullmatch(url)
-    return found[1] if found else None
+    """The local identifier in a URL of /ngsi-ld/v1/jsonldContexts/ on any host; None for other URLs."""
+    match = _LOCAL.fullmatch(url)
+    return match[1] if match else None
 
 
 def absolute(url: str) -> str:
-    """The URL by which the compiler asks for a document; LdContextNotAvailable if it is none."""
+    """The absolute URL by which PyLD asks for a document. LdContextNotAvailable if it is no URL."""
     try:
         return urljoin(BASE, url)
     except ValueError as error:
@@ -241,7 +253,10 @@ def absolute(url: str) -> str:
 
 
 def urls(source: Json, base: str) -> Iterator[str]:
-    """The remote documents that an @context names at this level, by URLs relative to its own."""
+    """Yields the URLs of the documents that an @context refers to directly, resolved against `base`.
+
+    BadRequestData if a part is neither a URL nor an object.
+    """
     for part in source if isinstance(source, list) else [source]:
         url = part.get("@import") if isinstance(part, dict) else part
         if isinstance(url, str):
@@ -253,5 +268,5 @@ def urls(source: Json, base: str) -> Iterator[str]:
             raise BadRequestData("@context: expected URLs and objects")
 
 
-def _contents(found: dict[str, StoredContext]) -> dict[str, Json]:
-    return {url: one.document for url, one in found.items()}
+def _contents(documents: dict[str, StoredContext]) -> dict[str, Json]:
+    return {url: stored.document for url, stored in documents.items()}

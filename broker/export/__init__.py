@@ -1,7 +1,7 @@
-"""Export of history from the command line, to be read by other programs.
+"""Export of history to files, for the command line.
 
-The broker may go on serving meanwhile. Each attribute's history is whole and in order; what is written while
-the export runs may be in it or not.
+The broker may run meanwhile. The history of each attribute is complete and in order. What is written during
+the export may be missing.
 """
 
 import asyncio
@@ -28,7 +28,11 @@ Report = Callable[[int, int, int], None]  # entities done, entities there are, i
 
 @dataclass(frozen=True, slots=True)
 class HistorySelection:
-    """What is to be exported; names are of the core context. `low` and `high` are in µs."""
+    """The part of the history to export. Names are of `context`.
+
+    `low`, `high`: the time from and the time before which instances are exported, in µs since 1970; None: no
+    limit.
+    """
 
     tenant: str = ""
     type: str | None = None
@@ -40,7 +44,7 @@ class HistorySelection:
 
     @property
     def query(self) -> TemporalQuery:
-        """The same as a query."""
+        """The temporal query of this selection, without its times."""
         expand = self.context.expand
         selection = None if self.type is None else types.parse(self.type, expand)
         return TemporalQuery(
@@ -49,9 +53,10 @@ class HistorySelection:
 
 
 async def export(settings: Settings, wanted: HistorySelection, path: Path, report: Report) -> int:
-    """Writes history to a file, whose name tells the format; how many instances.
+    """Writes history to a file and returns the number of instances. The suffix of `path` selects the format.
 
-    The file has its name only when it is complete. UpgradeError if another version wrote the database.
+    The file gets its name when it is complete. FormatError if the suffix is unknown; UpgradeError if another
+    version wrote the database.
     """
     part = path.with_name(path.name + ".part")
     async with _client(settings) as client:
@@ -71,7 +76,7 @@ async def export(settings: Settings, wanted: HistorySelection, path: Path, repor
 
 @asynccontextmanager
 async def _client(settings: Settings) -> AsyncIterator[Client]:
-    """A client of the MongoDB of a broker: the one named, the one that a broker runs now, or our own."""
+    """A client of a broker's MongoDB: the external one, the one that a running broker embeds, or our own."""
     uri = None if settings.mongo_uri else address(settings.data_dir)
     if uri is not None:
         async with connect(uri) as client:

@@ -1,4 +1,4 @@
-"""The command `export`, as a person sees it: a progress bar, one line at the end, one line if it fails."""
+"""The output of the command `export`: a progress bar, and one line at the end or on failure."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def run(
     since: str | None,
     until: str | None,
 ) -> int:
-    """Exports; the exit code: 0, or 1 when it failed."""
+    """Exports and returns the exit code: 0, or 1 if it failed. `since`, `until`: ISO 8601 texts."""
     console = Console(stderr=True)
     try:
         low, high = _micros("since", since), _micros("until", until)
@@ -57,6 +57,6 @@ async def _exported(settings: Settings, wanted: HistorySelection, file: Path, co
 def _micros(name: str, text: str | None) -> int | None:
     if text is None:
         return None
-    if (found := instant.parse(text)) is None:
+    if (parsed := instant.parse(text)) is None:
         raise BadRequestData(f"--{name}: expected a date and time in UTC, as in 2026-07-01T12:00:00Z")
-    return instant.micros(found)
+    return instant.micros(parsed)

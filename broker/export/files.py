@@ -1,4 +1,4 @@
-"""The files that history is exported to: NDJSON, one instance a line, and Parquet, one a row."""
+"""The file formats of exported history: NDJSON (an instance per line) and Parquet (an instance per row)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,22 +24,22 @@ _TIMES = {
 
 
 class File(Protocol):
-    """A file that takes history piece by piece."""
+    """A file to which history is written piece by piece."""
 
     def write(self, piece: HistoryPart) -> int:
-        """Writes a piece; how many instances that were."""
+        """Writes a piece; returns its number of instances."""
 
     def close(self) -> None:
-        """Ends the file."""
+        """Completes and closes the file."""
 
 
 class FormatError(Exception):
-    """There is no such format here; the message says which there are, or what to install."""
+    """The file format is not available; the message lists the formats, or what to install."""
 
 
 @contextmanager
 def open_file(path: Path, suffix: str, context: Context) -> Iterator[File]:
-    """A new file of the format that a suffix names. FormatError if there is none."""
+    """A new file in the format of `suffix`, closed at the end. FormatError if the format is not available."""
     if suffix not in _FORMATS:
         raise FormatError(f"the file's name has to end in one of {', '.join(_FORMATS)}")
     file = _FORMATS[suffix](path, context)
@@ -50,7 +50,7 @@ def open_file(path: Path, suffix: str, context: Context) -> Iterator[File]:
 
 
 class Ndjson:
-    """Each line is an EntityTemporal of one instance, in names of the core context: brokers take it."""
+    """Each line is an EntityTemporal with one instance, in names of the context, which brokers accept."""
 
     def __init__(self, path: Path, context: Context) -> None:
         self._file: BinaryIO = path.open("wb")
@@ -59,8 +59,8 @@ class Ndjson:
     def write(self, piece: HistoryPart) -> int:
         """See `File.write`."""
         evolution = replace(piece.evolution, created_at="", modified_at=None, deleted_at=None)
-        for one in piece.instances:
-            evolution.attrs = {piece.attribute: [one]}
+        for instance in piece.instances:
+            evolution.attrs = {piece.attribute: [instance]}
             self._file.write(
                 orjson.dumps(view(evolution, self._context, _VIEW), option=orjson.OPT_APPEND_NEWLINE)
             )
@@ -72,7 +72,10 @@ class Ndjson:
 
 
 class Parquet:
-    """Columns by which tools select and sum up, and `value` as JSON; `number` is a value that is one."""
+    """Columns to filter and aggregate by.
+
+    `value`: the value as JSON; `number`: the value if it is a number.
+    """
 
     def __init__(self, path: Path, context: Context) -> None:
         try:
@@ -90,7 +93,7 @@ class Parquet:
 
     def write(self, piece: HistoryPart) -> int:
         """See `File.write`."""
-        rows = [_row(piece, one) for one in piece.instances]
+        rows = [_row(piece, instance) for instance in piece.instances]
         self._writer.write_batch(self._batch.from_pylist(rows, schema=self._schema))
         return len(rows)
 
@@ -99,21 +102,28 @@ class Parquet:
         self._writer.close()
 
 
-def _row(piece: HistoryPart, one: Instance) -> dict[str, Any]:
-    member = KINDS[one["type"]].value
-    value: Json = one[member]
-    taken = {"type", member, "datasetId", "instanceId", "unitCode", *_TIMES.values()}
-    rest = {name: other for name, other in one.items() if name not in taken}
+def _row(piece: HistoryPart, instance: Instance) -> dict[str, Any]:
+    member = KINDS[instance["type"]].value
+    value: Json = instance[member]
+    in_columns = {"type", member, "datasetId", "instanceId", "unitCode", *_TIMES.values()}
+    rest = {name: content for name, content in instance.items() if name not in in_columns}
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     row: dict[str, Any] = {
         "entity": piece.evolution.id,
         "types": piece.evolution.types,
         "attribute": piece.attribute,
     }
-    row |= {"kind": one["type"], "dataset_id": one.get("datasetId"), "instance_id": one["instanceId"]}
-    row |= {column: instant.micros(one[name]) for column, name in _TIMES.items() if name in one}
+    row |= {
+        "kind": instance["type"],
+        "dataset_id": instance.get("datasetId"),
+        "instance_id": instance["instanceId"],
+    }
+    row |= {column: instant.micros(instance[name]) for column, name in _TIMES.items() if name in instance}
     row |= {"number": float(value) if is_number else None, "value": orjson.dumps(value).decode()}
-    return row | {"unit_code": one.get("unitCode"), "members": orjson.dumps(rest).decode() if rest else None}
+    return row | {
+        "unit_code": instance.get("unitCode"),
+        "members": orjson.dumps(rest).decode() if rest else None,
+    }
 
 
 _FORMATS: dict[str, Callable[[Path, Context], File]] = {".ndjson": Ndjson, ".parquet": Parquet}

@@ -1,1 +1,1 @@
-"""The composition root: builds every room of one worker and runs it. The only room that knows them all."""
+"""The composition root: builds all rooms of a worker and runs it. Only this room imports all others."""

@@ -1,4 +1,4 @@
-"""`python -m broker.main` is a worker with settings from the environment; the parent process starts it so."""
+"""`python -m broker.main` runs a worker, with settings from the environment, for the parent process."""
 
 from broker.config import Settings
 from broker.main.worker import run_worker

@@ -1,4 +1,4 @@
-"""What every room of a worker stands on, and the work that it does over and over in the background."""
+"""What all rooms of a worker share: settings, database, clock, background runner, and the exit stack."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -12,7 +12,7 @@ from broker.store.wire.tenants import Tenants
 
 
 class Base:
-    """The settings, the database, the clock, and the stack that closes what was opened, last things first."""
+    """The shared parts of a worker. `stack` closes what was opened, in reverse order."""
 
     def __init__(self, settings: Settings, database: Database, stack: AsyncExitStack) -> None:
         self.settings = settings
@@ -25,11 +25,11 @@ class Base:
         self.tasks = self.client[settings.database]["tasks"]
 
     def repeat(self, name: str, work: Callable[[], Awaitable[object]], seconds: float) -> None:
-        """Does something over and over in the background, from the start of the runner on."""
+        """Repeats `work` in the background, with pauses of `seconds`, once the runner has started."""
         self.runner.add(Task(name, lambda _: work(), seconds))
 
     def repeat_for_tenants(
         self, name: str, work: Callable[[str], Awaitable[object]], seconds: float, lease: Lease | None = None
     ) -> None:
-        """The same for each tenant; with a lease by one process for all."""
+        """Repeats `work` for each tenant. With a lease, only the process that holds it does the work."""
         self.runner.add(Task(name, work, seconds, self.tenants.names, lease))

@@ -1,4 +1,4 @@
-"""All rooms of one process, built from below."""
+"""Builds the rooms of a worker, from the lowest to the highest."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -22,20 +22,20 @@ from broker.store.wire.client import open_database
 
 
 async def build(settings: Settings, stack: AsyncExitStack) -> Front:
-    """The front of one process, with all rooms behind it; `stack` closes them in the opposite order."""
+    """The HTTP front of a worker, with all rooms behind it. `stack` closes them in reverse order."""
     assert settings.mongo_uri is not None, "the parent process names the MongoDB"
     base = Base(settings, await open_database(settings.mongo_uri.get_secret_value(), stack), stack)
-    compared = Compared(base.database, base.clock)
-    await compared.look()
+    clock_check = Compared(base.database, base.clock)
+    await clock_check.look()
     processes = Processes(base.client, settings.database, settings.process_id, settings.process_lease)
     stack.push_async_callback(processes.leave)
     contexts, notify = ContextRoom(base), NotifyRoom(base)
 
-    # What is told may take reading: of rooms that are there when it comes to that.
+    # Notifications read linked entities and reports, from rooms that are built below.
     async def links(
-        tenant: str, found: Sequence[Entity], shape: View, join: Join
+        tenant: str, entities: Sequence[Entity], view: View, join: Join
     ) -> Sequence[tuple[Entity, View]]:
-        return await linked_entities(broker, tenant, found, shape, join)
+        return await linked_entities(broker, tenant, entities, view, join)
 
     def report(tenant: str, subscription_id: str) -> AsyncIterator[list[Entity]]:
         return Reports(notify.subscriptions, store.entities).of(tenant, subscription_id)
@@ -43,14 +43,14 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     await notify.open(Messages(contexts.contexts, links, report))
     core = contexts.contexts.core
     store = StoreRoom(base, notify.notifier, notify.schedule, core.expand, core.compact)
-    # Entered before the first commit: whoever finds this process dead ends these sessions.
+    # Registered before the first commit: if this process dies, other processes end these sessions.
     sessions = [*store.sessions(), *notify.sessions()]
     await processes.enter(sessions)
     await base.tenants.obtain("")
     await contexts.open()
     store.begin(processes, sessions)
     notify.begin(processes)
-    base.repeat("clock", compared.look, settings.process_lease / 3)
+    base.repeat("clock", clock_check.look, settings.process_lease / 3)
     base.runner.start()
     stack.push_async_callback(base.runner.close)
     broker = _broker(base, contexts, notify, store)

@@ -1,4 +1,4 @@
-"""The room of @contexts: fetched, stored, and forgotten by all workers when one changes."""
+"""Builds the room of @contexts: loader, storage, hits, and eviction in all workers after a change."""
 
 from collections.abc import Collection
 from functools import partial
@@ -13,12 +13,12 @@ from broker.ports.contexts import ContextKey
 from broker.store.registry.context_changes import ContextChanges
 from broker.store.registry.contexts import MongoContexts
 
-_FLUSH = 1.0  # seconds for which hits of @contexts are only counted here
-_RETRY = 0.2  # seconds before changes of @contexts are followed again
+_FLUSH = 1.0  # seconds between writes of hits to the database
+_RETRY = 0.2  # seconds until changes of @contexts are followed again after a failure
 
 
 class ContextRoom:
-    """@contexts and their storage."""
+    """The loader of @contexts and their storage."""
 
     def __init__(self, base: Base) -> None:
         self._base, settings = base, base.settings
@@ -37,7 +37,7 @@ class ContextRoom:
         self.storage = Storage(self.contexts, store, self._hits, tell, now)
 
     async def open(self) -> None:
-        """Begins to hear of changes."""
+        """Begins to follow changes of @contexts, and stores the core @context."""
         await self._changes.open()
         await self.storage.open()
         self._base.repeat("contexts", partial(self._changes.follow, self._forget), _RETRY)

@@ -1,4 +1,4 @@
-"""The room that notifies: what is due to whom, and its delivery."""
+"""Builds the room that notifies: subscriptions, triggers, timers and delivery."""
 
 import ssl
 from functools import partial
@@ -25,13 +25,13 @@ from broker.store.registry.subscriptions import MongoSubscriptions
 from broker.store.registry.timers import MongoTimers, Schedule
 from broker.store.wire.client import Session
 
-_COUNT = 0.5  # seconds between looks for whether the outbox is to be counted
-_RECONCILE = 5.0  # seconds between looks for own entries that memory does not cover
-_REFRESH = 1.0  # seconds between looks for subscriptions that changed while something is delivered
+_COUNT = 0.5  # seconds between checks whether pending entries must be counted
+_RECONCILE = 5.0  # seconds between searches for own entries that are not in memory
+_REFRESH = 1.0  # seconds between checks for changed subscriptions, while notifications are delivered
 
 
 class NotifyRoom:
-    """Subscriptions, and those who tell their owners. It needs messages before it can notify."""
+    """Subscriptions, timers, notifier and dead letters. `open` builds the parts that need messages."""
 
     def __init__(self, base: Base) -> None:
         self._base, settings = base, base.settings
@@ -42,7 +42,7 @@ class NotifyRoom:
         )
 
     async def open(self, messages: Messages) -> None:
-        """Everybody is there, but does not begin."""
+        """Builds the notifier and what depends on it; `begin` starts the work."""
         await self.schedule.open()
         base, settings = self._base, self._base.settings
         self.notifier = self._new_notifier(messages)
@@ -57,16 +57,16 @@ class NotifyRoom:
         )
 
     def sessions(self) -> list[Session]:
-        """Those that write."""
+        """The sessions of this room's transactions, which other processes end if this one dies."""
         return [self.subscriptions.open(), self.timers.open(), self.undelivered.open()]
 
     def begin(self, processes: Processes) -> None:
-        """Adopts what the dead have left, and keeps the time of periodic subscriptions."""
+        """Starts the background work: adopts entries of dead processes, and fires timers."""
 
         async def inherit() -> bool:
-            found = await processes.inherit(self._base.tenants)
+            has_inherited = await processes.inherit(self._base.tenants)
             self.periods.wake()
-            return found
+            return has_inherited
 
         adopt = partial(self.notifier.adopt, inherit, self._base.tenants.names)
         self._base.repeat("adopt", adopt, self._base.settings.process_lease / 3)
@@ -74,8 +74,8 @@ class NotifyRoom:
         self._base.repeat("reconcile", self.notifier.reconcile, _RECONCILE)
         self._base.repeat("periods", self.periods.round_and_wait, 0)
 
-    async def _changed(self, tenant: str, what: SubscriptionChanges) -> None:
-        await self.notifier.changed(tenant, what)
+    async def _changed(self, tenant: str, changes: SubscriptionChanges) -> None:
+        await self.notifier.changed(tenant, changes)
         self.periods.wake()
 
     def _new_notifier(self, messages: Messages) -> Notifier:

@@ -1,4 +1,4 @@
-"""The room that stores: entities, history, and what looks after both in the background."""
+"""Builds the room that stores: entities, history, and their background tasks."""
 
 import logging
 from collections.abc import Callable
@@ -27,15 +27,15 @@ from broker.store.writes.plan import Planner
 from broker.store.writes.writer import Writer
 
 log = logging.getLogger(__name__)
-_REAP = 10.0  # seconds between rounds that tidy up after what was pending
-_SWEEP = 1.0  # seconds between looks for what has expired
-_INDEXES = 10.0  # seconds between looks for tenants without the declared indexes
+_REAP = 10.0  # seconds between rounds of the reaper, which removes marks of documents without pending entries
+_SWEEP = 1.0  # seconds between rounds of the sweeper, which deletes expired entities
+_INDEXES = 10.0  # seconds between checks for tenants without the declared indexes
 
 Expand = Callable[[str], str]
 
 
 class StoreRoom:
-    """Entities and history, written by one writer; `expand` and `compact` are those of the core context."""
+    """Entities and history, with one writer. `expand`, `compact`: of the core context."""
 
     def __init__(
         self, base: Base, notifier: Notifier, schedule: Schedule, expand: Expand, compact: Expand
@@ -49,7 +49,7 @@ class StoreRoom:
         packing = Packing(settings.pack_after or 0.0, lease=settings.process_lease)
         self._packer = Packer(base.tasks, tenants, settings.process_id, packing, base.clock)
         self._sweeper = Sweeper(base.tasks, tenants, self._writer, settings.process_id, base.clock)
-        self._declared = [_declared(one, expand) for one in settings.indexes or ()]
+        self._declared = [_declared(text, expand) for text in settings.indexes or ()]
         self.entities = self._new_entities(compact)
         self.discovery = MongoDiscovery(tenants, self._sweeper, timeout=settings.query_timeout)
         self.temporal = MongoTemporal(
@@ -57,12 +57,12 @@ class StoreRoom:
         )
 
     def sessions(self) -> list[Session]:
-        """Those that write."""
+        """The sessions of this room's transactions, which other processes end if this one dies."""
         client = self._base.client
         return [*self._writer.open(client, self._base.settings.groups_in_flight), self._packer.open(client)]
 
     def begin(self, processes: Processes, sessions: list[Session]) -> None:
-        """Looks after what is stored; the lease of this process with its sessions, too."""
+        """Starts the background tasks, and the renewal of the lease of this process and its sessions."""
         base, settings = self._base, self._base.settings
         base.repeat("renew", partial(self._renew, processes, sessions), settings.process_lease / 3)
         base.repeat_for_tenants(
@@ -84,7 +84,7 @@ class StoreRoom:
 
     async def _renew(self, processes: Processes, sessions: list[Session]) -> None:
         if not await processes.renew():
-            log.warning("the lease of this process ran out; it is entered again")
+            log.warning("the lease of this process expired; it is registered again")
             await processes.enter(sessions)
             self._notifier.lapsed()
 
@@ -110,6 +110,6 @@ def _recording(settings: Settings, expand: Expand) -> Recording:
 
 
 def _declared(text: str, expand: Expand) -> Declared:
-    """An index as the setting names it: an attribute, or attribute@type."""
-    attr, _, of = text.partition("@")
-    return Declared(expand(attr), expand(of) if of else None)
+    """The index that a setting names: `attribute` or `attribute@type`."""
+    attr, _, type_name = text.partition("@")
+    return Declared(expand(attr), expand(type_name) if type_name else None)

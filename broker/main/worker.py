@@ -1,4 +1,4 @@
-"""One worker: serves until it is told to stop."""
+"""One worker: serves requests until a signal stops it."""
 
 import asyncio
 import gc
@@ -14,7 +14,7 @@ from broker.main.build import build
 
 
 def run_worker(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT."""
+    """Serves requests until SIGTERM or SIGINT, then finishes those that have begun."""
     setup_logs(settings.log_level, settings.log_format)
     uvloop.run(_work(settings))
 
@@ -28,13 +28,13 @@ async def _work(settings: Settings) -> None:
         runner = web.ServerRunner(front.server(), handle_signals=False, shutdown_timeout=10)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        _spare_the_collector()
+        _relax_garbage_collection()
         await web.TCPSite(runner, settings.host, settings.port, reuse_port=True, backlog=1024).start()
         await stop.wait()
 
 
-def _spare_the_collector() -> None:
-    """Entities come and go as trees of dicts, which reference counts free: looking for cycles is a waste."""
+def _relax_garbage_collection() -> None:
+    """Makes garbage collection rare: entities are trees of dicts, which reference counting frees."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)

@@ -1,1 +1,1 @@
-"""The operations of clauses 5.6 to 5.8: one coroutine each, named as the specification names it."""
+"""The operations of clauses 5.6 to 5.8 and 5.13: one coroutine for each, with the specification's name."""

@@ -1,4 +1,4 @@
-"""What became of notifications, or would (an extension: the specification has none of it)."""
+"""Dead letters of subscriptions, and why an entity does not notify (an extension of the specification)."""
 
 from broker.core import Entity
 from broker.core.errors import ResourceNotFound
@@ -8,35 +8,42 @@ from broker.core.linked import Known, judged
 from broker.core.trigger import trigger
 from broker.operations.subscriptions import retrieve_subscription
 from broker.ports.broker import Broker
+from broker.ports.entities import Page
 from broker.ports.subscriptions import DeadLetter
 
 
 async def query_deliveries(
     broker: Broker, tenant: str, subscription_id: str, limit: int, offset: int, *, counted: bool
-) -> tuple[list[DeadLetter], int | None, bool]:
-    """Notifications that were given up: one page, the full count if asked for, and whether there is more."""
+) -> tuple[Page[DeadLetter], int | None]:
+    """Dead letters of a subscription: (one page, the full count if `counted`).
+
+    ResourceNotFound if there is no such subscription.
+    """
     await retrieve_subscription(broker, tenant, subscription_id)
     count = await broker.undelivered.count(tenant, subscription_id) if counted else None
-    found = await broker.undelivered.find(tenant, subscription_id, limit + 1, offset) if limit else []
-    return found[:limit], count, len(found) > limit
+    letters = await broker.undelivered.find(tenant, subscription_id, limit + 1, offset) if limit else []
+    return Page(letters[:limit], len(letters) > limit), count
 
 
 async def replay_deliveries(broker: Broker, tenant: str, subscription_id: str, failure_id: str | None) -> int:
-    """Sends one of them again, or all; how many that were. ResourceNotFound if there is no such one."""
+    """Sends one dead letter again, or all (None); returns their number. ResourceNotFound if there is none."""
     await retrieve_subscription(broker, tenant, subscription_id)
-    return _found(await broker.undelivered.replay(tenant, subscription_id, failure_id), failure_id)
+    return _checked(await broker.undelivered.replay(tenant, subscription_id, failure_id), failure_id)
 
 
 async def delete_deliveries(broker: Broker, tenant: str, subscription_id: str, failure_id: str | None) -> int:
-    """Forgets one of them, or all; how many that were. ResourceNotFound if there is no such one."""
+    """Deletes one dead letter, or all (None); returns their number. ResourceNotFound if there is none."""
     await retrieve_subscription(broker, tenant, subscription_id)
-    return _found(await broker.undelivered.delete(tenant, subscription_id, failure_id), failure_id)
+    return _checked(await broker.undelivered.delete(tenant, subscription_id, failure_id), failure_id)
 
 
 async def explain_subscription(
     broker: Broker, tenant: str, subscription_id: str, entity_id: str
 ) -> str | None:
-    """The member of a subscription that stops a notification of an entity; None if it would be told of it."""
+    """The member of a subscription because of which an entity does not notify; None if it would notify.
+
+    ResourceNotFound if there is no such subscription or entity.
+    """
     subscription, _ = await retrieve_subscription(broker, tenant, subscription_id)
     entity = await broker.entities.get(tenant, entity_id)
     if entity is None:
@@ -48,17 +55,17 @@ async def explain_subscription(
 
 
 async def _holds(broker: Broker, tenant: str, condition: Q | None, entity: Entity) -> bool:
-    """Whether a condition on linked entities holds, as they are now."""
+    """Whether a condition on linked entities holds for the stored state."""
     known: Known = {}
     holds, unknown = (True, set[str]()) if condition is None else judged(condition, entity, known)
     while condition is not None and unknown:
-        for one in unknown:
-            known[one] = await broker.entities.get(tenant, one)
+        for linked_id in unknown:
+            known[linked_id] = await broker.entities.get(tenant, linked_id)
         holds, unknown = judged(condition, entity, known)
     return holds
 
 
-def _found(count: int, failure_id: str | None) -> int:
+def _checked(count: int, failure_id: str | None) -> int:
     if failure_id is not None and not count:
         raise ResourceNotFound(f"there is no undelivered notification {failure_id}")
     return count

@@ -14,19 +14,19 @@ from broker.core.temporal.revision import Burial
 from broker.ports.broker import Broker
 from broker.ports.entities import Page, Renderer
 
-Gate = Callable[[list[str]], bool] | None
-Goes = Callable[[str], bool] | None
+Gate = Callable[[list[str]], bool] | None  # accepts the types of an entity, or the operation does not find it
+Goes = Callable[[str], bool] | None  # selects the attributes to delete, by IRI
 
-_PAGE = 1000  # entities that a purge finds and changes at once
+_PAGE = 1000  # entities that a purge reads and changes at once
 
 
 async def create_entity(broker: Broker, tenant: str, entity: Entity) -> None:
-    """5.6.1 Create Entity. AlreadyExists if there is one of this id."""
+    """5.6.1 Create Entity. AlreadyExists if an entity has this id."""
     await broker.entities.change(tenant, entity["id"], update.create(entity))
 
 
 async def retrieve_entity(broker: Broker, tenant: str, entity_id: str, gate: Gate = None) -> Entity:
-    """5.7.1 Retrieve Entity."""
+    """5.7.1 Retrieve Entity. ResourceNotFound if there is none, or if the gate rejects its types."""
     entity = await broker.entities.get(tenant, entity_id)
     if entity is None or (gate is not None and not gate(entity["type"])):
         raise ResourceNotFound(f"there is no entity {entity_id}" + (" of the type asked for" if gate else ""))
@@ -34,7 +34,7 @@ async def retrieve_entity(broker: Broker, tenant: str, entity_id: str, gate: Gat
 
 
 async def show_entity(broker: Broker, tenant: str, entity_id: str, renderer: Renderer) -> bytes:
-    """5.7.1 Retrieve Entity, as the renderer shows it."""
+    """5.7.1 Retrieve Entity, as the renderer shows it. ResourceNotFound if that is nothing (4.21)."""
     text = await broker.entities.show(tenant, entity_id, renderer)
     if text is None:
         raise ResourceNotFound(f"there is no entity {entity_id}")
@@ -44,20 +44,20 @@ async def show_entity(broker: Broker, tenant: str, entity_id: str, renderer: Ren
 
 
 def nothing_left(entity_id: str) -> ResourceNotFound:
-    """What is raised when nothing of an entity is to be shown (4.21)."""
+    """The error for an entity of which the projection leaves nothing (4.21)."""
     return ResourceNotFound(f"{entity_id} has none of the members asked for")
 
 
 async def show_entities(
     broker: Broker, tenant: str, query: Query, renderer: Renderer
 ) -> tuple[Page[bytes], int | None]:
-    """5.7.2 Query Entities, as the renderer shows them, if it does; otherwise as `query_entities`."""
+    """5.7.2 Query Entities: (one page as the renderer shows it, the full count if `query.count`)."""
     count = await broker.entities.count(tenant, query) if query.count else None
     return await broker.entities.show_page(tenant, query, renderer) if query.limit else Page(()), count
 
 
 async def query_entities(broker: Broker, tenant: str, query: Query) -> tuple[Page[Entity], int | None]:
-    """5.7.2 Query Entities: one page, and the full count if asked for."""
+    """5.7.2 Query Entities: (one page, the full count if `query.count`)."""
     count = await broker.entities.count(tenant, query) if query.count else None
     return await broker.entities.find(tenant, query) if query.limit else Page(()), count
 
@@ -75,12 +75,12 @@ async def merge_entity(broker: Broker, tenant: str, entity_id: str, rule: Rule, 
 
 
 async def purge_entities(broker: Broker, tenant: str, query: Query, goes: Goes = None) -> None:
-    """5.6.21 Purge Entities: those selected are deleted, or the attributes of which `goes` holds."""
+    """5.6.21 Purge Entities. Deletes the entities that match or, with `goes`, only attributes of them."""
     page = replace(query, limit=_PAGE, offset=0)
     while True:
         found = await broker.entities.find(tenant, page)
         ids = [entity["id"] for entity in found.items]
-        rules = [(one, update.delete(one) if goes is None else update.purge_attrs(one, goes)) for one in ids]
+        rules = [(id_, update.delete(id_) if goes is None else update.purge_attrs(id_, goes)) for id_ in ids]
         for outcome in await broker.entities.change_many(tenant, rules):
             if isinstance(outcome, Exception) and not isinstance(outcome, ResourceNotFound):
                 raise outcome
@@ -120,7 +120,10 @@ async def partial_update_attr(
 
 
 async def delete_attr(broker: Broker, tenant: str, entity_id: str, burial: Burial, gate: Gate = None) -> None:
-    """5.6.5 Delete Attribute, or the scope. An entity that has but a past records that in its history."""
+    """5.6.5 Delete Attribute, or the scope.
+
+    If the entity has a history but no state any more, the deletion is recorded in the history.
+    """
     if burial.iri == SCOPE:
         rule = update.delete_scope(entity_id)
     else:
@@ -138,7 +141,7 @@ async def delete_entity(broker: Broker, tenant: str, entity_id: str, gate: Gate 
 
 
 async def _change(broker: Broker, tenant: str, entity_id: str, rule: Rule, gate: Gate) -> UpdateResult:
-    """Applies a rule to an entity that has to be there, in a tenant that has to be there."""
+    """Applies a rule. NonexistentTenant, or ResourceNotFound if there is no entity or the gate rejects it."""
     await broker.entities.known(tenant)
     if gate is not None:
         rule = update.only_if(lambda entity: gate(entity["type"]), rule)

@@ -5,7 +5,7 @@ from broker.ports.broker import Broker
 
 
 async def upsert_temporal(broker: Broker, tenant: str, entity_id: str, addition: Addition) -> bool:
-    """5.6.11 Create or Update Temporal Evolution of an Entity; whether it was created."""
+    """5.6.11 Create or Update Temporal Evolution of an Entity. True if it was created."""
     created: bool = await broker.entities.change(tenant, entity_id, addition)
     return created
 
@@ -38,6 +38,6 @@ async def delete_temporal(broker: Broker, tenant: str, entity_id: str) -> None:
 
 
 async def _revise(broker: Broker, tenant: str, entity_id: str, revision: Revision) -> None:
-    """Revises an evolution that has to be there; ResourceNotFound if it, or what is named of it, is not."""
+    """Applies a revision. ResourceNotFound if there is no evolution, attribute or instance to revise."""
     await broker.entities.known(tenant)
     await broker.entities.change(tenant, entity_id, revision)

@@ -1,4 +1,4 @@
-"""Discovery of entity types and attributes (clauses 5.7.5 to 5.7.10), of what this broker holds (5.7.11)."""
+"""Discovery of the entity types and attributes that this broker holds (clauses 5.7.5 to 5.7.11)."""
 
 from collections import Counter
 from uuid import uuid4
@@ -27,10 +27,10 @@ async def retrieve_available_entity_type_information(
     broker: Broker, tenant: str, iri: str, context: Context
 ) -> Doc:
     """5.7.7 Retrieve Available Entity Type Information; ResourceNotFound if no entity is of this type."""
-    shapes = [one for one in await broker.discovery.shapes(tenant) if iri in one.types]
+    shapes = [shape for shape in await broker.discovery.shapes(tenant) if iri in shape.types]
     if not shapes:
         raise ResourceNotFound(f"there is no entity of type {iri}")
-    count = await broker.discovery.count(tenant, [one.id for one in shapes])
+    count = await broker.discovery.count(tenant, [shape.id for shape in shapes])
     return discovery.type_information(iri, shapes, count, context)
 
 
@@ -51,7 +51,7 @@ async def retrieve_available_attribute_information(
     broker: Broker, tenant: str, iri: str, context: Context
 ) -> Doc:
     """5.7.10 Retrieve Available Attribute Information; ResourceNotFound if no entity has this attribute."""
-    shapes = [one for one in await broker.discovery.shapes(tenant) if iri in one.attrs]
+    shapes = [shape for shape in await broker.discovery.shapes(tenant) if iri in shape.attrs]
     if not shapes:
         raise ResourceNotFound(f"there is no entity with the attribute {iri}")
     count = await _instances(broker, tenant, iri, shapes)
@@ -59,9 +59,9 @@ async def retrieve_available_attribute_information(
 
 
 async def _instances(broker: Broker, tenant: str, iri: str, shapes: list[Shape]) -> int:
-    """How many instances of an attribute there are: entities of one shape have the same number of them."""
+    """The number of stored instances of an attribute. Entities of one shape have equally many of them."""
     total = 0
-    for number in Counter(len(one.attrs[iri]) for one in shapes):
-        alike = [one.id for one in shapes if len(one.attrs[iri]) == number]
+    for number in Counter(len(shape.attrs[iri]) for shape in shapes):
+        alike = [shape.id for shape in shapes if len(shape.attrs[iri]) == number]
         total += number * await broker.discovery.count(tenant, alike)
     return total

@@ -1,4 +1,5 @@
-"""Where the rooms meet: what each offers the others, as protocols and the values that travel.
+"""The protocols through which rooms use each other, and the values that travel between them.
 
-`operations`, `store`, `notify` and `contexts` do not know each other; `main` hands each what it needs.
+`operations`, `store`, `notify` and `contexts` do not import each other: each uses these protocols, and `main`
+passes in the implementations.
 """

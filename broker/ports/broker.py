@@ -1,4 +1,4 @@
-"""All rooms together, for those above them."""
+"""The services and limits that the operations and the HTTP interface use, in one value."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,8 +11,12 @@ from broker.ports.subscriptions import DeadLetters, SubscriptionStore
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a requester may ask for. `linked`: entities that one answer may join to those asked for; `batch`:
-    items that one request may have; `collation`: of orders that name none, None for code points.
+    """The limits of one request, and its defaults.
+
+    `body_bytes`: the size of a body. `batch`: the items of a batch operation. `depth`: the nesting of JSON.
+    `default_page`, `page`: the default and the maximum of `limit`. `temporal_page`: the instances of one
+    attribute in a temporal answer. `linked`: the linked entities that one answer may join. `collation`: the
+    ICU collation of an `orderBy` without one; None: by code points.
     """
 
     body_bytes: int
@@ -27,10 +31,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """The rooms, for those above them. /health/ready awaits `ready`; `alias` names this broker to others.
+    """The services of one worker.
 
-    `tallied`, of a tenant and a subscription, returns when what is told to it right now is written down.
-    `public_url` is the root under which clients reach it; None: the one that a request names.
+    `tallied(tenant, subscription)` waits, for a short time at most, until the deliveries under way to the
+    subscription are in its stored tally. `ready()` returns if the database answers; Unavailable if it does
+    not. `alias`: the contextSourceAlias of this broker. `public_url`: the root URL by which clients reach it;
+    None: the URL that the request names.
     """
 
     entities: EntityStore

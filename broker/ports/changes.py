@@ -1,4 +1,4 @@
-"""What follows from a change: to whom it is due, and what becomes of that."""
+"""From a change to its notifications: the triggered subscriptions, and the results of the deliveries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from broker.core.subscription import Subscription
 
 @dataclass(frozen=True, slots=True)
 class Triggered:
-    """A subscription that a change is due to; `throttling` in microseconds, 0 for none.
+    """A subscription that a change triggers. `throttling`: its period in microseconds, 0 for none.
 
-    `shows_changes`: it is told of what was before, too. `condition`: it is due only if this holds, which
-    looks at linked entities.
+    `shows_changes`: its notifications show the previous values, too. `condition`: the part of its query that
+    looks at linked entities; the change triggers the subscription only if it holds.
     """
 
     subscription: str
@@ -26,10 +26,12 @@ class Triggered:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionChanges:
-    """Subscriptions that changed, and the ids of those deleted; `whole`: these are all there are.
+    """The changes to a tenant's subscriptions up to `epoch`.
 
-    `mark` is the random name of the epoch, which tells it from another of its number, as there may be after a
-    backup was restored; `before` the mark of the epoch that one change was made in.
+    `changed`: the subscriptions that were created or updated. `gone`: the ids of the deleted ones. `whole`:
+    `changed` holds all subscriptions of the tenant. `mark`: the random name of the epoch; it differs where a
+    restored backup reaches the same number again. `before`: the mark of the previous epoch, if this is the
+    change of one subscription.
     """
 
     epoch: int
@@ -42,7 +44,11 @@ class SubscriptionChanges:
 
 @dataclass(slots=True)
 class Tally:
-    """What happened to one subscription's notifications since it was last written down (5.2.14.2)."""
+    """The delivery counters of one subscription and the instants of its last deliveries (5.2.14.2).
+
+    In `Settled` it holds the part that is not stored yet; from `SubscriptionStore` it holds the stored
+    totals.
+    """
 
     sent: int = 0
     failed: int = 0
@@ -53,11 +59,12 @@ class Tally:
 
 @dataclass(slots=True)
 class Settled:
-    """Deliveries that are over, for one write: by entity and entry, and the tallies by subscription.
+    """Deliveries that are over, for one call of `Outbox.settle`.
 
-    `finished` are over for all that they were due to; `partly` for these subscriptions, and if nobody is left
-    then (there may be several copies of an entry in memory), for all. `dead_letters`: those that were not
-    delivered, with the subscription and the reason.
+    `finished`: by entity, the ids of entries that no subscription is waiting for any more. `partly`: by
+    entity and entry id, the subscriptions whose delivery is over. Several copies of an entry may be in
+    memory, so the store removes the entry once none of its subscriptions is left. `tallies`: by subscription.
+    `dead_letters`: (entry, subscription, reason) of each notification that could not be delivered.
     """
 
     finished: dict[str, list[str]] = field(default_factory=dict)
@@ -67,21 +74,24 @@ class Settled:
 
 
 class ChangeSink(Protocol):
-    """Who is told of changes: the notifier."""
+    """The receiver of committed changes; the notifier implements it."""
 
     async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None:
-        """Returns when the subscriptions known are those of this epoch of the tenant, or newer.
+        """Returns once the cached subscriptions of the tenant are at this epoch, or at a newer one.
 
-        If the tenant is no more in an epoch that was known, all of them are read again.
+        If the number and the mark do not continue the cached epoch, it reads all subscriptions again.
         """
 
     def triggered(self, tenant: str, change: Change) -> list[Triggered]:
-        """The subscriptions that the change triggers (5.8.6); Unavailable if there is no room for more."""
+        """The subscriptions that the change triggers (5.8.6).
+
+        Unavailable if it triggers any, while the tenant's outbox is full.
+        """
 
     def committed(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
         """Takes an entry that was committed with its change. Never waits.
 
-        `earlier`: what was pending of its entity when it was committed, of whatever process, in order, and
-        entries of the same commit too. These need no payload. Not `is_whole`: the store holds still earlier
-        ones. Entries of one entity come in the order of their revs.
+        `earlier`: the entries of the same entity that were pending at the commit, of all processes, by
+        ascending rev; entries of the same commit are among them. They may lack their payload. Not `is_whole`:
+        the store holds more entries before these. Calls for one entity come in the order of their revs.
         """

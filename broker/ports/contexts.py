@@ -1,4 +1,4 @@
-"""@contexts: compiled, and stored."""
+"""The ports of compiled @contexts and of stored @contexts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,18 @@ from broker.core.jsonld.context import Context
 
 
 class ContextLoader(Protocol):
-    """@contexts, compiled."""
+    """Compiles @context values."""
 
     async def resolve(self, source: Json, tenant: str = "") -> Context:
-        """The context of an @context value; LdContextNotAvailable or BadRequestData if it cannot be had."""
+        """The compiled context of an @context value.
+
+        LdContextNotAvailable if a document that it refers to cannot be fetched; BadRequestData if it is
+        invalid.
+        """
 
     @property
     def core(self) -> Context:
-        """The core context alone."""
+        """The core context."""
 
 
 CACHED, HOSTED, IMPLICIT = "Cached", "Hosted", "ImplicitlyCreated"
@@ -26,9 +30,10 @@ ContextKey = tuple[str, str]  # the tenant of a stored @context, and its URL or 
 
 @dataclass(frozen=True, slots=True)
 class StoredContext:
-    """An @context in the storage (5.13.1), and the JSON object that holds it; times in seconds since 1970.
+    """A stored @context (5.13.1). `document`: the JSON object with the member @context.
 
-    A Cached one is of no tenant, and has the `url` that it was fetched from.
+    `created`, `expires` and `used` (the last hit) are in seconds since 1970. A Cached @context belongs to no
+    tenant (`tenant` is empty); its `url` is where it was fetched from.
     """
 
     id: str
@@ -43,34 +48,38 @@ class StoredContext:
 
     @property
     def key(self) -> ContextKey:
-        """What it is found by."""
+        """The key under which it is stored: (tenant, URL or local identifier)."""
         return self.tenant, self.url or self.id
 
 
 class ContextStorage(Protocol):
-    """The @contexts that the broker stores (5.13). What is changed here, every worker knows at once."""
+    """The stored @contexts (5.13). When a change returns, every worker uses the new state."""
 
     async def add(self, tenant: str, source: Json) -> str:
-        """Stores a Hosted one; its local identifier. BadRequestData if it is no @context."""
+        """Stores a Hosted @context and returns its local identifier.
+
+        BadRequestData if it is no valid @context.
+        """
 
     async def url(self, tenant: str, source: Json, root: str) -> str:
-        """A URL that stands for this @context, under which this broker serves it if nobody else does.
+        """A URL for this @context, for a Link header.
 
-        That of a single URL is itself; otherwise an ImplicitlyCreated one is stored, once for each content.
-        `root` is the broker's own URL, such as http://localhost:1026.
+        An @context that is one URL keeps it. Any other is stored as ImplicitlyCreated, once for each content,
+        and the URL is where this broker serves it. `root`: the broker's own URL, such as
+        http://localhost:1026.
         """
 
     async def find(self, tenant: str, name: str) -> StoredContext | None:
-        """The one of this local identifier, or of this URL if it is Cached."""
+        """The @context with this local identifier, or the Cached one with this URL; None if there is none."""
 
     async def list(self, tenant: str, kind: str | None) -> Sequence[StoredContext]:
-        """All that this tenant sees, of one kind if that is given."""
+        """The @contexts that this tenant can see; `kind` limits them to one kind."""
 
-    def note(self, one: StoredContext) -> None:
+    def note(self, context: StoredContext) -> None:
         """Counts a hit."""
 
-    async def remove(self, one: StoredContext) -> bool:
-        """Removes one; False if it is gone already."""
+    async def remove(self, context: StoredContext) -> bool:
+        """Removes the @context; False if it was no longer stored."""
 
-    async def reload(self, one: StoredContext) -> None:
-        """Fetches a Cached one anew; LdContextNotAvailable if that fails, and all stays as it was."""
+    async def reload(self, context: StoredContext) -> None:
+        """Fetches a Cached @context again. LdContextNotAvailable if that fails; the old one then stays."""

@@ -1,4 +1,4 @@
-"""Notifications that are due, and how they are sent."""
+"""The outbox of pending entries, and the senders of notifications."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ from broker.ports.changes import Entry, Settled
 
 @dataclass(frozen=True, slots=True)
 class PendingRequest:
-    """What to load of an entity: the first `limit` of those entries with a rev above `after` that are due to
-    any of these subscriptions."""
+    """Which pending entries of an entity to load.
+
+    The first `limit` entries whose rev is above `after` and that are pending for any of `subscriptions`.
+    """
 
     subscriptions: Set[str]
     after: int
@@ -19,45 +21,50 @@ class PendingRequest:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Entries of one entity, in order; not `is_whole`: there are more of what was wanted after these."""
+    """Pending entries of one entity, by ascending rev. Not `is_whole`: more entries match the request."""
 
     entries: Sequence[Entry]
     is_whole: bool = True
 
 
 class Outbox(Protocol):
-    """The entries that are pending. A call that raises Unavailable, or anything else, is made again."""
+    """The pending entries of all tenants. Callers repeat a call that raises, whatever it raises."""
 
     async def load(self, tenant: str, wanted: Mapping[str, PendingRequest]) -> dict[str, Pending]:
-        """The pending entries of these entities, of whatever process, in order of their revs.
+        """The pending entries of these entities, by entity, of all processes.
 
-        What an entity shows is no older than the call, and nothing is missing before what it shows: who
-        reads in two steps reads first what entries move out of, then what they move into.
+        The entries of an entity are as of a moment after the call began, and none is missing before the last
+        one. Entries move from documents to the outbox, so an implementation that reads twice reads the
+        documents first.
         """
 
     async def page(self, tenant: str, after: str, subscriptions: Set[str], limit: int) -> list[str]:
-        """The next entities (or subscriptions, of reports) that have entries by this process due to any of
-        these subscriptions: ascending by code points, greater than `after`."""
+        """The next `limit` entities with entries of this process that are pending for these subscriptions.
+
+        They ascend by code points and are greater than `after`. Reports of periodic subscriptions are listed
+        by the id of their subscription.
+        """
 
     async def survey(self, tenant: str, after: str, limit: int) -> list[tuple[str, set[str]]]:
-        """The next entities that have entries by this process, and all that those are due to."""
+        """The next `limit` entities above `after` with entries of this process: (entity, subscriptions)."""
 
     async def settle(self, tenant: str, settled: Settled) -> None:
-        """Writes down what is over, wherever the entries are by now and whoever is to deliver them.
+        """Removes settled entries, adds tallies and keeps dead letters; durable when it returns.
 
-        Durable when it returns. It is idempotent but for the tallies; if it fails, a part of it may be done.
+        It finds entries in documents and in the outbox, of all processes. All but the tallies is idempotent.
+        If it fails, a part may be done.
         """
 
     async def count(self, tenant: str) -> int:
-        """How many entries there are, of all processes."""
+        """The number of pending entries, of all processes."""
 
     async def forget(self, tenant: str, subscription: str) -> None:
-        """Removes what is due to a subscription that is gone."""
+        """Removes what is pending for a deleted subscription."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One notification on its way: where to, with which headers and body, and how (`notifierInfo`)."""
+    """One notification, ready to send: the endpoint, headers and body; `notifier` is its `notifierInfo`."""
 
     uri: str
     headers: tuple[tuple[str, str], ...]
@@ -66,18 +73,19 @@ class Message:
 
 
 class Sender(Protocol):
-    """Delivers a message to one kind of endpoint; raises `DeliveryFailed` if it isn't taken in time."""
+    """Sends messages to one kind of endpoint, HTTP or MQTT."""
 
-    async def send(self, message: Message, seconds: float) -> None: ...
+    async def send(self, message: Message, seconds: float) -> None:
+        """Delivers a message; DeliveryFailed if the endpoint does not accept it within that many seconds."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Closes all connections."""
 
 
 class DeliveryFailed(Exception):
-    """The endpoint did not take the notification; says why.
+    """The endpoint did not accept the notification; the message gives the reason.
 
-    `is_final`: it will not take it, however often it is tried. `rest`: seconds for which the endpoint wants
-    to be left alone.
+    `is_final`: a retry is useless. `rest`: seconds for which the endpoint asked to be left alone.
     """
 
     def __init__(self, reason: str, *, is_final: bool = False, rest: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""Entities, what they have in common, and their history."""
+"""The stores of entities, of their types and attributes (discovery), and of their history."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 class Undecodable(Exception):
-    """A stored entity that this version cannot read: damaged, or written by something else."""
+    """A stored entity that this version cannot decode: damaged, or written by another program."""
 
     def __init__(self, entity_id: object) -> None:
         super().__init__(f"the stored entity {entity_id} cannot be decoded")
@@ -23,9 +23,10 @@ class Undecodable(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Renderer:
-    """How entities are shown, as bytes: none if nothing is to be shown.
+    """Turns an entity into the bytes of one representation; empty if the representation leaves nothing of it.
 
-    It makes the same of the same entity each time, so what it made is remembered for it, and no other.
+    The result depends on the entity alone, so the store caches it by revision and renderer; renderers compare
+    by identity.
     """
 
     render: Callable[[Entity], bytes]
@@ -33,9 +34,10 @@ class Renderer:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """One page of a query. If there is `more`, `after` is its key, which has the next one begin behind it.
+    """One page of a query. `more`: another page follows.
 
-    There is none where it would be longer than a URL may be.
+    `after`: the cursor of the next page, its `Query.after`; None if there is no next page, or if the cursor
+    would be too long for a URL.
     """
 
     items: Sequence[Item]
@@ -44,50 +46,56 @@ class Page(Generic[Item]):
 
 
 class EntityStore(Protocol):
-    """Entities, and every write to them."""
+    """Reads of entities, and all writes to entities and their history."""
 
     async def get(self, tenant: str, entity_id: str) -> Entity | None:
-        """An entity; Undecodable if it cannot be read, which is nobody's affair who reads others."""
+        """The entity; None if there is none. Undecodable if it cannot be decoded; other reads go on."""
 
     async def show(self, tenant: str, entity_id: str, renderer: Renderer) -> bytes | None:
-        """An entity as the renderer shows it; Undecodable as in `get`."""
+        """The entity as the renderer shows it; None if there is none. Undecodable as in `get`."""
 
     async def show_page(self, tenant: str, query: Query, renderer: Renderer) -> Page[bytes]:
-        """One page as the renderer shows it, without what it does not show."""
+        """One page of `find`, as the renderer shows it, without entities of which it shows nothing."""
 
     async def find(self, tenant: str, query: Query) -> Page[Entity]:
-        """One page, without what cannot be decoded. BadRequestData if `query.after` is no page's key."""
+        """One page, without entities that cannot be decoded. BadRequestData if `query.after` is no cursor."""
 
-    async def count(self, tenant: str, query: Query) -> int: ...
+    async def count(self, tenant: str, query: Query) -> int:
+        """The number of entities that match, on all pages."""
 
     async def known(self, tenant: str) -> None:
-        """NonexistentTenant if nothing was ever written for this tenant."""
+        """Returns if the tenant exists; NonexistentTenant if nothing was ever written for it."""
 
     async def change(self, tenant: str, entity_id: str, rule: Rule | Revision) -> Any:
-        """Applies the rule and returns its answer once change, history and what is due are durable.
+        """Applies a rule to an entity; returns the rule's result once all is durable.
 
-        A revision changes the history of the entity and nothing else.
+        The state, its history and the pending entries are committed together. A `Revision` changes the
+        history alone. Raises what the rule raises; Unavailable if the queue is full or the commit takes too
+        long.
         """
 
     async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> list[Any]:
-        """Applies each rule, in order; for each its answer or the exception it failed with."""
+        """Applies the rules in order. Returns for each its result, or the exception with which it failed."""
 
 
 class DiscoveryStore(Protocol):
-    """What entities there are, by what they have in common."""
+    """The types and attributes in use, by the shapes of the stored entities."""
 
     async def shapes(self, tenant: str) -> list[Shape]:
-        """Every shape that an entity has now."""
+        """The shapes of all entities that are stored now."""
 
     async def count(self, tenant: str, shapes: Collection[int]) -> int:
-        """How many entities are of these shapes, by their ids."""
+        """The number of entities that have one of these shapes (by shape id)."""
 
 
 class TemporalStore(Protocol):
     """The history of entities."""
 
-    async def evolution(self, tenant: str, entity_id: str, query: TemporalQuery) -> Evolution | None: ...
+    async def evolution(self, tenant: str, entity_id: str, query: TemporalQuery) -> Evolution | None:
+        """The evolution of one entity; None if it has none, or no instance that matches."""
 
-    async def evolutions(self, tenant: str, query: TemporalQuery) -> list[Evolution]: ...
+    async def evolutions(self, tenant: str, query: TemporalQuery) -> list[Evolution]:
+        """One page of the evolutions that match."""
 
-    async def count(self, tenant: str, query: TemporalQuery) -> int: ...
+    async def count(self, tenant: str, query: TemporalQuery) -> int:
+        """The number of evolutions that match, on all pages."""

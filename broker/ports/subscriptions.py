@@ -1,4 +1,4 @@
-"""Subscriptions, when the periodic ones are due, and what could not be delivered."""
+"""The stores of subscriptions, of their timers, and of dead letters."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,41 +9,48 @@ from broker.ports.changes import Entry, SubscriptionChanges, Tally
 
 
 class SubscriptionStore(Protocol):
-    """Subscriptions and what became of their notifications."""
+    """Subscriptions, each with the `Tally` of its notifications."""
 
-    async def create(self, tenant: str, subscription: Subscription) -> None: ...
+    async def create(self, tenant: str, subscription: Subscription) -> None:
+        """Stores a new subscription; AlreadyExists if its id is taken."""
 
-    async def get(self, tenant: str, subscription_id: str) -> tuple[Subscription, Tally] | None: ...
+    async def get(self, tenant: str, subscription_id: str) -> tuple[Subscription, Tally] | None:
+        """A subscription and its tally; None if there is none."""
 
-    async def find(self, tenant: str, limit: int, offset: int) -> list[tuple[Subscription, Tally]]: ...
+    async def find(self, tenant: str, limit: int, offset: int) -> list[tuple[Subscription, Tally]]:
+        """One page of subscriptions, each with its tally."""
 
-    async def count(self, tenant: str) -> int: ...
+    async def count(self, tenant: str) -> int:
+        """The number of subscriptions of the tenant."""
 
     async def replace(
         self, tenant: str, subscription_id: str, change: Callable[[Subscription], Subscription]
     ) -> None:
-        """Changes a subscription; ResourceNotFound if there is none."""
+        """Replaces a subscription by `change` of it; ResourceNotFound if there is none."""
 
-    async def delete(self, tenant: str, subscription_id: str) -> None: ...
+    async def delete(self, tenant: str, subscription_id: str) -> None:
+        """Deletes a subscription; ResourceNotFound if there is none."""
 
     async def last_due(self, tenant: str, subscription_id: str) -> int | None:
-        """When (µs) a throttled subscription was last due."""
+        """When (µs) a throttled subscription was last notified; None if never."""
 
     async def current_epoch(self, tenant: str) -> tuple[int, str]:
-        """The tenant's epoch, which is how often its subscriptions have changed, and its mark."""
+        """The tenant's epoch, as (number of changes of its subscriptions so far, mark)."""
 
     async def since(self, tenant: str, epoch: int, mark: str = "") -> SubscriptionChanges:
-        """What changed after this epoch (-1: nothing is known yet), as of one moment.
+        """The changes after this epoch (-1: all), read from one snapshot.
 
-        All there is if the tenant was never in an epoch of this number and mark, or was so long ago.
+        All subscriptions if the tenant never had an epoch of this number and mark, or had it too long ago.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """A subscription that is due, claimed by this process. Times in microseconds.
+    """A timer that expired and is claimed by this process. Times are in microseconds since 1970.
 
-    `entity`: the entity whose state throttling suppressed; None if the subscription is periodic.
+    `every`: the interval of a periodic subscription, otherwise 0. `due`: when the timer expired.
+    `until`: when the claim ends. `entity`: the entity whose notification throttling suppressed; None if the
+    subscription is periodic.
     """
 
     tenant: str
@@ -55,38 +62,43 @@ class Timer:
 
 
 class Timers(Protocol):
-    """When periodic subscriptions, and what throttling suppressed, are due: one time for all processes."""
+    """The timers of periodic subscriptions and of throttled notifications, shared by all processes."""
 
     async def claim(self, now: int) -> Timer | None:
-        """One that is due at this time, for this process to see to before the claim runs out."""
+        """Claims a timer that has expired by `now` (µs); None if there is none. The claim is a lease."""
 
     async def fire(self, timer: Timer, due: int, entry: Entry) -> bool:
-        """Sets when it is due next and commits the entry, at once; False if there is no entry to deliver.
+        """Sets the timer to `due` and commits the entry, in one transaction. True if the entry was committed.
 
-        There is none if the claim was lost, or the last one has not been told yet.
+        It is not if the claim was lost, or if the subscription's last entry is still pending.
         """
 
     async def release(self, timer: Timer, period: int, entry: Entry) -> bool:
-        """Commits the entry with all that was suppressed of a subscription; False if there is no entry.
+        """Commits an entry with all that throttling suppressed for a subscription. True if it was committed.
 
-        There is none yet if the throttling period (µs) is not over, or the last notification still pending.
+        It is not if the throttling period (µs) is not over, or if the last notification is still pending.
         """
 
     async def unclear(self) -> list[Entry]:
-        """Entries that were committed though this process was not told so, for it to deliver; each once."""
+        """Entries that were committed though the reply was lost; each once.
+
+        This process must deliver them.
+        """
 
     async def drop(self, timer: Timer) -> None:
-        """Removes a timer whose subscription is not to be told any more."""
+        """Removes a timer whose subscription needs no more notifications."""
 
     async def next(self) -> int | None:
-        """When the next one is to be looked at; None if there is none."""
+        """When (µs) the next timer expires or its claim ends; None if there is no timer."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A notification that was given up: of which entity, as of when, and when and why that was (instants).
+    """A notification that could not be delivered.
 
-    `entity` is None if it was of all that a periodic subscription tells of.
+    `entity`: the id of its entity; None for a report of a periodic subscription. `changed_at` and
+    `given_up_at` are instants: when the change happened, and when delivery was abandoned. `reason`: the last
+    error.
     """
 
     id: str
@@ -97,15 +109,16 @@ class DeadLetter:
 
 
 class DeadLetters(Protocol):
-    """The notifications that were given up, by subscription. `failure_id`: one of them; None for all."""
+    """The dead letters of subscriptions. `failure_id`: the id of a dead letter; None: all of them."""
 
     async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[DeadLetter]:
-        """One page, in the order in which they were due."""
+        """One page, in the order of the changes."""
 
-    async def count(self, tenant: str, subscription_id: str) -> int: ...
+    async def count(self, tenant: str, subscription_id: str) -> int:
+        """The number of dead letters of a subscription."""
 
     async def replay(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
-        """Makes them due once more, as if they were new; how many there were."""
+        """Turns dead letters into new pending entries; returns their number."""
 
     async def delete(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
-        """Forgets them; how many there were."""
+        """Deletes dead letters; returns their number."""

@@ -1,4 +1,4 @@
-"""The parent process: it owns the embedded MongoDB and the port, and keeps the workers alive."""
+"""The parent process: runs the embedded MongoDB, reserves the port, and restarts workers that die."""
 
 import asyncio
 import logging
@@ -21,14 +21,15 @@ from broker.supervisor.workers import Workers, WorkersError
 logger = logging.getLogger(__name__)
 
 WORKER = (sys.executable, "-m", "broker.main")
-_POLL = 0.02
+_POLL = 0.02  # seconds
 
 
 async def supervise(settings: Settings, worker_command: Sequence[str] = WORKER) -> int:
-    """Run a broker until SIGTERM or SIGINT and return its exit code.
+    """Runs a broker until SIGTERM or SIGINT; returns the exit code.
 
-    0 after a clean stop, 1 when it could not start, which one logged sentence explains. The first signal
-    lets the workers finish what they have begun, a later SIGINT kills them; MongoDB is stopped last.
+    0 after a clean stop; 1 if it cannot start or cannot continue, with the reason in one log line. On the
+    first signal workers finish the requests that they have begun; a later SIGINT kills them. MongoDB stops
+    last.
     """
     workers = Workers(worker_command)
     broker = asyncio.create_task(_run(settings, workers))
@@ -41,11 +42,11 @@ async def supervise(settings: Settings, worker_command: Sequence[str] = WORKER) 
         except (PortError, EmbeddedMongoError, ServerUnfitError, UpgradeError) as error:
             logger.error(str(error))
             return 1
-        except ExceptionGroup as group:  # of the tasks that keep the broker going, one cannot go on
-            mine, others = group.split((EmbeddedMongoError, WorkersError))
-            if others or mine is None:
+        except ExceptionGroup as group:  # MongoDB or the workers cannot be kept running
+            expected, others = group.split((EmbeddedMongoError, WorkersError))
+            if others or expected is None:
                 raise
-            logger.error(str(mine.exceptions[0]))
+            logger.error(str(expected.exceptions[0]))
             return 1
     return 0
 
@@ -66,17 +67,20 @@ async def _run(settings: Settings, workers: Workers) -> None:
 
 
 async def _announce(settings: Settings, mongo: str, workers: Workers) -> None:
-    """Say that the broker is ready, once it is."""
-    while not await is_ready(settings.host, settings.port):  # noqa: ASYNC110 - a worker tells only who asks
+    """Logs that the broker is ready, once a worker answers."""
+    while not await is_ready(settings.host, settings.port):  # noqa: ASYNC110 - workers can only be polled
         await asyncio.sleep(_POLL)
     workers.served = True
-    many = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
+    workers_text = "1 worker" if settings.workers == 1 else f"{settings.workers} workers"
     where = url(settings.host, settings.port)
-    logger.info(f"Eridanus {version('eridanus')} is ready on {where} ({many}, {mongo})")
+    logger.info(f"Eridanus {version('eridanus')} is ready on {where} ({workers_text}, {mongo})")
 
 
 def _reactions(broker: asyncio.Task[None], workers: Workers) -> dict[int, Callable[[], None]]:
-    """What signals do. SIGTERM may come twice, as from one who signals a group; SIGINT is a person."""
+    """The signal handlers.
+
+    A second SIGTERM is ignored: it may go to the whole process group. SIGINT is a person's.
+    """
 
     def stop() -> None:
         if not broker.cancelling():
@@ -105,7 +109,7 @@ def _on_signals(reactions: dict[int, Callable[[], None]]) -> Iterator[None]:
 
 
 def _raise_if_cancelled() -> None:
-    """Pass on a cancellation that our caller asked for, rather than a signal."""
+    """Raises CancelledError if the caller cancelled this task; a signal only cancels the broker's task."""
     task = asyncio.current_task()
     if task and task.cancelling():
         raise asyncio.CancelledError

@@ -1,4 +1,4 @@
-"""The MongoDB of a broker as its parent process sees it: checked or started, kept running, stopped."""
+"""The MongoDB of a broker, for the parent process: an external one is checked, an embedded one is run."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DatabaseProcess:
-    """An open connection to MongoDB; `embedded` is our own server, if it is ours."""
+    """A connection to MongoDB. `embedded`: the embedded server; None if the MongoDB is external."""
 
     uri: str
     client: AsyncMongoClient[dict[str, Any]]
@@ -28,7 +28,7 @@ class DatabaseProcess:
     description: str
 
     async def keep(self) -> None:
-        """Start our own server again whenever it ends; its port and so its URI stay the same."""
+        """Restarts the embedded server whenever it ends. Its port and its URI stay the same."""
         pause = 0.0
         while self.embedded:
             born = time.monotonic()
@@ -54,9 +54,9 @@ async def _restart(embedded: EmbeddedMongo) -> None:
 
 @asynccontextmanager
 async def database(settings: Settings) -> AsyncIterator[DatabaseProcess]:
-    """The MongoDB that the settings name, or else our own server for as long as the context lasts.
+    """The MongoDB that the settings name, or an embedded one that runs as long as the context.
 
-    Raises ServerUnfitError or EmbeddedMongoError.
+    ServerUnfitError if the server is not suitable; EmbeddedMongoError if the embedded one does not start.
     """
     if settings.mongo_uri:
         uri = settings.mongo_uri.get_secret_value()

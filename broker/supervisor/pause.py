@@ -1,12 +1,15 @@
-"""How long to wait before something that died is started again."""
+"""The pause before a dead process is started again."""
 
-_FIRST = 0.1
-_LONGEST = 5.0
-_STEADY = 10.0  # seconds of life after which a death is not part of a series
+_FIRST = 0.1  # seconds
+_LONGEST = 5.0  # seconds
+_STEADY = 10.0  # seconds; a process that lived longer ends a series of deaths
 
 
 def next_pause(last: float, lived: float) -> float:
-    """Seconds to wait, given the pause before and how long the last one lived: doubles in a series."""
+    """Seconds to wait.
+
+    It doubles in a series of deaths. `last`: the previous pause; `lived`: the last lifetime.
+    """
     if not last or lived >= _STEADY:
         return _FIRST
     return min(last * 2, _LONGEST)

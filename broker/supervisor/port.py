@@ -6,24 +6,25 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_PATIENCE = 2.0
+_PATIENCE = 2.0  # seconds
+# Wildcard addresses, and the loopback address that reaches each.
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 class PortError(Exception):
-    """The HTTP port cannot be listened on; the message says why in one sentence."""
+    """The broker cannot listen on the HTTP port; the message gives the reason."""
 
 
 @contextmanager
 def reserved_port(host: str, port: int) -> Iterator[int]:
-    """Hold `port` of `host` for our workers; 0 becomes a free one. Raises PortError when it is taken.
+    """Reserves `port` of `host` for the workers and yields its number; 0 reserves a free one.
 
-    The socket is bound but does not listen, so no connection ever lands on it, while another program
-    that asks for the port is told that it is in use.
+    PortError if the port is in use. The socket is bound but does not listen: it gets no connections, and
+    other programs cannot take the port.
     """
     if port:
         with _bound(host, port, socket.SO_REUSEADDR):
-            pass  # nobody listens: had we asked with SO_REUSEPORT, another broker's port would be given to us
+            pass  # proves that nobody listens: SO_REUSEPORT would also succeed on the port of another broker
     with _bound(host, port, socket.SO_REUSEPORT) as held:
         yield held.getsockname()[1]
 
@@ -46,7 +47,7 @@ def _reason(host: str, port: int, error: OSError) -> str:
 
 
 def url(host: str, port: int) -> str:
-    """Where a person reaches the broker: a wildcard address is shown as this machine's loopback."""
+    """The URL to show to people, with the loopback address in place of a wildcard address."""
     shown = _ANY.get(host, host)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
@@ -61,7 +62,7 @@ async def is_ready(host: str, port: int) -> bool:
 
 
 async def _status(host: str, port: int) -> bytes:
-    """The status code of the answer, empty when there is none."""
+    """The status code of the response; empty if there is none."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(f"GET /health/ready HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())

@@ -1,4 +1,4 @@
-"""Worker processes: started, watched, buried and replaced."""
+"""Worker processes: starts them, cleans up after dead ones, and replaces them."""
 
 import asyncio
 import logging
@@ -19,11 +19,9 @@ from broker.supervisor.pause import next_pause
 
 logger = logging.getLogger(__name__)
 
-_GRACE = 30.0  # seconds a worker may take to finish what it has begun
-_BURIAL = 3.0  # seconds that freeing a dead worker's sessions may take; their leases free them otherwise
-
-
-_TRIES = 3  # workers that may end before any has served; then something is wrong that no restart mends
+_GRACE = 30.0  # seconds that a stopping worker may take to finish its requests
+_CLEANUP = 3.0  # seconds for ending a dead worker's sessions; if that fails, they end with its lease
+_TRIES = 3  # workers that may end before any was ready; after that, a restart is useless
 
 
 class WorkersError(Exception):
@@ -31,29 +29,35 @@ class WorkersError(Exception):
 
 
 class Workers:
-    """The worker processes of one broker; `command` starts one of them. `served`: one has been ready."""
+    """The worker processes of one broker.
+
+    `command` starts one. `served`: set once a worker has been ready.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
-        self._stillborn = 0
+        self._failed_starts = 0
         self.served = False
         self._alive: set[asyncio.subprocess.Process] = set()
 
     async def keep(self, settings: Settings, mongo: DatabaseProcess, metrics: Path) -> None:
-        """Keep one worker running until cancelled, which ends it."""
+        """Runs one worker until cancelled, and restarts it when it ends.
+
+        WorkersError if workers end before any was ready. `metrics`: the folder of the metrics files.
+        """
         pause = 0.0
         while True:
             born = time.monotonic()
             code = await self._live(settings, mongo, metrics)
-            self._stillborn += not self.served
-            if self._stillborn >= _TRIES:
+            self._failed_starts += not self.served
+            if self._failed_starts >= _TRIES:
                 raise WorkersError("the workers end as soon as they start; the lines above say why")
             pause = next_pause(pause, time.monotonic() - born)
             logger.warning("a worker ended; starting another", extra={"exit_code": code, "pause": pause})
             await asyncio.sleep(pause)
 
     async def _live(self, settings: Settings, mongo: DatabaseProcess, metrics: Path) -> int:
-        """The life of one worker, from its start to its burial; return its exit code."""
+        """Runs one worker to its end and cleans up after it; returns its exit code."""
         process_id = secrets.token_hex(8)
         process = await start_child(self._command, env=_environment(settings, mongo.uri, process_id, metrics))
         self._alive.add(process)
@@ -73,7 +77,7 @@ class Workers:
 
 
 def _environment(settings: Settings, mongo_uri: str, process_id: str, metrics: Path) -> dict[str, str]:
-    """Our own variables, with the settings in force and what this one worker has to itself."""
+    """The environment of a worker: that of this process, the settings, and the worker's own variables."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     return {
         **inherited,
@@ -86,9 +90,9 @@ def _environment(settings: Settings, mongo_uri: str, process_id: str, metrics: P
 
 
 async def _free(mongo: DatabaseProcess, prefix: str, process_id: str) -> None:
-    """End the sessions of a dead worker, whose open transactions would hold up the others."""
+    """Ends the sessions of a dead worker, since its open transactions block other workers."""
     try:
-        async with asyncio.timeout(_BURIAL):
+        async with asyncio.timeout(_CLEANUP):
             await end_process(mongo.client, prefix, process_id)
     except (PyMongoError, TimeoutError) as error:
         logger.warning("a dead worker's sessions last until its lease ends", extra={"reason": str(error)})

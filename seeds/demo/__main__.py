@@ -45,7 +45,7 @@ def days(text: str) -> int:
 
 
 async def run(chosen: Options, console: Console) -> None:
-    """Tell the story; a SIGTERM ends it as cleanly as Ctrl-C does."""
+    """Runs the demonstration. SIGTERM stops it as Ctrl-C does."""
     task = asyncio.current_task()
     if task is not None and sys.platform != "win32":
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -1,4 +1,4 @@
-"""The seeds, and what the devices know from them: which probe lies in which zone, which valve waters it."""
+"""The seeds as tables for the devices: the probes, the valve and the meter of each zone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Zone:
 
 @dataclass(frozen=True)
 class City:
-    """All entities, and the few tables that the programs need."""
+    """All entities of the seeds, and the tables that the programs need."""
 
     entities: tuple[Entity, ...]
     parks: dict[str, str]  # id → name
@@ -45,7 +45,7 @@ class City:
 
 
 def load(folder: Path = SEEDS) -> City:
-    """Read every file of the seeds."""
+    """Reads all seed files."""
     files = sorted(folder.glob("*.json"))
     entities = tuple(entity for file in files for entity in json.loads(file.read_text(encoding="utf-8")))
     return City(
@@ -58,17 +58,17 @@ def load(folder: Path = SEEDS) -> City:
 
 
 def of_type(entities: Iterable[Entity], name: str) -> list[Entity]:
-    """The entities that have this type, perhaps among others."""
+    """The entities that have this type, alone or among others."""
     return [e for e in entities if name == e["type"] or (isinstance(e["type"], list) and name in e["type"])]
 
 
 def linked(entities: Iterable[Entity], attribute: str, target: str) -> list[Entity]:
-    """The entities whose relationship leads to this target."""
+    """The entities whose relationship `attribute` points to `target`."""
     return [e for e in entities if e.get(attribute, {}).get("object") == target]
 
 
 def zone(parcel: Entity, entities: tuple[Entity, ...]) -> Zone:
-    """Gather what belongs to a parcel by following the relationships backwards."""
+    """The zone of a parcel: its devices are found by the relationships that point to it."""
     park = parcel["isPartOf"]["object"]
     (valve,) = linked(entities, "controlledAsset", parcel["id"])
     (meter,) = linked(of_type(entities, "WaterConsumptionObserved"), "isPartOf", park)

@@ -1,4 +1,4 @@
-"""A small NGSI-LD client, as any program of the city could carry: plain JSON, no @context of its own."""
+"""A small NGSI-LD client for the programs of the city. It uses plain JSON and the core @context only."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import aiohttp
 from seeds.demo.clock import stamp
 
 API = "/ngsi-ld/v1"
-PATIENCE = 5  # how often a request is repeated when the broker asks for a moment
+ATTEMPTS = 5  # of a request, while the broker responds with 503
 
 
 class DemoError(Exception):
-    """Something a person should read in one sentence."""
+    """An error to show to a person; its message is one sentence."""
 
 
 class BrokerError(DemoError):
-    """The broker refused a request, or didn't answer it."""
+    """The broker refused a request, or did not respond."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, as far as the programs look at it."""
+    """The parts of a response that the programs use."""
 
     status: int
     headers: dict[str, str]
@@ -50,7 +50,7 @@ class Client:
         return await self.ask("PATCH", path, body=body)
 
     async def forget(self, path: str) -> None:
-        """Delete what may or may not be there."""
+        """Deletes a resource if it exists."""
         await self.ask("DELETE", path, accepted=(404,))
 
     async def ask(
@@ -61,10 +61,13 @@ class Client:
         params: dict[str, str | int] | None = None,
         accepted: tuple[int, ...] = (),
     ) -> Reply:
-        """One request; 503 means "later", and any other refusal is an error."""
-        for attempt in range(1, PATIENCE + 1):
+        """The response to a request, which is retried after a 503.
+
+        BrokerError for any other refusal, except the statuses in `accepted`.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
             reply = await self.once(method, path, body, params)
-            if reply.status != 503 or attempt == PATIENCE:
+            if reply.status != 503 or attempt == ATTEMPTS:
                 break
             await asyncio.sleep(float(reply.headers.get("Retry-After", 1)))
         if reply.status == 207 or (reply.status >= 400 and reply.status not in accepted):
@@ -83,7 +86,7 @@ class Client:
 
 
 def parsed(content: bytes) -> Any:
-    """The body as JSON, or as text where it is none."""
+    """The body as JSON, or as text if it is not JSON."""
     try:
         return json.loads(content) if content else None
     except ValueError:
@@ -91,13 +94,13 @@ def parsed(content: bytes) -> Any:
 
 
 def refusal(method: str, path: str, reply: Reply) -> str:
-    """One sentence out of a ProblemDetails or a batch result."""
+    """One sentence that describes a ProblemDetails or a failed batch result."""
     body = reply.body if isinstance(reply.body, dict) else {"detail": reply.body}
-    said = [str(body[member]) for member in ("title", "detail", "errors") if body.get(member)]
-    return f"the broker answered {reply.status} to {method} {path}: {'; '.join(said) or 'no reason given'}"
+    reasons = [str(body[member]) for member in ("title", "detail", "errors") if body.get(member)]
+    return f"the broker answered {reply.status} to {method} {path}: {'; '.join(reasons) or 'no reason given'}"
 
 
 def observed(value: Any, when: datetime, unit: str | None = None) -> dict[str, Any]:
-    """A Property as it was observed at a moment."""
+    """A Property that was observed at a time."""
     members = {"type": "Property", "value": value, "observedAt": stamp(when)}
     return members | ({"unitCode": unit} if unit else {})

@@ -1,4 +1,4 @@
-"""The time of the story: a week in July 2026, as Saint-Quentin's clocks show it and as NGSI-LD writes it."""
+"""The time of the story: a week in July 2026, in local time and in NGSI-LD's format."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def local_hour(when: datetime) -> float:
 
 
 def stamp(when: datetime) -> str:
-    """A moment as NGSI-LD wants it: in UTC, ending in Z."""
+    """A time in NGSI-LD's format: in UTC, ending in Z."""
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def said(when: datetime) -> str:
-    """A moment as a person says it."""
+    """A local time for people to read."""
     return when.astimezone(LOCAL).strftime("%a %d %b %H:%M")

@@ -1,6 +1,6 @@
-"""What a person sees meanwhile: the parks, read from the broker a few times a second.
+"""The output during the replay: the state of the parks, read from the broker a few times per second.
 
-At a terminal it is a live table; elsewhere a plain line now and then.
+At a terminal it is a live table; otherwise a few plain lines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WIDTH = 78
 
 @dataclass(frozen=True)
 class Row:
-    """One park as the broker knows it now."""
+    """The state of one park in the broker."""
 
     moisture: list[float]
     open_valves: int
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass
 class Dashboard:
-    """Draws what the broker answers, and beside it how much the programs have done."""
+    """Shows the state of the parks in the broker, and the progress of the programs."""
 
     client: Client
     city: City
@@ -49,7 +49,7 @@ class Dashboard:
     console: Console
 
     async def rows(self) -> dict[str, Row]:
-        """The parks' state, by three queries."""
+        """The state of each park, by its id, from three queries."""
         soil = await self.query(type="GreenspaceRecord", attrs="soilMoistureVwc,isPartOf")
         valves = await self.query(type="Device", q='deviceState=="open"', attrs="isPartOf")
         meters = await self.query(type="WaterConsumptionObserved", attrs="waterConsumption,isPartOf")
@@ -71,7 +71,7 @@ class Dashboard:
         return float(reply.body["temperature"])
 
     async def show(self) -> None:
-        """Show it for ever, each in the way that suits the console."""
+        """Shows the dashboard until cancelled: live at a terminal, otherwise as lines."""
         await (self.live() if self.console.is_terminal else self.lines())
 
     async def live(self) -> None:
@@ -81,7 +81,7 @@ class Dashboard:
                 await asyncio.sleep(REFRESH)
 
     async def lines(self) -> None:
-        """A line for every tenth of the story."""
+        """Prints a line for every tenth of the story."""
         shown = -1
         while True:
             tenth = int(self.done * LINES)
@@ -94,7 +94,7 @@ class Dashboard:
 
     @property
     def done(self) -> float:
-        """The share of the story that has been told."""
+        """The share of the story that has been replayed, from 0 to 1."""
         return min(1.0, self.devices.steps / self.steps)
 
     def picture(self, rows: dict[str, Row], temperature: float) -> RenderableType:
@@ -103,8 +103,8 @@ class Dashboard:
         return Group(Text(heading, style="bold"), self.bar(), self.table(rows), latest, self.footer())
 
     def bar(self) -> Text:
-        told = round(self.done * WIDTH)
-        return Text.assemble(("━" * told, "cyan"), ("━" * (WIDTH - told), "bright_black"))
+        filled = round(self.done * WIDTH)
+        return Text.assemble(("━" * filled, "cyan"), ("━" * (WIDTH - filled), "bright_black"))
 
     def table(self, rows: dict[str, Row]) -> Table:
         table = Table(box=SIMPLE_HEAD, width=WIDTH, pad_edge=False)
@@ -141,7 +141,7 @@ class Dashboard:
 
 
 def gauge(moisture: list[float]) -> Text:
-    """A bar for the driest probe: red where it is too dry, blue where it has had enough."""
+    """A bar for the driest probe: red if the soil is too dry, blue if it is wet enough."""
     driest = min(moisture)
     style = "red" if driest < DRY else "blue" if driest > WET else "green"
     return Text.assemble((f"{'█' * round(driest * 44):<15}", style), f"{driest:4.0%}")  # 15 is 34 %: full

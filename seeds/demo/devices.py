@@ -1,4 +1,4 @@
-"""The devices in the field: they report what the world does and turn the valves as they are told.
+"""The devices in the field. They report measurements of the world, and turn valves on command.
 
 Probes report in batches, through the gateway of their park. The weather station updates several attributes
 at once; valves, meters, car parks and the forecast send single partial updates. The valves' controller
@@ -27,7 +27,7 @@ FORECAST = "urn:ngsi-ld:WeatherForecast:SaintQuentin:ParcIsle"
 PROBE = ["Device", "GreenspaceRecord"]
 
 Sending = Coroutine[Any, Any, object]
-Heard = Callable[[datetime], Awaitable[None]]  # waits until somebody knows the city as it was at that time
+Heard = Callable[[datetime], Awaitable[None]]  # waits until the app has been notified of that time's weather
 
 
 class Devices:
@@ -44,28 +44,28 @@ class Devices:
     def city(self) -> City:
         return self.world.city
 
-    # -- what they are told ------------------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------------------------
 
     async def subscribe(self, listener: Listener) -> None:
-        """Be told when somebody writes a valve's command."""
+        """Subscribes to the commands of valves."""
         await self.client.forget(f"/subscriptions/{SUBSCRIPTION}")
         await self.client.post("/subscriptions", subscription(listener.url))
 
     async def obey(self, listener: Listener) -> None:
-        """Turn valves as commands arrive."""
+        """Turns valves when commands arrive, until cancelled."""
         async for notification in listener.notifications():
             for valve in notification["data"]:
                 await self.turn(valve["id"], opened=valve["command"]["value"] == "open")
 
     async def turn(self, valve: str, opened: bool) -> None:
-        """Turn one valve, and report the state it is in now."""
+        """Turns one valve, and reports its new state."""
         if self.world.turn(valve, opened):
             await self.report(valve, "deviceState", "open" if opened else "closed")
 
-    # -- what they report --------------------------------------------------------------------------------
+    # -- reports -----------------------------------------------------------------------------------------
 
     async def replay(self, until: datetime, seconds: float, heard: Heard) -> None:
-        """Live through the days until then in so many seconds, or longer if the news needs longer."""
+        """Replays the time up to `until` in `seconds`, or longer if notifications take longer."""
         pause = seconds / max(1, (until - self.world.now) // STEP)
         due = monotonic()
         while self.world.now < until:
@@ -78,7 +78,7 @@ class Devices:
         await asyncio.gather(*(self.report_meter(meter) for meter in self.world.litres))
 
     def due(self) -> Iterable[Sending]:
-        """What is to be sent after this step."""
+        """Yields the requests to send after a step."""
         yield from self.probes()
         yield self.station()
         yield from self.meters()
@@ -93,7 +93,7 @@ class Devices:
         return self.world.now.minute == 0
 
     def probes(self) -> Iterable[Sending]:
-        """One batch a park, as its LoRaWAN gateway would send it."""
+        """Yields one batch for each park, as its LoRaWAN gateway would send it."""
         for _, zones in groupby(self.city.zones, key=attrgetter("park")):
             readings = [reading for zone in zones for reading in self.world.readings(zone).items()]
             yield self.batch([self.probe(*reading) for reading in readings])
@@ -110,7 +110,7 @@ class Devices:
         await self.client.post("/entityOperations/upsert", entities, options="update")
 
     async def station(self) -> None:
-        """The weather station sends its five values together."""
+        """Sends the five values of the weather station in one update."""
         weather, now = self.world.weather, self.world.now
         values = {
             "temperature": observed(weather.temperature, now, "CEL"),
@@ -123,7 +123,7 @@ class Devices:
         await self.client.patch(f"/entities/{STATION}/attrs", values)
 
     def meters(self) -> Iterable[Sending]:
-        """A meter speaks while water runs, and on the hour."""
+        """The reports of the meters: while water runs, and on the hour."""
         running = {zone.meter for zone in self.city.zones if zone.valve in self.world.opened}
         return (
             self.report_meter(meter) for meter in self.world.litres if self.on_the_hour or meter in running
@@ -137,7 +137,7 @@ class Devices:
             yield self.report(identifier, "availableSpotNumber", self.world.free_spots(spots), "C62")
 
     async def street_lights(self) -> None:
-        """Another department's batch, at dusk and at dawn."""
+        """Sends the state of the street lights as a batch, at dusk and at dawn."""
         self.lit = self.world.dark
         state = observed("on" if self.lit else "off", self.world.now)
         await self.batch(
@@ -145,7 +145,7 @@ class Devices:
         )
 
     async def report(self, identifier: str, attribute: str, value: Any, unit: str | None = None) -> None:
-        """A single partial update of one attribute."""
+        """Sends a partial update of one attribute."""
         self.readings += 1
         await self.client.patch(
             f"/entities/{identifier}/attrs/{attribute}", observed(value, self.world.now, unit)

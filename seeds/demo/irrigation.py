@@ -1,4 +1,4 @@
-"""The irrigation app: it knows the broker's API and nothing else.
+"""The irrigation app. It uses nothing but the broker's API.
 
 It subscribes to dry soil, to wet soil and to the weather, and writes a valve's `command` back: open when a
 zone is dry, at night and with no rain in sight; closed as soon as the zone has had enough.
@@ -20,13 +20,13 @@ from seeds.demo.listener import Listener
 
 DRY, PARCHED, WET = 0.20, 0.16, 0.27  # volumetric water content, in parts per one
 NIGHT_FROM, NIGHT_TO = 21, 8  # local hours: people have gone, and little evaporates
-PATIENCE = 1.0  # seconds: how long the fast motion waits for a notification
-LIKELY = 0.5  # the chance of rain that is worth waiting for
+PATIENCE = 1.0  # seconds that the replay waits for a notification
+LIKELY = 0.5  # the chance of rain from which on watering is put off
 SUBSCRIPTION = "urn:ngsi-ld:Subscription:SaintQuentin:Irrigation"
 
 
 class Decision(StrEnum):
-    """What to do about a dry zone."""
+    """The decision about a dry zone."""
 
     OPEN = "open"
     WAIT_FOR_NIGHT = "put off until the night"
@@ -35,7 +35,7 @@ class Decision(StrEnum):
 
 @dataclass
 class Sky:
-    """What the app last heard of the weather."""
+    """The last weather that the app was notified of."""
 
     rain: float = 0.0
     chance: float = 0.0
@@ -46,7 +46,7 @@ class Sky:
 
 
 def decide(moisture: float, when: datetime, sky: Sky) -> Decision:
-    """Whether a dry zone is watered now. A parched one can't wait."""
+    """The decision about a dry zone. A parched zone is watered at once, unless it rains."""
     hour = local_hour(when)
     if moisture < PARCHED and not sky.rain:
         return Decision.OPEN
@@ -56,21 +56,21 @@ def decide(moisture: float, when: datetime, sky: Sky) -> Decision:
 
 
 class Irrigation:
-    """The app. Its memory can be lost: it is read back from the broker when it starts."""
+    """The app. It reads its state from the broker when it starts, so it may be restarted."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.sky = Sky()
         self.valves: dict[str, str] = {}  # zone → valve
-        self.commands: dict[str, str] = {}  # valve → what it was last told
-        self.waiting: dict[str, Decision] = {}  # zone → why it isn't watered yet
+        self.commands: dict[str, str] = {}  # valve → its last command
+        self.waiting: dict[str, Decision] = {}  # zone → why it is not watered yet
         self.decisions: Counter[Decision] = Counter()
         self.news = asyncio.Condition()
-        self.known = START  # the time of the last weather it was told
-        self.latest: deque[str] = deque(maxlen=3)  # what was decided, for a person to read
+        self.known = START  # the time of the last weather it was notified of
+        self.latest: deque[str] = deque(maxlen=3)  # the latest decisions, for the dashboard
 
     async def learn(self) -> None:
-        """Which valve waters which zone, and what it was last told."""
+        """Reads from the broker which valve waters which zone, and the last command of each valve."""
         found = await self.client.get("/entities", type="Device", q="command", limit=100)
         for valve in found.body:
             self.valves[valve["controlledAsset"]["object"]] = valve["id"]
@@ -82,13 +82,16 @@ class Irrigation:
             await self.client.post("/subscriptions", subscription)
 
     async def run(self, listener: Listener) -> None:
-        """React to what the broker reports, for ever."""
+        """Handles notifications until cancelled."""
         async for notification in listener.notifications():
             for entity in notification["data"]:
                 await self.react(entity)
 
     async def heard(self, when: datetime) -> None:
-        """Wait until the app knows the weather of that time. So the fast motion outruns no notification."""
+        """Waits, 1 s at most, until the app knows the weather of that time.
+
+        So the replay waits for notifications.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE), self.news:
                 await self.news.wait_for(lambda: self.known >= when)
@@ -108,7 +111,7 @@ class Irrigation:
             self.news.notify_all()
 
     async def soil(self, zone: str, moisture: dict[str, Any]) -> None:
-        """A probe of this zone is too dry, or wet enough."""
+        """Handles a probe of a zone that is too dry or wet enough."""
         when = datetime.fromisoformat(moisture["observedAt"])
         if moisture["value"] > WET:
             await self.close(zone, when)
@@ -116,7 +119,7 @@ class Irrigation:
             await self.consider(zone, decide(moisture["value"], when, self.sky), when)
 
     async def consider(self, zone: str, decision: Decision, when: datetime) -> None:
-        """Open the valve, or note why not: a zone that goes on waiting is counted once."""
+        """Opens the valve, or records why not. A zone that keeps waiting is counted once."""
         if self.waiting.get(zone) != decision:
             self.decisions[decision] += 1
             self.note(zone, decision, when)
@@ -127,7 +130,7 @@ class Irrigation:
             self.waiting[zone] = decision
 
     async def close(self, zone: str, when: datetime) -> None:
-        """Enough water: close the valve and note the day in the zone."""
+        """Closes the valve of a zone, and writes the day of watering to the zone."""
         self.waiting.pop(zone, None)
         if self.commands[self.valves[zone]] == "open":
             self.note(zone, "close", when)
@@ -145,7 +148,7 @@ class Irrigation:
 
 
 def subscriptions(url: str) -> list[dict[str, Any]]:
-    """Dry soil, wet soil, and the weather."""
+    """The app's subscriptions: to dry soil, to wet soil, and to the weather."""
     soil = ["soilMoistureVwc", "refGreenspace"]
     return [
         subscription(url, "DrySoil", "GreenspaceRecord", soil, q=f"soilMoistureVwc<{DRY}"),
@@ -156,7 +159,7 @@ def subscriptions(url: str) -> list[dict[str, Any]]:
 
 
 def subscription(url: str, name: str, kind: str, attributes: list[str], **more: str) -> dict[str, Any]:
-    """Be sent these attributes whenever the first of them changes."""
+    """A subscription that sends these attributes when the first of them changes."""
     return {
         "id": f"{SUBSCRIPTION}:{name}",
         "type": "Subscription",

@@ -1,4 +1,4 @@
-"""A receiver of notifications: an HTTP server that answers at once and keeps what came, in order."""
+"""A receiver of notifications: an HTTP server that responds at once and queues them in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Notification = dict[str, Any]
 
 @dataclass
 class Listener:
-    """Where notifications arrive; `url` is what goes into a subscription."""
+    """A queue of received notifications. `url`: the endpoint for subscriptions."""
 
     url: str = ""
     received: int = 0
@@ -27,14 +27,14 @@ class Listener:
         return web.Response(status=200)
 
     async def notifications(self) -> AsyncIterator[Notification]:
-        """One after the other, for ever."""
+        """Yields the notifications in the order of arrival, until cancelled."""
         while True:
             yield await self.queue.get()
 
 
 @asynccontextmanager
 async def listening(host: str) -> AsyncIterator[Listener]:
-    """Serve a Listener on a free port of this address."""
+    """A Listener that is served on a free port of this address."""
     listener = Listener()
     app = web.Application()
     app.router.add_post("/notify", listener.receive)

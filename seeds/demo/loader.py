@@ -1,4 +1,4 @@
-"""Loads the seeds: all entities by batch upsert, so that it can be repeated, and counts what is there."""
+"""Loads the seeds by batch upsert, which can be repeated, and counts the entities in the broker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = {
 
 
 async def load(client: Client, city: City, console: Console) -> None:
-    """Put the city into the broker, as it stands when the story begins."""
+    """Writes all entities of the city to the broker, as they are at the start of the story."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("Loading the seeds", total=len(city.entities))
@@ -32,7 +32,7 @@ def batches(entities: tuple[Entity, ...]) -> list[list[Entity]]:
 
 
 async def counts(client: Client) -> dict[str, int]:
-    """How many entities of each kind the broker has."""
+    """The number of entities of each kind in the broker."""
     return {name: await count(client, types) for name, types in KINDS.items()}
 
 

@@ -1,4 +1,4 @@
-"""A broker of our own: started as anybody would start it, and stopped when the demonstration ends."""
+"""A broker for the demonstration, started by its command line and stopped at the end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ START_LIMIT, STOP_LIMIT = 30.0, 20.0  # seconds
 
 @asynccontextmanager
 async def broker() -> AsyncIterator[str]:
-    """A broker with a database in a temporary folder; gives its URL."""
+    """Runs a broker with a database in a temporary folder; yields its URL."""
     with tempfile.TemporaryDirectory(prefix="eridanus-demo-", ignore_cleanup_errors=True) as folder:
         port, log = free_port(), Path(folder) / "broker.log"
         process = await start(port, Path(folder) / "data", log)
@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 async def start(port: int, data: Path, log: Path) -> Process:
-    """Start it in a session of its own, so that a Ctrl-C reaches us alone and we stop it in order."""
+    """Starts a broker in its own session, so that Ctrl-C reaches this process only, which then stops it."""
     command = (
         sys.executable,
         "-m",
@@ -61,12 +61,14 @@ async def start(port: int, data: Path, log: Path) -> Process:
 
 
 async def ready(process: Process, url: str, log: Path) -> None:
-    """Wait until the broker says that it is."""
+    """Waits until the broker is ready; DemoError if it ends before, or takes more than 30 s."""
     limit = monotonic() + START_LIMIT
     async with aiohttp.ClientSession() as session:
         while not await is_ready(session, url):
             if process.returncode is not None:
-                raise DemoError(f"The broker ended before it was ready. Its last words:\n{last_lines(log)}")
+                raise DemoError(
+                    f"The broker ended before it was ready. Its last log lines:\n{last_lines(log)}"
+                )
             if monotonic() > limit:
                 raise DemoError(f"The broker wasn't ready after {START_LIMIT:.0f} s:\n{last_lines(log)}")
             await asyncio.sleep(0.1)
@@ -86,7 +88,7 @@ def last_lines(log: Path, count: int = 10) -> str:
 
 
 async def stop(process: Process) -> None:
-    """Ask, wait, and only then insist."""
+    """Terminates the broker, and kills it if it does not end within 20 s."""
     if process.returncode is not None:
         return
     process.terminate()

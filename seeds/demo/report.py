@@ -1,4 +1,4 @@
-"""The end of the story: the water each park used, by the temporal API, beside what timers would have used."""
+"""The final report: the water that each park used, from the temporal API, and what timers would have used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Series = dict[datetime, float]
 
 @dataclass(frozen=True)
 class Usage:
-    """What one park used."""
+    """The water that one park used."""
 
     park: str
     days: list[float]  # litres, day by day
@@ -32,7 +32,7 @@ class Usage:
 
 
 async def usages(client: Client, city: City, start: datetime, days: int) -> list[Usage]:
-    """Every park's water: the meters from the temporal API, the old programs from the valves."""
+    """The usage of each park: measured by its meter, and what its valves' fixed timers would have used."""
     timers = await fixed_timers(client)
     result = []
     for meter in of_type(city.entities, "WaterConsumptionObserved"):
@@ -45,7 +45,7 @@ async def usages(client: Client, city: City, start: datetime, days: int) -> list
 
 
 async def fixed_timers(client: Client) -> dict[str, float]:
-    """Litres a day that each park's clocks would pour: every zone, every day, whatever the weather."""
+    """The litres per day that each park's fixed timers would pour on all zones, in any weather."""
     totals: dict[str, float] = {}
     found = await client.get("/entities", type="Device", q="timerMinutes", format="simplified", limit=100)
     for valve in found.body:
@@ -55,9 +55,9 @@ async def fixed_timers(client: Client) -> dict[str, float]:
 
 
 async def evolution(client: Client, entity: str, attribute: str, start: datetime, end: datetime) -> Series:
-    """All values of an attribute between two moments; after a 206 (a part) go on where it stopped.
+    """All values of an attribute between two times. After a 206 (a part), it reads on from there.
 
-    Of several values of one moment the last counts: the same week may have been replayed here before.
+    Of several values of one time the last one counts, since the same week may have been replayed before.
     """
     series: Series = {}
     since = start
@@ -78,23 +78,23 @@ async def evolution(client: Client, entity: str, attribute: str, start: datetime
 
 
 def values(evolution: dict[str, Any], attribute: str) -> list[tuple[float, str]]:
-    """The pairs of a temporalValues representation."""
+    """The (value, time) pairs of a temporalValues representation."""
     return [(value, when) for value, when in evolution[attribute]["values"]]
 
 
 def by_day(readings: Series, start: datetime, days: int) -> list[float]:
-    """What a meter has counted on each day."""
+    """The litres that a meter counted on each day."""
     midnights = [start + timedelta(days=day) for day in range(days + 1)]
     return [later - earlier for earlier, later in pairwise(stand(readings, night) for night in midnights)]
 
 
 def stand(readings: Series, when: datetime) -> float:
-    """What the meter showed last, at this moment."""
+    """The last reading of the meter at this time."""
     return readings[max(moment for moment in readings if moment <= when)]
 
 
 def sparkline(days: list[float], most: float) -> str:
-    """One character a day."""
+    """A bar chart with one character per day."""
     return "".join(BARS[round(day / most * (len(BARS) - 1)) if most else 0] for day in days)
 
 
@@ -103,7 +103,7 @@ def saved(litres: float, timer: float) -> str:
 
 
 def print_report(console: Console, parks: list[Usage], start: datetime) -> None:
-    """The table that the story was told for."""
+    """Prints the table of measured water, timer water and savings."""
     table = Table(
         title=f"Water used, {len(parks[0].days)} day(s) from {start.astimezone(LOCAL):%A %d %B %Y}", width=79
     )

@@ -1,4 +1,4 @@
-"""How a zone's soil dries and is wetted: a bucket as deep as the roots. Pure.
+"""The soil of a zone, as a bucket model of the root depth. Pure.
 
 Moisture is the volumetric water content, in parts per one, as the sensors report it.
 """
@@ -15,19 +15,19 @@ DRAINED_PER_HOUR = 0.25  # the share of the excess that is lost in an hour
 
 
 def evapotranspiration(weather: Weather, crop: float) -> float:
-    """Millimetres an hour that sun and plants take, after Makkink's formula."""
+    """Evaporation in millimetres per hour, by Makkink's formula."""
     heat = min(0.85, 0.42 + 0.0125 * weather.temperature)  # the share of radiation that evaporates water
     megajoules = weather.radiation * 0.0036
     return 0.61 * heat * megajoules / 2.45 * crop
 
 
 def stress(moisture: float) -> float:
-    """How freely plants drink: 1 in moist soil, 0 at the wilting point."""
+    """The factor of the plants' water uptake: 1 in moist soil, 0 at the wilting point."""
     return min(1.0, max(0.0, (moisture - WILTING) / (STRESSED - WILTING)))
 
 
 def next_moisture(moisture: float, hours: float, weather: Weather, crop: float, watered_mm: float) -> float:
-    """The moisture after so many hours of this weather and so many millimetres from the sprinklers."""
+    """The moisture after `hours` of this weather and `watered_mm` millimetres from the sprinklers."""
     lost = evapotranspiration(weather, crop) * hours * stress(moisture)
     wetter = moisture + (weather.rain * hours + watered_mm - lost) / ROOT_DEPTH_MM
     excess = max(0.0, wetter - FIELD_CAPACITY)

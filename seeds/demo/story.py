@@ -1,4 +1,4 @@
-"""The demonstration from beginning to end."""
+"""The whole demonstration: broker, seeds, replay, report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=30)
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may choose."""
+    """The options of the command line."""
 
     days: int = 7
     seconds: float = 60.0
@@ -37,7 +37,7 @@ class Options:
 
 
 async def tell(options: Options, console: Console) -> None:
-    """Start or find a broker, and run the story on it."""
+    """Runs the demonstration on a new broker, or on the one that the options name."""
     async with a_broker(options, console) as url, aiohttp.ClientSession(timeout=TIMEOUT) as session:
         client, city = Client(session, url), seeds.load()
         await loader.load(client, city, console)
@@ -50,7 +50,7 @@ async def tell(options: Options, console: Console) -> None:
 
 @asynccontextmanager
 async def a_broker(options: Options, console: Console) -> AsyncIterator[str]:
-    """The broker that was named, or one of our own."""
+    """Yields the URL of the named broker, or of one that runs for the demonstration."""
     if options.broker:
         yield options.broker
         return
@@ -63,7 +63,7 @@ async def a_broker(options: Options, console: Console) -> AsyncIterator[str]:
 
 
 async def replay(options: Options, console: Console, client: Client, city: seeds.City) -> None:
-    """Let the days pass, and report."""
+    """Replays the days, and prints the report."""
     devices, app = Devices(client, World(city, START)), Irrigation(client)
     end = START + timedelta(days=options.days)
     steps, began = (end - START) // STEP, monotonic()
@@ -87,7 +87,7 @@ async def replay(options: Options, console: Console, client: Client, city: seeds
 
 
 async def alongside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:
-    """Wait for the first while the others run beside it; a failure of any of them ends all."""
+    """Runs `main` with the others beside it until it ends. A failure of any of them cancels all."""
     tasks = [asyncio.create_task(coroutine) for coroutine in (main, *others)]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -100,7 +100,7 @@ async def alongside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any
 
 
 async def unsubscribe(client: Client) -> None:
-    """Leave no subscription behind, as long as the broker can still be reached."""
+    """Deletes the demonstration's subscriptions, if the broker can still be reached."""
     try:
         for identifier in (SUBSCRIPTION, *(each["id"] for each in subscriptions(""))):
             await client.forget(f"/subscriptions/{identifier}")
@@ -109,7 +109,7 @@ async def unsubscribe(client: Client) -> None:
 
 
 def summary(devices: Devices, app: Irrigation, received: int, took: float) -> str:
-    """What was done, in numbers."""
+    """The numbers of the replay, as a text."""
     zones, soil = devices.city.zones, devices.world.moisture.values()
     before, after = sum(zone.moisture for zone in zones) / len(zones), sum(soil) / len(zones)
     opened, night, rain = (app.decisions[decision] for decision in Decision)

@@ -14,7 +14,7 @@ CLEAR_NOON = 820.0  # W/m² at the height of a clear day
 
 @dataclass(frozen=True)
 class Day:
-    """The outline of one day; rain falls evenly between two hours."""
+    """The weather of one day. Rain falls evenly between two hours."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ WEEK = (
 
 @dataclass(frozen=True)
 class Weather:
-    """What a weather station reads at one moment."""
+    """The readings of a weather station at one time."""
 
     temperature: float  # °C
     humidity: float  # parts per one
@@ -47,23 +47,23 @@ class Weather:
 
 
 def day_of(when: datetime) -> Day:
-    """The week repeats for those who ask for more days than seven."""
+    """The day of the week that a time falls on; the week repeats after seven days."""
     return WEEK[(when - START).days % len(WEEK)]
 
 
 def daylight(hour: float) -> float:
-    """From 0 at sunrise over 1 at noon to 0 at sunset."""
+    """The strength of the sun: 0 at sunrise, 1 at noon, 0 at sunset."""
     return max(0.0, math.sin(math.pi * (hour - SUNRISE) / (SUNSET - SUNRISE)))
 
 
 def rain_at(when: datetime) -> float:
-    """Millimetres an hour."""
+    """The rain at a time, in millimetres per hour."""
     day, hour = day_of(when), local_hour(when)
     return day.rain / (day.rain_to - day.rain_from) if day.rain_from <= hour < day.rain_to else 0.0
 
 
 def weather_at(when: datetime) -> Weather:
-    """The weather at a moment; the same moment always has the same."""
+    """The weather at a time; it is deterministic."""
     day, hour = day_of(when), local_hour(when)
     warmth = (1 - math.cos(2 * math.pi * (hour - 4) / 24)) / 2  # coldest at 4, warmest at 16
     rain = rain_at(when)
@@ -77,6 +77,6 @@ def weather_at(when: datetime) -> Weather:
 
 
 def chance_of_rain(when: datetime, hours: int = 18) -> float:
-    """A forecast for the hours ahead: likely if rain will fall, unlikely if not."""
+    """The forecast for the hours ahead: 0.8 if rain will fall, otherwise 0.1."""
     ahead = (rain_at(when + timedelta(hours=hour)) for hour in range(hours + 1))
     return 0.8 if any(ahead) else 0.1

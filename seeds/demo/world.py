@@ -1,4 +1,4 @@
-"""The physical city: soil, valves and water, moved on step by step. Pure: it knows no broker and no clock."""
+"""The physical city: soil, valves and water, simulated step by step. Pure: no broker, no clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DRIER_SIDE = 0.004  # how far the two probes of a zone are from its mean
 
 @dataclass
 class World:
-    """What is really there. The devices look at it and turn its valves; nobody else may."""
+    """The true state of the city. Only the devices read it and turn its valves."""
 
     city: City
     now: datetime
@@ -44,7 +44,7 @@ class World:
         return self.weather.radiation < 10
 
     def turn(self, valve: str, opened: bool) -> bool:
-        """Open or close a valve; whether that changed anything."""
+        """Opens or closes a valve. Returns whether its state changed."""
         if opened == (valve in self.opened):
             return False
         if opened:
@@ -54,7 +54,7 @@ class World:
         return True
 
     def advance(self, step: timedelta = STEP) -> list[str]:
-        """Let time pass; the valves that stopped themselves for safety."""
+        """Advances the time by a step. Returns the valves that closed themselves for safety."""
         for zone in self.city.zones:
             self.moisture[zone.id] = self.grown(zone, step)
         self.now += step
@@ -64,7 +64,7 @@ class World:
         return overdue
 
     def grown(self, zone: Zone, step: timedelta) -> float:
-        """One zone's moisture after a step; its meter counts what the valve lets through."""
+        """The moisture of a zone after a step. Its meter counts the water of the valve."""
         minutes = step / timedelta(minutes=1) if zone.valve in self.opened else 0.0
         self.open_minutes[zone.valve] += minutes
         self.litres[zone.meter] += minutes * zone.flow
@@ -74,7 +74,7 @@ class World:
         )
 
     def readings(self, zone: Zone) -> dict[str, float]:
-        """What the probes of a zone report: the truth, a little beside it."""
+        """The readings of a zone's probes, by probe: the true moisture with an offset and noise."""
         sides = (-DRIER_SIDE, DRIER_SIDE)
         return {
             probe: round(self.moisture[zone.id] + side + self.random.uniform(-SENSOR_NOISE, SENSOR_NOISE), 3)
@@ -85,7 +85,7 @@ class World:
         return round(12 + 0.4 * self.weather.temperature, 1)
 
     def free_spots(self, spots: int) -> int:
-        """How many spots of a car park are free: few at noon, most at night."""
+        """The number of free spots of a car park: few by day, most at night."""
         hour = local_hour(self.now)
         busy = 0.85 if 9 <= hour < 19 else 0.45 if 7 <= hour < 22 else 0.15
         return round(spots * (1 - busy * self.random.uniform(0.85, 1.1)))
