@@ -12,9 +12,9 @@ Fetch = Callable[[list[Key]], Awaitable[Mapping[Key, Found | Exception]]]
 class Reads(Generic[Key, Found]):
     """Reads values by key, several in each round trip.
 
-    `fetch` reads up to `batch` keys at once; up to `in_flight` calls of it run at the same time. It returns
-    a dict, which may hold an exception as a value: the callers of that key get it raised. A read starts at once
-    if there is capacity, and does not wait for others. Callers of the same key get the same object.
+    `fetch` reads up to `batch` keys at once; up to `in_flight` calls of it run at the same time. It returns a
+    dict, which may hold an exception as a value: `get` raises it to the callers of that key. A read starts at
+    once if there is capacity, and does not wait for others. Callers of the same key get the same object.
     """
 
     def __init__(
