@@ -1,8 +1,8 @@
-"""Terms as MongoDB conditions on one instance of an attribute (or on the entity, for its own members).
+"""Translates terms of `q` into MongoDB conditions on one attribute instance, or on the entity's own members.
 
-MongoDB looks into arrays on its own: `{"value": 5}` finds 5 and [4, 5], which is what == means, but so do
-all other operators, and paths through arrays, which the language does not mean. ONE shuts arrays out.
-Its comparisons hold within one type only, as the language's do, and numbers compare across their types.
+MongoDB's operators also test the items of arrays: `{"value": 5}` matches 5 and [4, 5]. The `==` of `q` means
+that, but the other operators and paths do not, so for them ONE excludes arrays. MongoDB compares values of
+one type only, and numbers of all numeric types, as `q` does.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ ONE: Filter = {"$not": {"$type": "array"}}
 _ORDER = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 _INT64 = 2**63
 
-# The members whose values literals of a type can be equal to, lie within the range of, or compare with.
+# By the type of a literal: the members that a term with ==, a range, or an ordering compares with it.
 _Members = dict[str, tuple[str, ...]]
 _EQUAL: _Members = {
     "text": ("value", "object", "vocab", "valueList", "objectList", "json"),
@@ -47,26 +47,26 @@ _ORDERED: _Members = {"text": ("value", "vocab"), "other": ("value",)}
 
 
 def all_of(filters: list[Filter]) -> Filter:
-    """The filter that all these hold."""
+    """The conjunction of filters; one flat document if their members differ."""
     merged: Filter = {}
-    for one in filters:
-        if merged.keys() & one.keys():
-            return {"$and": [one for one in filters if one]}
-        merged.update(one)
+    for each in filters:
+        if merged.keys() & each.keys():
+            return {"$and": [part for part in filters if part]}
+        merged.update(each)
     return merged
 
 
 def any_of(filters: list[Filter]) -> Filter:
-    """The filter that any of these holds."""
+    """The disjunction of filters; NOTHING if there are none."""
     if len(filters) == 1:
         return filters[0]
     return {"$or": filters} if filters else NOTHING
 
 
 class _Place(NamedTuple):
-    """Where in an instance a target value may be: its path, and the paths above that must be no arrays.
+    """A path in an instance where the value of a target may be; the paths `above` it must not be arrays.
 
-    `several`: an array there is no value itself, but each of its elements is one.
+    `several`: each item of an array at the path is a value, the array itself is not.
     """
 
     path: str
@@ -78,7 +78,7 @@ class _Place(NamedTuple):
 
     @property
     def typed(self) -> "_Place":
-        """Where the text of a JSON-LD typed value is."""
+        """The path of the text of a JSON-LD typed value."""
         return _Place(f"{self.path}.@value", (*self.above, self.path))
 
     @property
@@ -87,7 +87,7 @@ class _Place(NamedTuple):
 
 
 def exists(target: Target) -> Filter:
-    """The condition that the instance has the target; empty when it has in any case."""
+    """The condition that an instance has the target; {} if every instance has it."""
     if target.member:
         return {target.member: {"$exists": True}}
     if target.trailing == ANY_LANGUAGE:
@@ -98,12 +98,12 @@ def exists(target: Target) -> Filter:
 
 
 def holds(term: Term) -> Filter:
-    """The condition that the term holds, but for the texts of all languages (`languages`)."""
+    """The condition that a term holds; texts of all languages are in `languages`."""
     return _OPERATORS[term.operator](term)
 
 
 def _places(target: Target, kind: str, members: _Members) -> list[_Place]:
-    """The places of target values of a type."""
+    """The paths where a target may have values of a type."""
     if target.member:
         is_instant = target.member in TEMPORAL_MEMBERS
         return [_Place(target.member)] if kind == ("dateTime" if is_instant else "text") else []
@@ -163,7 +163,7 @@ def _moment(place: _Place, wanted: Literal) -> list[Filter]:
 
 
 def _typed(place: _Place, wanted: Literal) -> Filter:
-    """The condition that a typed value is this moment."""
+    """The condition that a typed value is the same date, time or date-time."""
     return place.typed.is_({"$regex": date_conditions.same(wanted), **ONE})
 
 
@@ -174,7 +174,7 @@ def _ordering(term: Term) -> Filter:
 
 
 def _within(place: _Place, bounds: Bounds) -> Filter:
-    """The condition that a value, and no array, is within the bounds."""
+    """The condition that a value that is no array is within the bounds."""
     if place.path in TEMPORAL_MEMBERS:
         return _instants(place.path, bounds)
     if bounds[0][1].kind not in TEMPORAL:
@@ -188,7 +188,7 @@ def _within(place: _Place, bounds: Bounds) -> Filter:
 
 
 def _quoted(place: _Place, bounds: Bounds) -> list[Filter]:
-    """The condition that a typed value is within bounds that are quoted moments, if it may be one."""
+    """The conditions that a typed value is within bounds given as quoted times; [] if the bounds are not."""
     unquoted = [(sign, as_moment(bound)) for sign, bound in bounds]
     kinds = {bound.kind for _, bound in unquoted}
     is_asked = place.may_be_typed and len(kinds) == 1 and kinds <= TEMPORAL
@@ -204,7 +204,7 @@ def _moments(place: _Place, bounds: Bounds) -> Filter:
 
 
 def _instants(member: str, bounds: Bounds) -> Filter:
-    """Members that hold instants hold them in our own form, which needs no regular expressions."""
+    """The condition on a member with instants. They are stored in one form, so they compare as texts."""
     return {member: {_ORDER[sign]: _INSTANT[sign](str(bound.value)) for sign, bound in bounds}}
 
 
