@@ -1,1 +1,1 @@
-"""The history of entities: its documents, compaction, retention, and temporal queries."""
+"""The history of entities: its documents, packing, retention, and temporal queries."""

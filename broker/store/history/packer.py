@@ -1,4 +1,4 @@
-"""The packer: compaction of single instances and small buckets into large buckets. One process does it.
+"""The packer: packs single instances and small buckets into large buckets. One process does it.
 
 It visits only entities with the mark `pk`, which is set when enough history has moved out of the document; so
 entities without writes cost nothing. A series is packed in steps. A step is a transaction: it packs some
@@ -49,7 +49,7 @@ _REST = 4  # pause after a step, as a multiple of its duration
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """The settings of compaction.
+    """The settings of packing.
 
     Packs instances older than `age` (s), if an attribute has `least` of them, into buckets of about `size`
     instances. `rest`: the pause after a step, as a multiple of its duration; `lease` in seconds.

@@ -10,7 +10,7 @@ from broker.core.query import Query
 from broker.store.query.indexes import Declared
 
 log = logging.getLogger(__name__)
-_SHAPES = 50  # filters with a label of their own in the metrics; further ones count as "other"
+_LABELS = 50  # filters with a label of their own in the metrics; further ones count as "other"
 _FOUND_BY_VALUE = frozenset({"==", "<", "<=", ">", ">="})
 _SLOW = Counter(
     "eridanus_slow_filters_total",
@@ -39,15 +39,15 @@ class Advice:
         for attr in sorted(attrs):
             self._tell(self._compact(attr) + (f"@{self._compact(of)}" if of else ""), seconds)
 
-    def _tell(self, shape: str, seconds: float) -> None:
-        is_new = shape not in self._seen
-        if is_new and len(self._seen) >= _SHAPES:
+    def _tell(self, label: str, seconds: float) -> None:
+        is_new = label not in self._seen
+        if is_new and len(self._seen) >= _LABELS:
             _SLOW.labels("other").inc()
             return
-        _SLOW.labels(shape).inc()
+        _SLOW.labels(label).inc()
         if is_new:
-            self._seen.add(shape)
-            facts = {"setting": "BROKER_INDEXES", "add": shape, "seconds": round(seconds, 3)}
+            self._seen.add(label)
+            facts = {"setting": "BROKER_INDEXES", "add": label, "seconds": round(seconds, 3)}
             log.warning("a query was slow that an index would speed up", extra=facts)
 
 

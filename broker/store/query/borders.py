@@ -15,12 +15,12 @@ _MOST = 256  # the most cells in a result
 _MARGIN = 1e-8  # degrees
 
 
-def border(shape: BaseGeometry, box: Bounds) -> list[str]:
+def border(area: BaseGeometry, box: Bounds) -> list[str]:
     """The names of the cells along the border of a (multi)polygon, as small as possible for 256 cells.
 
     `box` is the bounding box of the polygon (degrees).
     """
-    line = shapely.boundary(shape)
+    line = shapely.boundary(area)
     shapely.prepare(line)
     steps, columns, rows = grid(box, _CELLS)
     x, y = np.repeat(columns, len(rows)), np.tile(rows, len(columns))

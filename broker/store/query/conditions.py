@@ -63,8 +63,8 @@ def any_of(filters: list[Filter]) -> Filter:
     return {"$or": filters} if filters else NOTHING
 
 
-class _Place(NamedTuple):
-    """A path in an instance where the value of a target may be; the paths `above` it must not be arrays.
+class _Slot(NamedTuple):
+    """A slot: a path in an instance where a target may have its value. Paths `above` it must not be arrays.
 
     `several`: each item of an array at the path is a value, the array itself is not.
     """
@@ -77,9 +77,9 @@ class _Place(NamedTuple):
         return {**dict.fromkeys(self.above, ONE), self.path: condition}
 
     @property
-    def typed(self) -> "_Place":
+    def typed(self) -> "_Slot":
         """The path of the text of a JSON-LD typed value."""
-        return _Place(f"{self.path}.@value", (*self.above, self.path))
+        return _Slot(f"{self.path}.@value", (*self.above, self.path))
 
     @property
     def may_be_typed(self) -> bool:
@@ -94,7 +94,7 @@ def exists(target: Target) -> Filter:
         return {"languageMap": {"$exists": True}}
     if not target.trailing:
         return {}
-    return any_of([place.is_({"$exists": True}) for place in _inside(target.trailing, "text")])
+    return any_of([slot.is_({"$exists": True}) for slot in _inside(target.trailing, "text")])
 
 
 def holds(term: Term) -> Filter:
@@ -102,27 +102,27 @@ def holds(term: Term) -> Filter:
     return _OPERATORS[term.operator](term)
 
 
-def _places(target: Target, kind: str, members: _Members) -> list[_Place]:
+def _slots(target: Target, kind: str, members: _Members) -> list[_Slot]:
     """The paths where a target may have values of a type."""
     if target.member:
         is_instant = target.member in TEMPORAL_MEMBERS
-        return [_Place(target.member)] if kind == ("dateTime" if is_instant else "text") else []
+        return [_Slot(target.member)] if kind == ("dateTime" if is_instant else "text") else []
     if target.trailing:
         return _inside(target.trailing, kind)
-    return [_Place(member) for member in members.get(kind, members["other"])]
+    return [_Slot(member) for member in members.get(kind, members["other"])]
 
 
-def _inside(trailing: tuple[str, ...], kind: str) -> list[_Place]:
-    places = [_walk(member, trailing) for member in ("value", "json")]
+def _inside(trailing: tuple[str, ...], kind: str) -> list[_Slot]:
+    slots = [_walk(member, trailing) for member in ("value", "json")]
     if kind == "text" and len(trailing) == 1:
-        places.append(_Place(f"languageMap.{value_key(trailing[0])}", several=True))
-    return places
+        slots.append(_Slot(f"languageMap.{value_key(trailing[0])}", several=True))
+    return slots
 
 
-def _walk(member: str, trailing: tuple[str, ...]) -> _Place:
+def _walk(member: str, trailing: tuple[str, ...]) -> _Slot:
     steps = [member, *map(value_key, trailing)]
     paths = [".".join(steps[:length]) for length in range(1, len(steps) + 1)]
-    return _Place(paths[-1], tuple(paths[:-1]))
+    return _Slot(paths[-1], tuple(paths[:-1]))
 
 
 def _equal(term: Term) -> Filter:
@@ -137,8 +137,8 @@ def _unequal(term: Term) -> Filter:
 def _equals(term: Term) -> list[Filter]:
     if isinstance(term.value, Range):
         bounds = [(">=", term.value.low), ("<=", term.value.high)]
-        places = _places(term.target, term.value.low.kind, _RANGED)
-        return [_within(place, bounds) for place in places]
+        slots = _slots(term.target, term.value.low.kind, _RANGED)
+        return [_within(slot, bounds) for slot in slots]
     by_kind: dict[str, list[Literal]] = {}
     for one in literals(term.value):
         by_kind.setdefault(one.kind, []).append(one)
@@ -146,61 +146,61 @@ def _equals(term: Term) -> list[Filter]:
 
 
 def _same(target: Target, kind: str, wanted: list[Literal]) -> list[Filter]:
-    places = _places(target, kind, _EQUAL)
+    slots = _slots(target, kind, _EQUAL)
     if kind in TEMPORAL:
-        return [one for place in places for literal in wanted for one in _moment(place, literal)]
+        return [one for slot in slots for literal in wanted for one in _moment(slot, literal)]
     values = [_stored(one) for one in wanted]
-    found = [place.is_({"$in": values} if len(values) > 1 else values[0]) for place in places]
+    found = [slot.is_({"$in": values} if len(values) > 1 else values[0]) for slot in slots]
     quoted = [moment for one in wanted if (moment := as_moment(one)).kind in TEMPORAL]
-    return found + [_typed(place, moment) for place in places if place.may_be_typed for moment in quoted]
+    return found + [_typed(slot, moment) for slot in slots if slot.may_be_typed for moment in quoted]
 
 
-def _moment(place: _Place, wanted: Literal) -> list[Filter]:
-    if place.path in TEMPORAL_MEMBERS:
-        return [_instants(place.path, [(">=", wanted), ("<=", wanted)])]
-    typed = [_typed(place, wanted)] if place.may_be_typed else []
-    return [place.is_({"$regex": date_conditions.same(wanted)}), *typed]
+def _moment(slot: _Slot, wanted: Literal) -> list[Filter]:
+    if slot.path in TEMPORAL_MEMBERS:
+        return [_instants(slot.path, [(">=", wanted), ("<=", wanted)])]
+    typed = [_typed(slot, wanted)] if slot.may_be_typed else []
+    return [slot.is_({"$regex": date_conditions.same(wanted)}), *typed]
 
 
-def _typed(place: _Place, wanted: Literal) -> Filter:
+def _typed(slot: _Slot, wanted: Literal) -> Filter:
     """The condition that a typed value is the same date, time or date-time."""
-    return place.typed.is_({"$regex": date_conditions.same(wanted), **ONE})
+    return slot.typed.is_({"$regex": date_conditions.same(wanted), **ONE})
 
 
 def _ordering(term: Term) -> Filter:
     assert isinstance(term.value, Literal)
-    places = _places(term.target, term.value.kind, _ORDERED)
-    return any_of([_within(place, [(term.operator, term.value)]) for place in places])
+    slots = _slots(term.target, term.value.kind, _ORDERED)
+    return any_of([_within(slot, [(term.operator, term.value)]) for slot in slots])
 
 
-def _within(place: _Place, bounds: Bounds) -> Filter:
+def _within(slot: _Slot, bounds: Bounds) -> Filter:
     """The condition that a value that is no array is within the bounds."""
-    if place.path in TEMPORAL_MEMBERS:
-        return _instants(place.path, bounds)
+    if slot.path in TEMPORAL_MEMBERS:
+        return _instants(slot.path, bounds)
     if bounds[0][1].kind not in TEMPORAL:
         within = {_ORDER[sign]: _stored(bound) for sign, bound in bounds}
-        inside = [place.is_({"$elemMatch": within})] if place.several else []
-        return any_of([place.is_({**within, **ONE}), *inside, *_quoted(place, bounds)])
-    alternatives = [_moments(place, bounds)]
-    if place.may_be_typed:
-        alternatives.append(_moments(place.typed, bounds))
+        inside = [slot.is_({"$elemMatch": within})] if slot.several else []
+        return any_of([slot.is_({**within, **ONE}), *inside, *_quoted(slot, bounds)])
+    alternatives = [_moments(slot, bounds)]
+    if slot.may_be_typed:
+        alternatives.append(_moments(slot.typed, bounds))
     return any_of(alternatives)
 
 
-def _quoted(place: _Place, bounds: Bounds) -> list[Filter]:
+def _quoted(slot: _Slot, bounds: Bounds) -> list[Filter]:
     """The conditions that a typed value is within bounds given as quoted times; [] if the bounds are not."""
     unquoted = [(sign, as_moment(bound)) for sign, bound in bounds]
     kinds = {bound.kind for _, bound in unquoted}
-    is_asked = place.may_be_typed and len(kinds) == 1 and kinds <= TEMPORAL
-    return [_moments(place.typed, unquoted)] if is_asked else []
+    is_asked = slot.may_be_typed and len(kinds) == 1 and kinds <= TEMPORAL
+    return [_moments(slot.typed, unquoted)] if is_asked else []
 
 
-def _moments(place: _Place, bounds: Bounds) -> Filter:
+def _moments(slot: _Slot, bounds: Bounds) -> Filter:
     within = [
-        any_of([{place.path: condition} for condition in date_conditions.ordered(sign, bound)])
+        any_of([{slot.path: condition} for condition in date_conditions.ordered(sign, bound)])
         for sign, bound in bounds
     ]
-    return {"$and": [place.is_(ONE), *within]}
+    return {"$and": [slot.is_(ONE), *within]}
 
 
 def _instants(member: str, bounds: Bounds) -> Filter:
@@ -224,17 +224,17 @@ def _stored(one: Literal) -> Any:
 
 def _patterned(term: Term) -> Filter:
     found = {"$regex": _portable(term)}
-    places = _places(term.target, "text", _ORDERED)
-    return any_of([place.is_(found if place.several else {**found, **ONE}) for place in places])
+    slots = _slots(term.target, "text", _ORDERED)
+    return any_of([slot.is_(found if slot.several else {**found, **ONE}) for slot in slots])
 
 
 def _unpatterned(term: Term) -> Filter:
     found = {"$regex": _portable(term)}
     alternatives = []
-    for place in _places(term.target, "text", _ORDERED):
-        unwanted = [found] if place.several else [ONE["$not"], found]
-        none = {"$nor": [{place.path: one} for one in unwanted]}
-        alternatives.append(all_of([place.is_({"$type": "string"}), none]))
+    for slot in _slots(term.target, "text", _ORDERED):
+        unwanted = [found] if slot.several else [ONE["$not"], found]
+        none = {"$nor": [{slot.path: one} for one in unwanted]}
+        alternatives.append(all_of([slot.is_({"$type": "string"}), none]))
     return any_of(alternatives)
 
 

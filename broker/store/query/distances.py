@@ -66,8 +66,8 @@ def _measured(
         instance = _instance(document, path)
         if instance is None or instance["type"] != "GeoProperty" or not is_geometry(instance["value"]):
             continue
-        if (shape := geometries.geometry(instance["value"])) is not None:
-            metres[document["_id"]] = geometries.distance(origin, shape)
+        if (geometry := geometries.geometry(instance["value"])) is not None:
+            metres[document["_id"]] = geometries.distance(origin, geometry)
     return metres
 
 

@@ -79,7 +79,7 @@ def condition(q: Q, links: Links = _NO_LINKS) -> Filter:
             found = _at(target.path, {} if target.member in _TIMES else exists(target))
             return {"$nor": [found]} if absent else found
         case Term(target) if target.path and target.member in _TIMES:
-            return any_of([_time(q, place) for place in _TIMES[target.member]])
+            return any_of([_time(q, member) for member in _TIMES[target.member]])
         case Term(target):
             return _all_languages(q) if _is_of_all_languages(q) else _at(target.path, holds(q))
 
@@ -108,12 +108,12 @@ def _scope(wanted: ScopePattern) -> Filter:
 _TIMES = {"createdAt": ("createdAt", None), "modifiedAt": ("modifiedAt", "createdAt", None)}
 
 
-def _time(term: Term, place: str | None) -> Filter:
-    """The filter that a term holds for an instance whose time is in member `place`; None: the entity's."""
+def _time(term: Term, member: str | None) -> Filter:
+    """The filter that a term holds for an instance whose time is in `member`; None: the entity's."""
     members = _TIMES[term.target.member or ""]
-    missing: Filter = {one: {"$exists": False} for one in members[: members.index(place)] if one}
-    at = replace(term, target=Target((), member=place or "createdAt"))
-    if place is None:
+    missing: Filter = {one: {"$exists": False} for one in members[: members.index(member)] if one}
+    at = replace(term, target=Target((), member=member or "createdAt"))
+    if member is None:
         return all_of([_at(term.target.path, missing), holds(at)])
     return _at(term.target.path, all_of([missing, holds(at)]))
 

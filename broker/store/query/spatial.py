@@ -95,8 +95,8 @@ _AREAL = frozenset({"within", "intersects"})
 _OUTSIDE = frozenset({"minDistance", "disjoint"})
 
 
-def _is_area(shape: BaseGeometry) -> bool:
-    return shape.geom_type in ("Polygon", "MultiPolygon") and bool(shapely.is_valid(shape))
+def _is_area(geometry: BaseGeometry) -> bool:
+    return geometry.geom_type in ("Polygon", "MultiPolygon") and bool(shapely.is_valid(geometry))
 
 
 def _meeting(geo: GeoQuery) -> tuple[Filter, Filter]:
@@ -161,9 +161,9 @@ def _near(geo: GeoQuery) -> tuple[Filter, Filter, list[Bounds]]:
         boxes = _within_reach(_box(geo), angle * (1 + _ROUGH))
         return NOTHING, any_of([_touching(box) for box in boxes]), boxes
     boxes = _within_reach(_box(geo), angle * (1 + _ROUGH))
-    shapes = [all_of([_touching(box), _NO_POINT]) for box in boxes]
+    others = [all_of([_touching(box), _NO_POINT]) for box in boxes]
     circle = _in_circle(geo, angle)
-    return circle, any_of([circle, *shapes]), boxes
+    return circle, any_of([circle, *others]), boxes
 
 
 def _in_circle(geo: GeoQuery, angle: float) -> Filter:

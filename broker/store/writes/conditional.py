@@ -25,7 +25,7 @@ async def drop_unmet(tenant: Tenant, plan: Plan, now: str) -> None:
         unmet, unknown = _judged(plan, known)
     for number in unmet:
         condition = plan.conditions[number]
-        condition.entry.subscriptions.discard(condition.trigger.subscription)
+        condition.entry.subscriptions.discard(condition.triggered.subscription)
     for draft in plan.drafts.values():
         draft.entries = [entry for entry in draft.entries if entry.subscriptions]
         draft.throttled = [
@@ -37,8 +37,8 @@ def _judged(plan: Plan, known: Known) -> tuple[list[int], set[str]]:
     """(unmet, unknown): the indexes of conditions that do not hold, and ids of entities to be read first."""
     unmet, unknown = [], set[str]()
     for number, condition in enumerate(plan.conditions):
-        assert condition.trigger.condition is not None, "a Condition is made for a condition"
-        holds, missing = judged(condition.trigger.condition, condition.entity, known)
+        assert condition.triggered.condition is not None, "a Condition is made for a condition"
+        holds, missing = judged(condition.triggered.condition, condition.entity, known)
         unknown |= missing
         if not holds:
             unmet.append(number)

@@ -33,7 +33,7 @@ HELD_BYTES = 32_768  # the most bytes of history in a document
 PENDING = 8  # the most pending entries in a document
 LARGE_ENTRY = 65_536  # bytes; a larger entry always goes to the outbox
 _FEW = 4  # the fewest instances for which a bucket is made
-WORTH = 128  # instances outside the document from which on compaction pays
+WORTH = 128  # instances outside the document from which on packing pays
 _SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1, "past.attrs": 1}
 
 

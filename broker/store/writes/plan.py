@@ -84,8 +84,8 @@ class Draft:
 
     def restore(self) -> None:
         """Puts throttled subscriptions back into their entries: a failed attempt may have removed them."""
-        for entry, trigger in self.throttled:
-            entry.subscriptions.add(trigger.subscription)
+        for entry, each in self.throttled:
+            entry.subscriptions.add(each.subscription)
         by_id = {entry.id: entry for entry in (*self.entries, *(entry for entry, _ in self.throttled))}
         self.entries = sorted(by_id.values(), key=lambda entry: entry.rev)
 
@@ -100,7 +100,7 @@ class Condition:
     """A subscription that a change of `entity` triggers only if a condition on linked entities holds."""
 
     entry: Entry
-    trigger: Triggered
+    triggered: Triggered
     entity: Entity
 
 
@@ -166,7 +166,7 @@ class Planner:
         if triggered := self.sink.triggered(write.tenant, change):
             entry = self._entry(write.tenant, change, bool(gone), triggered, stamp)
             draft.entries.append(entry)
-            draft.throttled += [(entry, trigger) for trigger in triggered if trigger.throttling]
+            draft.throttled += [(entry, each) for each in triggered if each.throttling]
             plan.conditions += [Condition(entry, each, change.entity) for each in triggered if each.condition]
         self._record(draft, change, gone, stamp)
         draft.entity, draft.rev, draft.last = outcome.after, stamp.rev, change
@@ -175,11 +175,11 @@ class Planner:
     def _entry(
         self, tenant: str, change: Change, has_gone: bool, triggered: list[Triggered], stamp: Stamp
     ) -> Entry:
-        shows_changes = any(trigger.shows_changes for trigger in triggered)
+        shows_changes = any(each.shows_changes for each in triggered)
         return Entry(
             entry_id(stamp.rev, stamp.number, self.process), tenant, change.id, stamp.rev,
             self.clock.server(), self.process,
-            {trigger.subscription for trigger in triggered},
+            {each.subscription for each in triggered},
             with_tombstones(change) if has_gone or change.after is None else change.entity,
             (previous(change) or None) if shows_changes else None,
         )  # fmt: skip

@@ -18,7 +18,7 @@ class Write:
 
     `is_alone`: no other write to its entity may be in its group. This holds for revisions, which need the
     stored past, and for writes that failed together, to find the one at fault. `born`: the time of its
-    arrival (loop time, s); `place`: its index in the request; `number`: its position in the order of arrival.
+    arrival (loop time, s); `position`: its index in the request; `number`: its rank in the order of arrival.
     """
 
     __slots__ = (
@@ -28,7 +28,7 @@ class Write:
         "is_alone",
         "is_settled",
         "number",
-        "place",
+        "position",
         "rule",
         "tenant",
     )
@@ -40,7 +40,7 @@ class Write:
         rule: Rule | Revision,
         born: float,
         answer: "RequestOutcomes",
-        place: int,
+        position: int,
     ) -> None:
         self.tenant = tenant
         self.entity_id = entity_id
@@ -48,7 +48,7 @@ class Write:
         self.is_alone = isinstance(rule, Revision)
         self.born = born
         self.answer = answer
-        self.place = place
+        self.position = position
         self.is_settled = False
         self.number = 0
 
@@ -71,7 +71,7 @@ class Write:
         """Gives the outcome, an answer or an exception, to the request. Only the first call counts."""
         if not self.is_settled:
             self.is_settled = True
-            self.answer.settle(self.place, outcome)
+            self.answer.settle(self.position, outcome)
 
 
 class RequestOutcomes:
@@ -88,9 +88,9 @@ class RequestOutcomes:
         self.outcomes: list[Any] = [None] * size
         self._left = size
 
-    def settle(self, place: int, outcome: Any) -> None:
-        """Sets the outcome of the write at index `place`."""
-        self.outcomes[place] = outcome
+    def settle(self, position: int, outcome: Any) -> None:
+        """Sets the outcome of the write at index `position`."""
+        self.outcomes[position] = outcome
         self._left -= 1
         if not self._left and not self.future.done():
             self.future.set_result(None)

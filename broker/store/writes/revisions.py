@@ -5,7 +5,7 @@
 A group has only one revision for each entity, and no other write of it (`queue`).
 
 To change an instance in a bucket, the bucket is unpacked: it is deleted, and its instances are single until
-the next compaction.
+the packer packs them again.
 """
 
 from collections.abc import Callable, Iterator, Sequence

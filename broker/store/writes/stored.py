@@ -28,7 +28,7 @@ class Stored:
     - `pending`: the pending entries in the document, without their contents; `is_whole`: there are no
       earlier ones in the outbox;
     - `held`, `weight`: number and bytes of the history's instances in the document; `outside`: the
-      approximate number of instances outside the document since its last compaction;
+      approximate number of instances outside the document since it was last packed;
     - `fault`: the error if the entity cannot be decoded.
     """
 

@@ -244,8 +244,8 @@ class Writer:
 def _failed(size: int, error: Exception) -> Piece:
     """A piece of `size` writes that all failed with an error."""
     outcomes = RequestOutcomes(asyncio.get_running_loop().create_future(), size)
-    for place in range(size):
-        outcomes.settle(place, error)
+    for position in range(size):
+        outcomes.settle(position, error)
     return outcomes, []
 
 
