@@ -1,1 +1,1 @@
-"""MongoDB: the one place where what the broker knows is kept (design in specs/architecture.md)."""
+"""The storage of the broker, on MongoDB (design in specs/architecture.md)."""

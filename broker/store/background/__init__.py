@@ -1,1 +1,1 @@
-"""Work in the background: one runner for all of it, and leases, under which one process works for all."""
+"""Background work: a runner of periodic tasks, and leases with which one process does a task for all."""

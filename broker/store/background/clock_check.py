@@ -1,4 +1,4 @@
-"""The clock of this process, compared with the database's now and then."""
+"""Compares the clock of this process with that of the database."""
 
 import logging
 
@@ -6,11 +6,11 @@ from broker.clock import Clock
 from broker.store.wire.client import Database
 
 log = logging.getLogger(__name__)
-_ASKED = 3  # times that the server is asked, to find an answer that was not held up
+_ASKED = 3  # requests for the server's time; the one with the shortest round trip counts
 
 
 class Compared:
-    """Looks at both clocks, and says so once when they part, and when they are together again."""
+    """Compares both clocks; logs once when they begin to differ, and once when they agree again."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -18,7 +18,7 @@ class Compared:
         self._was_off = False
 
     async def look(self) -> None:
-        """Tells the clock what time it is by the database's; Unavailable if that is away."""
+        """Sets the server's time in the process's clock; Unavailable if the database is away."""
         _, ahead = min([await self._ask() for _ in range(_ASKED)])
         self._clock.set_server(ahead)
         is_off = self._clock.is_off()
@@ -33,7 +33,7 @@ class Compared:
             )
 
     async def _ask(self) -> tuple[int, int]:
-        """How long it took to ask, and by how much the database's time is ahead of the monotonic one (µs)."""
+        """(round trip, lead of the database's clock over the monotonic clock of this process), in µs."""
         began = self._clock.monotonic()
         server = await self._database.time()
         passed = self._clock.monotonic() - began

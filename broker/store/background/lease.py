@@ -1,7 +1,6 @@
-"""Leases: work in the background that one process at a time does, for all.
+"""Leases: the process that holds the lease of a task does that task for all processes.
 
-They are judged by the server's clock alone, in the statements themselves: what time a process believes it is
-does not matter.
+The statements compare times on the server, by its clock. The clocks of the processes do not matter.
 """
 
 from typing import Any
@@ -15,12 +14,12 @@ NOW: dict[str, Any] = {"$divide": [{"$toLong": "$$NOW"}, 1000]}  # the server's 
 
 
 def in_seconds(seconds: float) -> dict[str, Any]:
-    """The server's time so many seconds from now."""
+    """The expression for the server's time (s) in `seconds` from now."""
     return {"$add": [NOW, seconds]}
 
 
 class Lease:
-    """The right to do some work, for `seconds` from each time that it is asked for."""
+    """A lease on the task `work` for `process`. Each call of `is_held` extends it by `seconds` from then."""
 
     def __init__(self, tasks: Collection, work: str, process: str, seconds: float) -> None:
         self._tasks = tasks
@@ -29,9 +28,9 @@ class Lease:
         self._seconds = seconds
 
     async def is_held(self) -> bool:
-        """Whether this process is the one that does the work; takes or prolongs the lease if it may."""
+        """Whether this process holds the lease. Acquires it if it is free, extends it if it is held here."""
         until = in_seconds(self._seconds)
-        # One that lasts longer than any can was taken before the server's clock was put back.
+        # A lease that ends later than any could now was taken before the server's clock was set back.
         free = [
             {"$eq": ["$by", self._process]},
             {"$lt": [{"$ifNull": ["$until", 0]}, NOW]},
@@ -39,17 +38,17 @@ class Lease:
         ]
         is_mine = {"$cond": [{"$or": free}, {"by": self._process, "until": until}, {}]}
         try:
-            found = await self._tasks.find_one_and_update(
+            lease = await self._tasks.find_one_and_update(
                 {"_id": self._work},
                 [{"$replaceWith": {"$mergeObjects": ["$$ROOT", is_mine]}}],
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
             )
-        except DuplicateKeyError:  # another process made it at the same moment
+        except DuplicateKeyError:  # another process inserted it at the same moment
             return False
-        assert found is not None, "it is made if it is missing"
-        return bool(found["by"] == self._process)
+        assert lease is not None, "upsert inserts it if it is missing"
+        return bool(lease["by"] == self._process)
 
     async def give_up(self) -> None:
-        """Gives it up, if this process has it: another one may go on at once."""
+        """Releases the lease if this process holds it, so that another process can take it at once."""
         await self._tasks.update_one({"_id": self._work, "by": self._process}, {"$set": {"until": 0.0}})

@@ -1,7 +1,7 @@
-"""Work in the background: done over and over, item by item, by one process for all where it has a lease.
+"""The runner of background tasks. Each task runs in rounds over its items, mostly tenants.
 
-An item (a tenant, mostly) that fails is left alone for a while, longer each time, and stops none of the
-others. Only when the database is away the round ends, since all others would wait for it, too.
+A task with a lease runs in the process that holds the lease. An item that fails pauses, longer after each
+failure, and does not stop the others. If the database is away, the round ends, since all items need it.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from broker.store.wire.errors import reported
 
 log = logging.getLogger(__name__)
 
-_FIRST, _LONGEST = 1.0, 60.0  # seconds that an item which failed is left alone
-_AGAIN = 1.0  # seconds after which what does not stop is told so once more
+_FIRST, _LONGEST = 1.0, 60.0  # seconds of the pause after the first failure of an item, and of the longest
+_AGAIN = 1.0  # seconds after which `close` cancels again what has not stopped
 _ROUNDS = Counter("eridanus_background_rounds_total", "Rounds of work in the background", ("task",))
 _FAILURES = Counter(
     "eridanus_background_failures_total", "Failures of work in the background, of items and rounds", ("task",)
@@ -35,7 +35,7 @@ Items = Callable[[], Awaitable[Iterable[str]]]
 
 
 def note_failure(task: str, error: Exception, **about: str) -> None:
-    """Counts and logs that work in the background failed at an item."""
+    """Counts and logs a failure of a background task; `about` goes into the log line."""
     _FAILURES.labels(task).inc()
     extra = {"task": task, **about}
     if isinstance(error, NgsiLdError):
@@ -45,23 +45,26 @@ def note_failure(task: str, error: Exception, **about: str) -> None:
 
 
 async def one() -> Iterable[str]:
-    """The items of work that is a single piece."""
+    """The items of a task without items: one, the empty string."""
     return ("",)
 
 
 @dataclass(slots=True)
 class Task:
-    """Work to be done for each of its items, `seconds` after the last round ended."""
+    """A periodic task. A round calls `work` for each item; the next begins `seconds` after its end."""
 
     name: str
     work: Callable[[str], Awaitable[object]]
     seconds: float
     items: Items = one
     lease: Lease | None = None
-    failing: dict[str, tuple[int, float]] = field(default_factory=dict)  # how often, and until when it rests
+    failing: dict[str, tuple[int, float]] = field(default_factory=dict)  # item: (failures, end of the pause)
 
     async def round(self) -> bool:
-        """One round, if the lease is this process's. Whether all went well; raises what is nobody's own."""
+        """Does one round, if this process holds the lease. Returns whether no item is failing.
+
+        Raises Unavailable, and all errors of a task without items.
+        """
         if not await self._is_mine():
             return True
         items = list(await self.items())
@@ -85,9 +88,9 @@ class Task:
         try:
             await self.work(item)
         except Exception as error:
-            times = self.failing.get(item, (0, 0.0))[0] + 1
-            pause = min(_LONGEST, _FIRST * 2.0 ** (times - 1)) if item else 0.0
-            self.failing[item] = times, asyncio.get_running_loop().time() + pause
+            failures = self.failing.get(item, (0, 0.0))[0] + 1
+            pause = min(_LONGEST, _FIRST * 2.0 ** (failures - 1)) if item else 0.0
+            self.failing[item] = failures, asyncio.get_running_loop().time() + pause
             if not item or isinstance(error, Unavailable):
                 raise
             note_failure(self.name, error, item=item)
@@ -96,7 +99,7 @@ class Task:
 
 
 class Runner:
-    """Does the tasks of one process, each in its own time."""
+    """Runs the background tasks of one process, each in an asyncio task of its own."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -104,25 +107,25 @@ class Runner:
         self._running: list[asyncio.Task[None]] = []
 
     def add(self, task: Task) -> None:
-        """Adds a task, to be done from `start` on."""
+        """Adds a task; to be called before `start`."""
         self._tasks.append(task)
 
     def start(self) -> None:
-        """Begins with all tasks."""
+        """Starts all tasks."""
         self._running = [asyncio.create_task(self._forever(task)) for task in self._tasks]
 
     async def close(self) -> None:
-        """Stops, and gives up the leases, so that others may go on at once."""
-        pending = set(self._running)
-        while pending:  # the driver may take a cancellation for its own, and go on
-            for running in pending:
+        """Stops all tasks and releases their leases, so that other processes can take them at once."""
+        unfinished = set(self._running)
+        while unfinished:  # the driver may swallow a cancellation
+            for running in unfinished:
                 running.cancel()
-            _, pending = await asyncio.wait(pending, timeout=_AGAIN)
+            _, unfinished = await asyncio.wait(unfinished, timeout=_AGAIN)
         for lease in (task.lease for task in self._tasks if task.lease is not None):
             try:
                 with reported():
                     await lease.give_up()
-            except NgsiLdError as error:  # it runs out by itself
+            except NgsiLdError as error:  # the lease expires without it
                 log.info("a lease could not be given up", extra={"reason": error.detail})
 
     async def _forever(self, task: Task) -> None:
@@ -133,7 +136,7 @@ class Runner:
                 if await task.round():
                     _LAST.labels(task.name).set(self._clock.server_seconds())
                 failed = 0
-            except Exception as error:  # the next round may do better, and none may end them all
+            except Exception as error:  # no failure may end the task; the next round may succeed
                 note_failure(task.name, error)
                 pause = min(_FIRST * 2.0**failed, max(_FIRST, task.seconds))
                 failed = min(failed + 1, 10)

@@ -1,1 +1,1 @@
-"""Entities as they are now: read by id and by query, shown, counted by shape, and swept when they expire."""
+"""The present state of entities: reads by id and by query, renderings, discovery, removal after expiry."""

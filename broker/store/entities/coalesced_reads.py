@@ -1,4 +1,4 @@
-"""Reads by id, coalesced: all ids wanted while one batch is on its way go into the next one's `$in`."""
+"""Coalesced reads by key: keys requested while a batch is being read go together into the next batch."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Mapping
@@ -10,10 +10,11 @@ Fetch = Callable[[list[Key]], Awaitable[Mapping[Key, Found | Exception]]]
 
 
 class Reads(Generic[Key, Found]):
-    """Things by id, in as few round trips as the load allows; `fetch` reads those of several ids at once.
+    """Reads values by key, several in each round trip.
 
-    It may find an exception in place of one of them, for those who asked for that one.
-    A lone read starts at once: nothing waits for company. Callers for the same id share what is found.
+    `fetch` reads up to `batch` keys at once; up to `in_flight` calls of it run at the same time. It returns a
+    dict, which may hold an exception as a value: `get` raises it to the callers of that key. A read starts at
+    once if there is capacity, and does not wait for others. Callers of the same key get the same object.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class Reads(Generic[Key, Found]):
         self._running: set[asyncio.Task[None]] = set()
 
     async def get(self, key: Key) -> Found | None:
-        """What there is of this id, None if there is nothing."""
+        """The value of this key; None if there is none."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Found | None] = loop.create_future()
         if not self._wanted and self._free:
@@ -52,18 +53,18 @@ class Reads(Generic[Key, Found]):
 
     async def _serve(self, wanted: dict[Key, list[asyncio.Future[Found | None]]]) -> None:
         try:
-            found = await self._fetch(list(wanted))
+            values = await self._fetch(list(wanted))
             for key, futures in wanted.items():
-                one = found.get(key)
+                value = values.get(key)
                 for future in futures:
                     if future.done():
                         continue
-                    if isinstance(one, Exception):
-                        future.set_exception(one)
+                    if isinstance(value, Exception):
+                        future.set_exception(value)
                     else:
-                        future.set_result(one)
-        except Exception as error:  # whatever it is, nobody may wait for ever
-            for future in (one for futures in wanted.values() for one in futures if not one.done()):
+                        future.set_result(value)
+        except Exception as error:  # any error: no caller may wait for ever
+            for future in (future for futures in wanted.values() for future in futures if not future.done()):
                 future.set_exception(error)
         finally:
             self._free += 1

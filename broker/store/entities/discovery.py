@@ -1,9 +1,10 @@
-"""What entities there are, by their shapes: one index entry is read for each shape, not for each entity.
+"""Discovery of types and attributes (clause 5.7.5 to 5.7.10), by the shapes of entities.
 
-An entity carries its shape, a hash of its types and of the kinds of its attributes (`codec.shape`), which an
-index orders. MongoDB jumps from one shape to the next there and reads one entity of each, which says what
-the hash stands for: nothing is counted up beforehand, so nothing can be out of date, and a write
-that leaves the shape alone, as most do, costs nothing more. Counts are counts of index entries.
+A stored entity has its `shape`, a hash of its types, attributes and their kinds (`codec.shape`), and an
+index on it. MongoDB skips in the index from one shape to the next and reads one entity of each, which shows
+the types and kinds behind the hash. So the cost depends on the number of shapes, not of entities. No counters
+are stored: nothing can be out of date, and a write that keeps the shape, as most do, has no extra cost.
+Counts are counts of index entries.
 """
 
 from collections.abc import Collection
@@ -26,7 +27,7 @@ _SHAPES: list[dict[str, Any]] = [
 
 
 class MongoDiscovery:
-    """See `ports.DiscoveryStore`. What has expired is removed before anybody looks."""
+    """See `ports.DiscoveryStore`. Removes expired entities before it reads."""
 
     def __init__(self, tenants: Tenants, sweeper: Sweeper, *, timeout: float) -> None:
         self._tenants = tenants
@@ -38,8 +39,8 @@ class MongoDiscovery:
         handle = await self._tenants.get(tenant)
         await self._sweeper.sweep_if_due(handle)
         with reported():
-            found = await commands.aggregate(handle.entities, _SHAPES, maxTimeMS=self._timeout_ms)
-        return [_shape(one) for one in found if one["attrs"] is not None]
+            examples = await commands.aggregate(handle.entities, _SHAPES, maxTimeMS=self._timeout_ms)
+        return [_shape(example) for example in examples if example["attrs"] is not None]
 
     async def count(self, tenant: str, shapes: Collection[int]) -> int:
         """See `ports.DiscoveryStore.count`."""
@@ -52,5 +53,6 @@ class MongoDiscovery:
         return int(answer["n"])
 
 
-def _shape(found: dict[str, Any]) -> Shape:
-    return Shape(found["_id"], tuple(found["type"]), {codec.name(k): tuple(t) for k, t in found["attrs"]})
+def _shape(example: dict[str, Any]) -> Shape:
+    kinds = {codec.name(key): tuple(of_attr) for key, of_attr in example["attrs"]}
+    return Shape(example["_id"], tuple(example["type"]), kinds)

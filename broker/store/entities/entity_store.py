@@ -1,4 +1,4 @@
-"""Entities as they are now: by id (coalesced), by query, as they are shown, and every write (in groups)."""
+"""The store of entities: reads by id (coalesced) and by query, renderings, and writes (in groups)."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,11 +29,16 @@ from broker.store.writes.writer import Writer
 
 log = logging.getLogger(__name__)
 Document = dict[str, Any]
-_VERSION = {"rev": 1, "due": 1}
+_REV = {"rev": 1, "due": 1}
 
 
 class MongoEntities:
-    """See `ports.EntityStore`. `now` gives the present instant; `remembered`: bytes of renderings."""
+    """See `ports.EntityStore`.
+
+    `batch`: entities in one coalesced read; `timeout`: seconds for a query; `candidates`: entities at most
+    that a geoquery may have to check one by one; `remembered`: bytes of the cache of renderings; `now`
+    returns the present instant.
+    """
 
     def __init__(
         self,
@@ -80,22 +85,26 @@ class MongoEntities:
         page = await self._page(tenant, query)
         documents = page.items
         if query.order is not None:
-            whole = await self._again(tenant, query, [one["_id"] for one in documents])
-            documents = [whole[one["_id"]] for one in documents if one["_id"] in whole]
+            ids = [document["_id"] for document in documents]
+            whole = await self._again(tenant, query, ids)
+            documents = [whole[entity_id] for entity_id in ids if entity_id in whole]
         return Page([*_decoded(documents)], page.more, page.after)
 
     async def show_page(self, tenant: str, query: Query, renderer: Renderer) -> Page[bytes]:
-        """See `ports.EntityStore.show_page`. Versions are read first where most are likely remembered."""
-        versions_first = query.order is not None or self._renderings.is_promising
-        page = await self._page(tenant, query, _VERSION if versions_first else None)
+        """See `ports.EntityStore.show_page`.
+
+        Reads only revisions at first if most renderings are likely in the cache, and then what is missing.
+        """
+        revs_first = query.order is not None or self._renderings.is_promising
+        page = await self._page(tenant, query, _REV if revs_first else None)
         texts = {
-            one["_id"]: self._renderings.get((tenant, one["_id"], renderer), one.get("rev", 0))
-            for one in page.items
+            document["_id"]: self._renderings.get((tenant, document["_id"], renderer), document.get("rev", 0))
+            for document in page.items
         }
         missing = [entity_id for entity_id, text in texts.items() if text is None]
         self._renderings.note(len(texts) - len(missing), len(texts))
         documents = page.items
-        if versions_first and missing:
+        if revs_first and missing:
             documents = [*(await self._again(tenant, query, missing)).values()]
         for document in documents:
             entity_id = document["_id"]
@@ -125,11 +134,11 @@ class MongoEntities:
         return self._lookups[tenant]
 
     def _render(self, tenant: str, document: Document, renderer: Renderer) -> bytes | None:
-        """A stored entity as it is shown; None if it has expired, or cannot be decoded.
+        """The rendering of a stored entity; None if it has expired or cannot be decoded.
 
-        What is transient is not remembered.
+        A transient entity is not cached: it may expire without a change of its revision.
         """
-        key, version = (tenant, document["_id"], renderer), document.get("rev", 0)
+        key, rev = (tenant, document["_id"], renderer), document.get("rev", 0)
         is_lasting = "due" not in document
         try:
             entity = decode_alive(document, self._now())
@@ -140,40 +149,41 @@ class MongoEntities:
             return None
         text = renderer.render(entity)
         if is_lasting:
-            self._renderings.put(key, version, text)
+            self._renderings.put(key, rev, text)
         return text
 
     async def _page(self, tenant: str, query: Query, shown: Document | None = None) -> Page[Document]:
-        """The documents of a page, of which nothing has expired: whole, or what is `shown`.
+        """The page of documents that match a query. `shown` is the projection; None for whole documents.
 
-        In an order, they hold their version and sort keys alone.
+        Sweeps and reads again while a document has parts that have expired. If the query has an order,
+        documents hold their revision, `due` and sort keys only.
         """
         handle = await self._tenants.get(tenant)
         if query.offset or (query.q is not None and has_absence(query.q)):
             await self._sweeper.sweep_if_due(handle)
-        swept = set[str]()  # looked at twice, what is there still cannot be swept: nor can it be decoded
+        swept = set[str]()  # ids; what is still there after a sweep cannot be decoded, so stays
         while True:
             with self._timed(query):
-                found = await self._read(handle, query, shown)
-            transient = [one for one in found if "due" in one]
+                documents = await self._read(handle, query, shown)
+            transient = [document for document in documents if "due" in document]
             now = self._now() if transient else ""
-            over = {one["_id"] for one in transient if one["due"] <= now}
-            if over <= swept:
+            expired = {document["_id"] for document in transient if document["due"] <= now}
+            if expired <= swept:
                 break
-            swept |= over
+            swept |= expired
             await self._sweeper.sweep(tenant)
-        page, more = found[: query.limit], len(found) > query.limit
+        page, more = documents[: query.limit], len(documents) > query.limit
         return Page(page, more, page_key(query.order, page[-1]) if more else None)
 
     async def _read(self, tenant: Tenant, query: Query, shown: Document | None) -> list[Document]:
-        """The documents of a page, and one beyond it."""
+        """The documents of a page, and one more, which tells that there is a next page."""
         with reported():
             wanted = await self._selections.filter(tenant, query)
         order = query.order
         skip, limit = 0 if query.after else query.offset, query.limit + 1
         if order is not None:
-            found = await distances(tenant.entities, order, wanted, self._timeout_ms / 1000)
-            pipeline = stages(order, wanted, (query.after, skip, limit), _VERSION, found)
+            measured = await distances(tenant.entities, order, wanted, self._timeout_ms / 1000)
+            pipeline = stages(order, wanted, (query.after, skip, limit), _REV, measured)
             options: Document = {"allowDiskUse": True, "maxTimeMS": self._timeout_ms}
             if order.collation is not None:
                 options["collation"] = mongo_collation(order.collation)
@@ -185,16 +195,17 @@ class MongoEntities:
         return await self._find(tenant, wanted, options | {"projection": shown or UNREAD})
 
     async def _again(self, tenant: str, query: Query, ids: list[str]) -> dict[str, Document]:
-        """Those of a page that have to be read whole, by their ids, without what has left the selection."""
+        """Whole documents by id, of those that still match the query."""
         handle = await self._tenants.get(tenant)
         with reported():
             wanted = await self._selections.filter(handle, query)
-        found = await self._find(handle, {"$and": [wanted, {"_id": {"$in": ids}}]}, {"projection": UNREAD})
-        return {one["_id"]: one for one in found}
+        by_id = {"$and": [wanted, {"_id": {"$in": ids}}]}
+        documents = await self._find(handle, by_id, {"projection": UNREAD})
+        return {document["_id"]: document for document in documents}
 
     @contextmanager
     def _timed(self, query: Query) -> Iterator[None]:
-        """Tells how long the query takes, whether it succeeds or not."""
+        """Reports the duration of a query to `Advice`, whether the query succeeds or fails."""
         began = perf_counter()
         try:
             yield
@@ -207,7 +218,7 @@ class MongoEntities:
 
 
 def _decoded(documents: Iterable[Document]) -> Iterator[Entity]:
-    """The entities of a page, without those that cannot be decoded: one must not fail the others."""
+    """The entities of documents. Omits and logs those that cannot be decoded, so that the others are read."""
     for document in documents:
         try:
             yield decode_entity(document)

@@ -1,4 +1,4 @@
-"""Entities of one tenant by id, whole or as they are shown."""
+"""Reads entities of one tenant by id, decoded or rendered."""
 
 import logging
 from collections.abc import Callable
@@ -14,62 +14,65 @@ from broker.store.wire.tenants import Tenant
 
 log = logging.getLogger(__name__)
 Document = dict[str, Any]
-Whole = tuple[Entity, int, bool]  # an entity, its version, and whether something of it will expire
+Whole = tuple[Entity, int, bool]  # an entity, its revision, and whether a part of it will expire
 
 
 class Lookups:
-    """Coalesced reads of whole entities, and of their versions alone where a rendering is remembered."""
+    """Coalesced reads of entities; of their revisions only, where the cache has a rendering."""
 
     def __init__(self, tenant: Tenant, renderings: Renderings, *, batch: int, now: Callable[[], str]) -> None:
         self._tenant = tenant
         self._renderings = renderings
         self._now = now
         self._whole = Reads(self._fetch_whole, batch)
-        self._versions = Reads(self._fetch_versions, batch)
+        self._revs = Reads(self._fetch_revs, batch)
 
     async def entity(self, entity_id: str) -> Entity | None:
-        """The entity of this id, None if there is none. Shared: nobody changes an entity in place."""
-        found = await self._whole.get(entity_id)
-        return None if found is None else found[0]
+        """The entity of this id; None if there is none. Callers share it, so they must not change it.
+
+        Undecodable if it is stored, but damaged.
+        """
+        whole = await self._whole.get(entity_id)
+        return None if whole is None else whole[0]
 
     async def shown(self, entity_id: str, renderer: Renderer) -> bytes | None:
-        """The entity as the renderer shows it."""
+        """The rendering of the entity of this id; None if there is none. Undecodable if it is damaged."""
         key = (self._tenant.name, entity_id, renderer)
         if self._renderings.has(key):
-            version = await self._versions.get(entity_id)
-            if version is None:
+            rev = await self._revs.get(entity_id)
+            if rev is None:
                 return None
-            if (text := self._renderings.get(key, version)) is not None:
+            if (text := self._renderings.get(key, rev)) is not None:
                 return text
-        found = await self._whole.get(entity_id)
-        if found is None:
+        whole = await self._whole.get(entity_id)
+        if whole is None:
             return None
-        entity, version, is_transient = found
+        entity, rev, is_transient = whole
         text = renderer.render(entity)
         if not is_transient:
-            self._renderings.put(key, version, text)
+            self._renderings.put(key, rev, text)
         return text
 
     async def _fetch_whole(self, ids: list[str]) -> dict[str, Whole | Exception]:
         now = self._now()
-        found: dict[str, Whole | Exception] = {}
+        entities: dict[str, Whole | Exception] = {}
         for document in await self._find(ids, projection=UNREAD):
-            entity_id, version, is_transient = document["_id"], document.get("rev", 0), "due" in document
+            entity_id, rev, is_transient = document["_id"], document.get("rev", 0), "due" in document
             try:
                 entity = decode_alive(document, now)
             except Undecodable as fault:
                 log.error("%s", fault, extra={"entity": entity_id}, exc_info=fault.__cause__)
-                found[entity_id] = fault
+                entities[entity_id] = fault
                 continue
             if entity is not None:
-                found[entity_id] = (entity, version, is_transient)
-        return found
+                entities[entity_id] = (entity, rev, is_transient)
+        return entities
 
-    async def _fetch_versions(self, ids: list[str]) -> dict[str, int | Exception]:
+    async def _fetch_revs(self, ids: list[str]) -> dict[str, int | Exception]:
         documents = await self._find(ids, projection={"rev": 1})
-        return {one["_id"]: one.get("rev", 0) for one in documents}
+        return {document["_id"]: document.get("rev", 0) for document in documents}
 
     async def _find(self, ids: list[str], **options: Any) -> list[Document]:
-        # The `type` keeps out the bookkeeping that lies beside the entities.
+        # `type` excludes the documents of entities that do not exist now, and that of the epoch.
         wanted = {"_id": {"$in": ids}, "type": {"$exists": True}}
         return await commands.find(self._tenant.entities, wanted, **options)

@@ -1,4 +1,4 @@
-"""The sweeper: removes what has expired (clause 4.22), once for each database, not once for each process."""
+"""The sweeper: removes expired entities and attributes (clause 4.22). One process does it for all."""
 
 import logging
 
@@ -13,12 +13,12 @@ from broker.store.wire.tenants import Collection, Tenant, Tenants
 from broker.store.writes.writer import Writer
 
 log = logging.getLogger(__name__)
-_AT_ONCE = 500  # entities tidied up in one go
-_LEASE = 5.0  # seconds for which one process is the one that sweeps
+_AT_ONCE = 500  # entities in one step
+_LEASE = 5.0  # seconds
 
 
 class Sweeper:
-    """Tidies up after expiry. Nobody relies on it: whoever reads takes what has expired for gone."""
+    """Removes what has expired. No read depends on it: readers leave out what has expired themselves."""
 
     def __init__(
         self, tasks: Collection, tenants: Tenants, writer: Writer, process: str, clock: Clock | None = None
@@ -29,15 +29,15 @@ class Sweeper:
         self.lease = Lease(tasks, "sweep", process, _LEASE)
 
     async def sweep(self, tenant: str) -> None:
-        """Removes the expired entities and attributes of a tenant, and the history of expired attributes."""
+        """Removes the expired entities and attributes of a tenant, and expired instances of its history."""
         handle = await self._tenants.obtain(tenant)
         now = self._clock.expiring()
         stuck: list[str] = []
         while True:
             with reported():
                 wanted = {"due": {"$lte": now}, "_id": {"$nin": stuck}}
-                over = handle.entities.find(wanted, {"_id": 1}, limit=_AT_ONCE)
-                ids = [one["_id"] for one in await over.to_list()]
+                expired = handle.entities.find(wanted, {"_id": 1}, limit=_AT_ONCE)
+                ids = [document["_id"] for document in await expired.to_list()]
             if not ids:
                 return
             stuck += await self._tidy(tenant, ids)
@@ -45,9 +45,9 @@ class Sweeper:
                 await _forget(handle, ids, now)
 
     async def _tidy(self, tenant: str, ids: list[str]) -> list[str]:
-        """Has what has expired of these entities removed; the ids of those that cannot be decoded."""
+        """Removes what has expired from these entities. Returns the ids of those that cannot be decoded."""
         stuck = []
-        outcomes = await self._writer.change_many(tenant, [(one, _tidied) for one in ids])
+        outcomes = await self._writer.change_many(tenant, [(entity_id, _tidied) for entity_id in ids])
         for entity_id, outcome in zip(ids, outcomes, strict=True):
             if isinstance(outcome, Undecodable):
                 log.error("%s: it cannot be swept", outcome)
@@ -57,10 +57,10 @@ class Sweeper:
         return stuck
 
     async def sweep_if_due(self, tenant: Tenant) -> None:
-        """Removes what has expired, before a query that could not tell from what it finds.
+        """Sweeps the tenant if anything has expired, before a query whose result would be wrong otherwise.
 
-        Filters know nothing of expiry. What they select though it has expired says so itself, and is swept
-        then; but what is skipped, counted or looked for by its absence is not seen.
+        Filters ignore expiry. Where documents are returned, their `due` shows that they have expired. But a
+        query that skips or counts documents, or requires that an attribute is absent, does not see it.
         """
         now = self._clock.expiring()
         with reported():
@@ -70,13 +70,13 @@ class Sweeper:
 
 
 async def _forget(tenant: Tenant, ids: list[str], now: str) -> None:
-    """Removes what has expired from the history, wherever it lies."""
-    over = {"i.expiresAt": {"$lte": now}}
+    """Removes expired instances from the history in these entities' documents, and from `history`."""
+    expired = {"i.expiresAt": {"$lte": now}}
     wanted = {"_id": {"$in": ids}, "h.i.expiresAt": {"$lte": now}}
-    await tenant.entities.update_many(wanted, {"$pull": {"h": over}})
-    await tenant.history.delete_many(over)
+    await tenant.entities.update_many(wanted, {"$pull": {"h": expired}})
+    await tenant.history.delete_many(expired)
 
 
 def _tidied(before: Entity | None, now: str) -> Outcome:
-    """The rule that changes nothing: the commit leaves out what has expired by itself."""
+    """A rule that changes nothing: the planner has left out what has expired, so it is removed."""
     return Outcome(before)

@@ -1,1 +1,1 @@
-"""The history of entities: written, corrected, packed, kept for a while, and read."""
+"""The history of entities: its documents, packing, retention, and temporal queries."""

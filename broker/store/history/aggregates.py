@@ -1,7 +1,7 @@
-"""Aggregated evolutions, read: what there is to sum up, in which periods, and what came of it (4.5.19).
+"""Reads aggregated evolutions (4.5.19): plans periods, runs the pipelines of `summaries`, joins their rows.
 
-Periods begin at the lower bound of the window, or else at the first instance of the entity, so that those of
-all its attributes are the same.
+Periods begin at the lower bound of the window, if there is one, else at the first instance of the entity. So
+all attributes of an entity have the same periods.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -20,9 +20,9 @@ from broker.store.history.summaries import SeriesTask, Slice, ending, extent, su
 from broker.store.history.windows import Document, Pipeline, Selection, Series, union
 
 _TOGETHER = 100  # series, or pipelines, in one round trip
-_PERIODS = 10_000  # rows that one series may come to
-_ROWS = 100_000  # rows that an answer may come to
-_MORE = 4  # times as many instances are read of a series that had too many at one time
+_PERIODS = 10_000  # the most rows of a series
+_ROWS = 100_000  # the most rows of an answer
+_MORE = 4  # factor of the limit for another read of a series with several instances at one time
 _SECOND = 1_000_000
 
 T = TypeVar("T")
@@ -32,7 +32,10 @@ Run = Callable[[Pipeline, int], Awaitable[list[Document]]]
 async def aggregate(
     run: Run, query: TemporalQuery, selections: dict[Series, Selection]
 ) -> dict[Series, list[Aggregate]]:
-    """What each series that has instances comes to. `run` gives the rows of a pipeline, at most so many."""
+    """The aggregates of each series that has instances. TooManyResults if there are too many.
+
+    `run` executes a pipeline over `history`; its second argument is the maximal number of rows.
+    """
     assert query.aggregation is not None
     low = query.window.bounds[0] if query.window else None
     if low is None or query.aggregation.duration.months or query.last_n is not None:
@@ -51,7 +54,7 @@ async def aggregate(
 async def _extents(
     run: Run, last_n: int | None, selections: dict[Series, Selection]
 ) -> dict[Series, tuple[int, int]]:
-    """The times (µs) of the first and the last instance of each series that has any."""
+    """(first, last) by series: the times (µs) of the first and last instance; with lastN, of the last n."""
     if last_n is not None:
         return await _endings(run, last_n, selections, last_n)
     times: dict[Series, list[int]] = {}
@@ -67,9 +70,9 @@ async def _extents(
 async def _endings(
     run: Run, last_n: int, selections: dict[Series, Selection], limit: int
 ) -> dict[Series, tuple[int, int]]:
-    """The first and the last of the last n times (µs) of each series that has any, among `limit` instances.
+    """(first, last) of the last n times (µs) of each series that has instances.
 
-    Of series that have fewer times among so many instances, more are read.
+    Reads `limit` instances at first, and more of series that have fewer than n times among those.
     """
     found: dict[Series, tuple[int, int]] = {}
     short: dict[Series, Selection] = {}
@@ -87,7 +90,7 @@ async def _endings(
 def _tasks(
     query: TemporalQuery, selections: dict[Series, Selection], extents: dict[Series, tuple[int, int]]
 ) -> Iterator[SeriesTask]:
-    """What there is to sum up of the series that have instances, in the periods of their entities."""
+    """The tasks for the series that have instances, in the periods of their entities."""
     assert query.aggregation is not None
     low = query.window.bounds[0] if query.window else None
     spans: dict[str, tuple[int, int]] = {}
@@ -122,7 +125,7 @@ async def _rows(run: Run, tasks: Iterable[SeriesTask], aggregation: Aggregation)
 def _ends(
     query: TemporalQuery, tasks: Iterable[SeriesTask], rows: dict[int, list[Document]]
 ) -> dict[str, int]:
-    """Where the range of time ends for each entity: at the window's bound, else a second behind the last."""
+    """The end (µs) of the last period of each entity: the window's bound, or a second after the last time."""
     high = query.window.bounds[1] if query.window else None
     ends: dict[str, int] = {}
     for task in tasks:
@@ -133,7 +136,7 @@ def _ends(
 
 
 def _aggregates(rows: list[Document], task: SeriesTask, ends: dict[str, int]) -> list[Aggregate]:
-    """The rows of one series, put together by whether they are of Relationships, and by datasetId."""
+    """The aggregates of one series: one for each datasetId, separately for Relationships and other kinds."""
     found: dict[tuple[bool, str | None], dict[int, Period]] = {}
     highs = {one.low: one.high for one in task.slices}
     length = task.slices[0].length
@@ -182,7 +185,7 @@ def _summary(row: Document) -> Summary:
 
 
 def _number(value: Json) -> Json:
-    """A value as JSON has it: integers beyond 64 bits are decimals in MongoDB."""
+    """The JSON form of a value: MongoDB has integers beyond 64 bits as decimals."""
     if not isinstance(value, Decimal128):
         return value
     found = value.to_decimal()
@@ -190,7 +193,7 @@ def _number(value: Json) -> Json:
 
 
 def parts(many: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The same in lists of at most so many."""
+    """The items of an iterable in lists of at most `size`."""
     rest = iter(many)
     while part := list(islice(rest, size)):
         yield part

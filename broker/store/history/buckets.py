@@ -1,17 +1,18 @@
-"""Packed history: the older instances of an attribute, some hundreds in one document, column by column.
+"""Buckets: packed history. A bucket is a document with some hundred instances of one attribute, in columns.
 
-A bucket holds all instances of its attribute in a range of time, but for those that came late and were not
-packed yet; no two buckets of an attribute share a moment. Its columns are arrays of MongoDB's own, which
-repeat themselves so much that block compression leaves a few bytes of each instance; so MongoDB itself can
-unpack them inside a pipeline, and every query on the history is one on buckets, too (`unpacking`, `windows`).
+A bucket holds all instances of its attribute in a range of time, except late ones that are not packed yet.
+The ranges of two buckets of an attribute do not overlap. Columns are BSON arrays, so that pipelines can
+unpack them inside MongoDB (`unpacking`, `windows`). Their items repeat so often that block compression leaves
+a few bytes for each instance.
 
-    _id {e, a, t, s} of the first instance; `u` the time of the last one, `n` how many
-    k   unit of the times (µs); t  times since the first one, in that unit
-    l   times of the writes (µs) less those of the instances, or less `b`; p  places in a write, unless 0
-    f   format of observedAt, where that is the time and written so; c  members that all instances share
-    v   values of kinds whose value is in `value`; x  what else there is of each document, unless nothing
-    d   the datasetIds there are, null for none
-    h   summaries of each hour and datasetId, if all are numbers that were observed (`summaries`)
+    _id {e, a, t, s} of the first instance; u  time of the last one (µs); n  number of instances
+    k   unit of the times (µs); t  column: time since the first instance, in units
+    l   column: time of the write less the time of the instance (or less `b`, if present), in µs
+    p   column: place among the instances of its write; missing if all are 0
+    f   format of observedAt, if that is the time of each instance; c  members that all instances share
+    v   column: value, for kinds that have it in `value`; x  column: members in no other column, or null
+    d   the datasetIds of the instances, null for none
+    h   summaries for each hour and datasetId, if all values are numbers with observedAt (`summaries`)
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,20 +28,20 @@ Document = dict[str, Any]
 Pipeline = list[Document]
 
 HOUR = 3_600_000_000  # µs
-SIZE = 500  # instances of one bucket, more or less
-LARGE = 16_384  # bytes of an instance that is too large for any, and stays a document of its own
+SIZE = 500  # instances in a bucket, approximately
+LARGE = 16_384  # bytes; a larger instance stays single
 _FORMATS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S.%L")
 
 
 def pack(documents: Sequence[Document], size: int = SIZE) -> Iterator[Document]:
-    """Buckets of documents of one attribute, which are in the order of their keys."""
+    """Buckets of the instances (documents) of one attribute, which are ordered by key."""
     for part in _parts(documents, size):
         yield _bucket(part)
 
 
 def unpack(bucket: Document, *, backwards: bool = False) -> Iterator[Document]:
-    """The documents of a bucket in the order of their keys, or backwards: `unpacking` in Python."""
-    key, unit, shape, common = bucket["_id"], bucket["k"], bucket.get("f"), bucket["c"]
+    """The instances of a bucket as documents, ordered by key, or backwards. The same as `unpacking`."""
+    key, unit, form, common = bucket["_id"], bucket["k"], bucket.get("f"), bucket["c"]
     entity, name, first, base = key["e"], key["a"], key["t"], bucket.get("b")
     none = [None] * bucket["n"]
     columns = [bucket["t"], bucket["l"], *(bucket.get(column, none) for column in "pvx")]
@@ -48,16 +49,16 @@ def unpack(bucket: Document, *, backwards: bool = False) -> Iterator[Document]:
         columns = [column[::-1] for column in columns]
     for t, lag, place, value, rest in zip(*columns, strict=True):
         time = first + unit * t
-        one = dict(common)
+        instance = dict(common)
         if value is not None:
-            one["value"] = value
-        if shape is not None:
-            one["observedAt"] = _formatted(time, shape)
+            instance["value"] = value
+        if form is not None:
+            instance["observedAt"] = _formatted(time, form)
         sequence = ((time if base is None else base) + lag) * PLACES + (place or 0)
-        document = {"_id": {"e": entity, "a": name, "t": time, "s": sequence}, "i": one}
+        document = {"_id": {"e": entity, "a": name, "t": time, "s": sequence}, "i": instance}
         if rest is not None:
             document |= rest
-            document["i"] = one | rest.get("i", {})
+            document["i"] = instance | rest.get("i", {})
         yield document
 
 
@@ -72,7 +73,7 @@ def _column(number: int) -> Document:
 
 
 def unpacking(*, backwards: bool = False) -> Pipeline:
-    """The stages that turn buckets into the documents of their instances, in order."""
+    """The stages that turn buckets into documents of their instances, ordered by key, or backwards."""
     sequence = {"$add": [{"$multiply": [{"$add": [{"$ifNull": ["$b", "$y"]}, _column(1)]}, PLACES]},
                          {"$ifNull": [_column(2), 0]}]}  # fmt: skip
     date = {"$toDate": {"$toLong": {"$floor": {"$divide": ["$y", 1000]}}}}
@@ -91,7 +92,7 @@ def unpacking(*, backwards: bool = False) -> Pipeline:
 
 
 def _parts(documents: Sequence[Document], size: int) -> Iterator[Sequence[Document]]:
-    """About even parts of at most about `size`, none of which begins at the moment another ends."""
+    """Parts of similar length, about `size` at most; instances of the same time are in the same part."""
     count = max(1, -(-len(documents) // size))
     each = -(-len(documents) // count)
     start = 0
@@ -104,36 +105,36 @@ def _parts(documents: Sequence[Document], size: int) -> Iterator[Sequence[Docume
 
 
 def _bucket(documents: Sequence[Document]) -> Document:
-    times = [one["_id"]["t"] for one in documents]
+    times = [document["_id"]["t"] for document in documents]
     offsets = [time - times[0] for time in times]
     unit = gcd(*offsets) or 1
-    common, shape = _common(documents), _format(documents, times)
-    rests = [_rest(one, common, shape, time) for one, time in zip(documents, times, strict=True)]
-    values = [one["i"].get("value") for one in documents]
+    common, form = _common(documents), _format(documents, times)
+    rests = [_rest(document, common, form, time) for document, time in zip(documents, times, strict=True)]
+    values = [document["i"].get("value") for document in documents]
     bucket: Document = {"_id": documents[0]["_id"], "u": times[-1], "n": len(documents), "k": unit}
-    bucket |= {"t": [one // unit for one in offsets], **_sequences(documents, times), "c": common}
-    bucket |= {} if shape is None else {"f": shape}
-    bucket |= {"v": values} if any(one is not None for one in values) else {}
-    bucket |= {"x": rests} if any(one is not None for one in rests) else {}
-    bucket["d"] = list(dict.fromkeys(one["i"].get("datasetId") for one in documents))
-    if shape is not None and all(map(_is_plain_number, documents)):
+    bucket |= {"t": [document // unit for document in offsets], **_sequences(documents, times), "c": common}
+    bucket |= {} if form is None else {"f": form}
+    bucket |= {"v": values} if any(document is not None for document in values) else {}
+    bucket |= {"x": rests} if any(document is not None for document in rests) else {}
+    bucket["d"] = list(dict.fromkeys(document["i"].get("datasetId") for document in documents))
+    if form is not None and all(map(_is_plain_number, documents)):
         bucket["h"] = list(_hours(documents))
     return bucket
 
 
 def _sequences(documents: Sequence[Document], times: Sequence[int]) -> Document:
-    """The columns that tell when instances were written: by how much later, or beside the first of them."""
-    stamps, places = zip(*(divmod(one["_id"]["s"], PLACES) for one in documents), strict=True)
+    """The columns `l`, `p` and the base `b`: with a base if that makes the numbers of `l` smaller."""
+    stamps, places = zip(*(divmod(document["_id"]["s"], PLACES) for document in documents), strict=True)
     lags = [stamp - time for stamp, time in zip(stamps, times, strict=True)]
     first = min(stamps)
-    found: Document = {"l": lags}
+    columns: Document = {"l": lags}
     if max(stamps) - first < max(lags) - min(lags):
-        found = {"b": first, "l": [stamp - first for stamp in stamps]}
-    return found | ({"p": list(places)} if any(places) else {})
+        columns = {"b": first, "l": [stamp - first for stamp in stamps]}
+    return columns | ({"p": list(places)} if any(places) else {})
 
 
 def _common(documents: Sequence[Document]) -> Document:
-    """The members that all instances share, but for values and observedAt."""
+    """The members that are equal in all instances, except `value` and `observedAt`."""
     first, *others = (one["i"] for one in documents)
     names = [name for name in first if name not in ("value", "observedAt")]
     return {
@@ -148,11 +149,11 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _format(documents: Sequence[Document], times: Sequence[int]) -> str | None:
-    """The format that most often gives observedAt, if all instances have one."""
-    texts = [one["i"].get("observedAt") for one in documents]
+    """The format of the first instance's observedAt; None if not all instances have an observedAt."""
+    texts = [document["i"].get("observedAt") for document in documents]
     if None in texts:
         return None
-    return next((one for one in _FORMATS if _formatted(times[0], one) == texts[0]), None)
+    return next((form for form in _FORMATS if _formatted(times[0], form) == texts[0]), None)
 
 
 def _formatted(time: int, form: str) -> str:
@@ -162,36 +163,40 @@ def _formatted(time: int, form: str) -> str:
     return text[:19] if form == _FORMATS[0] else text[:23]
 
 
-def _rest(document: Document, common: Document, shape: str | None, time: int) -> Document | None:
-    """What the columns do not hold of a document."""
-    one = document["i"]
-    inner = {name: value for name, value in one.items() if name not in common and name != "value"}
-    if shape is not None and one["observedAt"] == _formatted(time, shape):
+def _rest(document: Document, common: Document, form: str | None, time: int) -> Document | None:
+    """The members of a document that are in no other column; None if there are none."""
+    instance = document["i"]
+    inner = {name: value for name, value in instance.items() if name not in common and name != "value"}
+    if form is not None and instance["observedAt"] == _formatted(time, form):
         del inner["observedAt"]
     rest = {name: document[name] for name in ("m", "o", "w") if name in document}
     return (rest | ({"i": inner} if inner else {})) or None
 
 
 def _is_plain_number(document: Document) -> bool:
-    one = document["i"]
-    return isinstance(one.get("value"), int | float) and not {"deletedAt", "expiresAt", "esc"} & one.keys()
+    instance = document["i"]
+    return (
+        isinstance(instance.get("value"), int | float)
+        and not {"deletedAt", "expiresAt", "esc"} & instance.keys()
+    )
 
 
 def _hours(documents: Iterable[Document]) -> Iterator[Document]:
-    """What the numbers of each hour (`p`) and datasetId come to, as rows of `summaries` do."""
+    """The summaries of each hour (`p`) and datasetId, with the members of the rows of `summaries`."""
     hours: dict[tuple[int, str | None], list[Document]] = {}
-    for one in documents:
-        hours.setdefault((one["_id"]["t"] // HOUR * HOUR, one["i"].get("datasetId")), []).append(one)
-    for (hour, dataset), many in hours.items():
-        values = [_number(one["i"]["value"]) for one in many]
-        squares = float(sum(one * one for one in values))
+    for document in documents:
+        hour = document["_id"]["t"] // HOUR * HOUR
+        hours.setdefault((hour, document["i"].get("datasetId")), []).append(document)
+    for (hour, dataset), of_hour in hours.items():
+        values = [_number(document["i"]["value"]) for document in of_hour]
+        squares = float(sum(value * value for value in values))
         yield {
             "p": hour, **({} if dataset is None else {"d": dataset}), "n": len(values),
             "s": float(sum(values)), "q": squares, "lo": min(values), "hi": max(values),
-            "t": many[-1]["_id"]["t"],
+            "t": of_hour[-1]["_id"]["t"],
         }  # fmt: skip
 
 
 def _number(value: int | float) -> int | float:
-    """A number for itself, a boolean for 1 or 0."""
+    """The number that a value counts as: true as 1, false as 0."""
     return int(value) if isinstance(value, bool) else value

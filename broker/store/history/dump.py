@@ -1,6 +1,6 @@
-"""The whole history of a tenant, little by little: for its export, however large it is.
+"""Reads the whole history of a tenant in pieces, for exports of any size.
 
-Each piece of a series is read as of one moment of its own, beginning where the last one ended.
+Each piece of a series is read in a snapshot of its own and begins where the last piece ended.
 """
 
 from collections.abc import AsyncIterator
@@ -20,12 +20,12 @@ from broker.store.wire.tenants import Tenant, Tenants
 
 Document = dict[str, Any]
 _PIECE = 5000  # instances
-_NEVER = "0000-01-01T00:00:00"  # what has expired is exported, too, as long as it is there
+_NEVER = "0000-01-01T00:00:00"  # the `now` of the selection: expired instances are exported, too
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryPart:
-    """Instances of one attribute (IRI) that follow each other in time."""
+    """A piece of the history of one attribute (IRI): instances in order of time."""
 
     evolution: Evolution
     attribute: str
@@ -34,7 +34,7 @@ class HistoryPart:
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """What of a tenant's history is wanted: by entity and attribute, and from `low` to before `high` (µs)."""
+    """An export of a tenant's history: what `query` selects, from `low` to before `high` (µs)."""
 
     tenants: Tenants
     tenant: str
@@ -43,13 +43,13 @@ class Dump:
     high: int | None = None
 
     async def entities(self) -> int:
-        """How many entities there are to look at."""
+        """The number of entities to export. NonexistentTenant if there is no such tenant."""
         with reported():
             handle = await self.tenants.get(self.tenant)
             return await handle.entities.count_documents(candidates(self.query))
 
     async def pieces(self) -> AsyncIterator[tuple[str, HistoryPart | None]]:
-        """Each entity's id with each piece of its history, and with None at its end."""
+        """(entity id, piece) for each piece of history; (entity id, None) at the end of each entity."""
         with reported():
             handle = await self.tenants.get(self.tenant)
             async for one in handle.entities.find(candidates(self.query), {"_id": 1}, sort=[("_id", 1)]):
@@ -76,7 +76,7 @@ class Dump:
                 last = (start, fresh[-1]["_id"]["s"])
             if len(rows) < most:
                 return
-            most = _PIECE if fresh else 2 * most  # there are more of one moment than a piece can hold
+            most = _PIECE if fresh else 2 * most  # one time has more instances than a piece can hold
 
     async def _read(
         self, tenant: Tenant, series: Series, start: int | None, most: int

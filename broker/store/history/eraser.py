@@ -1,7 +1,7 @@
-"""The eraser: removes history that is older than it is to be kept, in the background, once for each database.
+"""The eraser: deletes history that is older than its retention. One process does it in the background.
 
-It removes little at a time and rests as long in between. What is packed goes by the bucket: as soon as all of
-one is too old.
+It deletes in small steps and pauses after each for as long as the step took. A bucket is deleted when all its
+instances are too old.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from broker.store.wire.errors import reported
 from broker.store.wire.tenants import Collection, Tenant, Tenants
 
 Document = dict[str, Any]
-_AT_ONCE = 5000  # instances
-_BUCKETS = 200
-_LEASE = 60.0
+_AT_ONCE = 5000  # instances in a step
+_BUCKETS = 200  # buckets in a step
+_LEASE = 60.0  # seconds
 
 
 class Eraser:
-    """Erases what is too old of all tenants, a round at a time."""
+    """Deletes the history of tenants that is too old, a round at a time."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Eraser:
         self._clock = clock or Clock()
 
     async def erase_tenant(self, name: str) -> int:
-        """One round over a tenant; how many documents went."""
+        """Does a round over a tenant. Returns the number of documents deleted or changed."""
         with reported():
             return await self._erase_all(await self._tenants.obtain(name))
 
@@ -60,7 +60,7 @@ class Eraser:
         return gone
 
     def _old(self, facts: Document) -> Iterator[tuple[Series, int]]:
-        """The series of an entity of which not all is kept, and the time (µs) from which on it is."""
+        """(series, time in µs) for each series of an entity with a retention: older history is deleted."""
         now = self._clock.shared()
         for key in (*(["scope"] if "scope" in facts else []), *facts.get("attrs", ())):
             age = self._retention.age(facts.get("type", ()), codec.name(key))

@@ -1,4 +1,4 @@
-"""One answer about the past in the making: entities found, what of them is wanted, and what that comes to."""
+"""Builds the answer to a temporal query: selects entities, reads their instances, makes evolutions."""
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
@@ -32,15 +32,18 @@ from broker.store.wire.tenants import Tenant
 
 Document = dict[str, Any]
 
-TOGETHER = 100  # candidates that are looked at together
-_BATCH = 500  # instances that are judged before others get a turn
-_ANSWER = 20  # an answer may hold this many times the instances that one attribute may have in it
-_MORE = 4  # times as many instances are read of an attribute that had too many at one time
-_LEAST = 2  # instances of an attribute, however many attributes an answer has: else nobody gets on in time
+TOGETHER = 100  # candidates that are filtered together
+_BATCH = 500  # instances in one batch of a stream
+_ANSWER = 20  # the most instances in an answer, as a multiple of the most of one attribute
+_MORE = 4  # factor of the limit for another read of an attribute with several instances at one time
+_LEAST = 2  # instances of an attribute in any answer; with fewer, a client could not page on in time
 
 
 class EvolutionAnswer:
-    """One answer in the making, which has to be done by a deadline. `page` as in `MongoTemporal`."""
+    """An answer to a query, with a deadline. `page`: the most instances of one attribute in it.
+
+    Methods raise TooComplexQuery after the deadline.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class EvolutionAnswer:
         self.filter = EvolutionFilter(reads, query, self._selection, self._now)
 
     async def page(self) -> list[Candidate]:
-        """The entities in the answer's page."""
+        """The candidates on the page of the query."""
         first, end = self._query.entities.offset, self._query.entities.offset + self._query.entities.limit
         page: list[Candidate] = []
         passed = 0
@@ -76,7 +79,7 @@ class EvolutionAnswer:
         return page
 
     async def matching(self, together: int) -> AsyncGenerator[Candidate, None]:
-        """The entities that the query selects, in the order of their ids."""
+        """The candidates that meet the query, ordered by id; filters `together` of them at a time."""
         cursor = self.tenant.entities.find(
             candidates(self._query),
             SHOWN,
@@ -92,11 +95,11 @@ class EvolutionAnswer:
                     yield one
 
     def candidate(self, document: Document) -> Candidate:
-        """An entity of the catalogue with all that is wanted of it."""
+        """The candidate with these facts, and the selections of the query."""
         return candidate(document, self._query, self._selection.of_datasets(self._query.datasets))
 
     def wanted(self, many: Iterable[Candidate]) -> dict[Series, SeriesRequest]:
-        """The instances that the answer needs of entities in the catalogue; none if it aggregates them."""
+        """The requests for the instances that the answer shows of candidates; {} if it aggregates."""
         if self._query.aggregation is not None:
             return {}
         chosen = [(one, series, part) for one in many for series, part in self._chosen(one).items()]
@@ -105,19 +108,19 @@ class EvolutionAnswer:
         return {series: _wanted(one, series, part, limit) for one, series, part in chosen}
 
     async def evolutions(self, many: Sequence[Candidate]) -> list[Evolution]:
-        """The evolutions of entities in the catalogue, in the same order."""
+        """The evolutions of candidates, in the same order."""
         wanted = self.wanted(many)
         return await self.put_together(many, wanted, await first(self.run, wanted))
 
     async def retrieved(
         self, one: Candidate, wanted: dict[Series, SeriesRequest], rows: dict[Series, list[Document]]
     ) -> Evolution | None:
-        """The evolution of an entity; None if there is nothing of it that the query asks for."""
-        [found] = await self.put_together([one], wanted, rows)
-        is_empty = not found.attrs and not found.aggregates
+        """The evolution of a candidate from its rows; None if nothing in it matches the query."""
+        [evolution] = await self.put_together([one], wanted, rows)
+        is_empty = not evolution.attrs and not evolution.aggregates
         if is_empty and self._query.is_selective and not await self.filter.selected([one]):
             return None
-        return found
+        return evolution
 
     async def put_together(
         self,
@@ -125,7 +128,7 @@ class EvolutionAnswer:
         wanted: dict[Series, SeriesRequest],
         rows: dict[Series, list[Document]],
     ) -> list[Evolution]:
-        """The same of what is wanted of them and was read: the first rows of each series."""
+        """The evolutions of candidates, from their requests and the rows that were read for these."""
         found = {one.id: evolution(one.document) for one in many}
         if self._query.aggregation is not None:
             await self._aggregate(found, many)
@@ -139,21 +142,21 @@ class EvolutionAnswer:
         return list(found.values())
 
     def _chosen(self, one: Candidate) -> dict[Series, Selection]:
-        """What is selected of the series of an entity that are part of the answer."""
+        """The selections of those series of a candidate that the answer shows."""
         return {s: part for s, part in one.wanted.items() if self._query.is_shown(codec.name(s[1]))}
 
     def _most(self, series: int) -> int:
-        """How many instances of each of so many series the answer may hold."""
+        """The most instances of each series in an answer with this number of series."""
         return max(_LEAST, min(self._page, self._page * _ANSWER // max(1, series)))
 
     async def _aggregate(self, found: dict[str, Evolution], many: Iterable[Candidate]) -> None:
-        """Adds what the instances come to, but for those of scopes: what is aggregated are attributes."""
+        """Adds the aggregates of attributes to evolutions. Scopes are not aggregated."""
         wanted = {s: part for one in many for s, part in self._chosen(one).items() if s[1] != SCOPE}
         for (entity, key), aggregates in (await aggregate(self.run, self._query, wanted)).items():
             found[entity].aggregates[codec.name(key)] = aggregates
 
     def _put(self, found: dict[str, Evolution], rows: dict[Series, list[Instance]], series: int) -> None:
-        """Adds the instances, of each attribute as many as fit into an answer with so many series."""
+        """Adds instances to evolutions: of each attribute as many as fit in an answer with so many series."""
         most = self._most(series)
         for (entity, key), instances in rows.items():
             iri = codec.name(key)
@@ -164,9 +167,9 @@ class EvolutionAnswer:
     async def _whole(
         self, wanted: dict[Series, SeriesRequest], rows: dict[Series, list[Document]]
     ) -> dict[Series, list[Instance]]:
-        """The instances of these rows; with lastN, all those of its times are among them, or too many.
+        """The instances of rows. With lastN, reads more of a series if needed to have its last n times.
 
-        Mostly there is one instance at a time. Where there are several, it takes more of them.
+        Mostly there is one instance at each time. If there are several, n instances do not cover n times.
         """
         found = self._instances(rows)
         last_n, most, left = self._query.last_n, self._most(len(wanted)) + 1, wanted
@@ -188,7 +191,7 @@ class EvolutionAnswer:
         return instances if last_n is None else latest(instances, last_n, self._query.window)
 
     def _carry(self, found: dict[str, Evolution], many: Sequence[Candidate]) -> None:
-        """Adds the scopes that entities had when the window began, where scopes were asked for (C.5.16)."""
+        """Adds the scopes at the beginning of the window to evolutions that show scopes (C.5.16)."""
         for one in many:
             if one.scopes is not None and self._query.is_shown(codec.name(SCOPE)):
                 of = found[one.id].attrs.setdefault(codec.name(SCOPE), [])
@@ -196,14 +199,14 @@ class EvolutionAnswer:
                 of[:] = self._latest(of)
 
     async def run(self, pipeline: Pipeline, most: int) -> list[Document]:
-        """The result of a pipeline over the history, at most so many documents, in one round trip."""
+        """The results of a pipeline over `history`, at most `most` documents, in one round trip."""
         cursor = await self.tenant.history.aggregate(
             pipeline, session=self._session, maxTimeMS=self._deadline.left_ms(), batchSize=most + 1
         )
         return await cursor.to_list()
 
     async def _stream(self, pipeline: Pipeline) -> AsyncGenerator[Document, None]:
-        """The result of a pipeline over the history, little by little."""
+        """The results of a pipeline over `history`, one by one, read in batches."""
         async with await self.tenant.history.aggregate(
             pipeline, session=self._session, maxTimeMS=self._deadline.left_ms(), batchSize=_BATCH
         ) as cursor:
@@ -219,16 +222,16 @@ class EvolutionAnswer:
         return without_expired(shown(row, is_stamped=True), self._now)
 
     async def _modified(self, ids: Iterable[str]) -> dict[str, str]:
-        """When each entity that still is there was last modified, which only the entity itself says."""
-        those = {"_id": {"$in": list(ids)}, "type": {"$exists": True}}
+        """The modifiedAt of the entities that still exist, by id; only their state has it."""
+        existing = {"_id": {"$in": list(ids)}, "type": {"$exists": True}}
         cursor = self.tenant.entities.find(
-            those, {"modifiedAt": 1}, max_time_ms=self._deadline.left_ms(), session=self._session
+            existing, {"modifiedAt": 1}, max_time_ms=self._deadline.left_ms(), session=self._session
         )
         return {entity["_id"]: entity["modifiedAt"] async for entity in cursor}
 
 
 def _wanted(one: Candidate, series: Series, selection: Selection, limit: int) -> SeriesRequest:
-    """`limit` instances of a series; what the entity's document holds is not read again."""
+    """The request for `limit` instances of a series, with those in the document if they were read."""
     if one.held is None or selection.by_write:
         return SeriesRequest(selection, limit)
     held = [each for each in one.held if each["a"] == series[1]]

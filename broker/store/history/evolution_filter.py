@@ -1,8 +1,8 @@
-"""Which evolutions a query's conditions select (5.7.4.4).
+"""Selects the evolutions that meet the conditions of a temporal query (5.7.4.4).
 
-Each term of the query is asked of the instances in the window, of many entities in one round trip: MongoDB
-looks for the first that meets it, and only whether there is one comes back. What MongoDB can't tell of an
-instance, the time of its write and where it is, is read and judged here, and so are the times of scopes.
+For each term of the query, MongoDB searches the instances in the window of many entities in one round trip,
+and returns only whether an entity has one that meets the term. Conditions that MongoDB cannot evaluate on an
+instance (times of writes, geoqueries) are evaluated here on the instances; so are the times of scopes.
 """
 
 import asyncio
@@ -29,15 +29,19 @@ from broker.store.history.records import SCOPE
 from broker.store.history.windows import Document, Pipeline, Selected, Selection, Series
 from broker.store.wire import codec
 
-_TOGETHER = 100  # questions in one round trip
+_TOGETHER = 100  # questions (see `windows.probe`) in one round trip
 _TIMES = ("createdAt", "modifiedAt")
-_FEW = 20  # instances that are judged at first
-_MOST_SCOPES = 1000  # changes of an entity's scopes that are looked at
+_FEW = 20  # instances of a series in the first read
+_MOST_SCOPES = 1000  # the most changes of an entity's scopes
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How the judge reads: the rows of a pipeline (at most so many), rows one by one, instances of rows."""
+    """The functions with which the filter reads.
+
+    `run`: the rows of a pipeline, up to a number; `stream`: its rows one by one; `instance`: the instance of
+    a row; `modified`: the modifiedAt of entities by id.
+    """
 
     run: Run
     stream: Callable[[Pipeline], AsyncGenerator[Document, None]]
@@ -46,7 +50,7 @@ class Reader:
 
 
 class EvolutionFilter:
-    """Judges candidates by the conditions of one query."""
+    """Filters candidates by the conditions of one query."""
 
     def __init__(self, reading: Reader, query: TemporalQuery, selection: Selection, now: str) -> None:
         self._reading = reading
@@ -56,7 +60,10 @@ class EvolutionFilter:
         self._selection = selection
 
     async def selected(self, many: Sequence[Candidate]) -> list[Candidate]:
-        """The candidates for which the conditions hold and that have an instance that is wanted."""
+        """The candidates that meet the conditions and have an instance in the selections of the query.
+
+        TooComplexQuery if an entity has too many changes of scopes.
+        """
         if self._q is not None:
             many = await self._by_q(many, self._q)
         if self._geo is not None:
@@ -66,14 +73,14 @@ class EvolutionFilter:
         return await self._present(many)
 
     async def _present(self, many: Sequence[Candidate]) -> list[Candidate]:
-        """Those with an instance that is selected: most often, their first attribute tells."""
-        series = [list(one.wanted.items()) for one in many]
-        early = await self._answers([one[:1] for one in series])
-        late = await self._answers([[] if n in early else one[1:] for n, one in enumerate(series)])
-        return [one for n, one in enumerate(many) if n in early or n in late]
+        """The candidates with a selected instance. Checks the first series first: mostly that is enough."""
+        series = [list(candidate.wanted.items()) for candidate in many]
+        early = await self._answers([of_one[:1] for of_one in series])
+        late = await self._answers([[] if n in early else of_one[1:] for n, of_one in enumerate(series)])
+        return [candidate for n, candidate in enumerate(many) if n in early or n in late]
 
     async def _answers(self, questions: Sequence[Sequence[Selected]]) -> set[int]:
-        """Which of these selections have an instance, by number."""
+        """The indexes of the questions (lists of series with selections) that have a selected instance."""
         asked = [n for n, question in enumerate(questions) if question]
         found = set()
         for part in parts(asked, _TOGETHER):
@@ -82,16 +89,17 @@ class EvolutionFilter:
         return found
 
     async def _by_q(self, many: Sequence[Candidate], q: Q) -> list[Candidate]:
-        """Those for which the query holds."""
+        """The candidates for which the `q` holds."""
         truths = [dict[Exists | Term, bool]() for _ in many]
         for term in dict.fromkeys(terms(q)):
-            found = await self._truths(many, term)
+            meeting = await self._truths(many, term)
             for n, truth in enumerate(truths):
-                truth[term] = n in found
-        return [one for one, truth in zip(many, truths, strict=True) if holds(q, truth.__getitem__)]
+                truth[term] = n in meeting
+        pairs = zip(many, truths, strict=True)
+        return [candidate for candidate, truth in pairs if holds(q, truth.__getitem__)]
 
     async def _truths(self, many: Sequence[Candidate], term: Exists | Term) -> set[int]:
-        """Of which of these any instance in the window meets the term, by number."""
+        """The indexes of the candidates of which an instance in the window meets the term."""
         if not term.target.path:
             entities = await self._entities(many, term)
             return {n for n, entity in enumerate(entities) if matches(term, entity)}
@@ -103,16 +111,16 @@ class EvolutionFilter:
         return {numbers[n] for n in await self._answers([[one] for one in asked])}
 
     async def _by_place(self, many: Sequence[Candidate], geo: GeoQuery) -> list[Candidate]:
-        """Those of which an instance of the GeoProperty in the window is where the geoquery wants it."""
+        """The candidates of which an instance of the GeoProperty in the window meets the geoquery."""
         await asyncio.to_thread(load_geometries)
         known = _known(many, codec.key(geo.property), self._selection)
-        found = await self._judged(known, lambda one: is_placed(geo, {geo.property: [one]}))
-        return [one for n, one in enumerate(many) if n in found]
+        found = await self._judged(known, lambda candidate: is_placed(geo, {geo.property: [candidate]}))
+        return [candidate for n, candidate in enumerate(many) if n in found]
 
     async def _judged(self, asked: dict[int, Selected], holds: Callable[[Instance], bool]) -> set[int]:
-        """Of which of these selections something holds for an instance, by number.
+        """The numbers of the selections that have an instance for which `holds` is true.
 
-        A few instances of each are read together; only where none of those will do, one series after another.
+        Reads the first instances of all series together; then the rest of each series that needs it.
         """
         found = set[int]()
         for part in parts(asked.items(), _TOGETHER):
@@ -130,7 +138,7 @@ class EvolutionFilter:
         return found
 
     async def _any(self, series: Series, selection: Selection, holds: Callable[[Instance], bool]) -> bool:
-        """Whether something holds for any instance that is selected: reads them until it does."""
+        """Whether `holds` is true for a selected instance of a series. Reads instances until it is."""
         rows = self._reading.stream(selection.stages(series))
         async with aclosing(rows):
             async for row in rows:
@@ -139,21 +147,23 @@ class EvolutionFilter:
         return False
 
     async def _by_scope(self, many: Sequence[Candidate], query: ScopeQuery) -> list[Candidate]:
-        """Those that had matching scopes in the window, with what is of those times (4.18, C.5.16)."""
+        """The candidates with matching scopes in the window, limited to those times (4.18, C.5.16)."""
         kept = []
         changes, low = await self._changes(many), self._window[0]
-        for one in many:
-            found = valid(changes.get(one.id, ()), query, self._window, one.document.get("createdAt"))
+        for candidate in many:
+            found = valid(
+                changes.get(candidate.id, ()), query, self._window, candidate.document.get("createdAt")
+            )
             if found:
                 spans = [each.span for each in found]
-                one.wanted = {series: part.of_spans(spans) for series, part in one.wanted.items()}
+                candidate.wanted = {series: part.of_spans(spans) for series, part in candidate.wanted.items()}
                 if low is not None and found[0].since < low:
-                    one.scopes = found[0].scopes
-                kept.append(one)
+                    candidate.scopes = found[0].scopes
+                kept.append(candidate)
         return kept
 
     async def _changes(self, many: Sequence[Candidate]) -> dict[str, list[Change]]:
-        """The changes of entities' scopes up to the end of the window; the first one if all came later."""
+        """The changes of scopes, by entity, up to the end of the window; only the first if all are later."""
         ever = windows.selection(TemporalQuery(Query()), self._now)
         upto = ever.within(None, self._window[1])
         changes = await self._scopes(_known(many, SCOPE, upto), _MOST_SCOPES + 1)
@@ -163,7 +173,7 @@ class EvolutionFilter:
         return changes | await self._scopes(_known(later, SCOPE, ever), 1)
 
     async def _scopes(self, asked: dict[int, Selected], most: int) -> dict[str, list[Change]]:
-        """The first so many changes of scopes, by entity, of those that are selected."""
+        """The first `most` selected changes of scopes, by entity."""
         wanted = {series: SeriesRequest(selection, most) for series, selection in asked.values()}
         rows = await first(self._reading.run, wanted)
         return {
@@ -172,7 +182,7 @@ class EvolutionFilter:
         }
 
     async def _entities(self, many: Sequence[Candidate], term: Exists | Term) -> list[Entity]:
-        """The candidates as entities, with their own times."""
+        """The candidates as entities without attributes, with their createdAt and modifiedAt."""
         modified = {}
         if term.target.member == "modifiedAt":
             modified = await self._reading.modified(one.id for one in many)
@@ -185,9 +195,9 @@ class EvolutionFilter:
 
 
 def _known(many: Sequence[Candidate], key: str, base: Selection) -> dict[int, Selected]:
-    """A selection of the attribute of this key, for each candidate that ever had it, by number."""
+    """The selection of the attribute with this key, for each candidate that ever had it, by its index."""
     return {
-        n: ((one.id, key), one.selection(base, key))
-        for n, one in enumerate(many)
-        if one.series(key) is not None
+        n: ((candidate.id, key), candidate.selection(base, key))
+        for n, candidate in enumerate(many)
+        if candidate.series(key) is not None
     }

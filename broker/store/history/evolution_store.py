@@ -1,13 +1,12 @@
-"""The history of entities, read: one entity's evolution, or those that a query finds, with bounded work.
+"""Temporal queries: the evolution of one entity, or a page of evolutions, with bounded work.
 
-The catalogue tells whose history there is and of which attributes; `windows` makes pipelines
-of the rest. A query's answer, its pages and its count are of the entities with at least one instance in the
-window (5.7.4.4). Nothing but a look at the history tells that, so candidates are taken from the catalogue in
-the order of their ids, and those without an instance are left out: a page costs one short look for each
-candidate before its end, a count one for each candidate.
+The facts of evolutions (`evolutions`) select candidates; `windows` makes pipelines that read their instances.
+Answers, pages and counts have the entities with at least one instance in the window (5.7.4.4). Only the
+history tells which these are, so candidates are checked in the order of their ids. A page costs one short
+check for each candidate up to its end, a count one for each candidate.
 
-Entities of which a few instances are wanted (the last hundred of an attribute, say) are read together, as of
-one moment, for all who ask for them at about the same time.
+Requests for a few instances of one entity (for example the last 100 of an attribute) that arrive at about the
+same time are read together, in one snapshot.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -30,13 +29,13 @@ from broker.store.wire.tenants import Tenant, Tenants
 
 Document = dict[str, Any]
 
-_BATCH = 8  # entities that are read together: so few that one does not wait long for the others
-_SHORT = 1000  # instances, of all attributes, that are read together with those of others
+_BATCH = 8  # entities read together; more would make each request wait longer for the others
+_SHORT = 1000  # instances, of all attributes, of a request that may be read together with others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """One who asks for an entity's evolution."""
+    """A request for the evolution of one entity."""
 
     entity_id: str
     query: TemporalQuery
@@ -53,7 +52,7 @@ class MongoTemporal:
         self._reads: dict[str, Reads[_Asked, Evolution]] = {}
 
     async def evolution(self, tenant: str, entity_id: str, query: TemporalQuery) -> Evolution | None:
-        """One entity's evolution; None if there never was one, or nothing of it that the query asks for."""
+        """The evolution of an entity; None if it has none, or nothing in it matches the query."""
         asked = _Asked(entity_id, query)
         with reported():
             handle = await self._tenants.get(tenant)
@@ -64,13 +63,13 @@ class MongoTemporal:
             return await self._reads[handle.name].get(asked)
 
     async def evolutions(self, tenant: str, query: TemporalQuery) -> list[Evolution]:
-        """One page of the evolutions that have an instance in the window, in the order of their ids."""
+        """A page of the evolutions that match the query, ordered by entity id."""
         async with self._reading(tenant) as (handle, session):
             answer = self._answer(handle, query, session)
             return await answer.evolutions(await answer.page())
 
     async def count(self, tenant: str, query: TemporalQuery) -> int:
-        """How many evolutions have an instance in the window."""
+        """The number of evolutions that match the query."""
         async with self._reading(tenant) as (handle, session):
             return sum([1 async for _ in self._answer(handle, query, session).matching(TOGETHER)])
 
@@ -88,7 +87,7 @@ class MongoTemporal:
     async def _retrieve_each(
         self, tenant: Tenant, asked: list[_Asked]
     ) -> dict[_Asked, Evolution | Exception]:
-        """What is asked for, or why that fails. If it fails for several together, each is read alone."""
+        """The evolutions of requests, or their errors. If a joint read fails, reads each request alone."""
         try:
             with reported():
                 return {**await self._retrieve(tenant, asked)}
@@ -103,11 +102,11 @@ class MongoTemporal:
         return found
 
     async def _retrieve(self, tenant: Tenant, asked: Sequence[_Asked]) -> dict[_Asked, Evolution]:
-        """The evolutions that there are of those asked for, all as of one moment."""
+        """The evolutions of requests, read in one snapshot; requests without a result are left out."""
         found: dict[_Asked, Evolution] = {}
         left = list(asked)
         async with _moment(tenant) as session:
-            while left:  # of each entity only one at a time, for rows don't say for whom they are
+            while left:  # one request for each entity at a time: rows do not say to which request they belong
                 now = {one.entity_id: one for one in reversed(left)}
                 left = [one for one in left if one is not now[one.entity_id]]
                 heads = await _heads(tenant, list(now), session, Deadline(self._timeout))
@@ -120,7 +119,7 @@ class MongoTemporal:
 
 @asynccontextmanager
 async def _moment(tenant: Tenant) -> AsyncIterator[Session]:
-    """A session whose reads are all as of one moment."""
+    """A session whose reads all see one snapshot."""
     async with tenant.history.database.client.start_session(snapshot=True) as session:
         yield session
 
@@ -135,7 +134,7 @@ async def _heads(tenant: Tenant, ids: list[str], session: Session, deadline: Dea
 
 
 async def _together(asked: dict[_Asked, tuple[EvolutionAnswer, Document]]) -> dict[_Asked, Evolution]:
-    """What is asked for of different entities, which have a past: what all of it takes is read at once."""
+    """The evolutions of requests for different entities, each with its answer and facts; one joint read."""
     if not asked:
         return {}
     candidates = {one: answer.candidate(facts) for one, (answer, facts) in asked.items()}
@@ -152,7 +151,7 @@ async def _together(asked: dict[_Asked, tuple[EvolutionAnswer, Document]]) -> di
 
 
 def _is_short(query: TemporalQuery) -> bool:
-    """Whether an entity's evolution is sure to be read in no time: few instances at the end of a range."""
+    """Whether a query reads so little that it may be read with others: few instances, ordered by key."""
     if query.last_n is None or query.aggregation is not None or query.datasets:
         return False
     is_by_keys = query.window is None or query.window.timeproperty == "observedAt"

@@ -1,8 +1,8 @@
-"""The catalogue of evolutions: whose history there is, of which attributes, and what a query wants of it.
+"""The facts of evolutions, and the candidates of temporal queries.
 
-The facts of an evolution are in the document of its entity, whether that is there or not: `past` holds types,
-attributes that it ever had (stored keys), scopes and times; `p` the attributes that have buckets, and `h` the
-history that has not moved out yet. `facts_of` makes one document of that.
+The facts of an evolution are in the document of its entity, also after the deletion of the entity: `past`
+holds types, attributes that the entity ever had (stored keys), scopes and times; `p` the attributes with
+buckets; `h` history that is still in the document. `facts_of` combines them.
 """
 
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ from broker.store.history.windows import Document, Selection, Series
 from broker.store.query.filters import to_filter
 from broker.store.wire import codec
 
-# What the facts of an evolution are made of. `held`: keys of attributes with history in the document.
+# The projection for `facts_of`. `held`: the keys of attributes with history in the document.
 SHOWN: Document = {"past": 1, "p": 1, "held": {"$setUnion": [{"$ifNull": ["$h.a", []]}]}}
-# The same with the instances themselves, for who reads one entity.
+# The projection with the instances in the document, for reads of one entity.
 WHOLE: Document = {"past": 1, "p": 1, "h": 1}
 LISTED: Document = {"past": {"$exists": True}}
 
 
 def facts_of(document: Document) -> Document | None:
-    """The facts of an evolution, None if the entity has none.
+    """The facts of the evolution of an entity's document; None if it has no evolution.
 
-    {_id, type, attrs, createdAt, modifiedAt?, deletedAt?, scope?, packed, held, h?}; `h` is there if it was
-    read as a whole.
+    {_id, type, attrs, createdAt, modifiedAt?, deletedAt?, scope?, packed, held, h?}: `packed` and `held` are
+    the keys of attributes with buckets and with history in the document; `h` is that history, if it was read.
     """
     past: Document | None = document.get("past")
     if past is None:
@@ -41,9 +41,9 @@ def facts_of(document: Document) -> Document | None:
 
 @dataclass(slots=True)
 class Candidate:
-    """An entity of the catalogue, and what is selected of each of the series that are wanted of it.
+    """An entity that may be in an answer: the facts of its evolution, and the selections of its series.
 
-    `scopes`: the instance of the scopes that it had when the window began, if that is part of the answer.
+    `scopes`: the instance of the scopes at the beginning of the window, if the answer shows them.
     """
 
     document: Document
@@ -57,26 +57,26 @@ class Candidate:
 
     @property
     def held(self) -> list[Document] | None:
-        """The instances that its document holds, of all attributes; None if they were not read."""
+        """The instances of all attributes in its document, in stored form; None if they were not read."""
         return self.document.get("h")
 
     def series(self, key: str) -> Series | None:
-        """The series of the attribute of this key; None if it never had one."""
+        """The series of the attribute with this key; None if the entity never had the attribute."""
         return (self.id, key) if key in _keys(self.document) else None
 
     def selection(self, base: Selection, key: str) -> Selection:
-        """A selection for one of the attributes, which may be packed."""
+        """The selection `base` for one attribute, which says where its instances are."""
         return _selection(self.document, base, key)
 
 
 def candidate(document: Document, query: TemporalQuery, selection: Selection) -> Candidate:
-    """An entity of the catalogue, with the series that a query wants of it."""
+    """A candidate of a query, with a selection for each series that the query needs."""
     keys = (key for key in _keys(document) if query.is_judged(codec.name(key)))
     return Candidate(document, {(document["_id"], key): _selection(document, selection, key) for key in keys})
 
 
 def candidates(query: TemporalQuery) -> Document:
-    """The filter for evolutions whose types and ids fit, and that ever had one of the attributes."""
+    """The filter for documents whose evolution has matching types, id, and one of the required attributes."""
     entities = query.entities
     by_entity = _of_past(to_filter(replace(entities, attrs=(), q=None, geo=None, scope=None)))
     if not entities.required_attrs:
@@ -89,22 +89,22 @@ def candidates(query: TemporalQuery) -> Document:
 
 
 def _of_past(wanted: Any) -> Any:
-    """A filter on the types of entities, made one on those of their evolutions."""
+    """A filter on the types of entities, changed to one on the types of their evolutions."""
     if isinstance(wanted, list):
-        return [_of_past(one) for one in wanted]
+        return [_of_past(item) for item in wanted]
     if not isinstance(wanted, dict):
         return wanted
     return {"past.type" if name == "type" else name: _of_past(value) for name, value in wanted.items()}
 
 
 def direction(query: TemporalQuery) -> int:
-    """1 if entities come in the order of their ids, -1 if the other way round."""
+    """The order of entities by id: 1 for ascending, -1 for descending."""
     order = query.entities.order
     return -1 if order is not None and order.terms[0].descending else 1
 
 
 def evolution(document: Document) -> Evolution:
-    """The evolution of an entity in the catalogue, without any instances yet."""
+    """The evolution with these facts, without any instances yet."""
     return Evolution(
         document["_id"], document.get("type", []), document.get("createdAt", ""), {},
         modified_at=document.get("modifiedAt"), deleted_at=document.get("deletedAt"),

@@ -1,8 +1,7 @@
-"""The first instances of series, of many series in one round trip.
+"""Reads the first instances of series, of many series in one round trip.
 
-MongoDB gives single instances in order and as many as are wanted; of buckets it gives the first few as they
-are, for it costs a fraction to unpack a column here. Mostly few will do: where those do not hold enough of
-what is selected, more are read.
+MongoDB sorts and limits single instances. Buckets are read packed, since it costs much less CPU to unpack
+them here than in a pipeline. At first a few buckets are read; if they do not hold enough instances, more.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,16 +15,16 @@ from broker.store.history.windows import Document, Pipeline, Selection, Series, 
 
 Run = Callable[[Pipeline, int], Awaitable[list[Document]]]
 
-_TOGETHER = 100  # series in one pipeline: MongoDB's own limit is 1000, its best is far below
-_FEW = 4  # buckets of a series that are read at first, beside those that large ones would be
-_MORE = 8  # times as many are read where that was too few
+_TOGETHER = 100  # series in one pipeline; MongoDB allows 1000 stages, but is faster with fewer
+_FEW = 4  # buckets of a series in the first read, beside those that full buckets would need
+_MORE = 8  # factor of the number of buckets for each further read
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesRequest:
-    """The first instances that are selected of a series, up to `limit`.
+    """A request for the first `limit` instances of a selection of a series.
 
-    `held`: history that the document of the entity holds, where that is known and need not be read.
+    `held`: the history in the entity's document, if the caller has read it already.
     """
 
     selection: Selection
@@ -33,13 +32,13 @@ class SeriesRequest:
     held: Sequence[Document] = ()
 
     def up_to(self, limit: int) -> "SeriesRequest":
-        """More of the same, to be read anew, for what was read before is used up."""
+        """The same request with another limit. It reads `held` again, since decoding changed those."""
         return SeriesRequest(replace(self.selection, held=self.selection.held or bool(self.held)), limit)
 
 
 @dataclass(slots=True)
 class _Pieces:
-    """What was read of one series: instances and buckets in order; instances in the document, in any."""
+    """What was read of a series: `singles` and `buckets` in order, `held` instances in any order."""
 
     singles: list[Document] = field(default_factory=list)
     buckets: list[Document] = field(default_factory=list)
@@ -47,9 +46,9 @@ class _Pieces:
 
 
 async def first(run: Run, wanted: Mapping[Series, SeriesRequest]) -> dict[Series, list[Document]]:
-    """The documents of the first instances of each series that has any, in order.
+    """The first instances, as documents in order, of each series that has any.
 
-    `run` gives the result of a pipeline over the history, and is told how many documents that are at most.
+    `run` executes a pipeline over `history`; its second argument is the maximal number of results.
     """
     found: dict[Series, list[Document]] = {}
     for part in parts(wanted.items(), _TOGETHER):
@@ -82,7 +81,7 @@ def _buckets(wanted: SeriesRequest, few: int) -> int:
 
 
 def _first(pieces: _Pieces, wanted: SeriesRequest, few: int) -> list[Document] | None:
-    """The first instances; None if more buckets have to be read to tell."""
+    """The first instances of a series from its pieces; None if more buckets have to be read."""
     if not pieces.buckets and not pieces.held:
         return pieces.singles
     selection = wanted.selection
@@ -92,7 +91,7 @@ def _first(pieces: _Pieces, wanted: SeriesRequest, few: int) -> list[Document] |
     packed = _unpacked(pieces.buckets, selection)
     others: Iterable[Document] = (*pieces.singles, *filter(selection.holds, pieces.held))
     is_cut = len(inside) >= _buckets(wanted, few)
-    if is_cut:  # beyond the last bucket that was read, there may be more of them
+    if is_cut:  # there may be more buckets, so instances beyond the last one are not sure to be the next
         edge = inside[-1]["_id"]["t"] if backwards else inside[-1]["u"]
         packed, others = (
             (one for one in many if (one["_id"]["t"] >= edge if backwards else one["_id"]["t"] <= edge))
@@ -103,7 +102,7 @@ def _first(pieces: _Pieces, wanted: SeriesRequest, few: int) -> list[Document] |
 
 
 def _unpacked(buckets: Iterable[Document], selection: Selection) -> Iterator[Document]:
-    """What is selected of the instances in buckets, which are in order."""
+    """The selected instances of buckets, in order."""
     backwards = selection.direction < 0
     return (one for bucket in buckets for one in unpack(bucket, backwards=backwards) if selection.holds(one))
 

@@ -1,4 +1,4 @@
-"""Instances of the history as the core has them."""
+"""Decodes instances of the history into instances of the core."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from broker.store.wire import codec
 
 
 def shown(row: dict[str, Any], is_stamped: bool) -> Instance:
-    """An instance of the history; the times of its write are only worked out where they are wanted."""
-    key, one = row["_id"], codec.decode_instance(row["i"])
-    one["instanceId"] = instance_id(row.get("o", key["t"]), row.get("f", key["s"]))
-    if "deletedAt" not in one and (is_stamped or "observedAt" not in one):
+    """The instance of a document of history. `is_stamped`: with createdAt and modifiedAt in any case."""
+    key, instance = row["_id"], codec.decode_instance(row["i"])
+    instance["instanceId"] = instance_id(row.get("o", key["t"]), row.get("f", key["s"]))
+    if "deletedAt" not in instance and (is_stamped or "observedAt" not in instance):
         written = row["w"] if "w" in row else row.get("f", key["s"]) // PLACES
-        one["createdAt"] = one["modifiedAt"] = instant.of_micros(written)
+        instance["createdAt"] = instance["modifiedAt"] = instant.of_micros(written)
         if "m" in row:
-            one["modifiedAt"] = instant.of_micros(row["m"])
-    return one
+            instance["modifiedAt"] = instant.of_micros(row["m"])
+    return instance

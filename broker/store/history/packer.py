@@ -1,11 +1,10 @@
-"""The packer: makes few large buckets of many small ones and of single instances, once for each database.
+"""The packer: packs single instances and small buckets into large buckets. One process does it.
 
-It looks at the entities that are marked (`pk`), since so much moved out of their documents that it is worth
-the while; what nobody writes costs nothing. A series is packed step by step, each a transaction of its own:
-some hundreds of its oldest single instances, together with the buckets that they fall into, or a run of small
-buckets that follow each other. A step raises the revision of the entity's document: whoever writes it
-meanwhile finds that out, and so does the step, which is left for the next round then. A process that dies
-leaves nothing half done.
+It visits only entities with the mark `pk`, which is set when enough history has moved out of the document; so
+entities without writes cost nothing. A series is packed in steps. A step is a transaction: it packs some
+hundred of the oldest single instances together with the buckets that overlap them, or merges a run of small
+adjacent buckets. A step raises the revision of the entity's document, so it conflicts with any concurrent
+write; then it waits for the next round. A process that dies leaves nothing half done.
 """
 
 import asyncio
@@ -36,21 +35,25 @@ from broker.store.wire.tenants import Collection, Tenant, Tenants
 Document = dict[str, Any]
 log = logging.getLogger(__name__)
 
-_STEP = 500  # single instances that one step moves
-_WIDE = 8  # buckets that one step takes in
-_TOGETHER = 100  # series that are looked at in one round trip
-_ENTITIES = 100  # of the catalogue, read at once
-_CROWD = 2000  # instances of one moment that are too many for a bucket
-# What expires is left for the sweeper, and what is large stays by itself.
+_STEP = 500  # single instances in a step
+_WIDE = 8  # the most buckets in a step
+_TOGETHER = 100  # series counted in one round trip
+_ENTITIES = 100  # entities in one read
+_CROWD = 2000  # instances of one time that are too many for a bucket
+# Transient instances are left for the sweeper; large ones stay single.
 _WANTED = {"i.expiresAt": {"$exists": False}, "$expr": {"$lt": [{"$bsonSize": "$i"}, LARGE]}}
-_RUN = 8  # small buckets that are worth being made one
-_NEWEST = 64  # buckets of a series that are looked at, from the newest on
-_REST = 4  # times as long as a step took, the packer rests after it
+_RUN = 8  # adjacent small buckets from which on a merge pays
+_NEWEST = 64  # newest buckets of a series that are checked for merges
+_REST = 4  # pause after a step, as a multiple of its duration
 
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """What is packed: what is older than `age` (seconds), if there is so much of one attribute."""
+    """The settings of packing.
+
+    Packs instances older than `age` (s), if an attribute has `least` of them, into buckets of about `size`
+    instances. `rest`: the pause after a step, as a multiple of its duration; `lease` in seconds.
+    """
 
     age: float
     least: int = 128
@@ -60,7 +63,7 @@ class Packing:
 
 
 class Packer:
-    """Packs the history of all tenants, a round at a time."""
+    """Packs the history of tenants, a round at a time."""
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class Packer:
         return self._session
 
     async def pack_tenant(self, name: str) -> int:
-        """One round over a tenant; how many instances were packed."""
+        """Does a round over a tenant. Returns the number of instances that were packed."""
         with reported():
             return await self._pack_all(await self._tenants.obtain(name))
 
@@ -110,7 +113,7 @@ class Packer:
         ]
 
     async def _unmark(self, tenant: Tenant, heads: Sequence[Document]) -> None:
-        """Takes the mark off, unless more moved out meanwhile, or much is too young to be packed."""
+        """Removes the mark, unless more has moved out meanwhile, or enough instances are just too young."""
         young = {entity_id for entity_id, _ in await self._due(tenant, heads, None)}
         done = [
             UpdateOne({"_id": one["_id"], "pn": one["pn"]}, {"$unset": {"pk": 1}, "$set": {"pn": 0}})
@@ -121,7 +124,7 @@ class Packer:
             await tenant.entities.bulk_write(done, ordered=False)
 
     async def _due(self, tenant: Tenant, heads: Sequence[Document], before: int | None) -> set[Series]:
-        """The series that have enough single instances to be packed; `before`: counting older ones only."""
+        """The series with enough single instances for a bucket; counts those `before` a time (µs), or all."""
         due: set[Series] = set()
         for many in parts(_series(heads), _TOGETHER):
             limits: list[Document] = [{"$limit": self._packing.least}, {"$project": {"_id": 1}}]
@@ -134,7 +137,7 @@ class Packer:
         return due
 
     async def _try_series(self, tenant: Tenant, series: Series, before: int, is_due: bool) -> int:
-        """Packs a series; if that fails, it stops none of the others."""
+        """Packs a series and returns the number of packed instances. An error is logged and returns 0."""
         try:
             with reported():
                 moved = await self._pack_series(tenant, series, before) if is_due else 0
@@ -157,7 +160,7 @@ class Packer:
             await asyncio.sleep((time.monotonic() - began) * self._packing.rest)
 
     async def step(self, tenant: Tenant, session: Session, series: Series, before: int) -> int:
-        """Packs some of the oldest single instances of a series; how many, 0 if that has to wait."""
+        """Packs the oldest single instances of a series. Returns their number, 0 after a conflict."""
         try:
             async with await session.start_transaction():
                 singles = await self._singles(tenant, session, series, before)
@@ -173,7 +176,7 @@ class Packer:
             return _left(series, error)
 
     async def _merge_series(self, tenant: Tenant, series: Series) -> int:
-        """Makes large buckets of small ones that follow each other; how many instances were in them."""
+        """Merges adjacent small buckets into large ones. Returns the number of their instances."""
         assert self._session is not None, "opened first"
         moved = 0
         cursor = tenant.packed.find(
@@ -186,7 +189,7 @@ class Packer:
         return moved
 
     async def _merge(self, tenant: Tenant, session: Session, series: Series, run: Sequence[Document]) -> int:
-        """Puts the instances of buckets into fewer; how many, 0 if that has to wait."""
+        """Merges the buckets with these keys. Returns the number of instances, 0 after a conflict."""
         try:
             async with await session.start_transaction():
                 found = await commands.find(
@@ -200,7 +203,7 @@ class Packer:
             return _left(series, error)
 
     async def _singles(self, tenant: Tenant, session: Session, series: Series, before: int) -> list[Document]:
-        """The oldest single instances that may be packed; all of a moment or none."""
+        """The oldest single instances that may be packed; either all or none of the same time."""
         wanted = {"_id": older(*series, before), **_WANTED}
         found = await commands.find(tenant.history, wanted, session, sort={"_id": 1}, limit=_STEP + 1)
         if len(found) > _STEP:
@@ -222,9 +225,9 @@ class Packer:
         singles: list[Document],
         buckets: list[Document],
     ) -> None:
-        """Puts instances, and buckets that they fall into, into buckets."""
-        those = {**_WANTED, "_id": {"$gte": singles[0]["_id"], "$lte": singles[-1]["_id"]}}
-        if await commands.delete_all(tenant.history, [those], session) != len(singles):
+        """Replaces single instances and overlapping buckets by new buckets; Missed after a conflict."""
+        span = {**_WANTED, "_id": {"$gte": singles[0]["_id"], "$lte": singles[-1]["_id"]}}
+        if await commands.delete_all(tenant.history, [span], session) != len(singles):
             raise commands.Missed
         await self._put(tenant, session, series, singles, buckets)
 
@@ -236,7 +239,7 @@ class Packer:
         singles: list[Document],
         buckets: list[Document],
     ) -> None:
-        """Puts single instances and those of buckets into buckets, and says so in the entity's document."""
+        """Packs single instances and those of old buckets into new buckets; updates the entity's document."""
         known = [one for bucket in buckets for one in unpack(bucket)]
         documents = sorted(singles + known, key=lambda one: (one["_id"]["t"], one["_id"]["s"]))
         await commands.delete_each(tenant.packed, [one["_id"] for one in buckets], session)
@@ -247,7 +250,7 @@ class Packer:
 
 
 def _left(series: Series, error: Exception) -> int:
-    """Leaves a step for the next round, if somebody else was in its way; raises the error otherwise."""
+    """Returns 0, so that the step is retried in the next round, after a conflict; raises other errors."""
     if isinstance(error, OperationFailure) and not error.has_error_label("TransientTransactionError"):
         raise error
     log.debug("packing has to wait", extra={"entity": series[0], "reason": str(error)})
@@ -255,7 +258,7 @@ def _left(series: Series, error: Exception) -> int:
 
 
 def _runs(newest: Sequence[Document], size: int) -> Iterator[list[Document]]:
-    """The keys of small buckets that follow each other and are worth being made one."""
+    """Runs of adjacent small buckets for which a merge pays, as lists of keys."""
     run: list[Document] = []
     count = 0
     for bucket in newest:
@@ -288,7 +291,7 @@ def _moment(series: Series, time: int) -> Document:
 async def _overlapping(
     tenant: Tenant, session: Session, series: Series, singles: Sequence[Document]
 ) -> list[Document]:
-    """The buckets in whose time the instances are, in order, one more than may be taken in."""
+    """The buckets that overlap the instances in time, in order; at most one more than a step may take."""
     if not singles:
         return []
     first, last = singles[0]["_id"]["t"], singles[-1]["_id"]["t"]

@@ -1,13 +1,13 @@
-"""Aggregation where the data is (clause 4.5.19): pipelines that sum up series for each period.
+"""Aggregation inside MongoDB (clause 4.5.19): pipelines that summarize series for each period.
 
-Each row of a result is the `Summary` of the values of one Class in one period of one series:
+A row of a result is the `Summary` of the values of one Class in one period of one series:
 
-    {_id: {s: number of the series, p: start of the period, d: datasetId?, c: Class}, n: count, s: total,
-     q: squares, v: standard deviation, lo: least, hi: most, t: time of the last instance}
+    {_id: {s: number of the series, p: start of the period, d: datasetId?, c: Class}, n: count, s: sum,
+     q: sum of squares, v: standard deviation, lo: minimum, hi: maximum, t: time of the last instance}
 
-or, where distinct values are counted, {_id: {s, p, d?, r: of Relationships}, u: distinct values}. Rows of
-parts of a period add up but for `u`. Periods of one length are told apart within one reading of the range;
-those of the calendar are ranges of their own.
+or, for distinct values, {_id: {s, p, d?, r: whether of Relationships}, u: number of distinct values}.
+Rows for parts of a period can be added, except `u`. Periods of a fixed length are grouped in one read of the
+range; periods of the calendar (months) are read as separate ranges.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -24,7 +24,7 @@ Expression = Any
 
 _VALUE = "$i.value"
 _IS_NUMBER = {"$isNumber": _VALUE}
-# What a value that is no number is: an array, a text, a typed value's text, or none of these.
+# Expressions for a value that is no number: its array, its text (also that of a typed value).
 _ARRAY = {"$ifNull": ["$i.valueList", _VALUE]}
 _TEXT = {
     "$cond": [
@@ -62,7 +62,7 @@ _SECONDS = {
         },
     ]
 }
-# The number that a value counts for, null if it is none; a number itself comes first, for most values are.
+# The number that a value counts as, or null. Numbers are tested first, since most values are numbers.
 _NUMBER = {
     "$switch": {
         "branches": [
@@ -100,7 +100,7 @@ _TARGETS = {"$and": [_IS_LINK, {"$isArray": _ANY_VALUE}]}
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A range of time (µs) to sum up: as one period, or in periods of `length` µs from `low` on."""
+    """A range of time (µs) to summarize: as one period, or in periods of `length` µs that begin at `low`."""
 
     low: int
     high: int | None
@@ -109,7 +109,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class SeriesTask:
-    """A series to sum up, known by a number in the results: what of it, and in which slices."""
+    """The task to summarize a selection of a series in slices; results refer to it by `number`."""
 
     number: int
     series: Series
@@ -118,7 +118,7 @@ class SeriesTask:
 
 
 def summarize(task: SeriesTask, methods: Collection[str], most: int) -> Iterator[Pipeline]:
-    """The pipelines of a task, with at most so many rows each."""
+    """The pipelines of a task for these aggregation methods, each with at most `most` rows."""
     sums = {name: one for method in methods for name, one in _SUMS.get(method, {}).items()}
     last = {"$max": _time(task.selection)}
     for one in task.slices:
@@ -134,23 +134,23 @@ def summarize(task: SeriesTask, methods: Collection[str], most: int) -> Iterator
 
 
 def _is_summed(selection: Selection, one: Slice, methods: Collection[str]) -> bool:
-    """Whether the hours that buckets have summed up will do: they fall into the periods as a whole.
+    """Whether the summaries of hours in buckets can be used: each hour lies within one period.
 
-    Deviations and distinct values of parts don't add up in MongoDB, and so take the instances themselves.
+    They cannot for deviations and distinct values, which MongoDB cannot add.
     """
     times = [time for time in (selection.low, selection.high, one.low, one.length) if time is not None]
     return selection.is_plain and not any(time % HOUR for time in times) and _SUMMED.issuperset(methods)
 
 
 def _of_hours(task: SeriesTask, one: Slice, methods: Collection[str]) -> Pipeline:
-    """The stages that make of the summaries of hours those of periods."""
+    """The stages that add up summaries of hours to summaries of periods."""
     sums = {name: one for method in methods for name, one in _SUMS_OF_HOURS.get(method, {}).items()}
     key = {"s": {"$literal": task.number}, "p": _start_of("$p", one), "d": "$d", "c": Class.NUMBER}
     return [{"$group": {"_id": key, "n": {"$sum": "$n"}, "t": {"$max": "$t"}, **sums}}]
 
 
 def _distinct(key: Document) -> Pipeline:
-    """Counts the values, of an array of targets each."""
+    """The stages that count distinct values; each target of a Relationship counts as a value."""
     values = {"$cond": [_TARGETS, _ANY_VALUE, [_ANY_VALUE]]}
     each = {"_id": {**key, "r": _IS_LINK, "v": "$v"}}
     counted = {"_id": {name: f"$_id.{name}" for name in ("s", "p", "d", "r")}, "u": {"$sum": 1}}
@@ -166,7 +166,7 @@ def _start(selection: Selection, one: Slice) -> Expression:
 
 
 def _start_of(field: str, one: Slice, unit: int = 1) -> Expression:
-    """The start of the period that a time falls into, which is counted in parts of a microsecond."""
+    """The start (µs) of the period that contains the time in `field`, which counts `unit` for a µs."""
     if one.length is None:
         return {"$literal": one.low}
     passed = {"$mod": [{"$subtract": [field, one.low * unit]}, one.length * unit]}
@@ -175,16 +175,16 @@ def _start_of(field: str, one: Slice, unit: int = 1) -> Expression:
 
 
 def extent(selection: Selection, series: Series) -> Iterator[Pipeline]:
-    """{_id} of the first instance of a series, and {_id} of the last one."""
-    for one in selection.both_ways:
-        yield [*one.first(series, 1), {"$project": {"_id": 1}}]
+    """The pipelines that yield {_id} of the first instance of a series, and {_id} of the last one."""
+    for ordered in selection.both_ways:
+        yield [*ordered.first(series, 1), {"$project": {"_id": 1}}]
 
 
 def ending(selection: Selection, series: Series, last_n: int, limit: int, number: int) -> Pipeline:
-    """The last n times (5.7.4.4) of a series among its last `limit` instances, if it has any.
+    """The pipeline that finds the last n times (5.7.4.4) of a series among its last `limit` instances.
 
-    {_id: number, start: the first of these times, end: the last one, times: how many, n: their instances};
-    in µs, or in the unit of `_id.s` where the selection is by that.
+    It yields {_id: number, start: first of these times, end: last one, times: number of times, n: number of
+    instances} if the series has instances. Times are in µs, or in units of `s` for a selection `by_write`.
     """
     _, last = selection.both_ways
     written = {"$subtract": ["$_id.s", {"$mod": ["$_id.s", PLACES]}]}

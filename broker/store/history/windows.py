@@ -1,19 +1,17 @@
-"""Temporal queries as MongoDB pipelines over the history (see `history` for its keys).
+"""Pipelines that select instances of history for temporal queries (`records` explains the keys).
 
-The history of an attribute is one range of keys, and so is any span of it by observedAt or deletedAt, for
-`t` is that time. MongoDB reads such a range, forwards or backwards, and nothing beside it. Attributes
-are read together: a pipeline for each, with its own limit, joined by $unionWith into one round trip.
-(What one would rather write, a $lookup by a range of keys, reads the whole collection each time.)
+The history of an attribute is one range of keys. A span of it by observedAt or deletedAt is a range, too,
+since `t` is that time. MongoDB reads exactly such a range, forwards or backwards. Several attributes are read
+in one round trip: a pipeline for each, with its own limit, joined by $unionWith. (A $lookup by a range of
+keys would read the whole collection each time.) createdAt and modifiedAt are in `s`, `w` and `m`, so they do
+not follow the order of the keys: a span by them reads all instances of the attribute.
 
-createdAt and modifiedAt are in `s` (or `w` and `m`), not in the order of the keys: a span by them reads all
-of the attribute.
-
-What is packed (`buckets`) is read beside the rest, in the same pipeline: the last bucket that begins before
-the span, which may reach into it, and those that begin in it. So is what the document of the entity still
-holds. MongoDB unpacks that itself (`Selection.stages`, `Selection.first`) where it goes on with the
-instances; where they are to be answered it gives buckets as they are (`Selection.pieces`, see `firsts`).
-These three are the only ones who know. They have to be read as of one moment (a snapshot), for what moves
-meanwhile would be missed or seen twice.
+Instances are stored in three ways: single ones in `history`, packed ones in buckets, and those still in the
+document of the entity. The same pipeline reads all three. Of buckets it reads those that begin in the span,
+and the last one before it, which may reach into it. `Selection.stages` and `Selection.first` unpack inside
+MongoDB, for pipelines that process instances further; `Selection.pieces` returns buckets packed, for
+`first_instances`. Only these three methods know where instances are. Reads need a snapshot: instances that
+move meanwhile would be missed or read twice.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,14 +34,14 @@ Series = tuple[str, str]  # an entity's id and the stored key of one of its attr
 
 _NOT_THERE = {"$exists": False}
 _SUMMED = {"h": {"$exists": True}}
-_WHOLE: Document = {"$project": {"h": 0, "d": 0}}  # a bucket, but for what sums it up
+_WHOLE: Document = {"$project": {"h": 0, "d": 0}}  # a bucket without its summaries and datasetIds
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 def _timed(*names: str) -> Pipeline:
-    """The stage that puts the first of these times (µs) that an instance has in place of its `s`.
+    """The stage that replaces `s` by the first of these members (times in µs) that an instance has.
 
-    The `s` that it had is in `f` then.
+    The original `s` is then in `f`.
     """
     time: Any = None
     for name in reversed(names):
@@ -54,20 +52,24 @@ def _timed(*names: str) -> Pipeline:
     return [{"$set": moved}]
 
 
-# `s` is the time of the write, unless an instance says otherwise; or of its last change, where that counts.
+# Stages after which `s` is the time of the write (`w`), or of the last change (`m`).
 _AS_WRITTEN, _AS_CHANGED = _timed("w"), _timed("m", "w")
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a query selects from a series: times from `low` to before `high` of what has not expired by `now`.
+    """The selection of a query from a series: instances that have all these properties.
 
-    Times (µs) are in the order of the keys, or `by_write`; `direction` is 1 for the oldest first, or -1.
-    `by_change`: the time of the last change counts as that of the write.
-    `deleted`: only deletions, or no deletions, or both (None). `observed`: only what has an observedAt.
-    `datasets`: only these datasetIds, None for no datasetId. `spans`: only times in one of these.
-    `term` is asked of each instance.
-    `packed`: some of it may be in buckets; `held`: some may be in the document of the entity.
+    - `low`, `high`: the time (µs) is at least `low` and before `high`; it is `t`, or with `by_write` the time
+      of the write, or with `by_change`, too, that of the last change;
+    - `spans`: the time is in one of these spans;
+    - `now`: not expired at this instant;
+    - `deleted`: only deletions (True), no deletions (False), or both (None);
+    - `observed`: with an observedAt; `datasets`: with one of these datasetIds, None for no datasetId;
+    - `term`: the term of a `q` holds for the instance.
+
+    `direction`: 1 for the oldest first, -1 for the newest. `packed`: some may be in buckets; `held`: some may
+    be in the entity's document.
     """
 
     low: int | None
@@ -86,124 +88,130 @@ class Selection:
 
     @property
     def order(self) -> Document:
-        """The order to sort by."""
+        """The operand of $sort."""
         return {"_id.s" if self.by_write else "_id": self.direction}
 
     @property
     def both_ways(self) -> tuple["Selection", "Selection"]:
-        """The same with the oldest first, and with the newest first."""
+        """The selection with the oldest first, and with the newest first."""
         return replace(self, direction=1), replace(self, direction=-1)
 
     def of_datasets(self, datasets: Sequence[str | None]) -> "Selection":
-        """The part of it that is of these datasetIds, None for no datasetId; all of it if there are none."""
+        """The part with these datasetIds, None for no datasetId; the whole selection for an empty list."""
         return replace(self, datasets=tuple(datasets)) if datasets else self
 
     def of_spans(self, spans: Sequence[Span]) -> "Selection":
-        """The part of it that is within any of these spans of time, which are in order."""
+        """The part within any of these spans of time, which are in order."""
         part = self.within(spans[0][0], spans[-1][1])
         return part if len(spans) == 1 else replace(part, spans=tuple(spans))
 
     def within(self, low: int | None, high: int | None) -> "Selection":
-        """The part of it that is between two times, where they are given."""
-        lows = [one for one in (self.low, low) if one is not None]
-        highs = [one for one in (self.high, high) if one is not None]
+        """The part between two times (µs; None for no bound)."""
+        lows = [bound for bound in (self.low, low) if bound is not None]
+        highs = [bound for bound in (self.high, high) if bound is not None]
         return replace(self, low=max(lows, default=None), high=min(highs, default=None))
 
     @property
     def is_plain(self) -> bool:
-        """Whether all that is observed in the span is selected, or all of some datasetIds."""
+        """Whether it selects all values in the span, at most limited to some datasetIds."""
         is_bare = self.term is None and not self.by_write and not self.spans
         return is_bare and self.deleted is False
 
     @property
     def condition(self) -> Document:
-        """The filter for what it asks of instances beside their place between `low` and `high`."""
-        found: Document = {"i.expiresAt": {"$not": {"$lte": self.now}}}
+        """The filter for the properties of instances other than `low`, `high` and `term`."""
+        wanted: Document = {"i.expiresAt": {"$not": {"$lte": self.now}}}
         if self.deleted is not None:
-            found["i.deletedAt"] = {"$exists": self.deleted}
+            wanted["i.deletedAt"] = {"$exists": self.deleted}
         if self.observed:
-            found["i.observedAt"] = {"$exists": True}
+            wanted["i.observedAt"] = {"$exists": True}
         if self.datasets:
-            found["i.datasetId"] = {"$in": [*self.datasets]}
+            wanted["i.datasetId"] = {"$in": [*self.datasets]}
         if self.spans:
             field, unit = ("_id.s", PLACES) if self.by_write else ("_id.t", 1)
-            found["$or"] = [{field: _limits(*span, unit)} for span in self.spans]
-        return found
+            wanted["$or"] = [{field: _limits(*span, unit)} for span in self.spans]
+        return wanted
 
     def holds(self, document: Document) -> bool:
-        """Whether it selects this instance, for one that is not `by_write` and has no `term`."""
-        one, time = document["i"], document["_id"]["t"]
+        """Whether it selects this instance. Only for selections without `by_write` and `term`."""
+        instance, time = document["i"], document["_id"]["t"]
         return (
             _is_within(time, self.low, self.high)
-            and (self.deleted is None or ("deletedAt" in one) is self.deleted)
-            and (not self.observed or "observedAt" in one)
-            and not ("expiresAt" in one and one["expiresAt"] <= self.now)
-            and (not self.datasets or one.get("datasetId") in self.datasets)
+            and (self.deleted is None or ("deletedAt" in instance) is self.deleted)
+            and (not self.observed or "observedAt" in instance)
+            and not ("expiresAt" in instance and instance["expiresAt"] <= self.now)
+            and (not self.datasets or instance.get("datasetId") in self.datasets)
             and (not self.spans or any(_is_within(time, *span) for span in self.spans))
         )
 
     def stages(self, series: Series, *, summed: bool = False) -> Pipeline:
-        """The stages that select the instances of a series, in any order.
+        """The stages that yield the selected instances of a series, in any order.
 
-        `summed`: without those in buckets that have summed up their hours, which `hours` gives.
+        `summed`: without instances in buckets that have summaries; `hours` yields those summaries.
         """
         return [*self._single(series), *_beside(self._unpacked(series, summed)), *self._held(series)]
 
     def hours(self, series: Series, stages: Pipeline) -> Pipeline:
-        """The stages that add what others make of the summaries of hours, for a selection that `is_plain`."""
+        """The stages that apply `stages` to the summaries of hours in buckets, and add the results.
+
+        Only for a selection that `is_plain`.
+        """
         bounds = {"$gte": self.low, "$lt": self.high}
-        chosen: Document = {"p": {name: time for name, time in bounds.items() if time is not None}}
+        wanted: Document = {"p": {name: time for name, time in bounds.items() if time is not None}}
         if self.datasets:
-            chosen["d"] = {"$in": [*self.datasets]}
-        chosen = {name: one for name, one in chosen.items() if one}
-        each: Pipeline = [{"$match": _SUMMED}, {"$unwind": "$h"}, {"$replaceWith": "$h"}, {"$match": chosen}]
-        found = [[*buckets, {"$project": {"h": 1}}, *each] for buckets in self._buckets(series)]
-        if not self.packed or not found:
+            wanted["d"] = {"$in": [*self.datasets]}
+        wanted = {name: condition for name, condition in wanted.items() if condition}
+        each: Pipeline = [{"$match": _SUMMED}, {"$unwind": "$h"}, {"$replaceWith": "$h"}, {"$match": wanted}]
+        pipelines = [[*buckets, {"$project": {"h": 1}}, *each] for buckets in self._buckets(series)]
+        if not self.packed or not pipelines:
             return []
-        first, *others = found
+        first, *others = pipelines
         return _beside([[*first, *_beside(others), *stages]])
 
     def first(self, series: Series, limit: int) -> Pipeline:
-        """The stages that yield the first instances, in order, of those that are selected of a series."""
+        """The stages that yield the first `limit` selected instances of a series, in order."""
         order: Pipeline = [{"$sort": self.order}, {"$limit": limit}]
         if self.by_write:
             return [*self.stages(series), *order]
-        parts = ([*one, {"$limit": limit}] for one in self._unpacked(series))
+        parts = ([*unpacked, {"$limit": limit}] for unpacked in self._unpacked(series))
         beside = [*_beside(parts), *self._held(series)]
         return [*self._single(series), *order, *beside, *(order if beside else ())]
 
     def pieces(self, series: Series, limit: int, buckets: int) -> Pipeline:
-        """The stages that yield the first single instances of those that are selected, in order, and beside
-        them, as they are, the first buckets that may hold some, and {_id: entity, h} of its document.
+        """The stages that yield the pieces from which the first `limit` selected instances can be taken.
+
+        These are the first selected single instances, in order; the first buckets that may hold others,
+        packed, up to `buckets`; and {_id: entity, h: history in its document}.
         """
         if self.by_write:
             return self.first(series, limit)
         order: Pipeline = [{"$sort": self.order}, {"$limit": limit}]
-        found = [[*one, {"$limit": buckets}, _WHOLE] for one in self._buckets(series)] if self.packed else []
+        in_buckets = self._buckets(series) if self.packed else ()
+        packed = [[*pipeline, {"$limit": buckets}, _WHOLE] for pipeline in in_buckets]
         held = [[{"$match": {"_id": series[0]}}, _of_key(series[1])]] if self.held else []
-        return [*self._single(series), *order, *_beside(found), *_beside(held, "entities")]
+        return [*self._single(series), *order, *_beside(packed), *_beside(held, "entities")]
 
     def _single(self, series: Series) -> Pipeline:
-        found: Pipeline = [{"$match": {"_id": self._keys(series)}}, *self._times] if self.by_write else []
-        return [*found, {"$match": self._match(series)}, *self._asked(series)]
+        stages: Pipeline = [{"$match": {"_id": self._keys(series)}}, *self._times] if self.by_write else []
+        return [*stages, {"$match": self._match(series)}, *self._asked(series)]
 
     @property
     def _times(self) -> Pipeline:
         return _AS_CHANGED if self.by_change else _AS_WRITTEN if self.by_write else []
 
     def _unpacked(self, series: Series, summed: bool = False) -> Iterator[Pipeline]:
-        """The same of what is packed: pipelines over the buckets, whose results are in order."""
+        """Pipelines over the buckets that yield the selected instances in them, each in order."""
         left_out: Pipeline = [{"$match": {"h": _NOT_THERE}}] if summed else []
         for buckets in self._buckets(series) if self.packed else ():
-            found = [*buckets, *left_out, *unpacking(backwards=self.direction < 0), *self._times]
-            yield [*found, {"$match": self._match(series)}, *self._asked(series)]
+            stages = [*buckets, *left_out, *unpacking(backwards=self.direction < 0), *self._times]
+            yield [*stages, {"$match": self._match(series)}, *self._asked(series)]
 
     def _held(self, series: Series) -> Pipeline:
-        """The stage that adds what the document of the entity holds."""
+        """The stage that adds the selected instances in the document of the entity."""
         if not self.held:
             return []
         key = {"e": "$_id", "a": "$h.a", "t": "$h.t", "s": "$h.s"}
-        found: Pipeline = [
+        stages: Pipeline = [
             {"$match": {"_id": series[0]}},
             _of_key(series[1]),
             {"$unwind": "$h"},
@@ -212,9 +220,10 @@ class Selection:
             {"$match": self._match(series)},
             *self._asked(series),
         ]
-        return _beside([found], "entities")
+        return _beside([stages], "entities")
 
     def _buckets(self, series: Series) -> Iterator[Pipeline]:
+        """Pipelines that yield the buckets that begin in the span, and the one that reaches into it."""
         inside: Pipeline = [{"$match": {"_id": self._keys(series)}}, {"$sort": {"_id": self.direction}}]
         if self.low is None or self.by_write:
             yield inside
@@ -225,7 +234,7 @@ class Selection:
         yield from (reaching, inside) if self.direction > 0 else (inside, reaching)
 
     def _asked(self, series: Series) -> Pipeline:
-        """Conditions are on entities: each instance is made one for a moment."""
+        """The stages that match `term`. Its filter is for entities, so they put the instance into one."""
         if self.term is None:
             return []
         return [{"$set": {"attrs": {series[1]: ["$i"]}}}, {"$match": condition(self.term)}]
@@ -249,14 +258,14 @@ Selected = tuple[Series, Selection]
 
 
 def selection(query: TemporalQuery, now: str) -> Selection:
-    """The selection of a query: oldest first, or newest first with lastN; nothing that expired by `now`."""
+    """The selection of a query: its window, without what expired by `now`; newest first with lastN."""
     direction = -1 if query.is_backwards else 1
     window = query.window
     deleted: bool | None = None
     if window is not None and window.timeproperty == "deletedAt":
         deleted = True
     elif query.aggregation is not None or (window is not None and window.timeproperty in BY_WRITE):
-        # A deletion is neither the creation nor a modification of anything, and no value.
+        # A deletion is no creation and no modification, and has no value to aggregate.
         deleted = False
     if window is None:
         return Selection(None, None, now, direction, deleted)
@@ -267,31 +276,32 @@ def selection(query: TemporalQuery, now: str) -> Selection:
 
 
 def probe(questions: Iterable[Iterable[Selected]]) -> Pipeline:
-    """{_id: its number} for each question, given by series, if any of them has an instance that is selected.
+    """The pipeline that yields {_id: n} for each question n in which a series has a selected instance.
 
-    A $unionWith is only read when what comes before it has ended, so the first instance ends the search.
+    A question is a list of series with selections. MongoDB reads a $unionWith only after what comes before
+    it, so the first instance ends the search of a question.
     """
     return union(_probe(number, many) for number, many in enumerate(questions))
 
 
-def _probe(number: int, many: Iterable[Selected]) -> Pipeline:
-    found = union([*selection.stages(one), {"$limit": 1}] for one, selection in many)
-    return [*found, {"$limit": 1}, {"$project": {"_id": {"$literal": number}}}]
+def _probe(number: int, question: Iterable[Selected]) -> Pipeline:
+    instances = union([*selection.stages(series), {"$limit": 1}] for series, selection in question)
+    return [*instances, {"$limit": 1}, {"$project": {"_id": {"$literal": number}}}]
 
 
 def union(pipelines: Iterable[Pipeline]) -> Pipeline:
-    """One pipeline of several: the result of each, one after the other."""
+    """One pipeline that yields the results of several pipelines over `history`, one after the other."""
     first, *others = pipelines
     return [*first, *({"$unionWith": {"coll": "history", "pipeline": one}} for one in others)]
 
 
 def _beside(pipelines: Iterable[Pipeline], collection: str = "packed") -> Pipeline:
-    """The stages that add what pipelines over the buckets, or another collection, yield."""
+    """The stages that add the results of pipelines over the buckets, or over another collection."""
     return [{"$unionWith": {"coll": collection, "pipeline": one}} for one in pipelines]
 
 
 def _written(low: int | None, high: int | None) -> Document:
-    """The condition on the time of the write, which `s` counts in parts of a microsecond."""
+    """The condition on the time of the write (µs), in terms of `s`."""
     limits = _limits(low, high, PLACES)
     return {"_id.s": limits} if limits else {}
 
@@ -306,7 +316,7 @@ def _is_within(time: int, low: int | None, high: int | None) -> bool:
 
 
 def _of_key(key: str) -> Document:
-    """The stage that leaves of an entity's document the history that it holds of one attribute."""
+    """The stage that reduces an entity's document to its history of one attribute."""
     return {"$project": {"h": {"$filter": {"input": "$h", "cond": {"$eq": ["$$this.a", key]}}}}}
 
 

@@ -1,4 +1,4 @@
-"""Which indexes would help: the attributes that slow queries filter on, counted and said once each."""
+"""Advice on indexes: counts the attributes on which slow queries filter, and logs each once."""
 
 import logging
 from collections.abc import Callable, Collection, Iterator
@@ -10,7 +10,7 @@ from broker.core.query import Query
 from broker.store.query.indexes import Declared
 
 log = logging.getLogger(__name__)
-_SHAPES = 50  # that are told apart in the metrics; all others are "other"
+_LABELS = 50  # filters with a label of their own in the metrics; further ones count as "other"
 _FOUND_BY_VALUE = frozenset({"==", "<", "<=", ">", ">="})
 _SLOW = Counter(
     "eridanus_slow_filters_total",
@@ -20,7 +20,7 @@ _SLOW = Counter(
 
 
 class Advice:
-    """Notes queries that take longer than `slow` seconds; `compact` gives the names that the setting has."""
+    """Counts queries that take longer than `slow` seconds; `compact` shortens IRIs as in `BROKER_INDEXES`."""
 
     def __init__(self, declared: Collection[Declared], slow: float, compact: Callable[[str], str]) -> None:
         self._declared = {(one.attr, one.type) for one in declared}
@@ -29,7 +29,7 @@ class Advice:
         self._seen: set[str] = set()
 
     def note(self, query: Query, seconds: float) -> None:
-        """Counts a query if it was slow and filters on attributes that are not indexed."""
+        """Counts a query that took `seconds`, if it was slow and filters on attributes without an index."""
         if seconds < self._slow or query.q is None:
             return
         of = _only_type(query)
@@ -39,20 +39,20 @@ class Advice:
         for attr in sorted(attrs):
             self._tell(self._compact(attr) + (f"@{self._compact(of)}" if of else ""), seconds)
 
-    def _tell(self, shape: str, seconds: float) -> None:
-        is_new = shape not in self._seen
-        if is_new and len(self._seen) >= _SHAPES:
+    def _tell(self, label: str, seconds: float) -> None:
+        is_new = label not in self._seen
+        if is_new and len(self._seen) >= _LABELS:
             _SLOW.labels("other").inc()
             return
-        _SLOW.labels(shape).inc()
+        _SLOW.labels(label).inc()
         if is_new:
-            self._seen.add(shape)
-            facts = {"setting": "BROKER_INDEXES", "add": shape, "seconds": round(seconds, 3)}
+            self._seen.add(label)
+            facts = {"setting": "BROKER_INDEXES", "add": label, "seconds": round(seconds, 3)}
             log.warning("a query was slow that an index would speed up", extra=facts)
 
 
 def _only_type(query: Query) -> str | None:
-    """The type that the query names, if it is one alone."""
+    """The type that a query names; None unless it names exactly one."""
     if query.types is None or query.types.is_anything:
         return None
     names = {name for names in query.types.any_of for name in names}
@@ -60,7 +60,7 @@ def _only_type(query: Query) -> str | None:
 
 
 def _filtered(q: Q) -> Iterator[str]:
-    """The attributes whose values the condition asks for."""
+    """The attributes with whose values a `q` compares, as far as an index can serve that."""
     match q:
         case And(parts) | Or(parts):
             for part in parts:

@@ -1,4 +1,4 @@
-"""The cells along the border of what is looked for: of all points, only those there need a closer look."""
+"""The cells along the border of an area: a geoquery has to test exactly only the Points in these."""
 
 import numpy as np
 import shapely
@@ -10,14 +10,17 @@ from broker.store.wire.places import FINEST, grid, name
 
 Numbers = NDArray[np.int64]
 
-_CELLS = 24  # to begin with
-_MOST = 256
+_CELLS = 24  # the most cells at the beginning
+_MOST = 256  # the most cells in a result
 _MARGIN = 1e-8  # degrees
 
 
-def border(shape: BaseGeometry, box: Bounds) -> list[str]:
-    """The cells along the border of a polygon or several: smaller and smaller ones, until there are many."""
-    line = shapely.boundary(shape)
+def border(area: BaseGeometry, box: Bounds) -> list[str]:
+    """The names of the cells along the border of a (multi)polygon, as small as possible for 256 cells.
+
+    `box` is the bounding box of the polygon (degrees).
+    """
+    line = shapely.boundary(area)
     shapely.prepare(line)
     steps, columns, rows = grid(box, _CELLS)
     x, y = np.repeat(columns, len(rows)), np.tile(rows, len(columns))
@@ -32,7 +35,7 @@ def border(shape: BaseGeometry, box: Bounds) -> list[str]:
 
 
 def _boxes(x: Numbers, y: Numbers, steps: int) -> NDArray[np.object_]:
-    """The boxes of cells, and a margin to all sides."""
+    """The boxes of cells, larger by a margin on all sides."""
     wide, high = 360 / 2**steps, 180 / 2**steps
     west, south = x * wide - 180, y * high - 90
     found: NDArray[np.object_] = shapely.box(

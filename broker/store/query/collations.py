@@ -1,8 +1,8 @@
-"""ICU collations in MongoDB, and filters that hold in them just as they hold without one.
+"""ICU collations for MongoDB, and filters whose meaning does not depend on the collation.
 
-MongoDB compares all strings of one operation by its collation, those of the filter too, and uses no index for
-them. A regular expression is beyond collations, and indexes serve it: so `exact` makes one of each
-comparison with a string. A locale that MongoDB has no rules for has those of ICU's root, as CLDR has it.
+MongoDB applies the collation of an operation to its filter, too, and then uses no index for comparisons of
+strings. Regular expressions ignore the collation and can use indexes. So `exact` replaces each comparison
+with a string by a regular expression. A locale without rules in MongoDB gets those of ICU's root, as in CLDR.
 """
 
 import re
@@ -23,7 +23,7 @@ _LOCALES = frozenset(
     " kok ky lb lkt ln lo lt lv mk ml mn mr ms mt my nb ne nl nn om or pa pl ps pt ro ru se si sk sl"
     " smn sq sr sr_Latn sv sw ta te th to tr ug uk ur vi wae yi yo zh zh_Hant zu".split()
 )
-_KINDS = {  # by their names in RFC 6067: MongoDB's, and the languages that have them; none for all
+_KINDS = {  # name in RFC 6067: (name in MongoDB, languages that have it; "" for all)
     "phonebk": ("phonebook", "de de_AT"),
     "trad": ("traditional", "bn es fi kn vi"),
     "dict": ("dictionary", "si"),
@@ -47,7 +47,7 @@ _LONGEST = 200  # characters of a text that a query compares by < or > in a coll
 
 
 def mongo_collation(collation: Collation) -> dict[str, Any]:
-    """The collation as MongoDB takes it; BadRequestData for a kind that the language does not have."""
+    """The collation in MongoDB's form; BadRequestData if the language does not have the kind."""
     language = "en" if collation.language in ("und", "root") else collation.language
     named = (f"{language}_{part}" for part in (collation.script, collation.region) if part)
     locale = next((one for one in (*named, language) if one in _LOCALES), _ROOT)
@@ -76,7 +76,7 @@ def _kind(locale: str, value: str) -> str:
 
 
 def exact(wanted: Filter) -> Filter:
-    """The filter, with regular expressions for comparisons with strings; aggregation expressions stay."""
+    """The filter with regular expressions in place of comparisons with strings; `$expr` is not changed."""
     return {name: _exact(name, value) for name, value in wanted.items()}
 
 
@@ -114,7 +114,7 @@ def _literal(text: str) -> str:
 
 
 def _greater(text: str) -> str:
-    """A pattern of the texts that are greater by code point."""
+    """A pattern for the texts that are greater by code point."""
     steps = [
         f"{_literal(text[:n])}[\\x{{{_next(one):x}}}-\\x{{10ffff}}]" for n, one in enumerate(_bounded(text))
     ]

@@ -1,8 +1,8 @@
-"""Terms as MongoDB conditions on one instance of an attribute (or on the entity, for its own members).
+"""Translates terms of `q` into MongoDB conditions on one attribute instance, or on the entity's own members.
 
-MongoDB looks into arrays on its own: `{"value": 5}` finds 5 and [4, 5], which is what == means, but so do
-all other operators, and paths through arrays, which the language does not mean. ONE shuts arrays out.
-Its comparisons hold within one type only, as the language's do, and numbers compare across their types.
+MongoDB's operators also test the items of arrays: `{"value": 5}` matches 5 and [4, 5]. The `==` of `q` means
+that, but the other operators and paths do not, so for them ONE excludes arrays. MongoDB compares values of
+one type only, and numbers of all numeric types, as `q` does.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ ONE: Filter = {"$not": {"$type": "array"}}
 _ORDER = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 _INT64 = 2**63
 
-# The members whose values literals of a type can be equal to, lie within the range of, or compare with.
+# By the type of a literal: the members that a term with ==, a range, or an ordering compares with it.
 _Members = dict[str, tuple[str, ...]]
 _EQUAL: _Members = {
     "text": ("value", "object", "vocab", "valueList", "objectList", "json"),
@@ -47,26 +47,26 @@ _ORDERED: _Members = {"text": ("value", "vocab"), "other": ("value",)}
 
 
 def all_of(filters: list[Filter]) -> Filter:
-    """The filter that all these hold."""
+    """The conjunction of filters; one flat document if their members differ."""
     merged: Filter = {}
-    for one in filters:
-        if merged.keys() & one.keys():
-            return {"$and": [one for one in filters if one]}
-        merged.update(one)
+    for each in filters:
+        if merged.keys() & each.keys():
+            return {"$and": [part for part in filters if part]}
+        merged.update(each)
     return merged
 
 
 def any_of(filters: list[Filter]) -> Filter:
-    """The filter that any of these holds."""
+    """The disjunction of filters; NOTHING if there are none."""
     if len(filters) == 1:
         return filters[0]
     return {"$or": filters} if filters else NOTHING
 
 
-class _Place(NamedTuple):
-    """Where in an instance a target value may be: its path, and the paths above that must be no arrays.
+class _Slot(NamedTuple):
+    """A slot: a path in an instance where a target may have its value. Paths `above` it must not be arrays.
 
-    `several`: an array there is no value itself, but each of its elements is one.
+    `several`: each item of an array at the path is a value, the array itself is not.
     """
 
     path: str
@@ -77,9 +77,9 @@ class _Place(NamedTuple):
         return {**dict.fromkeys(self.above, ONE), self.path: condition}
 
     @property
-    def typed(self) -> "_Place":
-        """Where the text of a JSON-LD typed value is."""
-        return _Place(f"{self.path}.@value", (*self.above, self.path))
+    def typed(self) -> "_Slot":
+        """The path of the text of a JSON-LD typed value."""
+        return _Slot(f"{self.path}.@value", (*self.above, self.path))
 
     @property
     def may_be_typed(self) -> bool:
@@ -87,42 +87,42 @@ class _Place(NamedTuple):
 
 
 def exists(target: Target) -> Filter:
-    """The condition that the instance has the target; empty when it has in any case."""
+    """The condition that an instance has the target; {} if every instance has it."""
     if target.member:
         return {target.member: {"$exists": True}}
     if target.trailing == ANY_LANGUAGE:
         return {"languageMap": {"$exists": True}}
     if not target.trailing:
         return {}
-    return any_of([place.is_({"$exists": True}) for place in _inside(target.trailing, "text")])
+    return any_of([slot.is_({"$exists": True}) for slot in _inside(target.trailing, "text")])
 
 
 def holds(term: Term) -> Filter:
-    """The condition that the term holds, but for the texts of all languages (`languages`)."""
+    """The condition that a term holds; texts of all languages are in `languages`."""
     return _OPERATORS[term.operator](term)
 
 
-def _places(target: Target, kind: str, members: _Members) -> list[_Place]:
-    """The places of target values of a type."""
+def _slots(target: Target, kind: str, members: _Members) -> list[_Slot]:
+    """The paths where a target may have values of a type."""
     if target.member:
         is_instant = target.member in TEMPORAL_MEMBERS
-        return [_Place(target.member)] if kind == ("dateTime" if is_instant else "text") else []
+        return [_Slot(target.member)] if kind == ("dateTime" if is_instant else "text") else []
     if target.trailing:
         return _inside(target.trailing, kind)
-    return [_Place(member) for member in members.get(kind, members["other"])]
+    return [_Slot(member) for member in members.get(kind, members["other"])]
 
 
-def _inside(trailing: tuple[str, ...], kind: str) -> list[_Place]:
-    places = [_walk(member, trailing) for member in ("value", "json")]
+def _inside(trailing: tuple[str, ...], kind: str) -> list[_Slot]:
+    slots = [_walk(member, trailing) for member in ("value", "json")]
     if kind == "text" and len(trailing) == 1:
-        places.append(_Place(f"languageMap.{value_key(trailing[0])}", several=True))
-    return places
+        slots.append(_Slot(f"languageMap.{value_key(trailing[0])}", several=True))
+    return slots
 
 
-def _walk(member: str, trailing: tuple[str, ...]) -> _Place:
+def _walk(member: str, trailing: tuple[str, ...]) -> _Slot:
     steps = [member, *map(value_key, trailing)]
     paths = [".".join(steps[:length]) for length in range(1, len(steps) + 1)]
-    return _Place(paths[-1], tuple(paths[:-1]))
+    return _Slot(paths[-1], tuple(paths[:-1]))
 
 
 def _equal(term: Term) -> Filter:
@@ -137,8 +137,8 @@ def _unequal(term: Term) -> Filter:
 def _equals(term: Term) -> list[Filter]:
     if isinstance(term.value, Range):
         bounds = [(">=", term.value.low), ("<=", term.value.high)]
-        places = _places(term.target, term.value.low.kind, _RANGED)
-        return [_within(place, bounds) for place in places]
+        slots = _slots(term.target, term.value.low.kind, _RANGED)
+        return [_within(slot, bounds) for slot in slots]
     by_kind: dict[str, list[Literal]] = {}
     for one in literals(term.value):
         by_kind.setdefault(one.kind, []).append(one)
@@ -146,65 +146,65 @@ def _equals(term: Term) -> list[Filter]:
 
 
 def _same(target: Target, kind: str, wanted: list[Literal]) -> list[Filter]:
-    places = _places(target, kind, _EQUAL)
+    slots = _slots(target, kind, _EQUAL)
     if kind in TEMPORAL:
-        return [one for place in places for literal in wanted for one in _moment(place, literal)]
+        return [one for slot in slots for literal in wanted for one in _moment(slot, literal)]
     values = [_stored(one) for one in wanted]
-    found = [place.is_({"$in": values} if len(values) > 1 else values[0]) for place in places]
+    found = [slot.is_({"$in": values} if len(values) > 1 else values[0]) for slot in slots]
     quoted = [moment for one in wanted if (moment := as_moment(one)).kind in TEMPORAL]
-    return found + [_typed(place, moment) for place in places if place.may_be_typed for moment in quoted]
+    return found + [_typed(slot, moment) for slot in slots if slot.may_be_typed for moment in quoted]
 
 
-def _moment(place: _Place, wanted: Literal) -> list[Filter]:
-    if place.path in TEMPORAL_MEMBERS:
-        return [_instants(place.path, [(">=", wanted), ("<=", wanted)])]
-    typed = [_typed(place, wanted)] if place.may_be_typed else []
-    return [place.is_({"$regex": date_conditions.same(wanted)}), *typed]
+def _moment(slot: _Slot, wanted: Literal) -> list[Filter]:
+    if slot.path in TEMPORAL_MEMBERS:
+        return [_instants(slot.path, [(">=", wanted), ("<=", wanted)])]
+    typed = [_typed(slot, wanted)] if slot.may_be_typed else []
+    return [slot.is_({"$regex": date_conditions.same(wanted)}), *typed]
 
 
-def _typed(place: _Place, wanted: Literal) -> Filter:
-    """The condition that a typed value is this moment."""
-    return place.typed.is_({"$regex": date_conditions.same(wanted), **ONE})
+def _typed(slot: _Slot, wanted: Literal) -> Filter:
+    """The condition that a typed value is the same date, time or date-time."""
+    return slot.typed.is_({"$regex": date_conditions.same(wanted), **ONE})
 
 
 def _ordering(term: Term) -> Filter:
     assert isinstance(term.value, Literal)
-    places = _places(term.target, term.value.kind, _ORDERED)
-    return any_of([_within(place, [(term.operator, term.value)]) for place in places])
+    slots = _slots(term.target, term.value.kind, _ORDERED)
+    return any_of([_within(slot, [(term.operator, term.value)]) for slot in slots])
 
 
-def _within(place: _Place, bounds: Bounds) -> Filter:
-    """The condition that a value, and no array, is within the bounds."""
-    if place.path in TEMPORAL_MEMBERS:
-        return _instants(place.path, bounds)
+def _within(slot: _Slot, bounds: Bounds) -> Filter:
+    """The condition that a value that is no array is within the bounds."""
+    if slot.path in TEMPORAL_MEMBERS:
+        return _instants(slot.path, bounds)
     if bounds[0][1].kind not in TEMPORAL:
         within = {_ORDER[sign]: _stored(bound) for sign, bound in bounds}
-        inside = [place.is_({"$elemMatch": within})] if place.several else []
-        return any_of([place.is_({**within, **ONE}), *inside, *_quoted(place, bounds)])
-    alternatives = [_moments(place, bounds)]
-    if place.may_be_typed:
-        alternatives.append(_moments(place.typed, bounds))
+        inside = [slot.is_({"$elemMatch": within})] if slot.several else []
+        return any_of([slot.is_({**within, **ONE}), *inside, *_quoted(slot, bounds)])
+    alternatives = [_moments(slot, bounds)]
+    if slot.may_be_typed:
+        alternatives.append(_moments(slot.typed, bounds))
     return any_of(alternatives)
 
 
-def _quoted(place: _Place, bounds: Bounds) -> list[Filter]:
-    """The condition that a typed value is within bounds that are quoted moments, if it may be one."""
+def _quoted(slot: _Slot, bounds: Bounds) -> list[Filter]:
+    """The conditions that a typed value is within bounds given as quoted times; [] if the bounds are not."""
     unquoted = [(sign, as_moment(bound)) for sign, bound in bounds]
     kinds = {bound.kind for _, bound in unquoted}
-    is_asked = place.may_be_typed and len(kinds) == 1 and kinds <= TEMPORAL
-    return [_moments(place.typed, unquoted)] if is_asked else []
+    is_asked = slot.may_be_typed and len(kinds) == 1 and kinds <= TEMPORAL
+    return [_moments(slot.typed, unquoted)] if is_asked else []
 
 
-def _moments(place: _Place, bounds: Bounds) -> Filter:
+def _moments(slot: _Slot, bounds: Bounds) -> Filter:
     within = [
-        any_of([{place.path: condition} for condition in date_conditions.ordered(sign, bound)])
+        any_of([{slot.path: condition} for condition in date_conditions.ordered(sign, bound)])
         for sign, bound in bounds
     ]
-    return {"$and": [place.is_(ONE), *within]}
+    return {"$and": [slot.is_(ONE), *within]}
 
 
 def _instants(member: str, bounds: Bounds) -> Filter:
-    """Members that hold instants hold them in our own form, which needs no regular expressions."""
+    """The condition on a member with instants. They are stored in one form, so they compare as texts."""
     return {member: {_ORDER[sign]: _INSTANT[sign](str(bound.value)) for sign, bound in bounds}}
 
 
@@ -224,17 +224,17 @@ def _stored(one: Literal) -> Any:
 
 def _patterned(term: Term) -> Filter:
     found = {"$regex": _portable(term)}
-    places = _places(term.target, "text", _ORDERED)
-    return any_of([place.is_(found if place.several else {**found, **ONE}) for place in places])
+    slots = _slots(term.target, "text", _ORDERED)
+    return any_of([slot.is_(found if slot.several else {**found, **ONE}) for slot in slots])
 
 
 def _unpatterned(term: Term) -> Filter:
     found = {"$regex": _portable(term)}
     alternatives = []
-    for place in _places(term.target, "text", _ORDERED):
-        unwanted = [found] if place.several else [ONE["$not"], found]
-        none = {"$nor": [{place.path: one} for one in unwanted]}
-        alternatives.append(all_of([place.is_({"$type": "string"}), none]))
+    for slot in _slots(term.target, "text", _ORDERED):
+        unwanted = [found] if slot.several else [ONE["$not"], found]
+        none = {"$nor": [{slot.path: one} for one in unwanted]}
+        alternatives.append(all_of([slot.is_({"$type": "string"}), none]))
     return any_of(alternatives)
 
 

@@ -1,8 +1,8 @@
-"""Dates, times and date-times in the values of clients, compared by MongoDB without parsing them.
+"""Conditions that compare dates, times and date-times in values of clients, without parsing in MongoDB.
 
-Such a value has a fixed part, whose text sorts as the moments do, a fraction or none, and a Z:
-`2026-07-01T12:00:00.5Z`. A value whose fixed part differs is told by it alone. Within one second it is
-the fraction that tells, and a regular expression spells out which fractions are less or greater.
+Such a value is a text with a fixed part, an optional fraction, and a Z: `2026-07-01T12:00:00.5Z`. The order
+of fixed parts as text is their order in time. If the fixed parts are equal, the fractions decide: a regular
+expression lists the fractions that are less or greater.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from broker.core.lang.terms import Literal
 
 
 def same(wanted: Literal) -> str:
-    """A regular expression for all texts of this moment."""
+    """A regular expression for all texts of the same time."""
     base, fraction = _split(wanted)
     return _within_second(wanted, base, _same(fraction))
 
 
 def ordered(sign: str, wanted: Literal) -> list[dict[str, Any]]:
-    """Conditions, one of which a text fulfils if it is a moment and stands so to the wanted one."""
+    """Conditions of which a text meets one if it is a time with the relation `sign` (`<` …) to `wanted`."""
     base, fraction = _split(wanted)
     form = f"^(?:{FORMS[wanted.kind]})\\z"
     order = {"$gt": base + "Z"} if sign[0] == ">" else {"$lt": base}
@@ -31,7 +31,7 @@ def ordered(sign: str, wanted: Literal) -> list[dict[str, Any]]:
 
 
 def _split(wanted: Literal) -> tuple[str, str]:
-    """The fixed part, and the digits of the fraction without trailing zeros."""
+    """(fixed part, digits of the fraction without trailing zeros)."""
     base, _, fraction = str(wanted.value).partition(".")
     return base, fraction.rstrip("0")
 

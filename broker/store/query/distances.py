@@ -1,7 +1,7 @@
-"""Distances that MongoDB can't work out itself (clause 4.23): from or to anything but a point.
+"""Distances for orders (clause 4.23) that MongoDB cannot compute: those that are not between two points.
 
-They are worked out beforehand, in a thread, and stand in the sort key by the ids of the entities. Both the
-number of such entities and the time are bounded.
+They are computed before the query, in a thread, and the sort key contains them by entity id. The number of
+such entities and the time are limited.
 """
 
 import asyncio
@@ -17,17 +17,17 @@ from broker.store.wire.codec import key
 from broker.store.wire.deadline import Deadline
 from broker.store.wire.tenants import Collection
 
-# Of each term that asks for distances: metres by the ids of entities.
+# For each order term by distance: metres by entity id.
 Distances = Mapping[OrderTerm, Mapping[str, float]]
 
 _MOST = 2000
-_TOGETHER = 200  # entities that are read, and measured, at once
+_TOGETHER = 200  # entities that are read and measured in one step
 
 
 async def distances(entities: Collection, ordering: Ordering, wanted: Filter, seconds: float) -> Distances:
-    """The distances of the entities that `wanted` selects, if they are not between two points.
+    """The distances, not between two points, of the entities that `wanted` selects.
 
-    TooComplexQuery when there are too many, or when it takes longer than this.
+    TooComplexQuery if there are too many, or if it takes more than `seconds`.
     """
     deadline = Deadline(seconds, "orderBy: the distances took longer than this broker allows")
     terms = [term for term in ordering.terms if term.distance]
@@ -42,7 +42,7 @@ async def _of(
     if reference["type"] == "Point":
         is_measured["value.type"] = {"$ne": "Point"}
     selected = all_of([wanted, {path: {"$elemMatch": is_measured}}])
-    found: dict[str, float] = {}
+    metres: dict[str, float] = {}
     looked_at = 0
     options: dict[str, Any] = {"limit": _MOST + 1, "batch_size": _TOGETHER, "max_time_ms": deadline.left_ms()}
     async with entities.find(selected, {f"attrs.{key(term.target.path[0])}": 1}, **options) as cursor:
@@ -51,8 +51,8 @@ async def _of(
             if looked_at > _MOST:
                 raise TooComplexQuery(f"orderBy: more than {_MOST} distances that are not between two points")
             deadline.left_ms()
-            found |= await asyncio.to_thread(_measured, documents, term.target.path, reference)
-    return found
+            metres |= await asyncio.to_thread(_measured, documents, term.target.path, reference)
+    return metres
 
 
 def _measured(
@@ -61,21 +61,21 @@ def _measured(
     from broker.core.lang import geometries  # here, since it takes Shapely (see `core.lang.geo`)
 
     origin = geometries.prepared(geometries.geometry(reference))
-    found = {}
+    metres = {}
     for document in documents:
         instance = _instance(document, path)
         if instance is None or instance["type"] != "GeoProperty" or not is_geometry(instance["value"]):
             continue
-        if (shape := geometries.geometry(instance["value"])) is not None:
-            found[document["_id"]] = geometries.distance(origin, shape)
-    return found
+        if (geometry := geometries.geometry(instance["value"])) is not None:
+            metres[document["_id"]] = geometries.distance(origin, geometry)
+    return metres
 
 
 def _instance(holder: Mapping[str, Any], path: tuple[str, ...]) -> Instance | None:
-    """The instance at a path that counts in orders: the default one of each name, else the first (`rank`)."""
+    """The instance at a path that orders use: of each name the default one, else the first (as in `rank`)."""
     for iri in path:
         instances = holder.get("attrs", {}).get(key(iri))
         if not instances:
             return None
-        holder = next((one for one in instances if "datasetId" not in one), instances[0])
+        holder = next((each for each in instances if "datasetId" not in each), instances[0])
     return dict(holder)

@@ -1,9 +1,8 @@
-"""The MongoDB reader of queries: a filter that selects the very entities that `core.lang.match` does.
+"""Translates queries into MongoDB filters that select the same entities as `core.lang.match`.
 
-What queries mean stands there; here is how MongoDB is made to mean the same. The filter is over stored
-entities (`codec`) and asks for a type in any case, for documents without one are not entities. A common
-query comes out as what one would write by hand, and indexes on {type, _id} and on an attribute's value
-(`attrs.<key>.value`) serve it: `type=T&q=P>3;S` is
+`core.lang.match` defines the meaning of queries. A filter is for stored entities (`codec`), and always has a
+condition on `type`: documents without a type are not entities. Common queries give the filter that one would
+write by hand, so that indexes on {type, _id} and on `attrs.<key>.value` can serve it: `type=T&q=P>3;S` is
 
     {"type": T, "attrs.P": {"$elemMatch": {"value": {"$gt": 3, "$not": {"$type": "array"}}}},
      "attrs.S": {"$exists": True}}
@@ -24,15 +23,15 @@ from broker.store.query.conditions import Filter, all_of, any_of, exists, holds
 from broker.store.query.languages import text_holds
 from broker.store.wire.codec import key
 
-# The filters of terms on linked entities, which MongoDB has to be asked for first (`selection`).
+# The filters of terms on linked entities; they need queries of their own before (`selection`).
 Links = Mapping[Q, Filter]
 _NO_LINKS: Links = {}
 
 
 def to_filter(query: Query, links: Links = _NO_LINKS) -> Filter:
-    """The filter of a query, but for its geoquery (`spatial`).
+    """The filter of a query, without its geoquery (`spatial`).
 
-    Raises BadRequestData when its patterns are none that we take.
+    `links`: filters for the terms on linked entities. BadRequestData if a pattern is not supported.
     """
     parts = [_types(query.types)]
     if query.selectors:
@@ -66,7 +65,7 @@ def _has(name: str) -> Filter:
 
 
 def condition(q: Q, links: Links = _NO_LINKS) -> Filter:
-    """The filter of a condition alone; what has no type passes it, too."""
+    """The filter of a `q` alone, without a condition on `type`."""
     match q:
         case And(parts):
             return all_of([condition(part, links) for part in parts])
@@ -80,13 +79,13 @@ def condition(q: Q, links: Links = _NO_LINKS) -> Filter:
             found = _at(target.path, {} if target.member in _TIMES else exists(target))
             return {"$nor": [found]} if absent else found
         case Term(target) if target.path and target.member in _TIMES:
-            return any_of([_time(q, place) for place in _TIMES[target.member]])
+            return any_of([_time(q, member) for member in _TIMES[target.member]])
         case Term(target):
             return _all_languages(q) if _is_of_all_languages(q) else _at(target.path, holds(q))
 
 
 def link_filter(link: Link, ids: Sequence[str]) -> Filter:
-    """The filter that a link leads to one of these entities."""
+    """The filter for entities of which a link leads to one of these entities."""
     return _at(link.path, any_of([{member: {"$in": list(ids)}} for member in ("object", "objectList")]))
 
 
@@ -95,7 +94,7 @@ def _scopes(query: ScopeQuery) -> Filter:
 
 
 def _scope(wanted: ScopePattern) -> Filter:
-    """The filter of a scope, which is stored as it was sent, with its first slash or without."""
+    """The filter of a scope pattern. Scopes are stored as sent, with or without a leading slash."""
     if not wanted.levels:
         return {"scope": {"$exists": True}}
     path = "/".join(wanted.levels)
@@ -105,16 +104,16 @@ def _scope(wanted: ScopePattern) -> Filter:
     return {"scope": {"$in": [Regex("^/" + form), Regex("^" + form)]}}
 
 
-# Where the times of an instance are: in the first of these members that there is (`core.entity.instances`).
+# The members with a time of an instance: the first that exists counts; None is the entity's createdAt.
 _TIMES = {"createdAt": ("createdAt", None), "modifiedAt": ("modifiedAt", "createdAt", None)}
 
 
-def _time(term: Term, place: str | None) -> Filter:
-    """The filter that a term holds for the time of an instance that is in this member; None: the entity's."""
+def _time(term: Term, member: str | None) -> Filter:
+    """The filter that a term holds for an instance whose time is in `member`; None: the entity's."""
     members = _TIMES[term.target.member or ""]
-    missing: Filter = {one: {"$exists": False} for one in members[: members.index(place)] if one}
-    at = replace(term, target=Target((), member=place or "createdAt"))
-    if place is None:
+    missing: Filter = {one: {"$exists": False} for one in members[: members.index(member)] if one}
+    at = replace(term, target=Target((), member=member or "createdAt"))
+    if member is None:
         return all_of([_at(term.target.path, missing), holds(at)])
     return _at(term.target.path, all_of([missing, holds(at)]))
 
@@ -131,19 +130,19 @@ def _types(selection: TypeSelection | None) -> Filter:
 
 
 def _at(path: tuple[str, ...], inner: Filter) -> Filter:
-    """The filter that `inner` holds for some instance at the path (for the entity, if that is empty)."""
+    """The filter that `inner` holds for an instance at the path (for the entity, if the path is empty)."""
     for iri in reversed(path):
         inner = {f"attrs.{key(iri)}": {"$elemMatch": inner} if inner else {"$exists": True}}
     return inner
 
 
 def _is_of_all_languages(term: Term) -> bool:
-    """Whether the term looks at the texts of all languages, if it meets a LanguageProperty."""
+    """Whether the term applies to the texts of all languages of a LanguageProperty."""
     return term.target.member is None and term.target.trailing in ((), ANY_LANGUAGE)
 
 
 def _all_languages(term: Term) -> Filter:
-    """A term for which a LanguageProperty has the texts under all its keys (`languages`)."""
+    """The filter of a term that applies to the texts of all languages (`languages`)."""
     target = term.target
     texts = text_holds(term)
     with_languages = _at(target.path, {"languageMap": {"$exists": True}})

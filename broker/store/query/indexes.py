@@ -1,9 +1,8 @@
-"""Indexes that operators declare for attributes which queries often filter on (`BROKER_INDEXES`).
+"""Indexes that operators declare for attributes on which queries often filter (`BROKER_INDEXES`).
 
-A filter on an attribute looks for a value wherever its kind may have one (`conditions`), so one index has
-to cover all these places: a wildcard index, which has an entry for each value that there is and none for
-those that there aren't. That of a type holds the entities of that type alone, and serves queries that name
-just this type.
+A filter on an attribute tests several members, one for each kind of attribute (`conditions`). So the index is
+a wildcard index over all these members: it has an entry for each value that exists. An index for one type
+holds only entities of this type, and serves queries that name only this type.
 """
 
 import logging
@@ -19,14 +18,14 @@ from broker.store.wire.errors import reported
 from broker.store.wire.tenants import Collection, Tenants
 
 log = logging.getLogger(__name__)
-_OURS = "declared "  # how the names of these indexes begin
+_OURS = "declared "  # prefix of the names of these indexes
 _MEMBERS = sorted({*(kind.value for kind in KINDS.values()), "observedAt", "attrs"})
-_LONGEST = 3600  # seconds that one may take to be made; entities are read and written meanwhile
+_LONGEST = 3600  # seconds for the build of an index; reads and writes go on meanwhile
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """An attribute to index, of entities of one type or of all; IRIs."""
+    """An index declared by the operator: for an attribute, of entities of one type or of all (IRIs)."""
 
     attr: str
     type: str | None = None
@@ -38,14 +37,14 @@ class Declared:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What makes the index this one, beside its name."""
+        """The options of the index beside its name."""
         paths = {f"attrs.{key(self.attr)}.{member}": 1 for member in _MEMBERS}
         only = {"partialFilterExpression": {"type": self.type}} if self.type else {}
         return {"wildcardProjection": paths, **only}
 
 
 class Indexes:
-    """Makes the declared indexes in every tenant, and drops those declared no more. Several workers may."""
+    """Creates the declared indexes in each tenant, drops others. Several workers may do so concurrently."""
 
     def __init__(self, tenants: Tenants, declared: Sequence[Declared]) -> None:
         self._tenants = tenants
@@ -53,7 +52,7 @@ class Indexes:
         self._done: set[str] = set()
 
     async def make(self, tenant: str) -> None:
-        """Makes them in a tenant if that isn't done yet."""
+        """Creates the indexes of a tenant, if this process has not done so yet."""
         if tenant not in self._done:
             entities = (await self._tenants.obtain(tenant)).entities
             with reported(), pymongo.timeout(_LONGEST):

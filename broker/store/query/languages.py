@@ -1,7 +1,7 @@
-"""Terms on the texts of all languages of a LanguageProperty, as aggregation expressions.
+"""Filters for terms on the texts of all languages of a LanguageProperty, as aggregation expressions.
 
-The keys of a languageMap are not known, and a filter has no way to say "under any key". `$expr` has
-one, but stands at the top of a filter alone, so it walks from the entity to the instances itself.
+Filters cannot test "the value of any key", but the keys of a languageMap are unknown. `$expr` can, but is
+allowed only at the top of a filter, so the expression goes from the entity to the instances itself.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from broker.store.query.conditions import Filter
 from broker.store.wire.codec import key
 
 Expression = Any
-_Test = Callable[[Expression], Expression]  # of the array of a languageMap's texts
+_Test = Callable[[Expression], Expression]  # from the array of a languageMap's texts to a condition
 
 
 def text_holds(term: Term) -> Filter | None:
-    """The filter that the term holds for the texts of some instance at its path.
+    """The filter that a term holds for the texts of an instance at its path.
 
-    None when it names no text, so that what the texts are makes no difference.
+    None if the term compares with no text, so that the texts do not matter.
     """
     if (test := _TESTS[term.operator](term)) is None:
         return None

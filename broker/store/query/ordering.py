@@ -1,9 +1,9 @@
-"""Orders of entities (clause 4.23) as stages of MongoDB's pipelines, and the keys of pages in them.
+"""Orders of entities (clause 4.23) as pipeline stages, and cursors for pages.
 
-Each term becomes a sort key {r: rank of its type, v: value}: MongoDB compares documents member by member, and
-an array inside one as a whole. What is behind a page's last entity is found by comparing with its keys, so
-each page costs the same. A page's key is opaque to clients: without an order the id of its last entity;
-with one, base64url of the JSON [[[r, v], …], id].
+Each order term becomes a sort key {r: rank of the type, v: value}, since MongoDB compares documents member by
+member, and arrays inside them as a whole. A page begins behind the sort keys of the last entity of the page
+before, so each page costs the same. These keys are in the page's key (its cursor), which is opaque to
+clients: without an order it is the id of the last entity; else it is base64url of the JSON [[[r, v], …], id].
 """
 
 import base64
@@ -22,11 +22,11 @@ from broker.store.query.rank import sort_key
 
 Document = dict[str, Any]
 
-_LONGEST = 1500  # characters of a page's key, which has its place in URLs
-_DEEPEST = 100  # levels of a value in it: MongoDB takes no more than 180 of a whole command
+_LONGEST = 1500  # characters of a page's key, since it is part of URLs
+_DEEPEST = 100  # levels of a value in it: MongoDB allows 180 in a command
 _INT64 = 2**63
 _NO_DISTANCES: Distances = {}
-# A document of one member, whose name is the id: MongoDB compares names byte by byte in every collation.
+# {id: 1}: MongoDB compares names of members byte by byte in every collation.
 _EXACT_ID = {"$arrayToObject": [[{"k": "$_id", "v": 1}]]}
 _FAULT = "after: expected what a link to a page had there"
 
@@ -38,11 +38,10 @@ def stages(
     shown: Document,
     distances: Distances = _NO_DISTANCES,
 ) -> list[Document]:
-    """The pipeline of a page: of the entities that `wanted` selects, the members `shown` and the sort keys.
+    """The pipeline of a page of the entities that `wanted` selects, with the members `shown` and sort keys.
 
-    `page`: the key behind which it begins, what is skipped there, and how many there are at most.
-
-    Only these are sorted, and never more than fit on the pages up to this one.
+    `page`: (key of the page before, or None; number of entities to skip; limit). Only these members are
+    sorted, and MongoDB keeps no more entities than fit on the pages up to this one.
     """
     after, skip, limit = page
     begin: list[Document] = [{"$match": behind(ordering, after)}] if after is not None else []
@@ -57,7 +56,7 @@ def stages(
 
 
 def sort_keys(ordering: Ordering, distances: Distances) -> Document:
-    """The sort keys of an entity by their names, for a $project."""
+    """The sort keys by name, for $project."""
     keys = {
         f"k{n}": sort_key(term, ordering.reference, distances.get(term, {}))
         for n, term in enumerate(ordering.terms)
@@ -66,13 +65,13 @@ def sort_keys(ordering: Ordering, distances: Distances) -> Document:
 
 
 def sort(ordering: Ordering) -> Document:
-    """The $sort by these keys, and by the id: as it is, though texts may be alike in a collation."""
+    """The operand of $sort: by the sort keys, then by id, byte by byte even in a collation."""
     ways = {f"k{n}": -1 if term.descending else 1 for n, term in enumerate(ordering.terms)}
     return {**ways, "id" if ordering.collation else "_id": 1}
 
 
 def behind(ordering: Ordering, after: str) -> Document:
-    """The filter, by the sort keys, of what comes behind a page; BadRequestData if `after` is none's key."""
+    """The filter, on sort keys, for entities behind the page with key `after`; BadRequestData if invalid."""
     keys, entity_id = _decoded(after, len(ordering.terms))
     steps: list[Document] = []
     same: Document = {}
@@ -84,7 +83,7 @@ def behind(ordering: Ordering, after: str) -> Document:
 
 
 def page_key(ordering: Ordering | None, document: Document) -> str | None:
-    """The key of a page that ends with this document; None if it were too long for a URL, or too deep."""
+    """The key of a page that ends with this document; None if it is too long for a URL, or too deep."""
     if ordering is None:
         return str(document["_id"])
     keys = [document[f"k{n}"] for n in range(len(ordering.terms))]
@@ -95,14 +94,14 @@ def page_key(ordering: Ordering | None, document: Document) -> str | None:
 
 
 def plain_key(after: str) -> str:
-    """The id behind which a page begins that has no order; BadRequestData if it is none."""
+    """The id in the key of a page without an order; BadRequestData if it is no URI."""
     if not is_uri(after):
         raise BadRequestData(_FAULT)
     return after
 
 
 def _decoded(after: str, terms: int) -> tuple[list[Document], str]:
-    """The sort keys and the id in a page's key, which may be of anybody's making."""
+    """(sort keys, id) in a page's key. Checks everything, since a client may have made it up."""
     try:
         if len(after) > _LONGEST:
             raise ValueError

@@ -1,4 +1,4 @@
-"""One sort key of an entity as an aggregation expression: {r: rank of its type, v: value} (clause 4.23.2)."""
+"""Sort keys of entities as aggregation expressions: {r: rank of the value's type, v: value} (4.23.2)."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,9 +21,9 @@ _VALUES = ("value", "object", "languageMap", "vocab", "json", "valueList", "obje
 
 
 def sort_key(term: OrderTerm, reference: Json, distances: Mapping[str, float]) -> Expression:
-    """The key of what a term looks at. Where it has a distance its rank is 0, elsewhere higher.
+    """The expression for the sort key of an order term. A distance has rank 0, other values rank above it.
 
-    `distances`: in metres, by the ids of entities, those that are not between two points.
+    `distances`: by entity id, the distances (m) that MongoDB cannot compute: those not between two points.
     """
     target = term.target
     if not target.path:
@@ -40,7 +40,7 @@ def _entity_key(member: str) -> Expression:
 
 
 def _one_or_all(items: str) -> Expression:
-    """The lone item of an array that has one, else the array, if it is there."""
+    """The item of an array with one item, else the array; missing if the array is."""
     several = {"$gt": [{"$size": {"$ifNull": [items, []]}}, 1]}
     return _if(several, items, {"$arrayElemAt": [items, 0]})
 
@@ -48,7 +48,7 @@ def _one_or_all(items: str) -> Expression:
 def _of_instance(
     path: tuple[str, ...], above: str, depth: int, inner: Callable[[str], Expression]
 ) -> Expression:
-    """The expression `inner` of the instance at a path: the default one of each name, else the first."""
+    """`inner` applied to the instance at a path: of each name the default instance, else the first."""
     instances = f"{above}attrs.{key(path[0])}"
     is_default = {"$eq": [{"$type": "$$any.datasetId"}, "missing"]}
     defaults = {"$filter": {"input": instances, "as": "any", "cond": is_default}}
@@ -73,7 +73,7 @@ def _value_key(one: str, target: Target, shift: int) -> Expression:
 
 
 def _time(one: str, member: str) -> Expression:
-    """A time of an instance, if need be that of its entity (`core.entity.instances`)."""
+    """A time of an instance; if it has none, that of its entity (`core.entity.instances`)."""
     own = {"createdAt": ("createdAt",), "modifiedAt": ("modifiedAt", "createdAt")}.get(member)
     if own is None:
         return f"{one}.{member}"
@@ -87,7 +87,7 @@ def _instant_key(value: Expression) -> Expression:
 
 
 def _typed(value: Expression, shift: int) -> Expression:
-    """The key of a value by its type; all ranks are higher by `shift`."""
+    """The sort key of a value by its type; `shift` is added to the rank."""
     kinds = [("string", "string"), ("object", "object"), ("array", "array"), ("bool", "boolean")]
     cases = [
         ({"$isNumber": "$$value"}, "number", "$$value"),
@@ -111,7 +111,7 @@ def _key(kind: str, shift: int, value: Expression = _REMOVED) -> Expression:
 
 
 def _plain(text: str) -> Expression:
-    """The text of a moment in a form that sorts as moments do."""
+    """A date, time or date-time in a form whose order as text is the order in time."""
     bare = {"$rtrim": {"input": text, "chars": "Z"}}
     return _let(
         "bare", {"$replaceOne": {"input": bare, "find": ",", "replacement": "."}}, _without_zeros("$$bare")
@@ -119,13 +119,13 @@ def _plain(text: str) -> Expression:
 
 
 def _without_zeros(text: str) -> Expression:
-    """A moment without the zeros at the end of its fraction, and without a fraction of only those."""
+    """A time without trailing zeros of its fraction; without the fraction if it is zero."""
     trimmed = {"$rtrim": {"input": {"$rtrim": {"input": text, "chars": "0"}}, "chars": "."}}
     return _if({"$gte": [{"$indexOfBytes": [text, "."]}, 0]}, trimmed, text)
 
 
 def _distance_key(one: str, target: Target, reference: Json, distances: Mapping[str, float]) -> Expression:
-    """Between points by the server, otherwise as it was worked out; without a distance, by value."""
+    """The sort key by distance: computed by MongoDB between points, else from `distances`, else by value."""
     otherwise = _value_key(one, target, 1)
     if distances:
         at = {"$indexOfArray": [{"$literal": [*distances]}, "$_id"]}

@@ -1,10 +1,10 @@
-"""Queries as filters that select exactly: whatever MongoDB can't tell by itself is found out beforehand.
+"""Exact filters of queries, also for conditions that MongoDB cannot evaluate in one filter.
 
-Linked entities (`relationship{…}`, 4.9) are looked for first, from the last link to the first one: the ids
-of those of which the condition holds, by which the filter then asks for the Relationship. Geometries are
-looked at closely where boxes don't tell (`spatial`), in threads, since that takes time; what is found is in
-the filter by its id. So pages, counts and orders need to know nothing of all that. Both are bounded in number
-and in time.
+Conditions on linked entities (`relationship{…}`, 4.9) are resolved first, from the last link to the first: a
+query finds the ids of the linked entities that meet the condition, and the filter selects Relationships to
+these ids. Geoqueries that bounding boxes cannot decide (`spatial`) are evaluated here on the geometries, in
+threads, since that takes time; the filter contains the ids that match. So pages, counts and orders are those
+of one plain filter. The number of entities and the time are limited.
 """
 
 import asyncio
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from broker.store.query.spatial import Spatial
 
 log = logging.getLogger(__name__)
-_TOGETHER = 200  # entities that are read, and looked at, at once
+_TOGETHER = 200  # entities that are read and tested in one step
 
 
 class Selections:
-    """Makes filters of queries. `candidates`: entities that one may need to look at; `timeout` in seconds.
+    """Makes filters of queries, and caches those that do not depend on data.
 
-    Raises TooComplexQuery when either is exceeded.
+    `candidates`: the most entities that a filter may have to read; `timeout` in seconds. Methods raise
+    TooComplexQuery if a query exceeds one of them.
     """
 
     def __init__(self, *, candidates: int, timeout: float) -> None:
@@ -46,7 +47,7 @@ class Selections:
         self._filters: WeakKeyDictionary[Query, Filter] = WeakKeyDictionary()
 
     async def filter(self, tenant: Tenant, query: Query) -> Filter:
-        """The filter that selects the query's entities, as of now; nobody changes it in place."""
+        """The filter that selects the query's entities at present. Callers must not change it."""
         if (known := self._filters.get(query)) is not None:
             return known
         terms = list(linked_terms(query.q))
@@ -63,7 +64,7 @@ class Selections:
         return all_of([rest, found.near, certain])
 
     async def _linking(self, entities: Collection, term: Term | Exists, deadline: Deadline) -> Filter:
-        """The filter of a term on linked entities."""
+        """The filter of a term on linked entities; reads the ids of those that meet it."""
         link = term.target.links[0]
         inner = replace(term, target=term.target.linked)
         links: Links = {inner: await self._linking(entities, inner, deadline)} if inner.target.links else {}
@@ -72,7 +73,7 @@ class Selections:
         return link_filter(link, await self._ids(entities, wanted, deadline))
 
     async def _ids(self, entities: Collection, wanted: Filter, deadline: Deadline) -> list[str]:
-        """The ids of all entities that a filter selects, in one document: many small ones cost more."""
+        """The ids of all entities that a filter selects. Reads them in one document, which costs less."""
         pipeline: list[dict[str, Any]] = [
             {"$match": wanted}, {"$limit": self._candidates + 1}, {"$project": {"_id": 1}},
             {"$group": {"_id": None, "ids": {"$push": "$_id"}}},
@@ -88,7 +89,7 @@ class Selections:
     async def _placed(
         self, entities: Collection, geo: GeoQuery, rest: Filter, found: "Spatial", deadline: Deadline
     ) -> list[str]:
-        """The ids of the entities that only a closer look selects."""
+        """The ids of the entities that match a geoquery, of those that bounding boxes cannot decide."""
         wanted = all_of([rest, found.near, found.open])
         attribute = f"attrs.{codec.key(geo.property)}"
         placed: list[str] = []

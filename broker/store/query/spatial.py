@@ -1,9 +1,9 @@
-"""Geoqueries as MongoDB filters: of the entities that are selected for certain, and of those that may be.
+"""Translates geoqueries into MongoDB filters: one for certain matches, one for possible matches.
 
-MongoDB knows places (`places`): points and boxes, and decides for points near a point or in an area. What it
-can't tell is left to a closer look (`selection`), which finds the rest by their ids. The two are kept apart
-by a margin, far above the errors of arithmetic and far below what anybody measures. Of points only those in
-the cells along a border (`borders`) get a closer look.
+MongoDB has the places of entities (`places`): points and bounding boxes. It decides for points near a point
+or in an area. Other places are possible matches, which `selection` tests exactly. A margin separates the two
+cases; it is far above errors of arithmetic and far below the precision of measurements. Of points only those
+in the cells along a border (`borders`) need an exact test.
 """
 
 import math
@@ -21,16 +21,17 @@ from broker.store.wire import places
 from broker.store.wire.codec import key
 
 _MARGIN = 1e-9  # degrees, a tenth of a millimetre
-_ROUGH = 1e-3  # of a distance to lines and areas, which is exact to less
+_ROUGH = 1e-3  # relative margin of distances to lines and areas, which are more exact than this
 _IS_POINT: Filter = {"at": {"$exists": True}}
 _NO_POINT: Filter = {"at": {"$exists": False}}
 
 
 @dataclass(frozen=True, slots=True)
 class Spatial:
-    """The filters of a geoquery. `certain` ones are selected, `open` ones need a closer look, others are not.
+    """The filters of a geoquery.
 
-    `near` narrows down with the index; it holds for all that are selected.
+    Entities that meet `certain` match; those that meet `open` need an exact test; others do not match. `near`
+    uses the index of cells; all matches meet it.
     """
 
     near: Filter
@@ -48,9 +49,9 @@ def spatial(geo: GeoQuery) -> Spatial:
 
 
 def _in_doubt(geo: GeoQuery, boxes: list[Bounds]) -> list[str] | None:
-    """The cells in which Points need a closer look, as the conditions tell of all others; None: in all.
+    """The cells in which Points need an exact test; None for all cells.
 
-    Of Points near a Point MongoDB tells by itself, within a ten-millionth of the distance.
+    For Points near a Point there are none: MongoDB decides that, with a relative error below 1e-7.
     """
     if geo.distance is not None:
         return [] if geo.reference["type"] == "Point" else None
@@ -60,12 +61,14 @@ def _in_doubt(geo: GeoQuery, boxes: list[Bounds]) -> list[str] | None:
 
 
 def _some(geo: GeoQuery, of_place: Filter) -> Filter:
-    """The filter that a condition holds for some place of the GeoProperty."""
+    """The filter that a condition holds for a place of the GeoProperty."""
     return {f"geo.{key(geo.property)}": {"$elemMatch": of_place} if of_place else {"$exists": True}}
 
 
 def _of_places(geo: GeoQuery) -> tuple[Filter, Filter, list[Bounds]]:
-    """The conditions on a place that it is selected, that it may be, and the boxes where that is in doubt."""
+    """(certain, possible, boxes): conditions for places that match for sure, for places that may match, and
+    the bounding boxes to search.
+    """
     match geo.relation:
         case "maxDistance":
             return _near(geo)
@@ -92,12 +95,12 @@ _AREAL = frozenset({"within", "intersects"})
 _OUTSIDE = frozenset({"minDistance", "disjoint"})
 
 
-def _is_area(shape: BaseGeometry) -> bool:
-    return shape.geom_type in ("Polygon", "MultiPolygon") and bool(shapely.is_valid(shape))
+def _is_area(geometry: BaseGeometry) -> bool:
+    return geometry.geom_type in ("Polygon", "MultiPolygon") and bool(shapely.is_valid(geometry))
 
 
 def _meeting(geo: GeoQuery) -> tuple[Filter, Filter]:
-    """The conditions that a place meets the reference, and that it may."""
+    """(certain, possible): the conditions that a place intersects the reference, and that it may."""
     sure, possible = NOTHING, _touching(_box(geo))
     if _is_area(geo.compiled):
         sure = _in_area(geo.compiled.buffer(-_MARGIN))
@@ -140,8 +143,8 @@ def _around(box: Bounds) -> Filter:
     }  # fmt: skip
 
 
-# The box of a place may be larger than its shape, if that had to be put in order: so none is shut out for
-# reaching beyond the reference.
+# The box of a place may be larger than its geometry, if that had to be repaired. So no condition excludes a
+# place because its box reaches beyond the reference.
 _BOXES: dict[str, Callable[[Bounds], Filter]] = {
     "within": _touching,
     "contains": _around,
@@ -152,15 +155,15 @@ _BOXES: dict[str, Callable[[Bounds], Filter]] = {
 
 
 def _near(geo: GeoQuery) -> tuple[Filter, Filter, list[Bounds]]:
-    """The conditions that a place is within the distance of the reference, and that it may be; its boxes."""
+    """(certain, possible, boxes): conditions that a place is within the distance, that it may be; boxes."""
     angle = (geo.distance or 0) / EARTH_RADIUS
     if geo.reference["type"] != "Point":
         boxes = _within_reach(_box(geo), angle * (1 + _ROUGH))
         return NOTHING, any_of([_touching(box) for box in boxes]), boxes
     boxes = _within_reach(_box(geo), angle * (1 + _ROUGH))
-    shapes = [all_of([_touching(box), _NO_POINT]) for box in boxes]
+    others = [all_of([_touching(box), _NO_POINT]) for box in boxes]
     circle = _in_circle(geo, angle)
-    return circle, any_of([circle, *shapes]), boxes
+    return circle, any_of([circle, *others]), boxes
 
 
 def _in_circle(geo: GeoQuery, angle: float) -> Filter:
@@ -171,7 +174,7 @@ def _in_circle(geo: GeoQuery, angle: float) -> Filter:
 
 
 def _within_reach(box: Bounds, angle: float) -> list[Bounds]:
-    """Boxes, two across the antimeridian, with all that is within an angle (radians) of a box."""
+    """Boxes with everything within an angle (radians) of a box; two if they cross the antimeridian."""
     west, south, east, north = box
     reach = math.degrees(angle) + 2 * _MARGIN
     south, north = south - reach, north + reach

@@ -1,1 +1,1 @@
-"""What all processes have to know: subscriptions, their timers, @contexts, and each other."""
+"""State shared by all processes: subscriptions, timers, @contexts, and the processes themselves."""

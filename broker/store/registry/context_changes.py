@@ -1,10 +1,10 @@
-"""Changes of stored @contexts, told to every worker before whoever made them is answered.
+"""Changes of stored @contexts: every worker evicts a changed @context before its client gets an answer.
 
-Workers remember contexts and look nothing up while they do. So a change is written to a small capped
-collection that each worker follows, which costs nothing while nothing changes; a worker that has forgotten
-what it knew writes so to its entry among the processes, and the one who made the change waits until all
-have. Who has not after the time of a lease is taken for dead, as everywhere else: it cannot reach the
-database, and begins anew when it can again.
+Workers cache @contexts and do not ask the database about cached ones. So a change is inserted into a small
+capped collection, which each worker follows with a tailable cursor; this costs nothing while nothing changes.
+A worker that has evicted the @context writes a confirmation to its document in `processes`. The worker that
+made the change waits for the confirmations of all others. One that does not confirm within the time of a
+lease counts as dead: it cannot reach the database, and clears its cache when it can again.
 """
 
 import asyncio
@@ -25,15 +25,16 @@ from broker.store.wire.errors import reported
 log = logging.getLogger(__name__)
 _EXISTS = 48  # MongoDB's NamespaceExists
 _BYTES = 256 * 1024
-_AWAIT_MS = 5000  # how long one question for news may stay with the server
-_RECENT = 60.0  # seconds (the server's) after which nobody waits for an answer any more
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
+_BYTES = 256 * 1024  # size of the capped collection
+_AWAIT_MS = 5000  # ms that the server waits for new changes before it answers
+_RECENT = 60.0  # seconds (server's time) for which a change needs a confirmation
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds between checks for confirmations
 
 Forget = Callable[[Collection[ContextKey] | None], None]
 
 
 class ContextChanges:
-    """The changes, as one process makes them and follows those of others; `lease` in seconds."""
+    """Publishes the changes of one process and follows those of others; `lease` in seconds."""
 
     def __init__(
         self,
@@ -44,16 +45,17 @@ class ContextChanges:
         clock: Clock | None = None,
     ) -> None:
         self._database = client[prefix]
-        # Read at once: nobody is woken when the majority has it. What a change tells of, it has by then.
+        # `local`, since a tailable cursor does not wake up when the majority gets a change. The changed
+        # @context itself is durable by then.
         self._changes = self._database["context_changes"].with_options(read_concern=ReadConcern("local"))
         self._processes = self._database["processes"]
         self._process = process
         self._lease = lease
         self._clock = clock or Clock()
-        self._last: str | None = None  # the last change that this process heard of
+        self._last: str | None = None  # the id of the last change that this process has read
 
     async def open(self) -> None:
-        """Makes the collection. Nobody can follow an empty one, so it begins with a change of nothing."""
+        """Creates the collection, and inserts a change of nothing: an empty one cannot be followed."""
         with reported():
             try:
                 await self._database.create_collection(
@@ -65,7 +67,10 @@ class ContextChanges:
             await self._changes.insert_one({"_id": token_hex(8), "by": self._process, "at": 0.0})
 
     async def tell(self, forget: Forget, key: ContextKey) -> None:
-        """Returns when every worker has forgotten what was under this key, this one first."""
+        """Publishes a change of the @context with this key. Returns when every worker has evicted it.
+
+        `forget` evicts keys from the cache of this process (all for None).
+        """
         forget([key])
         change = token_hex(8)
         with reported():
@@ -76,10 +81,10 @@ class ContextChanges:
             await self._processes.update_many({"forgot": change}, {"$pull": {"forgot": change}})
 
     async def follow(self, forget: Forget) -> None:
-        """Follows the changes from where it was, as long as the database is there.
+        """Reads changes after the last one that it has read, until the database fails or the cursor ends.
 
-        All is forgotten only if something may have been missed: at first, and if the change that it heard of
-        last is not among the changes any more.
+        Clears the whole cache if it may have missed a change: on the first call, and if the last change is no
+        longer in the collection.
         """
         with reported():
             async with self._changes.find(cursor_type=CursorType.TAILABLE_AWAIT) as cursor:
@@ -87,31 +92,32 @@ class ContextChanges:
                 is_new = await self._is_lost()
                 if is_new:
                     forget(None)
-                while cursor.alive:  # the cursor pauses when there was nothing new for a while
+                while cursor.alive:  # the loop over the cursor ends when nothing is new for a while
                     async for change in cursor:
                         if is_new:
-                            await self._hear(change, forget)
+                            await self._apply(change, forget)
                         is_new = is_new or change["_id"] == self._last
-                    if not is_new:  # the last one has gone since it was looked for
+                    if not is_new:  # the last change was removed after `_is_lost`
                         self._last = None
                         return
 
     async def _is_lost(self) -> bool:
-        """Whether there is no change that it heard of and could go on after."""
+        """Whether the last change that it has read is not in the collection, or there is none."""
         return self._last is None or await self._changes.find_one({"_id": self._last}, {"_id": 1}) is None
 
-    async def _hear(self, change: dict[str, Any], forget: Forget) -> None:
-        """Forgets what a change is about, and says so to whoever waits for it."""
+    async def _apply(self, change: dict[str, Any], forget: Forget) -> None:
+        """Evicts the @context of a change, and confirms that to the process that waits for it."""
         if change["by"] != self._process and "key" in change:
             forget([tuple(change["key"])])
             if change["at"] > self._clock.server_seconds() - _RECENT:
-                await self._answer(change["_id"])
+                await self._confirm(change["_id"])
         self._last = change["_id"]
 
-    async def _answer(self, change: str) -> None:
+    async def _confirm(self, change: str) -> None:
         await self._processes.update_one({"_id": self._process}, {"$addToSet": {"forgot": change}})
 
     async def _wait(self, change: str) -> None:
+        """Waits until all living processes have confirmed a change, at most for the time of a lease."""
         loop = asyncio.get_running_loop()
         end, pause = loop.time() + self._lease, _FIRST_PAUSE
         while loop.time() < end:
@@ -120,4 +126,4 @@ class ContextChanges:
                 return
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-        log.warning("a worker does not say that it knows of a changed @context; it is not waited for")
+        log.warning("a worker does not confirm a change of an @context in time; it counts as dead")

@@ -1,4 +1,4 @@
-"""Stored @contexts: what was fetched beside the tenants, what clients host in the database of each."""
+"""Stored @contexts: fetched ones in the default database, hosted ones in the database of their tenant."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,17 +12,17 @@ from broker.store.wire.errors import reported
 from broker.store.wire.tenants import DEFAULT, Collection, Tenants
 
 Document = dict[str, Any]
-_Shelf = tuple[Collection, Document, str]  # a collection, what of it is to be seen, and whose it is
+_Shelf = tuple[Collection, Document, str]  # a collection, a filter for its visible @contexts, their tenant
 
 _SHOWN: Document = {"hidden": {"$exists": False}}
 
 
 class MongoContexts:
-    """See `contexts.storage.Shelves`. Contexts are kept as text, so that any keys are safe.
+    """See `contexts.storage.Shelves`. @contexts are stored as text, since BSON does not allow all keys.
 
-    `_id` is the URL of a Cached one, or the local identifier. Cached ones are in the default tenant's
-    database, for they are everybody's. An ImplicitlyCreated one that clients delete is only hidden from
-    them, for subscriptions may stand on it.
+    `_id` is the URL of a Cached @context, else the local identifier. Cached ones are shared by all tenants,
+    so they are in the default tenant's database. An ImplicitlyCreated one that a client deletes is only
+    hidden, because subscriptions may use it.
     """
 
     def __init__(self, client: AsyncMongoClient[Document], prefix: str, tenants: Tenants) -> None:
@@ -30,56 +30,60 @@ class MongoContexts:
         self._tenants = tenants
 
     async def get(self, key: ContextKey) -> StoredContext | None:
-        """The one under this key; None, too, if there is no such tenant."""
+        """The @context with this key; None if there is none, or no such tenant."""
         tenant, name = key
         if (collection := await self._of(tenant)) is None:
             return None
         with reported():
-            found = await collection.find_one({"_id": name})
-        return None if found is None else _read(found, tenant)
+            document = await collection.find_one({"_id": name})
+        return None if document is None else _read(document, tenant)
 
     async def put(self, one: StoredContext) -> StoredContext:
-        """Stores one, unless there is one under its key; the one that is there now. Makes the tenant."""
+        """Inserts an @context unless its key is taken. Returns the @context stored under its key afterwards.
+
+        Creates the tenant if needed.
+        """
         tenant, name = one.key
         collection = (await self._tenants.obtain(tenant)).contexts if tenant else self._cached
         with reported():
-            found = await collection.find_one_and_update(
+            document = await collection.find_one_and_update(
                 {"_id": name},
                 {"$setOnInsert": _facts(one), "$unset": {"hidden": 1}},
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
             )
-        return one if found is None else _read(found, tenant)
+        return one if document is None else _read(document, tenant)
 
     async def replace(self, old: StoredContext, new: StoredContext) -> bool:
-        """Puts one in place of another; False if that is there no more, and then nothing is done."""
+        """Replaces `old` by `new` and returns True; False if `old` is no longer stored."""
         with reported():
             collection = await self._of(old.tenant)
-            assert collection is not None, "what was read is of a tenant"
-            done = await collection.update_one(
+            assert collection is not None, "the tenant of a stored @context exists"
+            result = await collection.update_one(
                 {"_id": old.key[1], "created": old.created}, {"$set": _facts(new)}
             )
-        return done.matched_count == 1
+        return result.matched_count == 1
 
     async def find(self, tenant: str, name: str) -> StoredContext | None:
-        """The one that the tenant sees under this local identifier, or URL if it is Cached."""
+        """The @context visible to the tenant with this local identifier or URL (Cached); None if none is."""
         for collection, shown, owner in await self._seen(tenant):
             with reported():
-                found = await collection.find_one({"$or": [{"_id": name}, {"local": name}], **shown})
-            if found is not None:
-                return _read(found, owner)
+                document = await collection.find_one({"$or": [{"_id": name}, {"local": name}], **shown})
+            if document is not None:
+                return _read(document, owner)
         return None
 
     async def list(self, tenant: str, kind: str | None) -> list[StoredContext]:
-        """Those that the tenant sees, oldest first."""
-        found: list[StoredContext] = []
+        """The @contexts of a kind (None: any) that are visible to the tenant, oldest first."""
+        visible: list[StoredContext] = []
         for collection, shown, owner in await self._seen(tenant):
             with reported():
-                found += [_read(one, owner) for one in await collection.find(shown).to_list()]
-        return sorted((one for one in found if kind in (None, one.kind)), key=lambda one: one.created)
+                visible += [_read(document, owner) for document in await collection.find(shown).to_list()]
+        of_kind = (context for context in visible if kind in (None, context.kind))
+        return sorted(of_kind, key=lambda context: context.created)
 
     async def remove(self, one: StoredContext) -> bool:
-        """Removes one; False if it is gone already."""
+        """Removes an @context, or hides an ImplicitlyCreated one; False if there is none."""
         tenant, name = one.key
         if (collection := await self._of(tenant)) is None:
             return False
@@ -90,7 +94,7 @@ class MongoContexts:
             return (await collection.delete_one({"_id": name})).deleted_count == 1
 
     async def add_hits(self, counts: Mapping[ContextKey, tuple[int, float]]) -> None:
-        """Adds hits to those written down; what is stored no more has none."""
+        """Adds (hits, time of the last one in s), by key, to the stored counts. Ignores unknown keys."""
         by_tenant: dict[str, list[UpdateOne]] = {}
         for (tenant, name), (count, at) in counts.items():
             change = UpdateOne({"_id": name}, {"$inc": {"hits": count}, "$max": {"used": at}})
@@ -101,13 +105,14 @@ class MongoContexts:
                     await collection.bulk_write(changes, ordered=False)
 
     async def _seen(self, tenant: str) -> tuple[_Shelf, ...]:
-        """Where what a tenant sees is."""
+        """The shelves with the @contexts that a tenant sees: its own, and the Cached ones."""
         if not tenant:
             return ((self._cached, _SHOWN, DEFAULT),)
-        own, everybodys = await self._of(tenant), (self._cached, {"kind": CACHED}, DEFAULT)
-        return (everybodys,) if own is None else ((own, _SHOWN, tenant), everybodys)
+        own, shared = await self._of(tenant), (self._cached, {"kind": CACHED}, DEFAULT)
+        return (shared,) if own is None else ((own, _SHOWN, tenant), shared)
 
     async def _of(self, tenant: str) -> Collection | None:
+        """The collection of a tenant's @contexts; None if there is no such tenant."""
         if not tenant:
             return self._cached
         try:

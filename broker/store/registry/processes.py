@@ -1,8 +1,8 @@
-"""Processes and their leases: who is alive, and what becomes of what the dead leave behind.
+"""Processes and their leases: which processes are alive, and the takeover from dead ones.
 
-A process that dies inside a transaction leaves it open, and with it the locks on what it wrote. So each
-process records the sessions of its transactions under a lease; whoever learns of its death ends them at once,
-and takes over its entries.
+A process that dies inside a transaction leaves it open, and its locks held. So each process has a document
+with the sessions of its transactions and the end of its lease. A process that finds another one dead ends its
+sessions at once, and takes over its pending entries and timers.
 """
 
 import time
@@ -22,16 +22,19 @@ from broker.store.wire.tenants import Collection, Tenants
 
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
-_GONE = 0.0  # a lease that ran out long ago
-_CLOSER = 60.0  # seconds between two closer looks, and how many times as long as a look took, at least
-_SHARE = 200
+_GONE = 0.0  # the end of a lease that was given up
+_CLOSER = 60.0  # seconds, at least, between two searches for entries of unknown processes
+_SHARE = 200  # the pause between two searches is at least this many times as long as a search takes
 _RAN_OUT = {"$lte": ["$until", NOW]}
 _JUDGED = {"sessions": 1, "until": 1, "ran_out": _RAN_OUT}
 ALIVE: Document = {"$expr": {"$not": _RAN_OUT}}  # the filter for processes whose lease has not run out
 
 
 class Processes:
-    """This process's own lease, and the heritage of those that ran out."""
+    """The lease of this process, and the takeover from processes whose lease ran out.
+
+    `lease` is its duration in seconds.
+    """
 
     def __init__(self, client: Client, prefix: str, process: str, lease: float) -> None:
         self._client = client
@@ -39,32 +42,33 @@ class Processes:
         self._schedule = Schedule(client, prefix)
         self._process = process
         self._lease = lease
-        self._seen: dict[str, tuple[float, float]] = {}  # the lease of each other process, and since when
-        self._looks_closer_at = 0.0  # for what was forgotten: at first, after an outage, and now and then
+        self._seen: dict[str, tuple[float, float]] = {}  # other process: (end of its lease, since when seen)
+        self._looks_closer_at = 0.0  # when to search for unknown processes: at the start and after an outage
 
     async def enter(self, sessions: list[AsyncClientSession]) -> None:
-        """Records this process and its sessions."""
+        """Inserts or replaces the document of this process, with the ids of its sessions."""
         ids = [session.session_id["id"] for session in sessions]
         document = {"_id": self._process, "sessions": {"$literal": ids}, "until": in_seconds(self._lease)}
         with reported():
             await self._list.update_one({"_id": self._process}, [{"$replaceWith": document}], upsert=True)
 
     async def renew(self) -> bool:
-        """Renews the lease. False: it ran out, and others may have taken over."""
+        """Renews the lease and returns True; False if it has run out, so others may have taken over."""
         alive = {"_id": self._process, **ALIVE}
         with self._reported():
-            found = await self._list.update_one(alive, [{"$set": {"until": in_seconds(self._lease)}}])
-        return found.matched_count == 1
+            result = await self._list.update_one(alive, [{"$set": {"until": in_seconds(self._lease)}}])
+        return result.matched_count == 1
 
     async def leave(self) -> None:
-        """Gives the lease up; others take over what is left in the outbox."""
+        """Gives up the lease, so that others take over the entries that are still pending."""
         with reported():
             await self._list.update_one({"_id": self._process}, {"$set": {"until": _GONE}})
 
     async def inherit(self, tenants: Tenants) -> bool:
-        """Takes over from the processes that are dead; True if there were any.
+        """Takes over from dead processes. Returns whether there were any.
 
-        Two heirs of one process share what they find; one that dies in the middle leaves the rest to others.
+        If two processes take over from the same one, each gets a part. If one dies meanwhile, others do the
+        rest.
         """
         with self._reported():
             others = self._list.find({"_id": {"$ne": self._process}}, _JUDGED)
@@ -72,37 +76,41 @@ class Processes:
             if (began := time.monotonic()) >= self._looks_closer_at:
                 dead += await self._forgotten(tenants)
                 self._looks_closer_at = began + max(_CLOSER, _SHARE * (time.monotonic() - began))
-            for one in dead:
-                await self._inherit(one, tenants)
+            for process in dead:
+                await self._inherit(process, tenants)
         return bool(dead)
 
     def _dead(self, others: list[Document]) -> list[Document]:
-        """Those who gave their lease up, and those whose lease ran out and stayed so for a while.
+        """The processes that gave up their lease, or whose lease ran out and was not renewed for a while.
 
-        For a while, since nobody can renew a lease while the database is away: then all run out, and those
-        who live must have the time to come back.
+        The wait of half a lease is needed because nobody can renew a lease during an outage of the database.
+        Afterwards all leases have run out, and living processes need time to renew theirs.
         """
         now, before = time.monotonic(), self._seen
-        self._seen = {one["_id"]: (one["until"], now) for one in others}
+        self._seen = {other["_id"]: (other["until"], now) for other in others}
         for name, seen in self._seen.items():
             if name in before and before[name][0] == seen[0]:
                 self._seen[name] = before[name]
-        stayed = {name for name, (_, since) in self._seen.items() if now - since >= self._lease / 2}
-        return [one for one in others if one["until"] == _GONE or (one["ran_out"] and one["_id"] in stayed)]
+        unchanged = {name for name, (_, since) in self._seen.items() if now - since >= self._lease / 2}
+        return [
+            other
+            for other in others
+            if other["until"] == _GONE or (other["ran_out"] and other["_id"] in unchanged)
+        ]
 
     async def _forgotten(self, tenants: Tenants) -> list[Document]:
-        """Processes that nobody knows any more, and whose last commit came after they were taken for dead.
+        """Processes that own pending entries but have no document: they committed after their takeover.
 
-        Until they are found, what follows such a commit waits: the next of its entity, and of a throttled
-        subscription.
+        Until such entries are taken over, later entries of their entities and throttled subscriptions wait.
         """
-        makers: set[str] = set()
+        having_entries: set[str] = set()
         for name in await tenants.names():
-            makers |= await owners(await tenants.obtain(name))
-        known = {one["_id"] async for one in self._list.find({}, {"_id": 1})}
-        return [{"_id": one, "sessions": []} for one in makers - known]
+            having_entries |= await owners(await tenants.obtain(name))
+        known = {document["_id"] async for document in self._list.find({}, {"_id": 1})}
+        return [{"_id": process, "sessions": []} for process in having_entries - known]
 
     async def _inherit(self, dead: Document, tenants: Tenants) -> None:
+        """Takes over from one dead process, and deletes its document at the end."""
         await _end_sessions(self._client, dead["sessions"])
         for name in await tenants.names():
             await adopt(await tenants.obtain(name), dead["_id"], self._process)
@@ -111,7 +119,7 @@ class Processes:
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
-        """Raises the driver's errors as what they mean. What was seen before an outage says nothing after."""
+        """As `errors.reported`. After an error, forgets the leases seen before: an outage outdates them."""
         try:
             with reported():
                 yield
@@ -122,17 +130,17 @@ class Processes:
 
 
 async def end_process(client: Client, prefix: str, process_id: str) -> None:
-    """Ends the sessions of a process that is known to be dead, and its lease, so that others take over."""
-    found = await _collection(client, prefix).find_one_and_update(
+    """Ends the lease and the sessions of a process that is known to be dead, so that others take over."""
+    process = await _collection(client, prefix).find_one_and_update(
         {"_id": process_id}, {"$set": {"until": _GONE}}
     )
-    if found is not None:
-        await _end_sessions(client, found["sessions"])
+    if process is not None:
+        await _end_sessions(client, process["sessions"])
 
 
 async def _end_sessions(client: Client, ids: list[bytes]) -> None:
     if ids:
-        await client.admin.command({"killSessions": [{"id": Binary(one, 4)} for one in ids]})
+        await client.admin.command({"killSessions": [{"id": Binary(session, 4)} for session in ids]})
 
 
 def _collection(client: Client, prefix: str) -> Collection:

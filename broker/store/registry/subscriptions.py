@@ -1,8 +1,8 @@
-"""Subscriptions, with the epoch that tells every process when they changed.
+"""Stored subscriptions, and the epoch of a tenant: a number that each change of its subscriptions raises.
 
-A change of subscriptions and the bump of the tenant's epoch, which lies beside the entities, are one
-transaction. Each group commit reads the epoch with its entities, so a write that begins after a
-subscription was acknowledged knows of it, in whatever process.
+One transaction changes the subscription and the epoch, whose document is among the entities. Each group
+commit reads the epoch together with its entities, and loads changed subscriptions first. So a write that
+begins after a subscription was acknowledged takes it into account, in every process.
 """
 
 import logging
@@ -33,8 +33,8 @@ Apply = Callable[[AsyncClientSession], Awaitable[Subscription | None]]
 Tell = Callable[[str, SubscriptionChanges], Awaitable[None]]
 
 _INT64 = 2**63
-_TEXT = "@json"  # what a stored @context has for a member that is text
-_LOGGED = 10_000  # changes that the log holds; a process that is further behind reads everything again
+_TEXT = "@json"  # the member that holds a stored @context as text
+_LOGGED = 10_000  # changes in the log; a process that is further behind reads all subscriptions again
 
 
 class MongoSubscriptions:
@@ -44,15 +44,15 @@ class MongoSubscriptions:
         self._client = client
         self._tenants = tenants
         self._schedule = schedule
-        self._transactions = Transactions(client)  # all bump one document: side by side they would conflict
+        self._transactions = Transactions(client)  # one after another: all update the epoch's document
         self._tell: Tell | None = None
 
     def tell(self, tell: Tell) -> None:
-        """Names who is told of each change that this process makes, before it is acknowledged."""
+        """Sets a callback that gets each change of this process before it is acknowledged."""
         self._tell = tell
 
     def open(self) -> AsyncClientSession:
-        """The session on which subscriptions are changed, for the list of processes."""
+        """The session that changes subscriptions, to be listed in `processes`."""
         return self._transactions.session
 
     async def create(self, tenant: str, subscription: Subscription) -> None:
@@ -76,10 +76,10 @@ class MongoSubscriptions:
         handle = await self._tenants.get(tenant)
 
         async def update(session: AsyncClientSession) -> Subscription:
-            found = await handle.subscriptions.find_one({"_id": subscription_id}, session=session)
-            if found is None:
+            stored = await handle.subscriptions.find_one({"_id": subscription_id}, session=session)
+            if stored is None:
                 raise _missing(subscription_id)
-            old = _subscription(found)
+            old = _subscription(stored)
             new = change(old)
             await self._schedule.follow(session, tenant, old, new)
             await handle.subscriptions.replace_one({"_id": subscription_id}, _document(new), session=session)
@@ -88,14 +88,14 @@ class MongoSubscriptions:
         await self._change(handle, subscription_id, update)
 
     async def delete(self, tenant: str, subscription_id: str) -> None:
-        """Deletes a subscription, and what was still due to it; ResourceNotFound if there is none."""
+        """Deletes a subscription, its pending entries, tally and dead letters; ResourceNotFound if none."""
         handle = await self._tenants.get(tenant)
 
         async def remove(session: AsyncClientSession) -> None:
-            found = await handle.subscriptions.find_one_and_delete({"_id": subscription_id}, session=session)
-            if found is None:
+            stored = await handle.subscriptions.find_one_and_delete({"_id": subscription_id}, session=session)
+            if stored is None:
                 raise _missing(subscription_id)
-            old = next(iter(_decoded([found])), None)  # what cannot be decoded can be deleted
+            old = next(iter(_decoded([stored])), None)  # a damaged subscription can be deleted, too
             await self._schedule.follow(session, tenant, old, None)
 
         await self._change(handle, subscription_id, remove)
@@ -106,23 +106,23 @@ class MongoSubscriptions:
             await handle.undelivered.delete_many(all_of(subscription_id))
 
     async def get(self, tenant: str, subscription_id: str) -> tuple[Subscription, Tally] | None:
-        """A subscription with its tally."""
-        found = await self._find(tenant, {"_id": subscription_id}, 1, 0)
-        return (_subscription(found[0][0]), found[0][1]) if found else None
+        """A subscription with its tally; None if there is none."""
+        pairs = await self._find(tenant, {"_id": subscription_id}, 1, 0)
+        return (_subscription(pairs[0][0]), pairs[0][1]) if pairs else None
 
     async def find(self, tenant: str, limit: int, offset: int) -> list[tuple[Subscription, Tally]]:
-        """A page of subscriptions, in the order of their ids, as full as if none were damaged."""
+        """A page of subscriptions with their tallies, ordered by id. Damaged ones are not counted."""
         damaged: set[str] = set()
         while True:
-            found = await self._find(tenant, {"_id": {"$nin": [*damaged]}}, limit, offset)
-            tallies = {document["_id"]: tally for document, tally in found}
-            page = _decoded(document for document, _ in found)
-            if len(page) == len(found):
-                return [(one, tallies[one.id]) for one in page]
-            damaged |= tallies.keys() - {one.id for one in page}
+            pairs = await self._find(tenant, {"_id": {"$nin": [*damaged]}}, limit, offset)
+            tallies = {document["_id"]: tally for document, tally in pairs}
+            page = _decoded(document for document, _ in pairs)
+            if len(page) == len(pairs):
+                return [(subscription, tallies[subscription.id]) for subscription in page]
+            damaged |= tallies.keys() - {subscription.id for subscription in page}
 
     async def count(self, tenant: str) -> int:
-        """How many subscriptions the tenant has."""
+        """The number of subscriptions of the tenant."""
         handle = await self._tenants.get(tenant)
         with reported():
             return await handle.subscriptions.count_documents({})
@@ -131,8 +131,8 @@ class MongoSubscriptions:
         """See `ports.SubscriptionStore.last_due`."""
         handle = await self._tenants.get(tenant)
         with reported():
-            found = await handle.throttles.find_one({"_id": subscription_id})
-        return found["at"] if found else None
+            throttle = await handle.throttles.find_one({"_id": subscription_id})
+        return throttle["at"] if throttle else None
 
     async def current_epoch(self, tenant: str) -> tuple[int, str]:
         """See `ports.SubscriptionStore.current_epoch`."""
@@ -141,23 +141,23 @@ class MongoSubscriptions:
             return epoch_of(await handle.entities.find_one({"_id": EPOCH}))
 
     async def since(self, tenant: str, epoch: int, mark: str = "") -> SubscriptionChanges:
-        """See `ports.SubscriptionStore.since`: read in one snapshot."""
+        """See `ports.SubscriptionStore.since`. Reads in one snapshot."""
         handle = await self._tenants.obtain(tenant)
         with reported():
             return await self._since(handle, epoch, mark)
 
     async def _since(self, handle: Tenant, epoch: int, mark: str) -> SubscriptionChanges:
         async with self._client.start_session(snapshot=True) as session:
-            newest, its_mark = epoch_of(await handle.entities.find_one({"_id": EPOCH}, session=session))
-            if (newest, its_mark) == (epoch, mark):
+            newest, new_mark = epoch_of(await handle.entities.find_one({"_id": EPOCH}, session=session))
+            if (newest, new_mark) == (epoch, mark):
                 return SubscriptionChanges(newest, [], [], mark=mark)
             if (ids := await _changed_since(handle, epoch, mark, session)) is None:
-                found = await handle.subscriptions.find(session=session).to_list()
-                return SubscriptionChanges(newest, _decoded(found), whole=True, mark=its_mark)
-            found = await handle.subscriptions.find({"_id": {"$in": ids}}, session=session).to_list()
-        changed = _decoded(found)
-        gone = set(ids) - {one.id for one in changed}
-        return SubscriptionChanges(newest, changed, sorted(gone), mark=its_mark)
+                documents = await handle.subscriptions.find(session=session).to_list()
+                return SubscriptionChanges(newest, _decoded(documents), whole=True, mark=new_mark)
+            documents = await handle.subscriptions.find({"_id": {"$in": ids}}, session=session).to_list()
+        changed = _decoded(documents)
+        gone = set(ids) - {subscription.id for subscription in changed}
+        return SubscriptionChanges(newest, changed, sorted(gone), mark=new_mark)
 
     async def _find(
         self, tenant: str, wanted: Document, limit: int, offset: int
@@ -166,14 +166,14 @@ class MongoSubscriptions:
         with reported():
             cursor = handle.subscriptions.find(wanted, sort=[("_id", 1)], limit=limit, skip=offset)
             documents = await cursor.to_list()
-            ids = [one["_id"] for one in documents]
-            tallies = {one["_id"]: one async for one in handle.tallies.find({"_id": {"$in": ids}})}
-        return [(one, _tally(tallies.get(one["_id"], {}))) for one in documents]
+            ids = [document["_id"] for document in documents]
+            tallies = {tally["_id"]: tally async for tally in handle.tallies.find({"_id": {"$in": ids}})}
+        return [(document, _tally(tallies.get(document["_id"], {}))) for document in documents]
 
     async def _change(self, tenant: Tenant, subscription_id: str, apply: Apply) -> None:
-        """Applies a change, bumps the epoch and logs it, in one transaction; tried again if it conflicts."""
+        """Applies a change, bumps the epoch and logs it, in one transaction. Retries it after a conflict."""
 
-        async def all_of_it(session: AsyncClientSession) -> SubscriptionChanges:
+        async def commit(session: AsyncClientSession) -> SubscriptionChanges:
             new, mark = await apply(session), secrets.token_hex(8)
             number, before = epoch_of(
                 await tenant.entities.find_one_and_update(
@@ -187,7 +187,7 @@ class MongoSubscriptions:
             changed, gone = ([new], []) if new else ([], [subscription_id])
             return SubscriptionChanges(number, changed, gone, mark=mark, before=before)
 
-        changes = await self._transactions.run(all_of_it)
+        changes = await self._transactions.run(commit)
         if self._tell is not None:
             await self._tell(tenant.name, changes)
 
@@ -195,9 +195,10 @@ class MongoSubscriptions:
 async def _changed_since(
     handle: Tenant, epoch: int, mark: str, session: AsyncClientSession
 ) -> list[str] | None:
-    """The ids of the subscriptions that changed after an epoch; None if the log does not follow on from it.
+    """The ids of the subscriptions that changed after an epoch; None if the log does not continue it.
 
-    Each change names the mark that it found: after a backup was restored, a number may be used again.
+    Each change in the log has the mark of the epoch before it. So a process notices if a backup was restored
+    and the same numbers are used again.
     """
     if epoch < 0:
         return None
@@ -205,7 +206,7 @@ async def _changed_since(
     logged = await handle.subscription_log.find(later, sort=[("_id", 1)], session=session).to_list()
     if not logged or (logged[0]["_id"], logged[0].get("before", "")) != (epoch + 1, mark):
         return None
-    return [*{one["s"] for one in logged}]
+    return [*{change["s"] for change in logged}]
 
 
 def _missing(subscription_id: str) -> ResourceNotFound:
@@ -218,23 +219,23 @@ def _document(subscription: Subscription) -> Document:
         "_id": subscription.id,
         "body": _storable(body),
         "context": _context(subscription.context),
-        "names": {one: [list(pair) for pair in names.items()] for one, names in subscription.names.items()},
+        "names": {kind: [list(pair) for pair in names.items()] for kind, names in subscription.names.items()},
         "createdAt": subscription.created_at,
         "modifiedAt": subscription.modified_at,
     }
 
 
 def _storable(value: Any) -> Any:
-    """The same, with numbers that BSON has no integers for (durations, heights) as the nearest floats."""
+    """The value with integers beyond 64 bits (durations, heights) replaced by the nearest floats."""
     if isinstance(value, dict):
-        return {name: _storable(one) for name, one in value.items()}
+        return {name: _storable(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_storable(one) for one in value]
+        return [_storable(item) for item in value]
     return float(value) if type(value) is int and not -_INT64 <= value < _INT64 else value
 
 
 def _context(source: Json) -> Json:
-    """An @context that is no URL, as text, so that any keys and numbers are safe."""
+    """The stored form of an @context: a URL as it is, anything else as JSON text, which allows any keys."""
     return source if isinstance(source, str | None) else {_TEXT: orjson.dumps(source).decode()}
 
 
@@ -249,19 +250,19 @@ def _subscription(document: Document) -> Subscription:
         _source(document["context"]),
         document["createdAt"],
         document["modifiedAt"],
-        {one: {name: iri for name, iri in pairs} for one, pairs in document["names"].items()},
+        {kind: {name: iri for name, iri in pairs} for kind, pairs in document["names"].items()},
     )
 
 
 def _decoded(documents: Iterable[Document]) -> list[Subscription]:
-    """The subscriptions of stored documents, without those that cannot be decoded: others go on."""
-    found = []
+    """The subscriptions of documents. Omits and logs those that cannot be decoded."""
+    subscriptions = []
     for document in documents:
         try:
-            found.append(_subscription(document))
+            subscriptions.append(_subscription(document))
         except Exception:  # damaged, or of another version
             log.exception("a stored subscription cannot be decoded", extra={"subscription": document["_id"]})
-    return found
+    return subscriptions
 
 
 def _tally(document: Document) -> Tally:

@@ -1,9 +1,9 @@
-"""Timers: when periodic subscriptions, and states that throttling suppressed, are due; for all tenants.
+"""Timers of all tenants: for periodic subscriptions, and for states that throttling suppressed.
 
-{_id: tenant and subscription, t: tenant, s: subscription, every, due, at: when to look at it, by: who does}
-with times in µs, all of the server's clock; a suppressed state has `state` instead of `every`, and its
-entity in the `_id`, too (see `throttling`). Whoever moves `at` first may see to it; if he dies, it is
-anybody's again when `at` is over.
+A timer is {_id: tenant and subscription, t: tenant, s: subscription, every: interval, due: time, at: when it
+can be claimed, by: the process that has claimed it}, with times in µs by the server's clock. The timer of a
+suppressed state has `state` instead of `every`, and its entity in the `_id` (see `pending.throttles`). A
+process claims a timer by moving `at` into the future. If the process dies, others can claim it after `at`.
 """
 
 import logging
@@ -29,7 +29,7 @@ Document = dict[str, Any]
 
 
 class Schedule:
-    """The timers, as the changes of subscriptions set them."""
+    """Sets and removes timers when subscriptions change."""
 
     def __init__(self, client: AsyncMongoClient[Document], prefix: str, clock: Clock | None = None) -> None:
         self.timers: Collection = client[prefix]["timers"]
@@ -37,19 +37,19 @@ class Schedule:
         self._expect: Callable[[int], None] | None = None
 
     def tell(self, expect: Callable[[int], None]) -> None:
-        """Names who waits for timers in this process."""
+        """Sets a callback that gets the times of new timers (µs): the loop that waits for timers."""
         self._expect = expect
 
     def expect(self, due: int) -> None:
-        """A timer was set to this time (µs)."""
+        """Announces a timer at the time `due` (µs) to the callback."""
         if self._expect is not None:
             self._expect(due)
 
     async def open(self) -> None:
-        """Makes the collection and its indexes."""
+        """Creates the collection and its indexes."""
         with reported():
             await self.timers.create_indexes(
-                [IndexModel([(one, ASCENDING) for one in names]) for names in (["at"], ["by"], ["t", "s"])]
+                [IndexModel([(name, ASCENDING) for name in names]) for names in (["at"], ["by"], ["t", "s"])]
             )
 
     async def follow(
@@ -61,13 +61,13 @@ class Schedule:
     ) -> None:
         """Sets, keeps or removes the timers of a subscription, in the transaction that changes it.
 
-        A periodic one is due one interval from now.
+        `old` is None for a new subscription, `new` for a deleted one. A new or changed interval begins now.
         """
         await self._follow_throttling(session, tenant, old, new)
-        before, after, one = interval(old), interval(new), old or new
-        if one is None or not before | after:
+        before, after, subscription = interval(old), interval(new), old or new
+        if subscription is None or not before | after:
             return
-        wanted = {"_id": key(tenant, one.id)}
+        wanted = {"_id": key(tenant, subscription.id)}
         if new is None or not after:
             await self.timers.delete_one(wanted, session=session)
             return
@@ -79,7 +79,7 @@ class Schedule:
     async def _follow_throttling(
         self, session: AsyncClientSession, tenant: str, old: Subscription | None, new: Subscription | None
     ) -> None:
-        """Suppressed states go with their subscription; if its period changes, they are looked at anew."""
+        """Removes suppressed states with their subscription; makes them due now if its throttling changes."""
         if old is None or old.body.throttling is None:
             return
         wanted = suppressed_of(tenant, old.id)
@@ -92,7 +92,7 @@ class Schedule:
 
 
 class MongoTimers:
-    """See `ports.Timers`. `lease`: seconds that a process has for what it claimed."""
+    """See `ports.Timers`. `lease`: seconds for which a claim holds."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class MongoTimers:
         lease: float,
     ) -> None:
         self._timers = schedule.timers
-        self._unclear: dict[str, Entry] = {}  # by id
+        self._unclear: dict[str, Entry] = {}  # by id: entries whose commit has no known result
         self._processes = schedule.timers.database["processes"]
         self._transactions = Transactions(client)
         self._tenants = tenants
@@ -111,66 +111,69 @@ class MongoTimers:
         self._lease = round(lease * 1_000_000)
 
     def open(self) -> AsyncClientSession:
-        """The session on which timers fire, for the list of processes."""
+        """The session of the transactions that fire timers, to be listed in `processes`."""
         return self._transactions.session
 
     async def claim(self, now: int) -> Timer | None:
         """See `ports.Timers.claim`."""
         until = {"$set": {"at": now + self._lease, "by": self._process}}
         with reported():
-            found = await self._timers.find_one_and_update(
+            claimed = await self._timers.find_one_and_update(
                 {"at": {"$lte": now}}, until, sort=[("at", 1)], return_document=ReturnDocument.AFTER
             )
-        return None if found is None else _timer(found)
+        return None if claimed is None else _timer(claimed)
 
     async def fire(self, timer: Timer, due: int, entry: Entry) -> bool:
         """See `ports.Timers.fire`."""
         handle = await self._tenants.obtain(timer.tenant)
         next_time = {"$set": {"due": due, "at": due, "by": ""}}
 
-        async def all_of_it(session: AsyncClientSession) -> bool:
+        async def work(session: AsyncClientSession) -> bool:
             moved = await self._timers.update_one(self._claimed(timer), next_time, session=session)
             if not moved.matched_count or await self._is_pending(handle.outbox, timer, session):
                 return False
             await handle.outbox.insert_one(apart(entry), session=session)
             return True
 
-        return await self._commit(entry, all_of_it)
+        return await self._commit(entry, work)
 
     async def _is_pending(self, outbox: Collection, timer: Timer, session: AsyncClientSession) -> bool:
-        """Whether some process has a report to deliver. One that no process knows is removed.
+        """Whether a report of the timer's subscription is pending. Deletes reports of unknown processes.
 
-        The dead are in the list of processes until others have taken over what they had.
+        Dead processes stay in `processes` until others have taken over their entries.
         """
-        reports = {"e": timer.subscription, "report": True}
-        if not (found := await outbox.find(reports, {"by": 1}, session=session).to_list()):
+        wanted = {"e": timer.subscription, "report": True}
+        if not (reports := await outbox.find(wanted, {"by": 1}, session=session).to_list()):
             return False
-        known = {one["_id"] async for one in self._processes.find({}, {"_id": 1}, session=session)}
+        known = {process["_id"] async for process in self._processes.find({}, {"_id": 1}, session=session)}
         known.add(self._process)
-        orphans = [one["_id"] for one in found if one["by"] not in known]
+        orphans = [report["_id"] for report in reports if report["by"] not in known]
         if orphans:
-            log.warning("a report that nobody has is replaced", extra={"subscription": timer.subscription})
+            log.warning(
+                "a report of an unknown process is replaced", extra={"subscription": timer.subscription}
+            )
             await outbox.delete_many({"_id": {"$in": orphans}}, session=session)
-        return len(orphans) < len(found)
+        return len(orphans) < len(reports)
 
     async def release(self, timer: Timer, period: int, entry: Entry) -> bool:
         """See `ports.Timers.release`."""
         handle = await self._tenants.obtain(timer.tenant)
 
-        async def all_of_it(session: AsyncClientSession) -> bool:
+        async def work(session: AsyncClientSession) -> bool:
             return await release(session, handle, self._timers, entry, period)
 
-        return await self._commit(entry, all_of_it)
+        return await self._commit(entry, work)
 
-    async def _commit(self, entry: Entry, all_of_it: Callable[[AsyncClientSession], Awaitable[bool]]) -> bool:
+    async def _commit(self, entry: Entry, work: Callable[[AsyncClientSession], Awaitable[bool]]) -> bool:
+        """Runs `work` in a transaction. Returns whether it inserted the entry; unclear until it returns."""
         self._unclear[entry.id] = entry
-        is_due = await self._transactions.run(all_of_it)
+        is_inserted = await self._transactions.run(work)
         del self._unclear[entry.id]
-        return is_due
+        return is_inserted
 
     async def unclear(self) -> list[Entry]:
-        """See `ports.Timers.unclear`. A transaction of the same session ends the one that is in doubt."""
-        found = []
+        """See `ports.Timers.unclear`. Asks in the same session, which ends the transaction in doubt."""
+        committed = []
         for entry in [*self._unclear.values()]:
             outbox = (await self._tenants.obtain(entry.tenant)).outbox
             wanted = {"_id": entry.id, "by": self._process}
@@ -181,9 +184,9 @@ class MongoTimers:
                 return await outbox.find_one(wanted, {"_id": 1}, session=session) is not None
 
             if await self._transactions.run(is_there):
-                found.append(entry)
+                committed.append(entry)
             del self._unclear[entry.id]
-        return found
+        return committed
 
     async def drop(self, timer: Timer) -> None:
         """See `ports.Timers.drop`."""
@@ -193,13 +196,13 @@ class MongoTimers:
     async def next(self) -> int | None:
         """See `ports.Timers.next`."""
         with reported():
-            found = await self._timers.find_one({}, {"at": 1}, sort=[("at", 1)])
-        return None if found is None else found["at"]
+            earliest = await self._timers.find_one({}, {"at": 1}, sort=[("at", 1)])
+        return None if earliest is None else earliest["at"]
 
     def _claimed(self, timer: Timer) -> Document:
-        """The timer, as long as nobody else has it, and its subscription did not change."""
-        its_key = key(timer.tenant, timer.subscription, timer.entity)
-        return {"_id": its_key, "by": self._process, "at": timer.until}
+        """The filter for a timer while this process's claim holds and its subscription did not change."""
+        timer_key = key(timer.tenant, timer.subscription, timer.entity)
+        return {"_id": timer_key, "by": self._process, "at": timer.until}
 
 
 def _timer(document: Document) -> Timer:
@@ -209,5 +212,5 @@ def _timer(document: Document) -> Timer:
 
 
 async def give_back(timers: Collection, process: str) -> None:
-    """Makes everybody's again what a process had claimed when it died."""
+    """Ends the claims of a dead process, so that others can claim its timers at once."""
     await timers.update_many({"by": process}, [{"$set": {"at": "$due", "by": ""}}])

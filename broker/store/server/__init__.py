@@ -1,1 +1,1 @@
-"""The MongoDB server itself: the embedded one, and what one of the operator's own must be."""
+"""The MongoDB server: the embedded one, and the check of an external one."""

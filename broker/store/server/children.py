@@ -1,4 +1,4 @@
-"""Child processes that end when we end: politely when asked, by the kernel when we are killed."""
+"""Child processes that end with their parent: on request, or by the kernel if the parent is killed."""
 
 import asyncio
 import ctypes
@@ -12,8 +12,8 @@ Output = int | IO[bytes] | None
 
 
 def _death_signal() -> Callable[[], object] | None:
-    # Looked up here, before any fork: the child may only make the one call, since another thread of
-    # ours may hold any lock at the moment of the fork.
+    # Looked up before any fork: after it, the child may only make this one call, since another thread of the
+    # parent may have held any lock at the fork.
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None).prctl
@@ -26,9 +26,9 @@ _end_with_parent = _death_signal()
 async def start_child(
     command: Sequence[str], *, env: Mapping[str, str] | None = None, output: Output = None
 ) -> asyncio.subprocess.Process:
-    """Start `command` in a session of its own, so that Ctrl-C at the terminal reaches us alone.
+    """Starts `command` in a session of its own, so that Ctrl-C at the terminal reaches only the parent.
 
-    On Linux it gets SIGTERM when we die without a word. Raises OSError when it cannot be started.
+    On Linux it gets SIGTERM when the parent dies. OSError if it cannot be started.
     """
     return await asyncio.create_subprocess_exec(
         *command,
@@ -42,7 +42,7 @@ async def start_child(
 
 
 async def end_child(process: asyncio.subprocess.Process, grace: float) -> int:
-    """Ask a child to end, kill it after `grace` seconds, and return its exit code."""
+    """Terminates a child, kills it after `grace` seconds, and returns its exit code."""
     if process.returncode is None:
         process.terminate()
         try:
@@ -53,6 +53,6 @@ async def end_child(process: asyncio.subprocess.Process, grace: float) -> int:
 
 
 def kill_child(process: asyncio.subprocess.Process) -> None:
-    """Kill a child at once, unless it has ended already."""
+    """Kills a child at once, unless it has ended."""
     if process.returncode is None:
         process.kill()

@@ -32,10 +32,10 @@ _POLL = 0.01
 
 
 class EmbeddedMongo:
-    """A mongod of our own, one per data directory; `start`, `wait_exit` and `stop` may be repeated.
+    """The mongod of a broker, one per data directory; `start`, `wait_exit` and `stop` may be repeated.
 
-    Its files are in `data_dir/mongodb`: the database, the key file, the password, the port, the log.
-    `transaction_lifetime` None leaves MongoDB's own limit; `cache_mb` None chooses by the memory.
+    Its files are in `data_dir/mongodb`: database, key file, password, port, log. `transaction_lifetime` is
+    the limit of transactions (s), None for MongoDB's default; `cache_mb` None sizes the cache by the memory.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class EmbeddedMongo:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> str:
-        """Start the server and return the URI of its writable primary; EmbeddedMongoError says why not.
+        """Starts the server and returns the URI of its writable primary; EmbeddedMongoError if it cannot.
 
-        A crashed server is recovered, one left over from a killed broker is ended first. The first start
-        takes the port of last time if it is free; later ones insist on the port of the first.
+        Recovers a crashed server; first ends one that a killed broker left behind. The first call uses the
+        port of the last run if it is free; later calls use the port of the first one.
         """
         try:
             return await self._start(find_mongod(self._mongod))
@@ -92,7 +92,7 @@ class EmbeddedMongo:
             try:
                 return await asyncio.wait_for(self._listening(port), _START_LIMIT)
             except EmbeddedMongoError:
-                # Someone may have taken the port since we looked; anything else fails for good.
+                # Another process may have taken the port meanwhile; any other failure is final.
                 if self._port or attempt == _ATTEMPTS - 1 or _is_free(port):
                     raise
         raise AssertionError("unreachable")
@@ -127,7 +127,7 @@ class EmbeddedMongo:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """End the server cleanly and let go of the data directory; without a server, do nothing."""
+        """Ends the server cleanly and unlocks the data directory; does nothing without a server."""
         await self._end_process()
         if self._lock:
             self._lock.close()
@@ -140,7 +140,7 @@ class EmbeddedMongo:
 
 
 def address(data_dir: Path) -> str | None:
-    """The URI of the server that a broker runs on this data directory now; None if none does."""
+    """The URI of the server that a broker runs on this data directory; None if none is running."""
     folder = data_dir.absolute() / "mongodb"
     try:
         with (folder / "lock").open("rb") as file:
@@ -154,7 +154,10 @@ def address(data_dir: Path) -> str | None:
 
 
 def _lock(folder: Path) -> IO[bytes]:
-    """Take the data directory for this process; the kernel gives it back when the process is gone."""
+    """Locks the data directory for this process; the kernel unlocks it when the process ends.
+
+    EmbeddedMongoError if another broker has locked it, or it cannot be used.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (folder / "lock").open("ab")
@@ -171,7 +174,7 @@ def _lock(folder: Path) -> IO[bytes]:
 
 
 def _prepare(folder: Path) -> Credentials:
-    """Make what the server needs before its first start, and bound its log."""
+    """Creates the files that the server needs, and rotates a large log."""
     (folder / "db").mkdir(mode=0o700, exist_ok=True)
     _secret(folder / "keyfile")
     log = folder / "mongod.log"
@@ -181,7 +184,7 @@ def _prepare(folder: Path) -> Credentials:
 
 
 def _secret(path: Path) -> str:
-    """The secret in `path`, made at first: written whole or not at all, readable by us alone."""
+    """The secret in the file `path`. Creates it if missing, atomically, readable by this user only."""
     if not path.exists():
         part = path.with_suffix(".part")
         part.unlink(missing_ok=True)
@@ -212,12 +215,12 @@ def _is_free(port: int) -> bool:
 
 
 def _free_port() -> int:
-    # Below the range of outgoing connections: else one of those could take the port while we restart.
+    # Below the range of outgoing connections: one of those could take the port during a restart.
     return next(port for port in iter(lambda: random.randrange(20_000, 32_000), None) if _is_free(port))
 
 
 def _output(folder: Path) -> IO[bytes]:
-    """Where the server's words go that come before its log is open, such as the loader's."""
+    """The file for output before the server opens its log, such as errors of the dynamic loader."""
     return (folder / "mongod.out").open("wb")
 
 
@@ -227,7 +230,7 @@ def _failure(code: int, folder: Path) -> EmbeddedMongoError:
 
 
 async def _end_leftover(folder: Path) -> None:
-    """End a server of this data directory whose broker was killed before it could do so."""
+    """Ends a server of this data directory that a killed broker left behind."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if (pid := _leftover(folder)) is None:
             return
@@ -245,7 +248,7 @@ async def _until_gone(folder: Path) -> None:
 
 
 def _leftover(folder: Path) -> int | None:
-    """The process that mongod.lock names, if it still is a server of this directory (ids are used again)."""
+    """The process id in mongod.lock, if that process is a server of this directory; else None."""
     lock = folder / "db" / "mongod.lock"
     text = lock.read_text().strip() if lock.exists() else ""
     return int(text) if text.isdigit() and str(folder / "db") in _command_line(int(text)) else None

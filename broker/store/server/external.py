@@ -1,4 +1,4 @@
-"""What a MongoDB of the operator's own must be: reachable, with transactions, 6.0 or newer."""
+"""The check of an external MongoDB: it must be reachable, have transactions, and be 6.0 or newer."""
 
 from typing import Any
 
@@ -11,20 +11,22 @@ Client = AsyncMongoClient[dict[str, Any]]
 
 
 class ServerUnfitError(Exception):
-    """The MongoDB that was named cannot be used; the message says why in one sentence, without passwords."""
+    """The external MongoDB cannot be used; the message says why in one sentence, without passwords."""
 
 
 def connect(uri: str) -> Client:
-    """A client that waits a few seconds for a primary unless the URI says how long; errors hide the URI."""
-    options: dict[str, Any] = {
-        "serverMonitoringMode": "poll"
-    }  # mostly idle: it needs no stream of heartbeats
+    """A client that waits 5 s for a primary, unless the URI sets another time.
+
+    ServerUnfitError if the URI is invalid; the message does not quote it.
+    """
+    # The client is mostly idle: it needs no stream of heartbeats.
+    options: dict[str, Any] = {"serverMonitoringMode": "poll"}
     if "serverselectiontimeoutms" not in uri.lower():
         options["serverSelectionTimeoutMS"] = 5000
     try:
         return AsyncMongoClient(uri, **options)
     except (PyMongoError, ValueError) as error:
-        # The driver's own words may quote a part of the password, when it holds an unescaped sign.
+        # The driver's message may quote a part of the password, if that has an unescaped character.
         raise ServerUnfitError(
             "BROKER_MONGO_URI is not a MongoDB URI: it looks like mongodb://user:password@host1,host2/"
             "?replicaSet=name, with special characters of the password escaped by %"
@@ -32,7 +34,7 @@ def connect(uri: str) -> Client:
 
 
 async def check_server(client: Client) -> None:
-    """Raise ServerUnfitError unless the server behind `client` can serve a broker."""
+    """Returns if the server of `client` is fit for a broker; ServerUnfitError otherwise."""
     try:
         hello = await client.admin.command("hello")
         version = (await client.server_info())["versionArray"]
@@ -47,7 +49,7 @@ async def check_server(client: Client) -> None:
 
 
 def unfit(hello: dict[str, Any], version: list[int]) -> str | None:
-    """What is wrong with a server that answers `hello` so, or None."""
+    """Why a server with this reply to `hello` and this version is unfit; None if it is fit."""
     if tuple(version[:2]) < _OLDEST:
         return f"MongoDB {version[0]}.{version[1]} is too old: 6.0 or newer is needed"
     if "setName" in hello or hello.get("msg") == "isdbgrid":

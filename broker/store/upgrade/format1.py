@@ -5,8 +5,8 @@ modifiedAt?, deletedAt?, scope?, rev?, packed: [attributes that have buckets], s
 the process that wrote it last. A pending entry had its revision in `stamp`, and its time in `time` if that
 differed; so had a dead letter, whose `at` was the time when it was given up.
 
-A batch is a transaction, or an update that selects documents of the old form only. So an upgrade that was
-interrupted is continued by the next one, and two upgrades at once do no harm.
+A batch is a transaction, or an update that matches documents of the old form only. So the next upgrade can
+continue an interrupted one, and two concurrent upgrades do no harm.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -44,14 +44,14 @@ _TIME: Document = {"$ifNull": ["$time", "$stamp"]}
 
 @dataclass(frozen=True, slots=True)
 class TenantUpgrade:
-    """The upgrade of one tenant, which has the collections and indexes of format 2 already."""
+    """The upgrade of one tenant, whose collections and indexes of format 2 exist already."""
 
     tenant: Tenant
     report: Report
     batch: int = _BATCH
 
     async def run(self) -> None:
-        """Takes all steps."""
+        """Runs all steps."""
         for step in self.steps:
             await step()
 
@@ -93,7 +93,7 @@ class TenantUpgrade:
             self.report("undelivered", count)
 
     async def leftovers(self) -> None:
-        """Drops the collection that is empty now, and the old index of the outbox."""
+        """Drops the collection `evolutions`, which is empty now, and the old index of the outbox."""
         evolutions = self.tenant.entities.database["evolutions"]
         assert await evolutions.find_one() is None, "all of them were moved"
         await evolutions.drop()
@@ -128,9 +128,10 @@ class TenantUpgrade:
         return ids
 
     async def _ends(self, heads: Sequence[Document]) -> dict[str, dict[str, int]]:
-        """The time of the last packed instance, by entity and attribute.
+        """The time (µs) of the last packed instance, by entity and attribute.
 
-        MongoDB has no unions in transactions. No broker changes buckets while there are evolutions to move.
+        Reads outside the transaction, since MongoDB allows no $unionWith inside. No broker changes buckets
+        during the upgrade.
         """
         ends: dict[str, dict[str, int]] = {}
         packed = ((head["_id"], key) for head in heads for key in head.get("packed", ()))
@@ -170,7 +171,7 @@ class TenantUpgrade:
 
 
 def _of_evolution(head: Document, ends: dict[str, int]) -> UpdateOne:
-    """The update of an entity's document; by `pk` the packer looks at each of them once."""
+    """The update that adds an evolution to an entity's document. `pk` makes the packer visit it once."""
     past = {"attrs": [], **{name: head[name] for name in _FACTS if name in head}}
     times = (instant.micros(head[name]) for name in _TIMES if name in head)
     update: Document = {
@@ -182,7 +183,7 @@ def _of_evolution(head: Document, ends: dict[str, int]) -> UpdateOne:
 
 
 def _of_entries(entity_id: str, stamp: int) -> UpdateOne:
-    """The update of the document of an entity that has entries in the outbox; it is made if there is none."""
+    """The update of the document of an entity with entries in the outbox; inserts a document if needed."""
     update: Document = {"$set": {"ov": True}, "$max": {"rev": stamp}, "$setOnInsert": {"gone": 1}}
     return UpdateOne({"_id": entity_id}, update, upsert=True)
 

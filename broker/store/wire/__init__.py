@@ -1,1 +1,1 @@
-"""What MongoDB and the broker speak: connection, tenants, commands, the stored shape, meanings of errors."""
+"""Access to MongoDB: connection, tenants, commands, transactions, stored form of entities, errors."""

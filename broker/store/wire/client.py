@@ -1,4 +1,4 @@
-"""The connection to MongoDB of one worker."""
+"""The connection of one worker to MongoDB."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ Session = AsyncClientSession
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A client whose writes are durable: acknowledged by the majority, and in its journal."""
+    """A client of MongoDB. Its writes are durable: a majority has them in its journals."""
 
     client: AsyncMongoClient[dict[str, Any]]
 
     async def ping(self) -> None:
-        """Returns if a primary answers; Unavailable otherwise."""
+        """Returns when a primary answers; Unavailable if none does."""
         with reported():
             await self.client.admin.command("ping")
 
     async def time(self) -> int:
-        """The server's time (µs), to the millisecond."""
+        """The server's time in µs, with a precision of 1 ms; Unavailable if no primary answers."""
         with reported():
             reply = await self.client.admin.command("hello")
         time: datetime = reply["localTime"]
@@ -33,7 +33,10 @@ class Database:
 
 
 async def open_database(uri: str, stack: AsyncExitStack) -> Database:
-    """Connects; the connection is checked by the parent process, so here a failure is an outage."""
+    """Opens the database; `stack` closes it. The parent process has checked that MongoDB is usable.
+
+    Does not wait for a server: if there is none, the first operation fails.
+    """
     options: dict[str, Any] = {
         "w": "majority",
         "journal": True,

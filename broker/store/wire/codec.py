@@ -1,14 +1,19 @@
-"""Entities and instances as MongoDB documents, and back: the only place that knows the stored shape.
+"""Encodes entities and instances as MongoDB documents and decodes them: no other module knows the format.
 
-A stored entity is the Entity of `core` with `_id` for its id, and with the store's own members (decision
-0013): `rev` (its revision), `due` (when something of it first expires, if anything does), `geo` and `cells`
-(where its GeoProperties are, `places`), `shape` (a hash of its types and of the kinds of its attributes, for
-`discovery`); `past`, `unlisted`, `h`, `hn`, `hb`, `p`, `pk`, `pn` (its evolution: `history`), and `o`, `ov`,
-`gone` (what is pending: `pending`). A document without `type` is of an entity that is not there, but has a
-past or something pending. Names of attributes are keys that MongoDB takes literally: it reads dots and a
-leading dollar in a key as a path. A term of the core or of the default vocabulary stays short. Values are
-stored as they are; the few whose keys or numbers BSON has no place for carry the mark `esc`, so that reading
-costs nothing for all others.
+A stored entity is the Entity of `core` with `_id` in place of `id`, and members of the store (decision 0013):
+
+- `rev`: its revision; `due`: the instant at which the first part of it expires, if any does;
+- `geo`, `cells`: the places of its GeoProperties (`places`);
+- `shape`: a hash of its types, attributes and their kinds, for `discovery`;
+- `past`, `unlisted`, `h`, `hn`, `hb`, `p`, `pk`, `pn`: its evolution (`history`);
+- `o`, `ov`, `gone`: its pending entries (`pending`).
+
+A document without `type` belongs to an entity that does not exist now, but has a past or pending entries.
+
+Names of attributes become keys without dots and without a leading dollar, since MongoDB reads those as paths.
+Terms of the core and of the default vocabulary get short keys. Values are stored unchanged. An instance whose
+value has keys or numbers that BSON cannot hold is escaped and carries the mark `esc`: decoding costs nothing
+for all others.
 """
 
 from collections.abc import Sequence
@@ -27,42 +32,42 @@ from broker.store.wire import places
 
 Document = dict[str, Any]
 
-_REMEMBERED = 50_000
+_CACHED = 50_000  # keys, or IRIs, in each of the two caches
 _keys: dict[str, str] = {}
 _names: dict[str, str] = {}
 _INT64 = 2**63
 _VALUES = {kind: of.value for kind, of in KINDS.items()}
 PLACES = ("geo", "cells")
-# Members of stored entities that are no part of the entity.
+# Members of documents that belong to the store, not to the entity.
 OWN = (
     "rev", "due", "shape", *PLACES, "past", "unlisted", "h", "hn", "hb", "p", "pk", "pn", "o", "ov", "gone",
 )  # fmt: skip
-# Those that readers of entities have no use for, and that may be large.
+# A projection that omits members which readers of entities do not need, and which may be large.
 UNREAD = {"h": 0, "o": 0, "past": 0, "p": 0, **dict.fromkeys(PLACES, 0)}
 
 
 def key(iri: str) -> str:
     """The key under which the attribute of this IRI is stored."""
-    found = _keys.get(iri)
-    if found is None:
-        if len(_keys) > _REMEMBERED:
+    stored = _keys.get(iri)
+    if stored is None:
+        if len(_keys) > _CACHED:
             _keys.clear()
-        found = _keys[iri] = _key(iri)
-    return found
+        stored = _keys[iri] = _key(iri)
+    return stored
 
 
 def name(stored: str) -> str:
     """The IRI of the attribute stored under this key."""
-    found = _names.get(stored)
-    if found is None:
-        if len(_names) > _REMEMBERED:
+    iri = _names.get(stored)
+    if iri is None:
+        if len(_names) > _CACHED:
             _names.clear()
-        found = _names[stored] = _name(stored)
-    return found
+        iri = _names[stored] = _name(stored)
+    return iri
 
 
 def value_key(member: str) -> str:
-    """The key of a member inside a user's own JSON."""
+    """The key under which a member inside a JSON value of a user is stored."""
     if member[:1] in ("$", "%") or "\x00" in member:
         return "%" + member.replace("%", "%25").replace("$", "%24").replace("\x00", "%00")
     return member
@@ -77,9 +82,9 @@ def encode_entity(entity: Entity) -> Document:
 
 
 def decode_entity(document: Document) -> Entity:
-    """The entity of a stored document, which is used up; the store's own members are dropped.
+    """The entity of a stored document, without the store's members. Changes the document in place.
 
-    Undecodable if it is not as this module stores them.
+    Undecodable if the document is not in the format of this module.
     """
     entity_id = document["id"] = document.pop("_id")
     try:
@@ -88,67 +93,73 @@ def decode_entity(document: Document) -> Entity:
         if type(document["type"]) is not list:
             raise TypeError("type: expected a list")
         document["attrs"] = decode_attrs(document["attrs"])
-    except Exception as error:  # whatever it is, it is about this entity alone
+    except Exception as error:  # any fault here concerns this entity alone
         raise Undecodable(entity_id) from error
     return document
 
 
 def decode_alive(document: Document, now: str) -> Entity | None:
-    """The entity of a stored document without what has expired at this instant (4.22)."""
+    """The entity of a stored document without the parts that have expired at `now` (4.22).
+
+    None if the whole entity has expired; Undecodable as in `decode_entity`.
+    """
     due = document.get("due")
     entity = decode_entity(document)
     return entity if due is None or due > now else expiry.alive(entity, now)
 
 
 def shape(entity: Entity) -> int:
-    """The shape of an entity, 64 bits: one for those with the same types, attributes and kinds of them."""
-    attrs = [(iri, *kinds(its)) for iri, its in entity["attrs"].items()]
+    """The shape of an entity: a hash of 64 bits of its types, attributes and the attributes' kinds.
+
+    Entities that agree in those have the same shape.
+    """
+    attrs = [(iri, *kinds(instances)) for iri, instances in entity["attrs"].items()]
     return _shape(tuple(entity["type"]), tuple(attrs))
 
 
 def kinds(instances: Sequence[Instance]) -> list[str]:
-    """The kinds of an attribute's instances."""
-    return [one["type"] for one in instances]
+    """The kind (`Property`, `Relationship` …) of each instance of an attribute."""
+    return [instance["type"] for instance in instances]
 
 
-@lru_cache(10_000)  # entities made by one program are alike, and in one order
+@lru_cache(10_000)  # entities that one program creates have the same attributes in the same order
 def _shape(types: tuple[str, ...], attrs: tuple[tuple[str, ...], ...]) -> Int64:
-    plain = sorted(types), sorted((iri, sorted(its)) for iri, *its in attrs)
+    plain = sorted(types), sorted((iri, sorted(kinds)) for iri, *kinds in attrs)
     digest = blake2b(repr(plain).encode(), digest_size=8).digest()
     return Int64(int.from_bytes(digest, "big", signed=True))
 
 
 def encode_attrs(attrs: Attributes) -> Document:
-    """Attributes by stored key."""
-    return {key(iri): [encode_instance(one) for one in instances] for iri, instances in attrs.items()}
+    """The stored form of attributes, by stored key."""
+    return {key(iri): [*map(encode_instance, instances)] for iri, instances in attrs.items()}
 
 
 def encode_places(attrs: Attributes) -> Document:
-    """The members that tell where the GeoProperties are; none without any on Earth."""
+    """The members `geo` and `cells` (see `places`) for these attributes; {} if none has a place on Earth."""
     geo: Document = {}
     for iri, instances in attrs.items():
-        spatial = (places.place(one) for one in instances if places.is_spatial(one))
-        if found := [place for place in spatial if place]:
-            geo[key(iri)] = found
-    cells = {name for many in geo.values() for place in many for name in places.cells(place)}
+        located = (places.place(instance) for instance in instances if places.is_spatial(instance))
+        if on_earth := [place for place in located if place]:
+            geo[key(iri)] = on_earth
+    cells = {cell for of_attr in geo.values() for place in of_attr for cell in places.cells(place)}
     return {"geo": geo, "cells": sorted(cells)} if geo else {}
 
 
 def decode_attrs(stored: Document) -> Attributes:
-    """Attributes by IRI. The instances are the stored ones, changed only where they must be."""
+    """Attributes by IRI. Returns the stored instances themselves, restored in place where they need it."""
     attrs = {}
     for k, instances in stored.items():
-        for one in instances:
-            if _VALUES[one["type"]] not in one:
-                raise KeyError(one["type"])
-            if "attrs" in one or "esc" in one:
-                _restore(one)
+        for instance in instances:
+            if _VALUES[instance["type"]] not in instance:
+                raise KeyError(instance["type"])
+            if "attrs" in instance or "esc" in instance:
+                _restore(instance)
         attrs[name(k)] = instances
     return attrs
 
 
 def encode_instance(instance: Instance) -> Instance:
-    """The stored form of one instance; the very same dict where nothing needs to differ."""
+    """The stored form of an instance; the same dict if nothing has to be encoded."""
     member = KINDS[instance["type"]].value
     value = instance[member]
     if type(value) is not str and (escaped := _escape(value)) is not value:
@@ -159,7 +170,7 @@ def encode_instance(instance: Instance) -> Instance:
 
 
 def decode_instance(instance: Instance) -> Instance:
-    """The instance of its stored form, which is used up."""
+    """The instance of a stored form. Changes the stored form in place."""
     if "attrs" in instance or "esc" in instance:
         _restore(instance)
     return instance
@@ -199,7 +210,7 @@ def _unliteral(text: str) -> str:
 
 
 def _escape(value: Json) -> Json:
-    """The value with what BSON cannot hold replaced; the very same object if there is nothing."""
+    """The value with keys and numbers that BSON cannot hold replaced; the same object if it has none."""
     kind = type(value)
     if kind is dict:
         pairs = {value_key(k): _escape(v) for k, v in value.items()}

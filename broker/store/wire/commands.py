@@ -1,6 +1,7 @@
-"""Commands to MongoDB as they are: the driver's helpers cost more for each document than its encoding.
+"""Raw commands to MongoDB. The driver's helpers cost more CPU for each document than its encoding does.
 
-Writes are for use in transactions: what goes wrong raises, and the caller abandons the transaction.
+The writing commands are for use inside transactions: every failure raises, and the caller aborts the
+transaction.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +19,11 @@ from broker.store.wire.tenants import Collection
 Document = dict[str, Any]
 
 _RAW: CodecOptions[Any] = CodecOptions(document_class=RawBSONDocument)
-_ALL = 1_000_000  # documents in the first answer: as many as there are, within the 16 MB of an answer
+_ALL = 1_000_000  # batch size: puts all documents into the first reply, unless they exceed its 16 MB
 
 
 class Missed(Exception):
-    """A document that a statement is about is not there, or not as it was."""
+    """A document that a statement needs does not exist, or was changed since it was read."""
 
 
 async def find(
@@ -33,10 +34,10 @@ async def find(
     level: str = "majority",
     **options: Any,
 ) -> list[Document]:
-    """All documents that a filter selects; `options` are those of MongoDB's find (sort, skip, limit …).
+    """All documents that match the filter `wanted`; `options` are those of MongoDB's find (sort, skip …).
 
-    `level` of the read concern, outside transactions: `local` for who writes under a guard afterwards.
-    A document that is no valid BSON is given as its `_id` alone: it must not be in the way of the others.
+    `level` is the read concern outside transactions; `local` suits callers whose next write checks `rev`.
+    A document that is not valid BSON is returned with its `_id` only, so that the others can be read.
     """
     command: Document = {"find": collection.name, "filter": wanted, "batchSize": _ALL, **options}
     if session is None or not session.in_transaction:
@@ -49,8 +50,8 @@ async def find(
     if cursor["id"]:
         await _close(collection, cursor["id"], session)
         return await _with_cursor(collection, wanted, session, options)
-    found: list[Document] = cursor["firstBatch"]
-    return found
+    documents: list[Document] = cursor["firstBatch"]
+    return documents
 
 
 def _valid(raw: RawBSONDocument) -> Document:
@@ -61,18 +62,18 @@ def _valid(raw: RawBSONDocument) -> Document:
 
 
 async def _close(collection: Collection, cursor: int, session: AsyncClientSession | None) -> None:
-    """Closes the cursor of an answer that does not hold all, which is rare: the driver then reads it anew.
+    """Closes a cursor whose first reply was not complete. This is rare; the driver then repeats the query.
 
-    Only the session that opened a cursor may go on with it, and of a single command that is the driver's own.
+    We cannot continue the cursor: without a `session`, it belongs to a session internal to the driver.
     """
     command = {"killCursors": collection.name, "cursors": [cursor]}
     await collection.database.command(command, session=session)
 
 
 async def aggregate(collection: Collection, pipeline: Sequence[Document], **options: Any) -> list[Document]:
-    """All documents that a pipeline makes; `options` are those of MongoDB's aggregate (collation …)."""
-    settled = collection.with_options(read_concern=ReadConcern("majority"))
-    async with await settled.aggregate(pipeline, batchSize=_ALL, **options) as cursor:
+    """All documents that a pipeline yields; `options` are those of MongoDB's aggregate (collation …)."""
+    durable = collection.with_options(read_concern=ReadConcern("majority"))
+    async with await durable.aggregate(pipeline, batchSize=_ALL, **options) as cursor:
         return await cursor.to_list()
 
 
@@ -97,12 +98,12 @@ async def _with_cursor(
 async def insert(
     collection: Collection, documents: Sequence[Mapping[str, Any]], session: AsyncClientSession
 ) -> None:
-    """Inserts documents; WriteError with the server's code if one is refused."""
+    """Inserts documents; WriteError with the server's code if it refuses one."""
     await _run(collection, "insert", "documents", documents, session)
 
 
 async def update(collection: Collection, updates: Sequence[Document], session: AsyncClientSession) -> None:
-    """Carries out updates of the form {q: filter, u: update, upsert: bool}."""
+    """Executes updates {q: filter, u: update, upsert: bool}; WriteError if the server refuses one."""
     await _run(collection, "update", "updates", updates, session)
 
 
@@ -113,22 +114,22 @@ async def delete(collection: Collection, ids: Sequence[str], session: AsyncClien
 
 
 async def delete_all(collection: Collection, filters: Sequence[Document], session: AsyncClientSession) -> int:
-    """Deletes all that any of the filters selects; how many that were."""
-    deletes = [{"q": one, "limit": 0} for one in filters]
+    """Deletes every document that matches one of the filters. Returns their number."""
+    deletes = [{"q": wanted, "limit": 0} for wanted in filters]
     return await _run(collection, "delete", "deletes", deletes, session)
 
 
 async def update_each(
     collection: Collection, updates: Sequence[Document], session: AsyncClientSession
 ) -> None:
-    """As `update`; Missed if one of them found nothing to update."""
+    """As `update`; Missed if one of the updates matches no document."""
     if await _run(collection, "update", "updates", updates, session) < len(updates):
         raise Missed
 
 
 async def delete_each(collection: Collection, ids: Sequence[Document], session: AsyncClientSession) -> None:
-    """Deletes documents by id; Missed if one of them is not there."""
-    deletes = [{"q": {"_id": one}, "limit": 1} for one in ids]
+    """Deletes documents by id; Missed if one of them does not exist."""
+    deletes = [{"q": {"_id": key}, "limit": 1} for key in ids]
     if await _run(collection, "delete", "deletes", deletes, session) < len(ids):
         raise Missed
 
@@ -140,12 +141,12 @@ async def _run(
     items: Sequence[Mapping[str, Any]],
     session: AsyncClientSession,
 ) -> int:
-    """How many documents the command was about."""
+    """Runs a writing command. Returns the number of documents that it matched or inserted."""
     if not items:
         return 0
     try:
         reply = await collection.database.command({command: collection.name, member: items}, session=session)
-    except DocumentTooLarge:  # together they exceed what one command may hold: half of them each time
+    except DocumentTooLarge:  # the items together exceed the size of a command: two commands with half each
         if len(items) == 1:
             raise
         half = len(items) // 2
@@ -153,5 +154,5 @@ async def _run(
         return first + await _run(collection, command, member, items[half:], session)
     for error in reply.get("writeErrors", ()):
         raise WriteError(error.get("errmsg", ""), error.get("code"), error)
-    found: int = reply["n"]
-    return found
+    matched: int = reply["n"]
+    return matched

@@ -20,8 +20,9 @@ Database = AsyncDatabase[dict[str, Any]]
 
 DEFAULT = ""
 _EXISTS = 48  # MongoDB's NamespaceExists
-EPOCH = "epoch"  # the id of the document {n: number, mark} beside the entities that subscription changes bump
-PENDING_BY = "pending_by"  # the index of documents that hold entries, by the process that delivers them
+# The `_id`, among the entities, of the document {n: number, mark}: each change of a subscription bumps it.
+EPOCH = "epoch"
+PENDING_BY = "pending_by"  # name of the index of documents with pending entries, by delivering process
 _PLAIN = re.compile(r"[a-z0-9_\-]{1,30}")
 _CLUSTERED = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}}
 _DENSE = {"storageEngine": {"wiredTiger": {"configString": "block_compressor=zstd"}}}
@@ -61,12 +62,14 @@ _INDEXES = {
 class Tenant:
     """The collections of one tenant.
 
-    `entities` has one document for each entity that is there, has a past or something pending; `history`
-    single instances of it, `packed` most of it (`history.buckets`); `moved` where instances are now whose
-    time was changed; `outbox` what is pending and has no room beside the entity; `subscription_log` names the
-    subscription that each epoch changed; `throttles` holds when a throttled subscription was last due;
-    `tallies` what became of each subscription's notifications; `undelivered` what was given up; `contexts`
-    are the @contexts that the tenant's clients host.
+    - `entities`: a document for each entity that exists, has a past, or has pending entries;
+    - `history`: single instances; `packed`: buckets of instances (`history.buckets`);
+    - `moved`: the present times of instances whose time was changed;
+    - `outbox`: pending entries that do not fit in the document of their entity;
+    - `subscription_log`: the subscription that each epoch changed;
+    - `throttles`: when each throttled subscription was last triggered;
+    - `tallies`: counts of each subscription's notifications; `undelivered`: dead letters;
+    - `contexts`: the @contexts that clients of the tenant host.
     """
 
     name: str
@@ -84,7 +87,7 @@ class Tenant:
 
 
 class Tenants:
-    """The tenants there are. Known ones are remembered; an unknown one is looked up each time."""
+    """The tenants that exist. Caches those that it knows; looks an unknown one up each time."""
 
     def __init__(self, client: AsyncMongoClient[dict[str, Any]], prefix: str) -> None:
         self._client = client
@@ -93,7 +96,7 @@ class Tenants:
         self._creating = asyncio.Lock()
 
     async def get(self, name: str) -> Tenant:
-        """The tenant of this name; NonexistentTenant if it has never been written to."""
+        """The tenant of this name; NonexistentTenant if nobody has written to it yet."""
         if (known := self._known.get(name)) is not None:
             return known
         with reported():
@@ -102,7 +105,7 @@ class Tenants:
         return await self.obtain(name)
 
     async def obtain(self, name: str) -> Tenant:
-        """The tenant of this name, made if need be."""
+        """The tenant of this name; creates its database if there is none."""
         if (known := self._known.get(name)) is not None:
             return known
         async with self._creating:
@@ -112,9 +115,10 @@ class Tenants:
         return self._known[name]
 
     async def names(self) -> list[str]:
-        """All tenants, the default one first."""
+        """The names of all tenants, the default one first."""
         with reported():
-            return [DEFAULT] + [one["_id"] async for one in self._list().find() if one["_id"] != DEFAULT]
+            names = [document["_id"] async for document in self._list().find()]
+        return [DEFAULT, *(name for name in names if name != DEFAULT)]
 
     def _list(self) -> Collection:
         return self._client[self._prefix]["tenants"]
@@ -123,14 +127,14 @@ class Tenants:
         database = self._client[database_name(self._prefix, name)]
         await _create_collections(database)
         await self._list().update_one({"_id": name}, {"$setOnInsert": {"_id": name}}, upsert=True)
-        relaxed = WriteConcern(w=1)  # a count may get lost in a crash, but is seen at once
+        relaxed = WriteConcern(w=1)  # tallies may lose counts in a crash, but reads see new ones at once
         return Tenant(
             name,
             entities=database["entities"],
             history=database["history"],
             packed=database["packed"],
             moved=database["moved"],
-            outbox=database["outbox"],  # durable: an entry that came back would hold up others for ever
+            outbox=database["outbox"],  # durable: a settled entry that came back would block its line
             subscriptions=database["subscriptions"],
             subscription_log=database["subscription_log"],
             throttles=database["throttles"],
@@ -143,12 +147,15 @@ class Tenants:
 
 
 def epoch_of(document: dict[str, Any] | None) -> tuple[int, str]:
-    """The number and the mark of the epoch that a document holds."""
+    """The (number, mark) of the epoch in the document `EPOCH`; (0, "") if there is no document."""
     return (document["n"], document.get("mark", "")) if document is not None else (0, "")
 
 
 def database_name(prefix: str, tenant: str) -> str:
-    """The database of a tenant. MongoDB's names are short, of few characters, and alike in any case."""
+    """The name of a tenant's database; a hash if the tenant's name is not plain.
+
+    MongoDB limits the length and the characters of such names, and forbids two that differ in case only.
+    """
     if tenant == DEFAULT:
         return prefix
     if _PLAIN.fullmatch(tenant):
@@ -157,7 +164,7 @@ def database_name(prefix: str, tenant: str) -> str:
 
 
 async def _create_collections(database: Database) -> None:
-    """Makes what is missing. Transactions may not create collections, so all are made beforehand."""
+    """Creates missing collections and indexes, before any use: transactions cannot create collections."""
     existing = set(await database.list_collection_names())
     for name in Tenant.__slots__[1:]:
         if name not in existing:
@@ -171,5 +178,5 @@ async def _create(database: Database, name: str) -> None:
     try:
         await database.create_collection(name, check_exists=False, **_OPTIONS.get(name, {}))
     except OperationFailure as error:
-        if error.code != _EXISTS:  # else another process was first: just what was wanted
+        if error.code != _EXISTS:  # else another process has just created it
             raise

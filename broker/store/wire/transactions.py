@@ -1,4 +1,4 @@
-"""Transactions of one session, one after another, each within a bound of time whatever the database does."""
+"""Transactions on one session, one after another, each with a limit of time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,21 +14,21 @@ from broker.store.wire.errors import meaning
 
 Result = TypeVar("Result")
 
-_PATIENCE = 20.0  # seconds for a transaction and its turn, as long as a write to an entity is tried for
+_PATIENCE = 20.0  # seconds for the wait for the lock and the transaction; as long as a write is retried
 
 
 class Transactions:
-    """Runs transactions that would only conflict with each other side by side."""
+    """Runs transactions that would conflict if they ran at the same time: one after another."""
 
     def __init__(self, client: AsyncMongoClient[dict[str, Any]]) -> None:
         self.session = client.start_session()
         self._turn = asyncio.Lock()
 
     async def run(self, work: Callable[[AsyncClientSession], Awaitable[Result]]) -> Result:
-        """The result of `work`, once its transaction is committed; it is done anew where that conflicts.
+        """The result of `work`, after its transaction is committed. A conflict runs `work` again.
 
-        Unavailable if that takes too long or the database is away. What was left open then is ended by the
-        next transaction of the session.
+        Unavailable if that takes more than 20 s or the database is away. The next transaction of the session
+        aborts one that was left open.
         """
         end = asyncio.get_running_loop().time() + _PATIENCE
         try:
@@ -38,7 +38,7 @@ class Transactions:
             raise _late() from error
         try:
             left = end - asyncio.get_running_loop().time()
-            if left <= 0:  # its turn came in the last moment
+            if left <= 0:  # it got the lock at the last moment
                 raise _late()
             return await self._run(work, left)
         finally:

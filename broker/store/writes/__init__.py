@@ -1,6 +1,6 @@
-"""Every write to entities, their history and what is pending: queued, judged, and committed in groups.
+"""Writes of entities, their history and pending entries: queued, planned, and committed in groups.
 
-A write is one guarded update of one document (decision 0013), so a group is one command, in which each
-statement stands alone. A transaction is for what has to move out of a document, and for groups of several
-entities as long as nobody else writes the same: it costs MongoDB less.
+A write is one guarded update of one document (decision 0013). A group is one command of such updates, which
+succeed or fail independently. A transaction is used where history or entries have to move out of a
+document, and for groups of several entities without conflicts, since it costs MongoDB less.
 """

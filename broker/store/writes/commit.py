@@ -1,4 +1,4 @@
-"""One group commit: reads what stands, applies the group's rules, and writes each entity by one statement."""
+"""The group commit: reads the stored state, applies the rules, and writes each entity by one statement."""
 
 import asyncio
 import logging
@@ -32,46 +32,47 @@ Document = dict[str, Any]
 Sent = Coroutine[Any, Any, dict[int, Failed]]
 
 _ERRORS = (PyMongoError, BSONError, ValueError, OverflowError, RecursionError)
-_MANY = 5  # entities that are worth a transaction: it takes two round trips, where statements take one
-_A_WHILE = 20  # groups
-_GUARD = {11000, 66}  # the document is of another revision, or there is one, or none
-_TOO_BIG = {2, 15, 10334, 17419, 17420, 22}  # BSON too large or nested too deeply, as the server puts it
+_MANY = 5  # entities from which on a transaction pays: it takes two round trips, single statements take one
+_A_WHILE = 20  # groups that are written by statements after a transaction failed
+_GUARD = {11000, 66}  # codes of a failed guard: the document has another revision, exists, or is missing
+_TOO_BIG = {2, 15, 10334, 17419, 17420, 22}  # codes of BSON that is too large or nested too deeply
 
 
 class Again(Exception):
-    """Another write was faster: nothing was written of this one, and it may be tried again."""
+    """A conflict: another write was faster. Nothing of this write was written; it can be retried."""
 
 
 class Refused(Exception):
-    """The database does not take this, however often it is tried: nothing was written."""
+    """The database refuses a write, and would refuse a retry. Nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """What one group commits on: two of guarded statements, used side by side, and one of transactions."""
+    """The sessions of one group commit: updates and inserts, used concurrently, and transactions."""
 
     updates: Guarded
     inserts: Guarded
     transactions: AsyncClientSession
 
     async def close(self) -> None:
-        """Ends what the driver may use again."""
+        """Returns the session for transactions to the driver, which may reuse it."""
         await self.transactions.end_session()
 
 
 class Committer:
-    """Commits groups of writes on behalf of one process."""
+    """Commits groups of writes of one process."""
 
     def __init__(self, planner: Planner, schedule: Schedule) -> None:
         self._planner = planner
         self._mover = Mover(schedule)
-        self._separately = 0  # groups that are yet to be written statement by statement
+        self._separately = 0  # the number of coming groups that are not tried as a transaction
 
     async def commit(self, sessions: Sessions, tenant: Tenant, writes: list[Write]) -> list[Any]:
-        """The outcome of each write: an answer, or an exception; `Again` for those to be tried again.
+        """Commits writes of different or the same entities. Returns the outcome of each: answer or exception.
 
-        What has an answer is durable. What goes wrong with one write, even in a way that nobody foresaw, is
-        its outcome: an exception is only raised if nothing was written at all. It is Away if the database is.
+        A write with an answer is durable. `Again` means that the write conflicted and can be retried. Any
+        failure of one write, even an unexpected one, is its outcome. Raises only if nothing was written at
+        all: Away if the database is away.
         """
         revising = [write for write in writes if isinstance(write.rule, Revision)]
         outcomes: dict[int, Any] = {}
@@ -85,7 +86,7 @@ class Committer:
         return [outcomes[id(write)] for write in writes]
 
     async def _apply(self, sessions: Sessions, tenant: Tenant, writes: list[Write]) -> dict[int, Any]:
-        """Applies rules; the outcomes by the identity of the writes."""
+        """Applies and commits rules. Returns the outcomes by `id()` of the writes."""
         failed: dict[str, Exception] = {}
         plan = await self._apply_together(sessions.transactions, tenant, writes)
         if plan is None:
@@ -99,10 +100,11 @@ class Committer:
         }
 
     async def _revise(self, sessions: Sessions, tenant: Tenant, writes: list[Write]) -> dict[int, Any]:
-        """Carries out revisions, each alone if that fails together; outcomes by the writes' identity."""
+        """Commits revisions: together, or each alone if that fails. Returns outcomes by `id()` of writes."""
         try:
             doubt = partial(_doubt, writes)
-            found = await revisions.commit(sessions.transactions, tenant, writes, self._planner.clock, doubt)
+            clock = self._planner.clock
+            answers = await revisions.commit(sessions.transactions, tenant, writes, clock, doubt)
         except Exception as error:
             if len(writes) == 1:
                 return {id(writes[0]): _meaning(error)}
@@ -110,15 +112,15 @@ class Committer:
             for write in writes:
                 outcomes |= await self._revise(sessions, tenant, [write])
             return outcomes
-        return {id(write): outcome for write, outcome in zip(writes, found, strict=True)}
+        return {id(write): answer for write, answer in zip(writes, answers, strict=True)}
 
     async def _apply_together(
         self, session: AsyncClientSession, tenant: Tenant, writes: list[Write]
     ) -> Plan | None:
-        """Reads, plans and writes in one transaction; None if that fails: then it is done piece by piece.
+        """Reads, plans and writes a group in one transaction. Returns the plan; None if nothing was written.
 
-        It costs MongoDB much less than as many statements that stand alone: one record in its log, not many.
-        But one conflict fails it as a whole, so where there was one it is not tried for a while.
+        A transaction costs MongoDB much less than many single statements: one record in the oplog. But one
+        conflict aborts it, so after a failure the next groups are written by statements.
         """
         if len({write.entity_id for write in writes}) < _MANY:
             return None
@@ -129,7 +131,7 @@ class Committer:
             async with transaction(session, partial(_doubt, writes)):
                 plan = await self._plan(tenant, writes, session)
                 until = await self._mover.write(session, tenant, plan.changed, has_read=True)
-        except Exception:  # nothing was written: whose fault it is comes out when each is written by itself
+        except Exception:  # nothing was written: single statements will show which write is at fault
             self._separately = _A_WHILE
             return None
         self._mover.expect(until)
@@ -148,18 +150,18 @@ class Committer:
     ) -> Plan:
         ids = list({write.entity_id for write in writes})
         wanted = {"_id": {"$in": [EPOCH, *ids]}}
-        found = await commands.find(
+        documents = await commands.find(
             tenant.entities, wanted, session, projection=stored.LEFT_OUT, level="local"
         )
-        epoch, stood = stored.read(tenant.name, found)
+        epoch, states = stored.read(tenant.name, documents)
         await self._planner.sink.at_epoch(tenant.name, *epoch)
-        plan = self._planner.plan(tenant.name, writes, stood)
+        plan = self._planner.plan(tenant.name, writes, states)
         if plan.conditions:
             await drop_unmet(tenant, plan, self._planner.clock.expiring())
         return plan
 
     async def _write(self, sessions: Sessions, tenant: Tenant, plan: Plan) -> dict[str, Exception]:
-        """Writes the drafts; for each entity that was not written, why."""
+        """Writes the changed drafts of a plan. Returns the error of each entity that was not written."""
         drafts = plan.changed
         large = [draft for draft in drafts if has_to_move(draft)]
         small = drafts if not large else [draft for draft in drafts if not has_to_move(draft)]
@@ -175,11 +177,12 @@ class Committer:
         old = [draft for draft in drafts if draft.stored.rev] if new else list(drafts)
         doubt = _doubting(drafts)
 
-        def update(some: Sequence[Draft]) -> Sent:
-            return sessions.updates.update(tenant.entities, [statement(one).guarded for one in some], doubt)
+        def update(part: Sequence[Draft]) -> Sent:
+            updates = [statement(draft).guarded for draft in part]
+            return sessions.updates.update(tenant.entities, updates, doubt)
 
-        def insert(some: Sequence[Draft]) -> Sent:
-            return sessions.inserts.insert(tenant.entities, [document(one) for one in some], doubt)
+        def insert(part: Sequence[Draft]) -> Sent:
+            return sessions.inserts.insert(tenant.entities, [*map(document, part)], doubt)
 
         if not new:
             return await _each(old, update)
@@ -191,7 +194,7 @@ class Committer:
     async def _write_large(
         self, sessions: Sessions, tenant: Tenant, drafts: Sequence[Draft]
     ) -> dict[str, Exception]:
-        """Writes drafts for which something has to move, together; each alone if that fails."""
+        """Writes drafts that need a transaction: all in one, or each in its own if that fails."""
         try:
             await self._mover.commit(sessions.transactions, tenant, drafts, _doubting(drafts))
         except Exception as error:
@@ -204,16 +207,16 @@ class Committer:
         return {}
 
     def _hand_on(self, plan: Plan, failed: dict[str, Exception]) -> None:
-        """Gives the sink the entries that are committed now, with what was pending before them."""
+        """Gives the sink each committed entry, with the entries of its entity that were pending before it."""
         for draft in plan.drafts.values():
             if draft.entries and draft.id not in failed:
                 earlier = list(draft.stored.pending)
                 for entry in draft.entries:
-                    self._tell(entry, tuple(earlier), draft.stored.is_whole)
+                    self._hand_on_entry(entry, tuple(earlier), draft.stored.is_whole)
                     earlier.append(entry)
 
-    def _tell(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
-        """Tells the sink. Its faults are not those of writes, which are durable by now."""
+    def _hand_on_entry(self, entry: Entry, earlier: Sequence[Entry], is_whole: bool) -> None:
+        """Gives an entry to the sink. Logs its errors: they must not fail the write, which is durable."""
         try:
             self._planner.sink.committed(entry, earlier, is_whole)
         except Exception:
@@ -221,7 +224,10 @@ class Committer:
 
 
 async def _each(drafts: Sequence[Draft], send: Callable[[Sequence[Draft]], Sent]) -> dict[str, Exception]:
-    """Sends statements for drafts; why each entity failed that did. What cannot be encoded fails alone."""
+    """Sends one statement for each draft. Returns the error of each entity whose statement failed.
+
+    If the command fails as a whole, sends it in halves: a draft that cannot be encoded fails alone.
+    """
     try:
         failed = await send(drafts)
     except Away as away:
@@ -231,11 +237,11 @@ async def _each(drafts: Sequence[Draft], send: Callable[[Sequence[Draft]], Sent]
             return {drafts[0].id: _alone(drafts[0], _meaning(error))}
         half = len(drafts) // 2
         return await _each(drafts[:half], send) | await _each(drafts[half:], send)
-    return {drafts[number].id: _alone(drafts[number], _why(one)) for number, one in failed.items()}
+    return {drafts[number].id: _alone(drafts[number], _why(failure)) for number, failure in failed.items()}
 
 
 def _alone(draft: Draft, error: Exception) -> Exception:
-    """Of several writes to an entity that the database does not take together, each is tried by itself."""
+    """The error of a draft. `Again` if several writes caused it: each of them is then retried alone."""
     if isinstance(error, Again | Away) or len(draft.writes) == 1:
         return error
     for write, _ in draft.writes:
@@ -244,16 +250,18 @@ def _alone(draft: Draft, error: Exception) -> Exception:
 
 
 def _doubting(drafts: Sequence[Draft]) -> Callable[[], None]:
-    """What lets requesters go after a while for whom nobody knows whether their write went through."""
+    """A callback for the time while the result of a commit is unknown: see `_doubt`."""
     return partial(_doubt, [write for draft in drafts for write, _ in draft.writes])
 
 
 def _doubt(writes: Sequence[Write]) -> None:
+    """Answers the writes that have waited too long while the result of their commit is unknown."""
     for write in writes:
         write.give_up_if_late()
 
 
 def _why(failed: Failed) -> Exception:
+    """The outcome of a write whose statement failed."""
     if failed.code in _GUARD or failed.code == WAITED:
         return Again(failed.reason)
     if failed.code in PASSING:
@@ -264,7 +272,7 @@ def _why(failed: Failed) -> Exception:
 
 
 def _meaning(error: Exception) -> Exception:
-    """What an error means for an entity: one of the driver, or one that nobody foresaw, as it is."""
+    """The outcome of a write for an error that was raised; an error of neither driver nor encoder is kept."""
     if isinstance(error, WriteConflict):
         return Again(str(error))
     if not isinstance(error, _ERRORS):

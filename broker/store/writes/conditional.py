@@ -1,4 +1,4 @@
-"""Conditions on linked entities (clause 4.9), by which it hangs whether a change is due to a subscription."""
+"""Conditions on linked entities (clause 4.9): subscriptions that a change triggers only if they hold."""
 
 import logging
 
@@ -12,10 +12,11 @@ log = logging.getLogger(__name__)
 
 
 async def drop_unmet(tenant: Tenant, plan: Plan, now: str) -> None:
-    """Leaves out of what is due what has a condition that does not hold for the entities as they will be.
+    """Removes subscriptions whose conditions do not hold from the entries of a plan.
 
-    Those that the group changes count as it leaves them; others as they are just before it is written. Each
-    round reads all that the conditions came upon in the one before. `now` tells what has expired.
+    Linked entities that the group changes are judged in their new state, others in their stored state. Each
+    round reads the linked entities that the conditions met in the round before. Parts of entities that have
+    expired at `now` do not count.
     """
     known: Known = {draft.id: draft.entity for draft in plan.drafts.values()}
     unmet, unknown = _judged(plan, known)
@@ -24,7 +25,7 @@ async def drop_unmet(tenant: Tenant, plan: Plan, now: str) -> None:
         unmet, unknown = _judged(plan, known)
     for number in unmet:
         condition = plan.conditions[number]
-        condition.entry.subscriptions.discard(condition.due.subscription)
+        condition.entry.subscriptions.discard(condition.triggered.subscription)
     for draft in plan.drafts.values():
         draft.entries = [entry for entry in draft.entries if entry.subscriptions]
         draft.throttled = [
@@ -33,11 +34,11 @@ async def drop_unmet(tenant: Tenant, plan: Plan, now: str) -> None:
 
 
 def _judged(plan: Plan, known: Known) -> tuple[list[int], set[str]]:
-    """The numbers of the conditions that do not hold, and the ids of entities that have to be known first."""
+    """(unmet, unknown): the indexes of conditions that do not hold, and ids of entities to be read first."""
     unmet, unknown = [], set[str]()
     for number, condition in enumerate(plan.conditions):
-        assert condition.due.condition is not None, "it is here for its condition"
-        holds, missing = judged(condition.due.condition, condition.entity, known)
+        assert condition.triggered.condition is not None, "a Condition is made for a condition"
+        holds, missing = judged(condition.triggered.condition, condition.entity, known)
         unknown |= missing
         if not holds:
             unmet.append(number)
@@ -45,12 +46,12 @@ def _judged(plan: Plan, known: Known) -> tuple[list[int], set[str]]:
 
 
 async def _read(tenant: Tenant, ids: set[str], now: str) -> Known:
-    found: Known = dict.fromkeys(ids)
+    entities: Known = dict.fromkeys(ids)
     wanted = {"_id": {"$in": list(ids)}, "type": {"$exists": True}}
     for document in await commands.find(tenant.entities, wanted, projection=codec.UNREAD):
         entity_id = document["_id"]
         try:
-            found[entity_id] = codec.decode_alive(document, now)
+            entities[entity_id] = codec.decode_alive(document, now)
         except Undecodable:
             log.exception("a condition takes a linked entity for missing", extra={"entity": entity_id})
-    return found
+    return entities

@@ -1,4 +1,4 @@
-"""Transactions, for the few writes that are about more than one document."""
+"""Transactions of the group commit, for writes that change more than one document together."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,22 +10,22 @@ from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 from broker.store.wire import commands
 
 _DUPLICATE_KEY = 11000
-# Ended by others, timed out, or too late for its snapshot: nothing is wrong with what was to be written.
+# Killed, timed out, or conflicting: the transaction can be retried.
 _AGAIN = {43, 50, 64, 91, 189, 225, 237, 239, 244, 246, 251, 262, 290, 11601}
-_ENDED = {50, 237, 262, 290, 11601}
-_PAUSE = 0.1
+_ENDED = {50, 237, 262, 290, 11601}  # killed or timed out
+_PAUSE = 0.1  # seconds between two requests for the result of a commit
 
 
 class WriteConflict(Exception):
-    """Another write was faster, or the server wants the transaction done again: nothing was written."""
+    """A transaction conflicted with another write, or the server wants a retry. Nothing was written."""
 
 
 @asynccontextmanager
 async def transaction(session: AsyncClientSession, doubt: Callable[[], None]) -> AsyncIterator[None]:
-    """Commits at the end of the block, all or nothing.
+    """Runs the block in a transaction and commits it at the end; aborts it if the block raises.
 
-    Raises WriteConflict if it may be retried, the driver's error otherwise. `doubt` is called while nobody
-    knows whether the commit went through.
+    Raises WriteConflict if a retry may succeed, the driver's error otherwise. Calls `doubt` repeatedly while
+    the result of the commit is unknown.
     """
     try:
         await session.start_transaction()
@@ -42,12 +42,12 @@ async def transaction(session: AsyncClientSession, doubt: Callable[[], None]) ->
 
 
 async def _finish(session: AsyncClientSession, doubt: Callable[[], None]) -> None:
-    """Commits. While the outcome is unknown it is asked for again, which is safe: it is idempotent."""
+    """Commits. Repeats the command, which is idempotent, while the result is unknown."""
     while True:
         try:
             return await session.commit_transaction()
         except PyMongoError as error:
-            # One that was ended by others may have been through, and waiting for the majority.
+            # A killed command may already have committed, and waited for the majority.
             is_known = not error.has_error_label("UnknownTransactionCommitResult")
             if is_known and _code(error) not in _ENDED:
                 raise
@@ -60,7 +60,7 @@ async def _abandon(session: AsyncClientSession) -> None:
         try:
             await session.abort_transaction()
         except PyMongoError:
-            return  # the server ends it by itself
+            return  # the server aborts it after its timeout
 
 
 def _is_write_conflict(error: Exception) -> bool:

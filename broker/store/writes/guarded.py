@@ -1,8 +1,9 @@
-"""Commands of guarded statements, whose outcome is always known: each statement was done, or it was not.
+"""Commands of guarded statements. The caller always learns whether each statement was executed or not.
 
-A command is a retryable write: it carries the session's id and a number, so MongoDB knows it when it comes
-again, does what is left of it, and answers what became of each statement. So when a reply is lost, a primary
-steps down, or the majority does not confirm in time, the command is sent again until there is an answer.
+A command is a retryable write: it carries the id of its session and a number. When MongoDB gets it again, it
+executes only the statements that are not done yet, and replies with the result of each. So if a reply is
+lost, a primary steps down, or the majority does not confirm in time, the command is sent again until its
+result is known.
 """
 
 import asyncio
@@ -28,51 +29,52 @@ from broker.store.wire.tenants import Collection
 Document = dict[str, Any]
 
 _DURABLE = {"w": "majority", "j": True}
-_PAUSE = 0.1
-_LOCKED = 500  # ms that a command may take; then those of its statements are told apart that wait for a lock
+_PAUSE = 0.1  # seconds before a command is sent again
+_LOCKED = 500  # ms for a command; after that it is split, to find the statements that wait for a lock
 _TOO_LARGE = 10334
 WAITED = 50  # the code of a statement that waited too long for a lock
-# Ended by others, timed out, shutting down, or no primary any more: the server may have done it, and knows.
+# Killed, timed out, shutting down, or not primary: the statement may be done, and the server knows whether.
 _AGAIN = {6, 7, 64, 89, 91, 189, 237, 262, 290, 9001, 10107, 11600, 11601, 11602, 13435, 13436, 100, 79}
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Why a statement was not done: the server's code, and its words."""
+    """Why a statement was not executed: the server's code and message."""
 
     code: int
     reason: str
 
 
 class Away(Exception):
-    """The database could not be reached, or cannot write now: nothing was written. It says which."""
+    """The database is unreachable or cannot write now (the message says which). Nothing was written."""
 
 
 class Guarded:
-    """One session on which commands follow each other.
+    """One session, which executes one command at a time.
 
-    It is never given back to the driver, which would count from one on it, and be refused by the server: that
-    ends it by itself when it has not been used for long.
+    The session is never returned to the driver. The driver would number its next commands from one, and the
+    server would refuse those. The server ends an unused session after its timeout.
     """
 
     def __init__(self, client: AsyncMongoClient[Document]) -> None:
         self._session = client.start_session()
-        # More than whatever this session of the server may have had before: the driver counts them from one.
+        # Above all numbers that the server has seen on this session: the driver may have reused it.
         self._number = time.time_ns()
 
     async def update(
         self, collection: Collection, updates: Sequence[Document], doubt: Callable[[], None]
     ) -> dict[int, Failed]:
-        """Carries out updates; which of them were not done, by number. `doubt` is called while nobody knows.
+        """Executes updates. Returns those that failed: {index in `updates`: failure}.
 
-        Raises Away if nothing was sent; the driver's error if the server refuses the whole command.
+        Calls `doubt` repeatedly while the result is unknown. Raises Away if the command was not sent, the
+        driver's error if the server refuses the whole command.
         """
         return await self._run(collection, "update", "updates", updates, doubt)
 
     async def insert(
         self, collection: Collection, documents: Sequence[Document], doubt: Callable[[], None]
     ) -> dict[int, Failed]:
-        """Inserts documents; as `update`."""
+        """Inserts documents. Results and errors are as in `update`."""
         return await self._run(collection, "insert", "documents", documents, doubt)
 
     async def _run(
@@ -92,7 +94,7 @@ class Guarded:
     async def _part(
         self, collection: Collection, part: "_Part", doubt: Callable[[], None]
     ) -> dict[int, Failed]:
-        """Sends some of the statements; in halves if they are too large, or one waits for a lock."""
+        """Sends a part of a command; in halves if it is too large, or if a statement waits for a lock."""
         try:
             reply = await self._answer(collection, part.command, doubt)
         except DocumentTooLarge as error:  # together they exceed what one command may hold
@@ -102,8 +104,10 @@ class Guarded:
             if len(part) == 1:
                 return {part.first: Failed(WAITED, str(error))}
         else:
-            errors = reply.get("writeErrors", ())
-            return {part.first + one["index"]: Failed(one["code"], one.get("errmsg", "")) for one in errors}
+            failures = reply.get("writeErrors", ())
+            return {
+                part.first + each["index"]: Failed(each["code"], each.get("errmsg", "")) for each in failures
+            }
         first, second = part.halves
         return await self._part(collection, first, doubt) | await self._part(collection, second, doubt)
 
@@ -128,7 +132,7 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Statements of a command, of which the first is the one of this number."""
+    """Consecutive statements of a command; `first` is the index of the first one in the whole command."""
 
     base: Document
     member: str
@@ -140,13 +144,13 @@ class _Part:
 
     @property
     def command(self) -> Document:
-        """The command; its statements keep their numbers, by which the server knows what it has done."""
+        """The command. A statement keeps its id when the command is split, so the server recognizes it."""
         numbers = [*range(self.first, self.first + len(self.items))]
         return {**self.base, self.member: self.items, "stmtIds": numbers}
 
     @property
     def halves(self) -> tuple["_Part", "_Part"]:
-        """The same in two."""
+        """The part split in two."""
         half = len(self.items) // 2
         return (
             _Part(self.base, self.member, self.items[:half], self.first),
@@ -155,14 +159,14 @@ class _Part:
 
 
 def _is_final(reply: Document) -> bool:
-    """Whether what the reply says of each statement holds: nothing was interrupted, the majority has it."""
+    """Whether the results in a reply are final: no statement was interrupted, and a majority confirmed."""
     return "writeConcernError" not in reply and not any(
-        one["code"] in _AGAIN for one in reply.get("writeErrors", ())
+        error["code"] in _AGAIN for error in reply.get("writeErrors", ())
     )
 
 
 def _may_be_done(error: PyMongoError) -> bool:
-    """Whether the server may have carried out the command."""
+    """Whether the server may have executed the command."""
     if isinstance(error, ServerSelectionTimeoutError):
         return False
     if isinstance(error, ConnectionFailure) or error.has_error_label("RetryableWriteError"):

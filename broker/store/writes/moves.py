@@ -1,10 +1,10 @@
-"""Writes for which something has to move out of a document, or never goes into it: in a transaction.
+"""Writes in a transaction: those that move history or entries out of a document.
 
-History that fills a document moves into buckets, an attribute at a time; what came late, behind the last
-bucket of its attribute, becomes single instances, and so do large ones and a few that are not worth a bucket.
-Entries that fill a document, and large ones, move to the outbox. Where a whole group goes through a
-transaction, the history of its updates becomes single instances at once. Whether what is due to throttled
-subscriptions comes too early is decided here, too.
+When the history fills a document, it moves into buckets, one or more for each attribute. Instances older than
+the end of the last bucket of their attribute, large instances, and groups of fewer than four become single
+instances in `history`. Pending entries that fill a document, and large ones, move to the outbox. If a whole
+group is one transaction, the history of its updates goes straight to single instances. Throttling is
+decided here, too, since it needs a transaction.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,22 +28,22 @@ from broker.store.writes.transaction_batch import Batch
 
 Document = dict[str, Any]
 
-HELD = 32  # instances of history that a document holds
-HELD_BYTES = 32_768
-PENDING = 8  # entries that a document holds
-LARGE_ENTRY = 65_536  # bytes of an entry that never goes into a document
-_FEW = 4  # instances that are not worth a bucket
-WORTH = 128  # instances out of the document that are worth being packed
+HELD = 32  # the most instances of history in a document
+HELD_BYTES = 32_768  # the most bytes of history in a document
+PENDING = 8  # the most pending entries in a document
+LARGE_ENTRY = 65_536  # bytes; a larger entry always goes to the outbox
+_FEW = 4  # the fewest instances for which a bucket is made
+WORTH = 128  # instances outside the document from which on packing pays
 _SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1, "past.attrs": 1}
 
 
 def has_to_move(draft: Draft) -> bool:
-    """Whether a draft cannot be written by one statement."""
+    """Whether a draft needs a transaction, because one statement cannot write it."""
     return draft.forgets or bool(draft.throttled) or _is_full(draft) or _is_pending_full(draft)
 
 
 def _is_full(draft: Draft) -> bool:
-    """Whether the history of a draft does not fit into its document, or some of it is too large for that."""
+    """Whether the new history of a draft does not fit in its document, or has a large instance."""
     if not draft.history:
         return False
     sizes, stored = draft.weights, draft.stored
@@ -64,7 +64,7 @@ def _is_large(entry: Any) -> bool:
 
 
 class Mover:
-    """Writes such drafts. What throttling suppresses goes into the timers of the schedule."""
+    """Writes drafts in transactions. States that throttling suppresses become timers of the schedule."""
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule
@@ -76,7 +76,7 @@ class Mover:
         drafts: Sequence[Draft],
         doubt: Callable[[], None],
     ) -> None:
-        """Writes all of the drafts, or none; WriteConflict if others wrote one of the entities meanwhile."""
+        """Writes all of the drafts or none; WriteConflict if another write has changed an entity."""
         async with transaction(session, doubt):
             until = await self.write(session, tenant, drafts)
         self.expect(until)
@@ -84,79 +84,86 @@ class Mover:
     async def write(
         self, session: AsyncClientSession, tenant: Tenant, drafts: Sequence[Draft], *, has_read: bool = False
     ) -> int | None:
-        """Writes drafts in a transaction, to be told to `expect` when that is committed.
+        """Writes drafts in the open transaction of a session.
 
-        `has_read`: their documents were read in this transaction, so MongoDB itself fails it if others wrote
-        one of them since. A guard would only cost.
+        Returns the time of the first timer that it sets, to be given to `expect` after the commit; None if it
+        sets none. `has_read`: the documents were read in this transaction, so MongoDB detects conflicts and
+        the statements need no guard.
         """
         until: int | None = None
-        found = await self._found(session, tenant, [draft for draft in drafts if has_to_move(draft)])
-        if throttled := [one for draft in drafts for one in draft.throttled]:
+        documents = await self._read(session, tenant, [draft for draft in drafts if has_to_move(draft)])
+        if throttled := [pair for draft in drafts for pair in draft.throttled]:
             for draft in drafts:
                 draft.restore()
             until = await throttle(session, tenant, self._schedule.timers, throttled)
         batch = Batch()
         for draft in drafts:
             draft.entries = [entry for entry in draft.entries if entry.subscriptions]
-            _write(draft, found.get(draft.id), batch, has_read)
+            _write(draft, documents.get(draft.id), batch, has_read)
         await batch.write(session, tenant)
         return until
 
     def expect(self, until: int | None) -> None:
-        """What throttling suppressed is due at that time, if any was."""
+        """Announces a timer at `until` (µs), if there is one, to whoever waits for timers in this process."""
         if until is not None:
             self._schedule.expect(until)
 
-    async def _found(
+    async def _read(
         self, session: AsyncClientSession, tenant: Tenant, drafts: Sequence[Draft]
     ) -> dict[str, Document]:
-        """The parts of the documents that may have to move."""
+        """The parts of the drafts' documents that may have to move, by entity id.
+
+        WriteConflict if one of the documents has changed.
+        """
         ids = [draft.id for draft in drafts if draft.stored.rev]
         if not ids:
             return {}
         wanted = {"_id": {"$in": ids}}
         documents = await commands.find(tenant.entities, wanted, session, projection=_SHOWN)
-        found = {one["_id"]: one for one in documents}
+        by_id = {document["_id"]: document for document in documents}
         for draft in drafts:
-            if found.get(draft.id, {}).get("rev", 0) != draft.stored.rev:
+            if by_id.get(draft.id, {}).get("rev", 0) != draft.stored.rev:
                 raise WriteConflict(f"{draft.id} was written meanwhile")
-        return found
+        return by_id
 
 
-def _write(draft: Draft, found: Document | None, batch: Batch, has_read: bool) -> None:
-    """Adds to the batch what a draft comes to; `found` is its document, None if there was none."""
-    moving = _Moving(draft, found or {}, batch, has_read)
+def _write(draft: Draft, old: Document | None, batch: Batch, has_read: bool) -> None:
+    """Adds the statements of a draft to the batch; `old` is its stored document, None if there is none."""
+    moving = _Moving(draft, old or {}, batch, has_read)
     if draft.forgets:
         batch.forget(draft.id)
     if _is_full(draft):
-        moving.history()
+        moving.move_history()
     elif not draft.forgets:
-        moving.beside()
+        moving.add_singles()
     if _is_pending_full(draft):
-        moving.pending()
+        moving.move_pending()
     moving.finish()
 
 
 class _Moving:
-    """One draft on its way into a batch."""
+    """The statements of one draft, which move history and entries out of its document."""
 
-    def __init__(self, draft: Draft, found: Document, batch: Batch, has_read: bool) -> None:
+    def __init__(self, draft: Draft, old: Document, batch: Batch, has_read: bool) -> None:
         self._draft = draft
         self._has_read = has_read
-        self._found = found
+        self._old = old
         self._batch = batch
-        self._kept: list[Document] | None = None  # history that stays in the document, if that is new
-        self._is_beside = False
-        self._entries: list[Document] | None = None
-        self._packed: dict[str, int] = {}
-        self._outside = 0  # instances that are out of the document now
+        self._kept: list[Document] | None = None  # the document's history afterwards; None: only added to
+        self._is_beside = False  # whether the new history goes to single instances
+        self._entries: list[Document] | None = None  # the document's entries afterwards; None: only added to
+        self._packed: dict[str, int] = {}  # attribute key: end of its last bucket (µs)
+        self._outside = 0  # instances that this write adds outside the document
 
-    def history(self) -> None:
-        """Moves out what the document holds, and what never goes into it."""
+    def move_history(self) -> None:
+        """Moves the history in the document out of it, and large new instances to single ones.
+
+        The other new instances stay in the document if they fit, else they move, too.
+        """
         draft = self._draft
-        old = [] if draft.forgets else [single(draft.id, one) for one in self._found.get("h", ())]
-        new = [one for one in draft.history if bytes_of(one) <= LARGE]
-        self._add_singles(one for one in draft.history if bytes_of(one) > LARGE)
+        old = [] if draft.forgets else [single(draft.id, stored) for stored in self._old.get("h", ())]
+        new = [instance for instance in draft.history if bytes_of(instance) <= LARGE]
+        self._add_singles(instance for instance in draft.history if bytes_of(instance) > LARGE)
         if len(new) > HELD or sum(map(bytes_of, new)) > HELD_BYTES:
             self._pack(old + new)
             self._kept = []
@@ -164,93 +171,99 @@ class _Moving:
             self._pack(old)
             self._kept = new
 
-    def beside(self) -> None:
-        """Records history of a document that is there as single instances: beside the transaction that costs
-        MongoDB no more than a longer document, and the document stays short.
+    def add_singles(self) -> None:
+        """Writes the new history of an existing document as single instances, so that it stays short.
+
+        In a transaction, this costs MongoDB no more than a longer document.
         """
         if self._draft.stored.rev:
             self._add_singles(self._draft.history)
             self._is_beside = True
 
-    def pending(self) -> None:
-        """Moves what is pending to the outbox; new entries stay, unless they are too many or too large."""
+    def move_pending(self) -> None:
+        """Moves the document's entries to the outbox; new ones, too, if they are too many or too large."""
         draft = self._draft
-        old = [entries.moved(one, draft.id) for one in self._found.get("o", ())]
+        old = [entries.moved(stored, draft.id) for stored in self._old.get("o", ())]
         self._batch.pending += old
         if len(draft.entries) > PENDING or any(map(_is_large, draft.entries)):
             self._batch.pending += map(entries.apart, draft.entries)
             self._entries = []
         else:
-            self._entries = [entries.held(one) for one in draft.entries]
+            self._entries = [*map(entries.held, draft.entries)]
 
     def finish(self) -> None:
-        """Adds the statement of the document itself."""
+        """Adds the statement for the document itself to the batch."""
         if not self._draft.stored.rev:
             self._batch.new.append(self._new())
             return
-        stays = self._kept is None and not self._is_beside
-        made = statement(self._draft) if stays else without_history(self._draft)
-        self._list(made)
+        is_history_added = self._kept is None and not self._is_beside
+        update = statement(self._draft) if is_history_added else without_history(self._draft)
+        self._list_attrs(update)
         if self._kept is not None:
-            made.hold(self._kept, sum(map(bytes_of, self._kept)), anew=True)
-            made.set |= {f"p.{key}": time for key, time in self._packed.items()}
+            update.hold(self._kept, sum(map(bytes_of, self._kept)), anew=True)
+            update.set |= {f"p.{key}": time for key, time in self._packed.items()}
         if self._outside:
-            self._count(made)
+            self._count(update)
         if self._entries is not None:
-            made.push.pop("o", None)
-            made.set |= {"o": self._entries, "ov": True}
-        self._batch.entities.append(made.unguarded if self._has_read else made.plain)
+            update.push.pop("o", None)
+            update.set |= {"o": self._entries, "ov": True}
+        self._batch.entities.append(update.unguarded if self._has_read else update.plain)
 
-    def _list(self, made: Statement) -> None:
-        """Writes the evolution's attributes as a whole: MongoDB would compare each new one with all."""
-        if (added := made.add.pop("past.attrs", None)) is not None:
-            attrs = dict.fromkeys(self._found.get("past", {}).get("attrs", ()))
-            made.set["past.attrs"] = list(attrs | dict.fromkeys(added["$each"]))
+    def _list_attrs(self, update: Statement) -> None:
+        """Replaces the addition of attributes to the evolution by the whole list, which is cheaper.
+
+        MongoDB would compare each new attribute with all others.
+        """
+        if (added := update.add.pop("past.attrs", None)) is not None:
+            attrs = dict.fromkeys(self._old.get("past", {}).get("attrs", ()))
+            update.set["past.attrs"] = list(attrs | dict.fromkeys(added["$each"]))
 
     def _new(self) -> Document:
-        made = document(self._draft)
+        new = document(self._draft)
         if self._kept is not None:
-            made |= {"h": [held(one) for one in self._kept], "hn": len(self._kept)}
-            made["hb"] = sum(map(bytes_of, self._kept))
-            made |= {"pn": self._outside} | ({"pk": 1} if self._outside >= WORTH else {})
+            new |= {"h": [*map(held, self._kept)], "hn": len(self._kept)}
+            new["hb"] = sum(map(bytes_of, self._kept))
+            new |= {"pn": self._outside} | ({"pk": 1} if self._outside >= WORTH else {})
             if self._packed:
-                made["p"] = self._packed
+                new["p"] = self._packed
         if self._entries is not None:
-            made |= {"o": self._entries, "ov": True}
-        return made
+            new |= {"o": self._entries, "ov": True}
+        return new
 
-    def _count(self, made: Statement) -> None:
-        """Counts what is out of the document, and has the packer come by when that is worth it."""
-        made.set["pn"] = outside = self._draft.stored.outside + self._outside
+    def _count(self, update: Statement) -> None:
+        """Updates the count of instances outside the document; marks it for the packer if that pays."""
+        update.set["pn"] = outside = self._draft.stored.outside + self._outside
         if outside >= WORTH:
-            made.set["pk"] = 1
+            update.set["pk"] = 1
 
-    def _pack(self, old: list[Document]) -> None:
-        """Puts instances into buckets. A few stay single, and so do those before the end of the last one."""
-        by_key = groupby(sorted(old, key=_order), key=lambda one: str(one["_id"]["a"]))
-        for key, many in by_key:
-            last = self._found.get("p", {}).get(key)
-            instances = list(many)
-            fit = [one for one in instances if _is_fit(one, last)]
+    def _pack(self, instances: list[Document]) -> None:
+        """Packs instances into buckets, by attribute. Those that do not fit, or are few, stay single."""
+        by_key = groupby(sorted(instances, key=_order), key=lambda instance: str(instance["_id"]["a"]))
+        for key, group in by_key:
+            last = self._old.get("p", {}).get(key)
+            of_attr = list(group)
+            fit = [instance for instance in of_attr if _is_fit(instance, last)]
             if len(fit) < _FEW:
-                self._add_singles(instances)
+                self._add_singles(of_attr)
             else:
-                self._add_singles(one for one in instances if not _is_fit(one, last))
+                self._add_singles(instance for instance in of_attr if not _is_fit(instance, last))
                 self._batch.packed += pack(fit)
                 self._outside += len(fit)
                 self._packed[key] = fit[-1]["_id"]["t"]
 
-    def _add_singles(self, many: Iterable[Document]) -> None:
-        many = list(many)
-        self._batch.singles += many
-        self._outside += len(many)
+    def _add_singles(self, instances: Iterable[Document]) -> None:
+        singles = list(instances)
+        self._batch.singles += singles
+        self._outside += len(singles)
 
 
-def _is_fit(one: Document, last: int | None) -> bool:
-    """Whether an instance may go into a bucket: it is later than the last one, and does not expire."""
-    return (last is None or one["_id"]["t"] > last) and "expiresAt" not in one["i"]
+def _is_fit(instance: Document, last: int | None) -> bool:
+    """Whether a bucket may hold an instance: it is later than `last`, the end of the last bucket (µs; None
+    if there is no bucket), and does not expire.
+    """
+    return (last is None or instance["_id"]["t"] > last) and "expiresAt" not in instance["i"]
 
 
-def _order(one: Document) -> tuple[str, int, int]:
-    key = one["_id"]
+def _order(instance: Document) -> tuple[str, int, int]:
+    key = instance["_id"]
     return key["a"], key["t"], key["s"]

@@ -1,6 +1,6 @@
-"""What a group writes: each write's rule applied to what stands, and what follows for each entity.
+"""The plan of a group: applies rules to the stored states and collects what to write for each entity.
 
-Pure but for the clock and the sink that a `Planner` is made with.
+Pure, except for the clock and the sink of the `Planner`.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class Listing:
-    """How the facts of an evolution change: `facts` to set, new `attrs` (stored keys), `gone` facts."""
+    """Changes of the facts of an evolution: `facts` to set, `attrs` (stored keys) to add, `gone` to unset."""
 
     facts: Document = field(default_factory=dict)
     attrs: dict[str, None] = field(default_factory=dict)
@@ -38,11 +38,14 @@ class Listing:
 
 @dataclass(slots=True)
 class Draft:
-    """An entity in the making: what stands, what it comes to, and what is to be recorded and delivered of it.
+    """A draft: an entity as the group leaves it, with what to record and deliver.
 
-    `history` holds documents of single instances. `forgets`: its history goes. `has_past`: it will have an
-    evolution, whose facts are those of the entity if it `is_listed`. `throttled`: entries that are due to
-    throttled subscriptions. `writes` were judged, with these outcomes; `last`: the last change of them.
+    - `stored`: its stored state; `entity` (None if deleted) and `rev`: its state after the rules;
+    - `history`: new single instances, as documents; `forgets`: the stored history is deleted;
+    - `entries`: pending entries to add; `throttled`: those of them that trigger throttled subscriptions;
+    - `has_past`: it will have an evolution; `is_listed`: the facts of that agree with the entity;
+    - `listing`: changes of those facts;
+    - `writes`: the writes applied so far, with their outcomes; `last`: the last change by one of them.
     """
 
     id: str
@@ -62,29 +65,29 @@ class Draft:
 
     @property
     def weights(self) -> list[int]:
-        """The bytes of each instance of the history, about."""
-        self._weights += [weight.of_instance(one["i"]) for one in self.history[len(self._weights) :]]
+        """The approximate size of each instance in `history`, in bytes."""
+        self._weights += [weight.of_instance(single["i"]) for single in self.history[len(self._weights) :]]
         return self._weights
 
     @property
     def change(self) -> Change:
-        """What becomes of the entity that stands, if there is one before and after."""
+        """The change from the stored state to the draft; the entity must exist in both."""
         last = self.last
         if last is not None and last.before is self.stored.entity and last.after is self.entity:
             return last
         return Change(self.id, self.stored.entity, self.entity, "")
 
     def forget(self) -> None:
-        """The history goes, that of the group too."""
+        """Deletes the history, including what the group has added."""
         self.forgets, self.has_past, self.is_listed = True, False, False
         self.history, self._weights, self.listing = [], [], Listing()
 
     def restore(self) -> None:
-        """Makes throttled subscriptions due again, whom an attempt that failed may have left out."""
-        for entry, due in self.throttled:
-            entry.subscriptions.add(due.subscription)
-        every = {entry.id: entry for entry in (*self.entries, *(entry for entry, _ in self.throttled))}
-        self.entries = sorted(every.values(), key=lambda entry: entry.rev)
+        """Puts throttled subscriptions back into their entries: a failed attempt may have removed them."""
+        for entry, each in self.throttled:
+            entry.subscriptions.add(each.subscription)
+        by_id = {entry.id: entry for entry in (*self.entries, *(entry for entry, _ in self.throttled))}
+        self.entries = sorted(by_id.values(), key=lambda entry: entry.rev)
 
     @property
     def is_changed(self) -> bool:
@@ -94,16 +97,16 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A subscription that an entry is due to only if a condition on linked entities holds."""
+    """A subscription that a change of `entity` triggers only if a condition on linked entities holds."""
 
     entry: Entry
-    due: Triggered
+    triggered: Triggered
     entity: Entity
 
 
 @dataclass(slots=True)
 class Plan:
-    """The drafts of a group, by entity, and what has to be judged before they are written."""
+    """The drafts of a group, by entity id, and the conditions to be judged before they are written."""
 
     tenant: str
     drafts: dict[str, Draft] = field(default_factory=dict)
@@ -111,26 +114,29 @@ class Plan:
 
     @property
     def changed(self) -> list[Draft]:
-        """The drafts of which there is something to write."""
+        """The drafts that have something to write."""
         return [draft for draft in self.drafts.values() if draft.is_changed]
 
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Applies rules, and finds what follows from them."""
+    """Applies rules and makes drafts of their results. `process` delivers the entries."""
 
     sink: ChangeSink
     clock: Clock
     process: str
     recording: Recording
 
-    def plan(self, tenant: str, writes: list[Write], found: dict[str, Stored]) -> Plan:
-        """Applies each write's rule, in order. A write whose rule fails, fails alone."""
+    def plan(self, tenant: str, writes: list[Write], states: dict[str, Stored]) -> Plan:
+        """Applies the rules of writes in order to the stored states, by entity id. Returns the plan.
+
+        A write whose rule raises fails alone: the exception becomes its outcome.
+        """
         plan, expiring = Plan(tenant), self.clock.expiring()
         for write in writes:
             draft = plan.drafts.get(write.entity_id)
             if draft is None:
-                stored = found.get(write.entity_id, ABSENT)
+                stored = states.get(write.entity_id, ABSENT)
                 alive = stored.alive(expiring)
                 draft = Draft(write.entity_id, stored, alive, stored.rev, stored.has_past, stored.is_listed)
                 plan.drafts[write.entity_id] = draft
@@ -144,12 +150,12 @@ class Planner:
             return self._apply(write, draft, plan)
         except NgsiLdError as error:
             return error
-        except Exception as fault:  # of ours: the others go on
+        except Exception as fault:  # a bug in one rule must not fail the other writes
             fault.add_note(f"while a rule was applied to {write.entity_id}")
             return fault
 
     def _apply(self, write: Write, draft: Draft, plan: Plan) -> Any:
-        assert not isinstance(write.rule, Revision), "revisions are worked out elsewhere"
+        assert not isinstance(write.rule, Revision), "revisions are applied in `revisions`"
         stamp = self.clock.stamp(draft.rev)
         now = instant.of_micros(stamp.now)
         outcome = write.rule(draft.entity, now)
@@ -160,8 +166,8 @@ class Planner:
         if triggered := self.sink.triggered(write.tenant, change):
             entry = self._entry(write.tenant, change, bool(gone), triggered, stamp)
             draft.entries.append(entry)
-            draft.throttled += [(entry, due) for due in triggered if due.throttling]
-            plan.conditions += [Condition(entry, due, change.entity) for due in triggered if due.condition]
+            draft.throttled += [(entry, each) for each in triggered if each.throttling]
+            plan.conditions += [Condition(entry, each, change.entity) for each in triggered if each.condition]
         self._record(draft, change, gone, stamp)
         draft.entity, draft.rev, draft.last = outcome.after, stamp.rev, change
         return outcome.answer
@@ -169,17 +175,17 @@ class Planner:
     def _entry(
         self, tenant: str, change: Change, has_gone: bool, triggered: list[Triggered], stamp: Stamp
     ) -> Entry:
-        shows_changes = any(due.shows_changes for due in triggered)
+        shows_changes = any(each.shows_changes for each in triggered)
         return Entry(
             entry_id(stamp.rev, stamp.number, self.process), tenant, change.id, stamp.rev,
             self.clock.server(), self.process,
-            {due.subscription for due in triggered},
+            {each.subscription for each in triggered},
             with_tombstones(change) if has_gone or change.after is None else change.entity,
             (previous(change) or None) if shows_changes else None,
         )  # fmt: skip
 
     def _record(self, draft: Draft, change: Change, gone: list[tuple[str, Instance]], stamp: Stamp) -> None:
-        """Adds the history of a change, in which the instances in `gone` were deleted."""
+        """Adds the history of a change to a draft; `gone` are the deleted instances: (IRI, instance)."""
         if not self.recording.covers(change):
             draft.is_listed = draft.is_listed and change.after is None
         elif self.recording.forgets and change.after is None:
@@ -191,7 +197,7 @@ class Planner:
 
 
 def _list(draft: Draft, change: Change) -> None:
-    """Keeps the facts of the evolution; touched only when an attribute, type or scope is new."""
+    """Updates the facts of the evolution. Most changes need none: only new attributes, types or scopes do."""
     listing, before, after = draft.listing, change.before if draft.is_listed else None, change.after
     if after is None:
         listing.facts["deletedAt"] = change.now
@@ -206,11 +212,12 @@ def _list(draft: Draft, change: Change) -> None:
 
 
 def _is_listed(before: Entity, after: Entity) -> bool:
-    """Whether the evolution says already what the entity is now, but for its attributes."""
+    """Whether types and scope are unchanged, so that the facts still agree with the entity."""
     return before["type"] is after["type"] and before.get("scope") is after.get("scope")
 
 
 def _new_keys(before: Entity | None, after: Entity) -> Iterator[str]:
+    """The stored keys of attributes that the entity did not have before."""
     old = {} if before is None else before["attrs"]
     if old is not after["attrs"]:
         yield from (codec.key(iri) for iri in after["attrs"] if iri not in old)

@@ -1,4 +1,4 @@
-"""The writes that wait: which may go into a commit next. Pure bookkeeping, no I/O."""
+"""The queue of writes that wait for a commit. Decides which writes a group may take next; does no I/O."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -10,14 +10,15 @@ from broker.core.entity.update import Rule
 from broker.core.errors import Unavailable
 from broker.core.temporal.revision import Revision
 
-PATIENCE = 20.0  # seconds that a write may lose races, or the database be away, before it is answered 503
+PATIENCE = 20.0  # seconds for which a write is retried, or the database may be away, before the answer is 503
 
 
 class Write:
-    """One rule to apply to one entity, or a revision of its past, and who waits for the answer.
+    """A queued write: one rule (or revision) for one entity, and the request that waits for its outcome.
 
-    `is_alone`: it shares a group with no other write to its entity. A revision is, since it is about what
-    there is in the database; and so is a write that failed together with others, which may be innocent.
+    `is_alone`: no other write to its entity may be in its group. This holds for revisions, which need the
+    stored past, and for writes that failed together, to find the one at fault. `born`: the time of its
+    arrival (loop time, s); `position`: its index in the request; `number`: its rank in the order of arrival.
     """
 
     __slots__ = (
@@ -27,7 +28,7 @@ class Write:
         "is_alone",
         "is_settled",
         "number",
-        "place",
+        "position",
         "rule",
         "tenant",
     )
@@ -39,7 +40,7 @@ class Write:
         rule: Rule | Revision,
         born: float,
         answer: "RequestOutcomes",
-        place: int,
+        position: int,
     ) -> None:
         self.tenant = tenant
         self.entity_id = entity_id
@@ -47,37 +48,37 @@ class Write:
         self.is_alone = isinstance(rule, Revision)
         self.born = born
         self.answer = answer
-        self.place = place
+        self.position = position
         self.is_settled = False
         self.number = 0
 
     def give_up_if_late(self) -> None:
-        """Lets the requester go, if nobody has known for long whether the write went through."""
+        """Answers Unavailable if the result of the commit has been unknown for too long."""
         if not self.is_settled and asyncio.get_running_loop().time() - self.born > PATIENCE:
             self.settle(Unavailable("the database does not say whether the write went through"))
 
     @property
     def key(self) -> tuple[str, str]:
-        """The tenant and the entity."""
+        """(tenant, entity id)."""
         return self.tenant, self.entity_id
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anybody waits for the answer still."""
+        """Whether a request still waits for the outcome."""
         return not self.answer.future.cancelled()
 
     def settle(self, outcome: Any) -> None:
-        """Gives the answer, or the exception, to who waits for it; the first one counts."""
+        """Gives the outcome, an answer or an exception, to the request. Only the first call counts."""
         if not self.is_settled:
             self.is_settled = True
-            self.answer.settle(self.place, outcome)
+            self.answer.settle(self.position, outcome)
 
 
 class RequestOutcomes:
-    """The answers to the writes of one request; `future` is done when all are there.
+    """The outcomes of the writes of one request. `future` is done when all outcomes are present.
 
-    It is cancelled if the requester is gone. There is no list of the writes here: they name their answer,
-    and a cycle would be left to the collector.
+    The future is cancelled if the requester has left. Writes refer to this object, not the reverse: a
+    reference cycle would have to wait for the garbage collector.
     """
 
     __slots__ = ("_left", "future", "outcomes")
@@ -87,19 +88,19 @@ class RequestOutcomes:
         self.outcomes: list[Any] = [None] * size
         self._left = size
 
-    def settle(self, place: int, outcome: Any) -> None:
-        """Takes the answer to one of the writes."""
-        self.outcomes[place] = outcome
+    def settle(self, position: int, outcome: Any) -> None:
+        """Sets the outcome of the write at index `position`."""
+        self.outcomes[position] = outcome
         self._left -= 1
         if not self._left and not self.future.done():
             self.future.set_result(None)
 
 
 class Queue:
-    """Writes in order of arrival, by entity.
+    """A queue of writes: in order of arrival for each entity; `limit` bounds their number.
 
-    An entity whose writes were taken is busy until it is released: it is never in two commits at once,
-    and all that waits for it goes into the same one, but for what has to be alone. Tenants take turns.
+    An entity is busy from `take` until `release`, so it is never in two commits at once. A commit takes all
+    queued writes of an entity together, except those that have to be alone. Tenants take turns.
     """
 
     def __init__(self, limit: int) -> None:
@@ -115,11 +116,11 @@ class Queue:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is a write that may be taken now."""
+        """Whether there is a write of an entity that is not busy."""
         return bool(self._ready)
 
     def add(self, writes: list[Write]) -> None:
-        """Takes the writes in; Unavailable if too many wait already."""
+        """Adds writes to the queue; Unavailable if they exceed the limit."""
         if self._size and self._size + len(writes) > self._limit:
             raise Unavailable("too many writes are waiting; try again shortly")
         self._size += len(writes)
@@ -134,7 +135,7 @@ class Queue:
                 self._ready.setdefault(write.tenant, OrderedDict())[write.entity_id] = None
 
     def take(self, size: int) -> list[Write]:
-        """Up to `size` writes of one tenant whose entities nobody else has; their entities are busy now."""
+        """Removes and returns up to `size` writes of one tenant; marks their entities as busy."""
         tenant = next(iter(self._ready))
         ready = self._ready.pop(tenant)
         taken: list[Write] = []
@@ -148,12 +149,12 @@ class Queue:
             if not line:
                 del self._waiting[key]
         if ready:
-            self._ready[tenant] = ready  # at the end: the other tenants are first now
+            self._ready[tenant] = ready  # at the end of the dict: it is the turn of the other tenants
         self._size -= len(taken)
         return taken
 
     def give_back(self, writes: list[Write]) -> None:
-        """Puts writes that were taken back where they were; their entities stay busy."""
+        """Puts taken writes back at their old positions. Their entities stay busy until `release`."""
         self._size += len(writes)
         for key in {write.key for write in writes}:
             line = [write for write in writes if write.key == key]
@@ -161,7 +162,7 @@ class Queue:
             self._waiting[key] = deque(sorted(line, key=lambda write: write.number))
 
     def withdraw(self, writes: Sequence[Write]) -> None:
-        """Takes out those of the writes that wait here; those in a commit stay there."""
+        """Removes those of the writes that are still queued. Writes in a commit are not affected."""
         gone = {id(write) for write in writes}
         for key in {write.key for write in writes if write.key in self._waiting}:
             before = self._waiting[key]
@@ -173,7 +174,7 @@ class Queue:
                 self._forget(*key)
 
     def _forget(self, tenant: str, entity_id: str) -> None:
-        """Nothing waits for an entity any more."""
+        """Removes an entity that has no queued writes left."""
         del self._waiting[tenant, entity_id]
         if (ready := self._ready.get(tenant)) is not None:
             ready.pop(entity_id, None)
@@ -181,7 +182,7 @@ class Queue:
                 del self._ready[tenant]
 
     def release(self, tenant: str, entity_ids: Iterable[str]) -> None:
-        """Says that these entities are in no commit any more."""
+        """Ends the busy state of entities: their next writes may be taken."""
         for entity_id in entity_ids:
             key = (tenant, entity_id)
             self._busy.remove(key)

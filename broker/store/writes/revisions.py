@@ -1,11 +1,11 @@
-"""Revisions of the past, carried out in a transaction (clauses 5.6.11 to 5.6.16).
+"""Applies revisions of the past in a transaction (clauses 5.6.11 to 5.6.16).
 
-What they have to know was read just before (`past`). Each revision takes the document of its entity as it was
-read: if it is of another revision by then, or an instance is not where it was, it is tried again. A revision
-is alone with its entity in a group (`queue`).
+`past` reads what they need, just before. Each revision updates the document of its entity, guarded by its
+`rev`: if the document or an instance has changed since the read, the revision conflicts and is retried.
+A group has only one revision for each entity, and no other write of it (`queue`).
 
-What is packed is opened to be changed: its bucket goes, and its instances are single again until the packer
-comes by.
+To change an instance in a bucket, the bucket is unpacked: it is deleted, and its instances are single until
+the packer packs them again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -49,9 +49,9 @@ async def commit(
     clock: Clock,
     doubt: Callable[[], None],
 ) -> list[Any]:
-    """Carries out revisions of different entities: all of them or none. The answer, or error, of each.
+    """Applies the revisions of different entities: all or none. Returns the answer or NgsiLdError of each.
 
-    WriteConflict if something is not as it was read.
+    WriteConflict if anything has changed since it was read.
     """
     pasts = await read(tenant, writes)
     batch = Batch()
@@ -62,7 +62,7 @@ async def commit(
 
 
 def work_out(write: Write, past: Past, batch: Batch, clock: Clock) -> Any:
-    """Adds to the batch what a revision changes. Its answer, or the error that it failed with."""
+    """Adds the statements of a revision to the batch. Returns its answer, or the error if it fails."""
     if past.fault is not None:
         return past.fault
     work = _Work(write.entity_id, past, clock.stamp(past.rev))
@@ -76,10 +76,13 @@ def work_out(write: Write, past: Past, batch: Batch, clock: Clock) -> Any:
 
 @dataclass(slots=True)
 class _Work:
-    """One revision in the making: statements of its own, and of the document of its entity.
+    """The work of one revision: the statements that it needs.
 
-    `facts` and `keys` are new to the evolution. `loose`: instances of opened buckets, by their keys; `new`
-    ones have no place yet.
+    - `facts`, `keys`: facts to set and attribute keys to add in the evolution;
+    - `loose`: instances of unpacked buckets; `held`: instances in the document; both by key;
+    - `new`: new instances; `finish` decides whether they go into the document or into `history`;
+    - `is_taken`: the revision changes something; `is_removed`: it removes the evolution;
+    - `unpacked`: the key of an attribute that has no buckets any more.
     """
 
     id: str
@@ -99,7 +102,7 @@ class _Work:
         self.held = {_key(one): one for one in self.past.held}
 
     def done(self, revision: Any) -> Any:
-        """The answer to a revision."""
+        """Works out a revision. Returns its answer; ResourceNotFound if what it names does not exist."""
         if isinstance(revision, Burial):
             return self._bury(revision)
         if self.past.facts is None and not (isinstance(revision, Addition) and not revision.required):
@@ -114,7 +117,7 @@ class _Work:
         return self._change_instance(revision)
 
     def finish(self, batch: Batch) -> None:
-        """Adds all of it to the batch of its group; nothing if the revision changes nothing."""
+        """Adds the statements to the batch of the group; none if the revision changes nothing."""
         if not self.is_taken:
             return
         if self.is_removed:
@@ -133,7 +136,7 @@ class _Work:
         return instant.of_micros(self.stamp.now)
 
     def _place(self) -> None:
-        """Finds a place for what is new: in the document if there is room, or as single instances."""
+        """Puts new instances into the document if they fit, else into `history`, as single instances."""
         together = [*self.held.values(), *self.new]
         if len(together) <= HELD and sum(map(bytes_of, together)) <= HELD_BYTES:
             self.held |= {_key(one): one for one in self.new}
@@ -155,11 +158,11 @@ class _Work:
         return self._listed(members)
 
     def _listed(self, members: Document) -> Document:
-        """The update with what is new to the evolution, which begins if there was none."""
+        """The update with `members` and the new facts of the evolution; creates the evolution if needed."""
         update: Document = {"$set": members}
         if self.past.facts is None:
             members["past"] = {**self.facts, "attrs": list(dict.fromkeys(self.keys))}
-            # The entity's own facts are none of the evolution's until its next change.
+            # The facts do not agree with an existing entity until its next change.
             members |= {"unlisted": 1} if self.past.is_there else {}
             return update | ({"$unset": {"gone": 1}} if self.past.rev else {})
         members |= {f"past.{name}": value for name, value in self.facts.items()}
@@ -170,14 +173,15 @@ class _Work:
         return update
 
     def _take(self, facts: Document, keys: Sequence[str] = ()) -> None:
-        """Takes the evolution, with what is new to it."""
+        """Marks the evolution as changed, with facts to set and attribute keys to add."""
         self.is_taken, self.facts, self.keys = True, facts, keys
 
     def _add(self, addition: Addition) -> bool:
+        """Adds instances. Returns whether the evolution is new."""
         before, now = self.past.facts or {}, self._now
-        there = [*self.past.found, *self._opened(), *self.held.values()]
-        there.sort(key=lambda one: int(one["_id"]["s"]))
-        known = {_identity(one["_id"]["a"], one["_id"]["t"], one["i"]): one for one in there}
+        stored = [*self.past.found, *self._unpacked_buckets(), *self.held.values()]
+        stored.sort(key=lambda single: int(single["_id"]["s"]))
+        known = {_identity(single["_id"]["a"], single["_id"]["t"], single["i"]): single for single in stored}
         keys = [codec.key(iri) for iri in addition.attrs]
         for document in self._records(addition, now):
             at = document["_id"]
@@ -190,59 +194,60 @@ class _Work:
         if not before:
             facts["createdAt"] = now
         if addition.scopes:
-            facts[SCOPE] = max(addition.scopes, key=lambda one: time_of(one, self.stamp.now))["value"]
+            facts[SCOPE] = max(addition.scopes, key=lambda scope: time_of(scope, self.stamp.now))["value"]
         self._take(facts, keys)
         return not before
 
     def _records(self, addition: Addition, now: str) -> Iterator[Document]:
-        """The documents of what is added; of two for one time and datasetId, the later one."""
+        """The added instances as documents. Of two with the same time and datasetId, the later one counts."""
         documents: dict[Any, Document] = {}
-        places: dict[str, int] = {}
-        for iri, one in (*addition.dated(now), *self._scopes(addition, now)):
-            places[iri] = number = places.get(iri, -1) + 1
-            document = record(self.id, codec.key(iri), one, self.stamp, number)
+        numbers: dict[str, int] = {}
+        for iri, instance in (*addition.dated(now), *self._scopes(addition, now)):
+            numbers[iri] = number = numbers.get(iri, -1) + 1
+            document = record(self.id, codec.key(iri), instance, self.stamp, number)
             at = document["_id"]
-            is_dated = "observedAt" in one
-            documents[_identity(at["a"], at["t"], one) if is_dated else (at["a"], number)] = document
+            is_dated = "observedAt" in instance
+            documents[_identity(at["a"], at["t"], instance) if is_dated else (at["a"], number)] = document
         return iter(documents.values())
 
     def _scopes(self, addition: Addition, now: str) -> Iterator[tuple[str, Instance]]:
-        """The scopes, as instances; those that say no time are as of now, if they are any news."""
-        there = (self.past.facts or {}).get(SCOPE)
-        for one in addition.scopes:
-            if "observedAt" in one or "deletedAt" in one:
-                yield NGSI_LD + SCOPE, one
-            elif one["value"] != there:
-                yield NGSI_LD + SCOPE, {**one, "observedAt" if one["value"] else "deletedAt": now}
+        """The scopes as (IRI, instance). One without a time gets `now`; it is omitted if nothing changes."""
+        present = (self.past.facts or {}).get(SCOPE)
+        for scope in addition.scopes:
+            if "observedAt" in scope or "deletedAt" in scope:
+                yield NGSI_LD + SCOPE, scope
+            elif scope["value"] != present:
+                yield NGSI_LD + SCOPE, {**scope, "observedAt" if scope["value"] else "deletedAt": now}
 
-    def _opened(self) -> list[Document]:
-        """Opens the buckets: what is in them is single again, until it is packed the next time."""
-        documents = [one for bucket in self.past.buckets for one in unpack(bucket)]
+    def _unpacked_buckets(self) -> list[Document]:
+        """Deletes the buckets and makes their instances single ones. Returns these instances."""
+        singles = [single for bucket in self.past.buckets for single in unpack(bucket)]
         self.batch.packed_out += [bucket["_id"] for bucket in self.past.buckets]
-        self.loose |= {_key(one): one for one in documents}
-        return documents
+        self.loose |= {_key(single): single for single in singles}
+        return singles
 
     def _delete_attribute(self, deletion: AttributeDeletion) -> None:
         key = codec.key(deletion.iri)
-        of_it = {name: one["i"] for name, one in self.held.items() if one["_id"]["a"] == key}
-        mine = [
+        of_attr = {name: single["i"] for name, single in self.held.items() if single["_id"]["a"] == key}
+        deleted = [
             name
-            for name, one in of_it.items()
-            if deletion.delete_all or one.get("datasetId") == deletion.dataset
+            for name, instance in of_attr.items()
+            if deletion.delete_all or instance.get("datasetId") == deletion.dataset
         ]
-        if not mine and not self.past.found and not self.past.buckets:
+        if not deleted and not self.past.found and not self.past.buckets:
             raise _unknown(self.id, deletion.iri)
         self._take({"modifiedAt": self._now})
-        for name in mine:
+        for name in deleted:
             del self.held[name]
         self.batch.singles_drop.append(chosen(self.id, deletion))
         if deletion.delete_all:
             self.batch.packed_drop.append({"_id": of_attribute(self.id, key)})
             self.unpacked = key
-        else:  # what else the buckets hold is packed again at once: it is as old as it was
+        else:  # the other instances are packed again at once: their times do not change
             self.batch.packed_out += [bucket["_id"] for bucket in self.past.buckets]
             for bucket in self.past.buckets:
-                left = [one for one in unpack(bucket) if one["i"].get("datasetId") != deletion.dataset]
+                singles = unpack(bucket)
+                left = [single for single in singles if single["i"].get("datasetId") != deletion.dataset]
                 self.batch.packed += pack(left) if left else ()
 
     def _change_instance(self, change: InstanceChange) -> None:
@@ -251,28 +256,30 @@ class _Work:
         key = old["_id"]
         if change.instance is None:
             return self._take_out(old)
-        one = recorded(change.instance, self._now)
-        time = time_of(one, written_at(old))
+        instance = recorded(change.instance, self._now)
+        time = time_of(instance, written_at(old))
         if time == key["t"]:
-            return self._rewrite(old, body(one))
+            return self._rewrite(old, body(instance))
         first = old.get("o", key["t"])
         self._take_out(old)
-        self.new.append(self._replaced(old, {**key, "t": time}, body(one)) | {"o": first})
+        self.new.append(self._replaced(old, {**key, "t": time}, body(instance)) | {"o": first})
         moved = {"q": {"_id": {**key, "t": first}}, "u": {"$set": {"t": time}}, "upsert": True}
         self.batch.moved.append(moved)
 
     def _instance(self, change: InstanceChange) -> Document:
-        """The instance that a change is about, wherever it is; ResourceNotFound if there is none."""
+        """The instance with the instanceId of a change, wherever it is; ResourceNotFound if there is none."""
         wanted, key = place(change.instance_id), codec.key(change.iri)
-        found = [one for one in self.held.values() if one["_id"]["a"] == key and _first_place(one) == wanted]
-        found = found or self.past.found
-        if not found and self.past.buckets:
-            found = [one for one in self._opened() if _first_place(one) == wanted]
-        if not found:
+        of_attr = (single for single in self.held.values() if single["_id"]["a"] == key)
+        matches = [single for single in of_attr if _first_place(single) == wanted]
+        matches = matches or self.past.found
+        if not matches and self.past.buckets:
+            matches = [single for single in self._unpacked_buckets() if _first_place(single) == wanted]
+        if not matches:
             raise _unknown(self.id, change.iri)
-        return found[0]
+        return matches[0]
 
     def _take_out(self, old: Document) -> None:
+        """Deletes an instance, wherever it is."""
         name = _key(old)
         for mine in (self.held, self.loose):
             if name in mine:
@@ -281,6 +288,7 @@ class _Work:
         self.batch.singles_out.append(old["_id"])
 
     def _rewrite(self, old: Document, instance: Instance) -> None:
+        """Replaces an instance, wherever it is, without a change of its time."""
         name, document = _key(old), self._replaced(old, old["_id"], instance)
         for mine in (self.held, self.loose):
             if name in mine:
@@ -289,34 +297,38 @@ class _Work:
         self.batch.changed.append({"q": {"_id": old["_id"]}, "u": document})
 
     def _replaced(self, old: Document, key: Document, instance: Instance) -> Document:
-        """The document of an instance that takes the place of another, whose time of the write it keeps."""
+        """The document of an instance that replaces another and keeps its time of writing."""
         kept: Document = {name: old[name] for name in ("o", "w") if name in old}
         return {"_id": key, "i": instance, "m": self.stamp.now, **kept}
 
     def _bury(self, burial: Burial) -> bool:
-        """Whether there was something to bury: the last instance of a datasetId, which is no deletion."""
+        """Records the deletion of an attribute of a deleted entity. Returns whether there was one to delete.
+
+        A datasetId is deleted if its last instance is not a deletion already.
+        """
         if self.past.is_there or self.past.facts is None:
             return False
         last: dict[str | None, Instance] = {}
         key = codec.key(burial.iri)
-        for one in sorted(self._last_ones(key), key=lambda one: _order(one["_id"]), reverse=True):
-            last.setdefault(one["i"].get("datasetId"), one["i"])
+        latest_first = sorted(self._last_ones(key), key=lambda single: _order(single["_id"]), reverse=True)
+        for single in latest_first:
+            last.setdefault(single["i"].get("datasetId"), single["i"])
         chosen = (
             last.values() if burial.delete_all else [last[burial.dataset]] if burial.dataset in last else []
         )
-        dead = [tombstone(one, self._now) for one in chosen if "deletedAt" not in one]
+        tombstones = [tombstone(instance, self._now) for instance in chosen if "deletedAt" not in instance]
         if burial.iri == NGSI_LD + SCOPE:
-            dead = [{"type": "Property", "value": [], "deletedAt": self._now} for _ in dead]
-        if dead:
+            tombstones = [{"type": "Property", "value": [], "deletedAt": self._now} for _ in tombstones]
+        if tombstones:
             self._take({"modifiedAt": self._now})
-        self.new += [record(self.id, key, one, self.stamp, n) for n, one in enumerate(dead)]
-        return bool(dead)
+        self.new += [record(self.id, key, dead, self.stamp, n) for n, dead in enumerate(tombstones)]
+        return bool(tombstones)
 
     def _last_ones(self, key: str) -> Iterator[Document]:
-        """Instances of an attribute, the last one of each datasetId among them."""
-        yield from (one for one in self.held.values() if one["_id"]["a"] == key)
+        """Instances of an attribute, which include the last one of each datasetId."""
+        yield from (single for single in self.held.values() if single["_id"]["a"] == key)
         yield from self.past.found
-        yield from (one for bucket in self.past.buckets for one in unpack(bucket))
+        yield from (single for bucket in self.past.buckets for single in unpack(bucket))
 
 
 def _key(document: Document) -> Key:
@@ -329,7 +341,7 @@ def _unknown(entity_id: str, iri: str) -> ResourceNotFound:
 
 
 def _first_place(document: Document) -> tuple[int, int]:
-    """What the instanceId of a document is made of."""
+    """(time, sequence) of the key that an instance got first; its instanceId is made of these."""
     return document.get("o", document["_id"]["t"]), document["_id"]["s"]
 
 
@@ -338,5 +350,5 @@ def _order(key: Document) -> tuple[int, int]:
 
 
 def _identity(key: str, time: int, instance: Instance) -> tuple[str, int, str | None]:
-    """What is the same for an instance and the one that it replaces."""
+    """(attribute key, time, datasetId): an added instance replaces the stored one with the same triple."""
     return key, time, instance.get("datasetId")

@@ -1,4 +1,4 @@
-"""What stands in the database: an entity's document as a group reads it before it judges its writes."""
+"""The stored state of entities, as a group reads it before it applies its rules."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,19 +14,22 @@ from broker.store.wire.tenants import EPOCH, epoch_of
 
 Document = dict[str, Any]
 
-# What a write need not know: the history that the document holds, what entries tell, and places.
+# A projection that omits what rules do not need: history, the contents of pending entries, and places.
 LEFT_OUT = {"h": 0, "o.entity": 0, "o.was": 0, "past.attrs": 0, "p": 0, **dict.fromkeys(codec.PLACES, 0)}
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An entity, None if it is not there, and the facts of its document.
+    """The stored state of an entity: the entity, None if it does not exist, and what its document says of it.
 
-    `rev` is 0 if there is no document. `expires`: when something of the entity first expires. `has_past`: it
-    has an evolution, whose facts are those of the entity if it `is_listed`. `pending`: the entries in the
-    document, without what they tell; there are earlier ones elsewhere unless it `is_whole`. `held`
-    instances of history of `weight` bytes are in the document, and `outside` of it there are as many that
-    were not packed yet, about. `fault`: the entity cannot be decoded.
+    - `rev`: its revision, 0 if there is no document;
+    - `expires`: the instant at which the first part of the entity expires;
+    - `has_past`: it has an evolution; `is_listed`: the facts of that agree with the entity;
+    - `pending`: the pending entries in the document, without their contents; `is_whole`: there are no
+      earlier ones in the outbox;
+    - `held`, `weight`: number and bytes of the history's instances in the document; `outside`: the
+      approximate number of instances outside the document since it was last packed;
+    - `fault`: the error if the entity cannot be decoded.
     """
 
     entity: Entity | None = None
@@ -42,7 +45,7 @@ class Stored:
     fault: Undecodable | None = None
 
     def alive(self, now: str) -> Entity | None:
-        """The entity without what has expired by now (4.22), which rules take for gone."""
+        """The entity without the parts that have expired at `now` (4.22); None if nothing is left."""
         if self.entity is not None and self.expires is not None and self.expires <= now:
             return expiry.alive(self.entity, now)
         return self.entity
@@ -52,21 +55,21 @@ ABSENT = Stored()
 
 
 def read(tenant: str, documents: Iterable[Document]) -> tuple[tuple[int, str], dict[str, Stored]]:
-    """The tenant's epoch (number and mark), and what stands of each entity, by id."""
-    epoch, found = epoch_of(None), {}
+    """(epoch, states): the tenant's epoch as (number, mark), and the stored states by entity id."""
+    epoch, states = epoch_of(None), {}
     for document in documents:
         if document["_id"] == EPOCH:
             epoch = epoch_of(document)
         else:
             entity_id = document["_id"]
-            found[entity_id] = _standing(tenant, entity_id, document)
-    return epoch, found
+            states[entity_id] = _stored(tenant, entity_id, document)
+    return epoch, states
 
 
-def _standing(tenant: str, entity_id: str, document: Document) -> Stored:
+def _stored(tenant: str, entity_id: str, document: Document) -> Stored:
     try:
         facts = _facts(tenant, entity_id, document)
-    except Exception as error:  # whatever it is, it is about this entity alone
+    except Exception as error:  # any fault here concerns this entity alone
         fault = Undecodable(entity_id)
         fault.__cause__ = error
         return Stored(fault=fault)
@@ -79,10 +82,10 @@ def _standing(tenant: str, entity_id: str, document: Document) -> Stored:
 
 
 def _facts(tenant: str, entity_id: str, document: Document) -> tuple[Any, ...]:
-    """What follows the entity in a `Stored`."""
+    """The values of the members of `Stored` from `rev` to `outside`."""
     return (
         document["rev"], document.get("due"),
         "past" in document, "past" in document and "unlisted" not in document,
-        tuple(entries.reference(one, tenant, entity_id) for one in document.get("o", ())),
+        tuple(entries.reference(pending, tenant, entity_id) for pending in document.get("o", ())),
         "ov" not in document, document.get("hn", 0), document.get("hb", 0), document.get("pn", 0),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What one transaction writes, by collection, and in which order."""
+"""A batch of statements, by collection, that one transaction executes in a fixed order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -15,13 +15,15 @@ Document = dict[str, Any]
 
 @dataclass(slots=True)
 class Batch:
-    """Statements of a transaction.
+    """The statements of a transaction.
 
-    `entities` are updates {q, u} that have to find what they are for, `new` documents of entities. Of
-    `packed` (buckets) and of `singles` (the collection `history`) there are those to be taken out by their
-    keys, which have to be there, those to be dropped by filters, and those to be put in; `changed` singles
-    are replaced by updates. `moved` are updates, `strayed` filters of what is to be dropped of it. `pending`
-    are documents of the outbox.
+    - `entities`: updates {q, u}, each of which must match a document; `new`: documents to insert;
+    - `packed_out`, `singles_out`: keys of buckets and single instances to delete, which must exist;
+    - `packed_drop`, `singles_drop`: filters of buckets and single instances to delete, if there are any;
+    - `packed`, `singles`: buckets and single instances (collection `history`) to insert;
+    - `changed`: updates {q, u} of single instances, which must exist;
+    - `moved`: updates of the collection `moved`; `strayed`: filters of its documents to delete;
+    - `pending`: documents to insert into the outbox.
     """
 
     entities: list[Document] = field(default_factory=list)
@@ -38,17 +40,17 @@ class Batch:
     pending: list[Mapping[str, Any]] = field(default_factory=list)
 
     def forget(self, entity_id: str) -> None:
-        """Drops all history of an entity that lies outside its document."""
+        """Adds statements that delete all history of an entity outside its document."""
         for filters in (self.packed_drop, self.singles_drop, self.strayed):
             filters.append({"_id": of_entity(entity_id)})
 
     def extend(self, other: "Batch") -> None:
-        """Adds all of another batch."""
+        """Adds the statements of another batch."""
         for member in fields(self):
             getattr(self, member.name).extend(getattr(other, member.name))
 
     async def write(self, session: AsyncClientSession, tenant: Tenant) -> None:
-        """Writes all of it in the session's transaction; `commands.Missed` if something is not as it was."""
+        """Executes the statements in the session's transaction; `commands.Missed` if a document changed."""
         await commands.update_each(tenant.entities, self.entities, session)
         await commands.insert(tenant.entities, self.new, session)
         await commands.delete_each(tenant.packed, self.packed_out, session)

@@ -1,8 +1,8 @@
-"""The writer: takes what waits, commits it in groups, and sees each write through to its answer.
+"""The writer: takes queued writes, commits them in groups, and gives each write its outcome.
 
-Two or three groups are on their way at once. A write that lost a race is alone in being tried again, after a
-while, with its entity kept back and its place in the group free for others. A write waits for company only
-while another group is on its way, and then not for long; none waits for ever.
+Two or three groups are committed at the same time. A write that conflicts is retried after a short pause; the
+other writes of its group are not affected, and its entity stays busy until then. While no group is running,
+a write starts at once; else it may wait up to 20 ms for more writes, so that groups get larger.
 """
 
 import asyncio
@@ -23,16 +23,19 @@ from broker.store.writes.guarded import Away, Guarded
 from broker.store.writes.queue import PATIENCE, Queue, RequestOutcomes, Write
 
 log = logging.getLogger(__name__)
-_PAUSE = 0.01  # seconds between looks for whether all is done
-_AHEAD = 4  # pieces of one batch, each of a group's size, that wait for a commit at once
-_LEAST = 8  # writes that are worth a group of their own
-_COMPANY = 0.02  # seconds that fewer writes than their share wait for others while a group is on its way
+_PAUSE = 0.01  # seconds between checks, of a queue that is full or of groups that are running
+_AHEAD = 4  # pieces of one batch, each of a group's size, that are in the queue at the same time
+_LEAST = 8  # writes in a group, if there are as many, even if the share is smaller
+_COMPANY = 0.02  # seconds that fewer writes than a share wait for more while a group is running
 
-Piece = tuple[RequestOutcomes, list[Write]]  # the writes of one request that went into the queue together
+Piece = tuple[RequestOutcomes, list[Write]]  # writes of one request that were queued together, and outcomes
 
 
 class Writer:
-    """Every write of this process to entities, their history and the outbox."""
+    """All writes of one process to entities and their evolutions.
+
+    `group`: the most writes in a group; `limit`: the most writes in the queue.
+    """
 
     def __init__(self, tenants: Tenants, committer: Committer, *, group: int, limit: int) -> None:
         self._tenants = tenants
@@ -40,19 +43,19 @@ class Writer:
         self._most = group
         self._queue = Queue(limit)
         self._free: list[Sessions] = []
-        self._running: dict[asyncio.Task[None], int] = {}  # groups on their way, and how many writes they are
+        self._running: dict[asyncio.Task[None], int] = {}  # running groups, with their numbers of writes
         self._scheduled = False
         self._late: asyncio.TimerHandle | None = None
 
     def open(self, client: AsyncMongoClient[dict[str, Any]], in_flight: int) -> list[AsyncClientSession]:
-        """Begins to commit, `in_flight` groups at once. Gives the sessions on which transactions run."""
+        """Starts to commit, up to `in_flight` groups at a time. Returns the sessions of transactions."""
         self._free = [
             Sessions(Guarded(client), Guarded(client), client.start_session()) for _ in range(in_flight)
         ]
         return [sessions.transactions for sessions in self._free]
 
     async def close(self) -> None:
-        """Waits for the groups on their way; what still queues, or was kept back, is answered by them too."""
+        """Commits all queued writes, waits for the running groups, and closes the sessions."""
         while self._running or self._queue:
             self._start()
             await asyncio.sleep(_PAUSE)
@@ -61,7 +64,7 @@ class Writer:
 
     @property
     def waiting(self) -> int:
-        """How many writes wait for a commit."""
+        """The number of queued writes."""
         return len(self._queue)
 
     async def change(self, tenant: str, entity_id: str, rule: Rule | Revision) -> Any:
@@ -72,7 +75,7 @@ class Writer:
         return outcome
 
     async def change_many(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> list[Any]:
-        """See `ports.EntityStore.change_many`. A long batch goes in piece by piece: others get in between."""
+        """See `ports.EntityStore.change_many`. Queues a long batch in pieces, so that others get a turn."""
         if not changes:
             return []
         pieces = [self._add(tenant, changes[: self._most])]
@@ -81,30 +84,32 @@ class Writer:
                 if len(pieces) >= _AHEAD:
                     await pieces[-_AHEAD][0].future
                 pieces.append(await self._add_later(tenant, changes[n : n + self._most]))
-            for answer, _ in pieces:
-                await answer.future
+            for outcomes, _ in pieces:
+                await outcomes.future
         except asyncio.CancelledError:
             self._withdraw(pieces)
             raise
-        return [outcome for answer, _ in pieces for outcome in answer.outcomes]
+        return [outcome for outcomes, _ in pieces for outcome in outcomes.outcomes]
 
     def _withdraw(self, pieces: list[Piece]) -> None:
-        """The requester is gone: what no commit has begun to write is dropped."""
-        for answer, writes in pieces:
-            answer.future.cancel()
+        """Drops the writes of a requester that has left, except those already in a commit."""
+        for outcomes, writes in pieces:
+            outcomes.future.cancel()
             self._queue.withdraw(writes)
 
     def _add(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Piece:
-        """Has changes wait for a commit; Unavailable if too many wait already."""
+        """Queues changes; Unavailable if the queue is full."""
         loop = asyncio.get_running_loop()
-        answer, now = RequestOutcomes(loop.create_future(), len(changes)), loop.time()
-        writes = [Write(tenant, one, rule, now, answer, n) for n, (one, rule) in enumerate(changes)]
+        outcomes, now = RequestOutcomes(loop.create_future(), len(changes)), loop.time()
+        writes = [
+            Write(tenant, entity_id, rule, now, outcomes, n) for n, (entity_id, rule) in enumerate(changes)
+        ]
         self._queue.add(writes)
         self._wake()
-        return answer, writes
+        return outcomes, writes
 
     async def _add_later(self, tenant: str, changes: Sequence[tuple[str, Rule | Revision]]) -> Piece:
-        """The same for a later piece of a batch: it waits for room; if there is none for long, it fails."""
+        """Queues a later piece of a batch. Waits while the queue is full; after 20 s, the piece fails."""
         loop = asyncio.get_running_loop()
         end = loop.time() + PATIENCE
         while True:
@@ -116,13 +121,13 @@ class Writer:
             await asyncio.sleep(_PAUSE)
 
     def _wake(self) -> None:
-        """Starts groups once this turn of the loop is over, with all that came in during it."""
+        """Schedules a start of groups after this iteration of the event loop, with all writes of it."""
         if self._free and not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._start)
 
     def _start(self) -> None:
-        """Starts groups, each with its share of all that is on its way or waits."""
+        """Starts groups while there are free sessions, each with a share of the writes."""
         self._scheduled = False
         while self._free and self._queue.is_ready:
             share = self._share
@@ -132,12 +137,12 @@ class Writer:
 
     @property
     def _share(self) -> int:
-        """How many writes a group takes if all are of one size: a small one costs what a large one does."""
+        """The size of a group if all groups had the same size. A small group costs as much as a large one."""
         writes = len(self._queue) + sum(self._running.values())
         return min(self._most, -(-writes // (len(self._free) + len(self._running))))
 
     def _start_soon(self) -> None:
-        """Has what waits for company start without it, unless a group that ends takes it before."""
+        """Schedules a start of a smaller group, in case no group ends before and takes the writes."""
         if self._late is None:
             self._late = asyncio.get_running_loop().call_later(_COMPANY, self._start_late)
 
@@ -161,6 +166,7 @@ class Writer:
         self._start()
 
     async def _run(self, sessions: Sessions, writes: list[Write]) -> None:
+        """Commits a group, releases its entities, and frees its sessions."""
         tenant = writes[0].tenant
         kept_back: set[str] = set()
         try:
@@ -175,26 +181,27 @@ class Writer:
     async def _commit(
         self, sessions: Sessions, tenant: Tenant, writes: list[Write], kept_back: set[str]
     ) -> None:
-        """Commits a group; every write is answered or kept back afterwards.
+        """Commits a group. Afterwards, each write has its outcome or waits for a retry.
 
-        What goes wrong in a way that nobody foresaw may be due to one of the writes: each is tried by itself.
+        `kept_back` collects the ids of entities that wait for a retry. After an unexpected error, which any
+        of the writes may have caused, each write is committed alone.
         """
         if not writes:
             return
         try:
             self._answer(writes, await self._committer.commit(sessions, tenant, writes), kept_back)
         except Away as away:
-            self._try_later(writes, kept_back, away)
+            self._retry_later(writes, kept_back, away)
         except Exception as error:
             if len(writes) == 1:
-                log.exception("a commit failed in an unforeseen way", extra={"entity": writes[0].entity_id})
+                log.exception("a commit failed unexpectedly", extra={"entity": writes[0].entity_id})
                 return _fail(writes, error)
             await self._commit_apart(sessions, tenant, writes, kept_back)
 
     async def _commit_apart(
         self, sessions: Sessions, tenant: Tenant, writes: list[Write], kept_back: set[str]
     ) -> None:
-        """Commits writes one by one; none before an earlier one to its entity that is kept back."""
+        """Commits writes one by one. If a write waits for a retry, later ones of its entity wait, too."""
         for write in writes:
             if write.entity_id in kept_back:
                 self._queue.give_back([write])
@@ -202,43 +209,44 @@ class Writer:
                 await self._commit(sessions, tenant, [write], kept_back)
 
     def _answer(self, writes: list[Write], outcomes: list[Any], kept_back: set[str]) -> None:
-        """Gives the writes of a group their answers; those that have none yet are tried again."""
-        again: dict[str, list[Write]] = {}
+        """Gives the writes of a group their outcomes; schedules retries of those that conflicted."""
+        retries: dict[str, list[Write]] = {}
         why: Exception = Again()
         for write, outcome in zip(writes, outcomes, strict=True):
             if isinstance(outcome, Again | Away):
-                again.setdefault(write.entity_id, []).append(write)
+                retries.setdefault(write.entity_id, []).append(write)
                 why = outcome
             else:
                 write.settle(outcome)
-        for some in again.values():
-            self._try_later(some, kept_back, why)
+        for of_entity in retries.values():
+            self._retry_later(of_entity, kept_back, why)
 
-    def _try_later(self, writes: list[Write], kept_back: set[str], why: Exception) -> None:
-        """Puts writes back for a moment; gives those up that have been at it for too long."""
+    def _retry_later(self, writes: list[Write], kept_back: set[str], why: Exception) -> None:
+        """Puts writes back into the queue for a retry after a pause; fails those older than `PATIENCE`."""
         loop = asyncio.get_running_loop()
         late = [write for write in writes if loop.time() - write.born > PATIENCE]
         reason = str(why) if isinstance(why, Away) else "others were faster each time"
         _fail(late, Unavailable(f"the write could not be committed in {PATIENCE:.0f} s: {reason}"))
-        again = [one for one in writes if one.is_wanted and loop.time() - one.born <= PATIENCE]
-        if again:
-            ids = {write.entity_id for write in again}
+        retried = [write for write in writes if write.is_wanted and loop.time() - write.born <= PATIENCE]
+        if retried:
+            ids = {write.entity_id for write in retried}
             kept_back |= ids
-            self._queue.give_back(again)
-            age = loop.time() - min(write.born for write in again)
-            loop.call_later(random.uniform(0.002, 0.01 + min(age, 1) / 4), self._again, again[0].tenant, ids)
+            self._queue.give_back(retried)
+            age = loop.time() - min(write.born for write in retried)
+            pause = random.uniform(0.002, 0.01 + min(age, 1) / 4)
+            loop.call_later(pause, self._retry, retried[0].tenant, ids)
 
-    def _again(self, tenant: str, ids: set[str]) -> None:
+    def _retry(self, tenant: str, ids: set[str]) -> None:
         self._queue.release(tenant, ids)
         self._start()
 
 
 def _failed(size: int, error: Exception) -> Piece:
-    """The answer to writes that all failed."""
-    answer = RequestOutcomes(asyncio.get_running_loop().create_future(), size)
-    for place in range(size):
-        answer.settle(place, error)
-    return answer, []
+    """A piece of `size` writes that all failed with an error."""
+    outcomes = RequestOutcomes(asyncio.get_running_loop().create_future(), size)
+    for position in range(size):
+        outcomes.settle(position, error)
+    return outcomes, []
 
 
 def _fail(writes: list[Write], error: Exception) -> None:

@@ -39,7 +39,7 @@ class Time:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     """The time of this test."""
     clock = Time()
-    monkeypatch.setattr("broker.store.processes.time", clock)
+    monkeypatch.setattr("broker.store.registry.processes.time", clock)
     monkeypatch.delitem(NOW, "$divide")
     monkeypatch.setitem(NOW, "$literal", clock.now)
     return clock
