@@ -6,9 +6,9 @@ from typing import Any
 
 from broker.core import Entity
 from broker.ports.entities import Renderer, Undecodable
-from broker.store.entities.coalesced_reads import Reads
 from broker.store.entities.renderings import Renderings
 from broker.store.wire import commands
+from broker.store.wire.coalesced_reads import Reads
 from broker.store.wire.codec import UNREAD, decode_alive
 from broker.store.wire.tenants import Tenant
 

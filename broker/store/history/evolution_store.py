@@ -18,11 +18,11 @@ from typing import Any
 from broker.clock import Clock
 from broker.core.errors import Unavailable
 from broker.core.temporal import Evolution, TemporalQuery
-from broker.store.entities.coalesced_reads import Reads
 from broker.store.history.evolution_answer import TOGETHER, EvolutionAnswer
 from broker.store.history.evolutions import WHOLE, facts_of
 from broker.store.history.first_instances import first
 from broker.store.wire.client import Session
+from broker.store.wire.coalesced_reads import Reads
 from broker.store.wire.deadline import Deadline
 from broker.store.wire.errors import reported
 from broker.store.wire.tenants import Tenant, Tenants

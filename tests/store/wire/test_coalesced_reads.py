@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from broker.core import Entity
-from broker.store.entities.coalesced_reads import Reads
+from broker.store.wire.coalesced_reads import Reads
 
 
 class Gated(Reads[str, Entity]):
