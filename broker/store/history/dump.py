@@ -12,7 +12,7 @@ from broker.core.temporal import Evolution, TemporalQuery
 from broker.store.history import windows
 from broker.store.history.evolutions import SHOWN, candidate, candidates, evolution, facts_of
 from broker.store.history.first_instances import SeriesRequest, first
-from broker.store.history.instances import shown
+from broker.store.history.shown_instances import shown
 from broker.store.history.windows import Pipeline, Selection, Series
 from broker.store.wire import codec
 from broker.store.wire.errors import reported

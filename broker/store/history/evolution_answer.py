@@ -22,8 +22,8 @@ from broker.store.history.evolutions import (
     facts_of,
 )
 from broker.store.history.first_instances import SeriesRequest, first
-from broker.store.history.instances import shown
 from broker.store.history.records import SCOPE
+from broker.store.history.shown_instances import shown
 from broker.store.history.windows import Pipeline, Selection, Series
 from broker.store.wire import codec
 from broker.store.wire.client import Session

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 
 from bson import Decimal128
 
-from broker.core import instant
 from broker.core.lang import pattern
 from broker.core.lang.literals import as_moment
+from broker.core.lang.operators import ORDERING, readers
 from broker.core.lang.terms import (
     ANY_LANGUAGE,
-    ORDERING,
     TEMPORAL,
     TEMPORAL_MEMBERS,
     Literal,
@@ -33,7 +32,6 @@ Bounds = list[tuple[str, Literal]]
 
 NOTHING: Filter = {"type": {"$in": []}}
 ONE: Filter = {"$not": {"$type": "array"}}
-_ORDER = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 _INT64 = 2**63
 
 # By the type of a literal: the members that a term with ==, a range, or an ordering compares with it.
@@ -178,12 +176,12 @@ def _within(slot: _Slot, bounds: Bounds) -> Filter:
     if slot.path in TEMPORAL_MEMBERS:
         return _instants(slot.path, bounds)
     if bounds[0][1].kind not in TEMPORAL:
-        within = {_ORDER[sign]: _stored(bound) for sign, bound in bounds}
+        within = {comparison(sign): _stored(bound) for sign, bound in bounds}
         inside = [slot.is_({"$elemMatch": within})] if slot.several else []
         return any_of([slot.is_({**within, **ONE}), *inside, *_quoted(slot, bounds)])
-    alternatives = [_moments(slot, bounds)]
+    alternatives = [_dates(slot, bounds)]
     if slot.may_be_typed:
-        alternatives.append(_moments(slot.typed, bounds))
+        alternatives.append(_dates(slot.typed, bounds))
     return any_of(alternatives)
 
 
@@ -192,10 +190,10 @@ def _quoted(slot: _Slot, bounds: Bounds) -> list[Filter]:
     unquoted = [(sign, as_moment(bound)) for sign, bound in bounds]
     kinds = {bound.kind for _, bound in unquoted}
     is_asked = slot.may_be_typed and len(kinds) == 1 and kinds <= TEMPORAL
-    return [_moments(slot.typed, unquoted)] if is_asked else []
+    return [_dates(slot.typed, unquoted)] if is_asked else []
 
 
-def _moments(slot: _Slot, bounds: Bounds) -> Filter:
+def _dates(slot: _Slot, bounds: Bounds) -> Filter:
     within = [
         any_of([{slot.path: condition} for condition in date_conditions.ordered(sign, bound)])
         for sign, bound in bounds
@@ -203,17 +201,14 @@ def _moments(slot: _Slot, bounds: Bounds) -> Filter:
     return {"$and": [slot.is_(ONE), *within]}
 
 
+def comparison(operator: str) -> str:
+    """MongoDB's operator for one that compares by order."""
+    return "$" + ORDERING[operator].name
+
+
 def _instants(member: str, bounds: Bounds) -> Filter:
     """The condition on a member with instants. They are stored in one form, so they compare as texts."""
-    return {member: {_ORDER[sign]: _INSTANT[sign](str(bound.value)) for sign, bound in bounds}}
-
-
-_INSTANT: dict[str, Callable[[str], str]] = {
-    ">": instant.ceiling,
-    ">=": instant.floor,
-    "<": instant.floor,
-    "<=": instant.ceiling,
-}
+    return {member: {comparison(sign): ORDERING[sign].edge(str(bound.value)) for sign, bound in bounds}}
 
 
 def _stored(one: Literal) -> Any:
@@ -243,10 +238,6 @@ def _portable(term: Term) -> str:
     return pattern.portable(term.value.text)
 
 
-_OPERATORS: dict[str, Callable[[Term], Filter]] = {
-    "==": _equal,
-    "!=": _unequal,
-    **dict.fromkeys(ORDERING, _ordering),
-    "~=": _patterned,
-    "!~=": _unpatterned,
-}
+_OPERATORS: dict[str, Callable[[Term], Filter]] = readers(
+    equal=_equal, unequal=_unequal, ordering=_ordering, patterned=_patterned, unpatterned=_unpatterned
+)

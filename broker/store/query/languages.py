@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.core.lang import pattern
+from broker.core.lang.operators import readers
 from broker.core.lang.terms import Literal, Range, RegExp, Term, literals
-from broker.store.query.conditions import Filter
+from broker.store.query.conditions import Filter, comparison
 from broker.store.wire.codec import key
 
 Expression = Any
@@ -73,11 +74,8 @@ def _ordering(term: Term) -> _Test | None:
 def _ordered(bounds: list[tuple[str, Literal]]) -> _Test | None:
     if bounds[0][1].kind != "text":
         return None
-    within = [{_ORDER[sign]: ["$$text", {"$literal": bound.value}]} for sign, bound in bounds]
+    within = [{comparison(sign): ["$$text", {"$literal": bound.value}]} for sign, bound in bounds]
     return lambda texts: _any(texts, "text", {"$and": [_IS_STRING, *within]})
-
-
-_ORDER = {">": "$gt", ">=": "$gte", "<": "$lt", "<=": "$lte"}
 
 
 def _patterned(term: Term) -> _Test | None:
@@ -93,10 +91,6 @@ def _unpatterned(term: Term) -> _Test | None:
     return lambda texts: {"$and": [_any(texts, "text", _IS_STRING), {"$not": [patterned(texts)]}]}
 
 
-_TESTS: dict[str, Callable[[Term], _Test | None]] = {
-    "==": _equal,
-    "!=": _unequal,
-    **dict.fromkeys(_ORDER, _ordering),
-    "~=": _patterned,
-    "!~=": _unpatterned,
-}
+_TESTS: dict[str, Callable[[Term], _Test | None]] = readers(
+    equal=_equal, unequal=_unequal, ordering=_ordering, patterned=_patterned, unpatterned=_unpatterned
+)
