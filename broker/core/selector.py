@@ -42,13 +42,13 @@ class Selector:
         return type_language.matches(self.types, entity["type"])
 
 
-def selector(one: EntitySelector, expand: Callable[[str], str]) -> Selector:
+def selector(entity_selector: EntitySelector, expand: Callable[[str], str]) -> Selector:
     """The compiled selector; an id takes precedence over a pattern.
 
     BadRequestData or TooComplexQuery if the types or the pattern are not valid.
     """
-    ids = (one.id,) if isinstance(one.id, str) else tuple(one.id or ())
-    types = type_language.parse(one.type, expand)
-    if one.id_pattern is not None:
-        pattern.compile(one.id_pattern)
-    return Selector(types, ids, None if ids else one.id_pattern)
+    ids = (entity_selector.id,) if isinstance(entity_selector.id, str) else tuple(entity_selector.id or ())
+    types = type_language.parse(entity_selector.type, expand)
+    if entity_selector.id_pattern is not None:
+        pattern.compile(entity_selector.id_pattern)
+    return Selector(types, ids, None if ids else entity_selector.id_pattern)

@@ -59,6 +59,6 @@ def _fault(uri: str) -> str | None:
         return f"a URL with a host and a port from 1 to 65535 ({error})"
     if port == 0:
         return "a port from 1 to 65535"
-    if ":" not in host and not all(0 < len(one) <= _LABEL for one in host.removesuffix(".").split(".")):
+    if ":" not in host and not all(0 < len(label) <= _LABEL for label in host.removesuffix(".").split(".")):
         return "a host name of parts of 1 to 63 characters, or an IP address"
     return None

@@ -16,7 +16,7 @@ def interval(subscription: Subscription | None) -> int:
 
 
 def next_due(due: int, every: int, now: int) -> int:
-    """The first of the times `due`, `due + every`, … after `now`. Missed times are not made up for."""
+    """The first of the times `due + every`, `due + 2 * every`, … after `now`. Missed times are skipped."""
     return due + every * max(1, (now - due) // every + 1)
 
 

@@ -82,13 +82,15 @@ class Older:
         self._gone = _newer(_MEMBERS, version) - ({"observedAt"} if timed else set())
         self._translated = translated
 
-    def instances(self, many: list[Instance]) -> list[Instance]:
+    def instances(self, instances: list[Instance]) -> list[Instance]:
         """The converted instances of one attribute. Before 1.3, only those of one datasetId."""
-        if self._version < _MANY and len(many) > 1:
-            datasets = [instance.get("datasetId") for instance in many]
+        if self._version < _MANY and len(instances) > 1:
+            datasets = [instance.get("datasetId") for instance in instances]
             chosen = None if None in datasets else datasets[0]
-            many = [instance for instance, dataset in zip(many, datasets, strict=True) if dataset == chosen]
-        return [*map(self._instance, many)]
+            instances = [
+                instance for instance, dataset in zip(instances, datasets, strict=True) if dataset == chosen
+            ]
+        return [*map(self._instance, instances)]
 
     def kind(self, kind: str) -> str:
         """The kind of attribute that replaces this one in the version."""

@@ -21,14 +21,14 @@ def replaced(
     A Null deletes; a replacement keeps createdAt. `keep`: whether the other old instances stay.
     """
     before = {instance.get("datasetId"): instance for instance in old}
-    standing = dict(before) if keep else {}
+    remaining = dict(before) if keep else {}
     for instance in new:
         dataset = instance.get("datasetId")
         if is_deletion(instance):
-            standing.pop(dataset, None)
+            remaining.pop(dataset, None)
         else:
-            standing[dataset] = stamped(instance, before.get(dataset), now)
-    return list(standing.values())
+            remaining[dataset] = stamped(instance, before.get(dataset), now)
+    return list(remaining.values())
 
 
 def created_at(instance: Instance, born: str) -> str:
@@ -73,10 +73,10 @@ def without_nulls(instance: Instance) -> Instance:
 
 
 def set_attrs(instance: Instance, attrs: Attributes) -> None:
-    """Gives a new instance its sub-attributes, but for those that Nulls deleted."""
+    """Sets the sub-attributes of a new instance, without those that have no instances left."""
     instance.pop("attrs", None)
-    if left := {iri: many for iri, many in attrs.items() if many}:
-        instance["attrs"] = left
+    if remaining := {iri: instances for iri, instances in attrs.items() if instances}:
+        instance["attrs"] = remaining
 
 
 def of_datasets(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from broker.core import Entity, Instance, Json
 from broker.core.entity.kinds import KINDS
-from broker.core.entity.view import View, attributes, view
+from broker.core.entity.view import View, attributes
+from broker.core.entity.view import view as entity_json
 from broker.core.errors import TooManyResults
 from broker.core.jsonld.context import Context
 
@@ -28,11 +29,11 @@ class Join:
     most: int = 1000
 
 
-def links(entity: Entity, representation: View) -> list[tuple[str, View]]:
+def links(entity: Entity, view: View) -> list[tuple[str, View]]:
     """Pairs (id, view) of the entities to which the shown relationships of an entity link."""
     return [
-        (uri, _beyond(representation, iri))
-        for iri, instances in attributes(entity, representation)
+        (uri, _beyond(view, iri))
+        for iri, instances in attributes(entity, view)
         for instance in instances
         if instance["type"] in _LINKS
         for uri in _uris(instance)
@@ -46,14 +47,14 @@ def too_many(join: Join) -> TooManyResults:
     )
 
 
-def _beyond(representation: View, iri: str) -> View:
+def _beyond(view: View, iri: str) -> View:
     """The view of the entities to which this relationship (IRI) links (4.21)."""
-    if representation.pick is None and representation.omit is None:
-        return representation
+    if view.pick is None and view.omit is None:
+        return view
     return replace(
-        representation,
-        pick=representation.pick and representation.pick.of(iri),
-        omit=representation.omit and representation.omit.of(iri),
+        view,
+        pick=view.pick and view.pick.of(iri),
+        omit=view.omit and view.omit.of(iri),
     )
 
 
@@ -71,25 +72,21 @@ class Inlined:
         self._context = context
         self._count = 0
 
-    def show(self, entity: Entity, representation: View) -> dict[str, Json]:
+    def show(self, entity: Entity, view: View) -> dict[str, Json]:
         """The entity as JSON. TooManyResults above the limit of the join."""
-        return self._show(entity, representation, self._join.level, self._join.contained_by | {entity["id"]})
+        return self._show(entity, view, self._join.level, self._join.contained_by | {entity["id"]})
 
-    def _show(
-        self, entity: Entity, representation: View, level: int, above: frozenset[str]
-    ) -> dict[str, Json]:
-        shown = view(entity, self._context, representation)
+    def _show(self, entity: Entity, view: View, level: int, above: frozenset[str]) -> dict[str, Json]:
+        shown = entity_json(entity, self._context, view)
         if level:
-            for iri, instances in attributes(entity, representation):
+            for iri, instances in attributes(entity, view):
                 if any(instance["type"] in _LINKS for instance in instances):
-                    name, inner = self._context.compact(iri), _beyond(representation, iri)
+                    name, inner = self._context.compact(iri), _beyond(view, iri)
                     docs = [self._beyond(instance, inner, level - 1, above) for instance in instances]
-                    shown[name] = _joined(shown[name], instances, docs, representation.format)
+                    shown[name] = _joined(shown[name], instances, docs, view.format)
         return shown
 
-    def _beyond(
-        self, instance: Instance, representation: View, level: int, above: frozenset[str]
-    ) -> dict[str, Json]:
+    def _beyond(self, instance: Instance, view: View, level: int, above: frozenset[str]) -> dict[str, Json]:
         """The entities to which an instance links, as JSON, by id."""
         if instance["type"] not in _LINKS:
             return {}
@@ -99,7 +96,7 @@ class Inlined:
                 self._count += 1
                 if self._count > self._join.most:
                     raise too_many(self._join)
-                if doc := self._show(self._linked[uri], representation, level, above | {uri}):
+                if doc := self._show(self._linked[uri], view, level, above | {uri}):
                     docs[uri] = doc
         return docs
 

@@ -83,18 +83,18 @@ def _attribute(
     path: str, old: list[Instance], raw: Json, how: _How, observed_at: str | None = None
 ) -> list[Instance]:
     """The instances of an attribute after the sent JSON (`raw`) was merged into them, by datasetId."""
-    standing = {instance.get("datasetId"): instance for instance in old}
-    for piece in pieces(path, raw, standing, how.form):
+    present = {instance.get("datasetId"): instance for instance in old}
+    for piece in pieces(path, raw, present, how.form):
         how.reading.room.take()
-        stored = standing.get(piece.dataset)
+        stored = present.get(piece.dataset)
         merged = _merged(path, stored, piece, how)
         if merged[piece.kind.value] == NULL:
-            standing.pop(piece.dataset, None)
+            present.pop(piece.dataset, None)
             continue
         if observed_at and stored and "observedAt" in stored and "observedAt" not in piece.members:
             merged["observedAt"] = observed_at
-        standing[piece.dataset] = merged
-    return list(standing.values())
+        present[piece.dataset] = merged
+    return list(present.values())
 
 
 def _merged(path: str, stored: Instance | None, piece: SentInstance, how: _How) -> Instance:

@@ -39,11 +39,11 @@ class SentInstance(NamedTuple):
     members: dict[str, Json]
 
 
-def pieces(path: str, raw: Json, standing: Present, form: Form) -> list[SentInstance]:
+def pieces(path: str, raw: Json, present: Present, form: Form) -> list[SentInstance]:
     """The part for each instance of an attribute. BadRequestData if the JSON has no meaning here."""
     if form.simplified:
-        return list(_simplified(path, raw, standing, form))
-    sent = [_piece(path, item, standing, form) for item in parse.instances(path, raw, _is_part)]
+        return list(_simplified(path, raw, present, form))
+    sent = [_piece(path, item, present, form) for item in parse.instances(path, raw, _is_part)]
     if len(sent) > 1 and len({piece.dataset for piece in sent}) < len(sent):
         raise BadRequestData(f"{path}: expected instances of distinct datasetIds")
     return sent
@@ -54,13 +54,13 @@ def _is_part(raw: dict[str, Json]) -> bool:
     return parse.kind_of(raw) is not None or not OF_INSTANCES.isdisjoint(raw)
 
 
-def _piece(path: str, raw: Json, standing: Present, form: Form) -> SentInstance:
+def _piece(path: str, raw: Json, present: Present, form: Form) -> SentInstance:
     if isinstance(raw, dict) and not (is_null(raw) or geometry.is_geometry(raw) or is_literal(raw)):
         dataset = _dataset(path, raw)
-        stored = standing.get(dataset)
+        stored = present.get(dataset)
         if (members := _members(raw, stored, form.context)) is not None:
             return SentInstance(dataset, _kind(path, members, stored), members)
-    stored = standing.get(None)
+    stored = present.get(None)
     kind = _kind_for(raw) if stored is None else KINDS[stored["type"]]
     return SentInstance(None, kind, {kind.value: _translated(raw, kind, form.language)})
 
@@ -127,10 +127,10 @@ def _translated(raw: Json, kind: Kind, language: str | None) -> Json:
     return {language: raw} if is_text and language and kind.value == "languageMap" else raw
 
 
-def _simplified(path: str, raw: Json, standing: Present, form: Form) -> Iterator[SentInstance]:
+def _simplified(path: str, raw: Json, present: Present, form: Form) -> Iterator[SentInstance]:
     """5.6.17.4: bare values, which keep the stored kinds."""
-    for dataset, value in _by_dataset(raw, standing).items():
-        stored = standing.get(dataset)
+    for dataset, value in _by_dataset(raw, present).items():
+        stored = present.get(dataset)
         kind = _simplified_kind(value) if stored is None else KINDS[stored["type"]]
         if kind.value in _WRAPPED and isinstance(value, dict) and value.keys() == {kind.value}:
             value = value[kind.value]
@@ -138,7 +138,7 @@ def _simplified(path: str, raw: Json, standing: Present, form: Form) -> Iterator
         yield SentInstance(dataset, kind, {kind.value: _translated(value, kind, form.language), **named})
 
 
-def _by_dataset(raw: Json, standing: Present) -> dict[str | None, Json]:
+def _by_dataset(raw: Json, present: Present) -> dict[str | None, Json]:
     """The values by datasetId (4.5.4): one, or several in a member `dataset`.
 
     That member is part of the value if the attribute has one instance, whose value has a member of this name.
@@ -146,8 +146,8 @@ def _by_dataset(raw: Json, standing: Present) -> dict[str | None, Json]:
     values = raw["dataset"] if isinstance(raw, dict) and raw.keys() == {"dataset"} else None
     if not isinstance(values, dict) or not all(name == "@none" or is_uri(name) for name in values):
         return {None: raw}
-    if standing.keys() == {None}:
-        value = standing[None].get("value")
+    if present.keys() == {None}:
+        value = present[None].get("value")
         if isinstance(value, dict) and "dataset" in value:
             return {None: raw}
     return {None if name == "@none" else name: member for name, member in values.items()}

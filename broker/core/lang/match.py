@@ -114,8 +114,8 @@ def _target_values(target: Target, entity: Entity, linked: Linked) -> Iterator[_
     if not target.links:
         yield from _own_values(target, entity)
     else:
-        for other in _linked_entities(target.links[0], entity, linked):
-            yield from _target_values(target.linked, other, linked)
+        for linked_entity in _linked_entities(target.links[0], entity, linked):
+            yield from _target_values(target.linked, linked_entity, linked)
 
 
 def _linked_entities(link: Link, entity: Entity, linked: Linked) -> Iterator[Entity]:

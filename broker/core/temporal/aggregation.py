@@ -122,8 +122,12 @@ def results(method: str, periods: list[Period]) -> list[tuple[Json, Period]] | N
 
 def _taken(method: str, periods: list[Period]) -> Class | None:
     """The Class of the values that the method uses; None if it is eligible for no value."""
-    classes = (one for one in _ELIGIBLE[method] if any(one in period.summaries for period in periods))
-    return next(classes, None)
+    used = (
+        value_class
+        for value_class in _ELIGIBLE[method]
+        if any(value_class in period.summaries for period in periods)
+    )
+    return next(used, None)
 
 
 def _count(method: str, period: Period) -> int:
@@ -134,7 +138,7 @@ def _count(method: str, period: Period) -> int:
     )
 
 
-def _value(method: str, class_: Class, summary: Summary) -> Json:
+def _value(method: str, value_class: Class, summary: Summary) -> Json:
     match method:
         case "sum":
             return summary.total
@@ -147,7 +151,7 @@ def _value(method: str, class_: Class, summary: Summary) -> Json:
         case "stddev":
             return math.sqrt(summary.spread / summary.count)
     average = summary.total / summary.count
-    return clock(average) if class_ is Class.TIME else average
+    return clock(average) if value_class is Class.TIME else average
 
 
 def clock(seconds: float) -> str:

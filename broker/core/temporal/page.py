@@ -58,7 +58,7 @@ def fit(instances: list[Instance], most: int, query: TemporalQuery) -> tuple[lis
 def paged(evolutions: Sequence[Evolution], query: TemporalQuery) -> tuple[list[Evolution], Part | None]:
     """(evolutions cut to the range that all of them cover, that range; None if nothing was cut off)."""
     window, back = query.window, query.is_backwards
-    ends = [_key(evo.attrs[iri][-1], window) for evo in evolutions for iri in evo.truncated]
+    ends = [_key(evolution.attrs[iri][-1], window) for evolution in evolutions for iri in evolution.truncated]
     if not ends:
         return list(evolutions), None
     edge = max(ends) if back else min(ends)
@@ -81,7 +81,9 @@ def _start(query: TemporalQuery) -> str | None:
 def _cut(evolution: Evolution, edge: str, query: TemporalQuery) -> Evolution:
     attrs, emptied = {}, {}
     for iri, instances in evolution.attrs.items():
-        attrs[iri] = [one for one in instances if _is_covered(_key(one, query.window), edge, query)]
+        attrs[iri] = [
+            instance for instance in instances if _is_covered(_key(instance, query.window), edge, query)
+        ]
         if not attrs[iri]:
             emptied[iri] = instances[0]["type"]
     return replace(evolution, attrs=attrs, emptied=emptied)
