@@ -1,6 +1,6 @@
 """The rules of NGSI-LD, pure: no I/O, no clock, no randomness. ETSI GS CIM 009 V1.9.1.
 
-An entity inside the broker is a plain dict, in the shape that every room below `api` shares:
+Inside the broker an entity is a plain dict of this form, in every package below `api`:
 
     Entity    {"id": uri, "type": [iri, …], "scope": [str, …]?, "createdAt": instant,
                "modifiedAt": instant, "attrs": {iri: [Instance, …]}}
@@ -8,13 +8,14 @@ An entity inside the broker is a plain dict, in the shape that every room below 
                "observedAt": instant?, "unitCode": str?, "createdAt": instant?,
                "modifiedAt": instant?, "attrs": {iri: [Instance, …]}?}
 
-`<value member>` is named by the kind of attribute (`entity.kinds`). Names are expanded IRIs, an
-attribute is always a list of its instances (one for each datasetId, the default one without), and
-instants are ISO 8601 text in UTC without the final Z, so that they sort as text (`instant`). An instance
-without createdAt came with its entity, and one without modifiedAt was not modified since it came: most
-instances of most entities are so, and what is not there costs nothing (`entity.instances.created_at`).
-What a client sent as a value stays as it was sent. Nobody changes an entity in place: rules return
-new dicts that share what did not change, and identity tells what did.
+The kind of attribute names the `<value member>` (`entity.kinds`). Names are expanded IRIs. An attribute is
+a list of its instances: one for each datasetId; the default instance has none. Instants are ISO 8601 text in
+UTC without the final Z, so that they sort as text (`instant`).
+
+An instance without createdAt was created with its entity; one without modifiedAt has not been modified since.
+This saves space, because most instances are like that (`entity.instances.created_at` fills the times in).
+Values stay as the client sent them. Nobody changes an entity in place: a rule returns a new dict that shares
+the unchanged objects, so a comparison by identity (`is`) shows what changed.
 """
 
 from typing import Any

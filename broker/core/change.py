@@ -1,4 +1,8 @@
-"""What a write did to one entity, told from its state before and after by identity."""
+"""The change that a write makes to one entity: its state before and after, and what differs.
+
+Attributes and instances that did not change are the same objects before and after, so this module compares
+them by identity.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +15,7 @@ from broker.core.uri import NULL
 
 
 class Touched(NamedTuple):
-    """An attribute (IRI) that a change touched: its instances before and after; none where there was none."""
+    """An attribute (IRI) that a change touched, with its instances before (`old`) and after (`new`)."""
 
     iri: str
     old: Sequence[Instance]
@@ -20,7 +24,7 @@ class Touched(NamedTuple):
 
 @dataclass(frozen=True)
 class Change:
-    """One entity before and after a write at the instant `now`; None where there was or is none."""
+    """One entity before and after a write at the instant `now`; None if it did not or does not exist."""
 
     id: str
     before: Entity | None
@@ -29,39 +33,39 @@ class Change:
 
     @property
     def entity(self) -> Entity:
-        """The entity as the change left it; as it was, if it is gone."""
+        """The entity after the change; if the change deleted it, the entity before."""
         entity = self.after if self.after is not None else self.before
-        assert entity is not None, "a change is of an entity that was or is"
+        assert entity is not None, "a change has an entity before or after"
         return entity
 
     @cached_property
     def touched(self) -> tuple[Touched, ...]:
-        """The attributes that differ, worked out once: all else about a change follows from them."""
+        """The attributes that differ, computed once: everything else about the change follows from them."""
         before, after = _attrs(self.before), _attrs(self.after)
         if before is after:
             return ()
-        found = [
+        touched = [
             Touched(iri, before.get(iri, ()), new) for iri, new in after.items() if before.get(iri) is not new
         ]
-        found += [Touched(iri, old, ()) for iri, old in before.items() if iri not in after]
-        return tuple(found)
+        touched += [Touched(iri, old, ()) for iri, old in before.items() if iri not in after]
+        return tuple(touched)
 
 
 def written(change: Change) -> Iterator[tuple[str, Instance]]:
-    """The attribute instances (with the attribute's IRI) that the change created or updated."""
+    """Yields (IRI of the attribute, instance) for each instance that the change created or updated."""
     for iri, old, new in change.touched:
-        for one in new:
-            if not any(one is other for other in old):
-                yield iri, one
+        for instance in new:
+            if not any(instance is former for former in old):
+                yield iri, instance
 
 
-# What may happen to an attribute, and to an entity as a whole (5.2.12: notificationTrigger).
+# Flags: what may happen to an attribute, and to an entity as a whole (5.2.12: notificationTrigger).
 ATTRIBUTE_CREATED, ATTRIBUTE_UPDATED, ATTRIBUTE_DELETED = 1, 2, 4
 ENTITY_CREATED, ENTITY_DELETED = 8, 16
 
 
 class Events(NamedTuple):
-    """What a change means to subscribers, in flags: to each attribute (IRI), to the entity, and to any."""
+    """The flags of a change: of each attribute (by IRI), of the entity as a whole, and of `all` together."""
 
     attrs: dict[str, int]
     entity: int
@@ -69,29 +73,29 @@ class Events(NamedTuple):
 
 
 def events(change: Change, datasets: frozenset[str] | None = None) -> Events:
-    """What happened, instance by instance; what was written but says what it said before does not count.
+    """The events of a change. An instance that was written with the same content as before is no event.
 
-    Only to the instances of these datasetIds, if any are given ("@none" for the default one).
+    `datasets`: only instances of these datasetIds count ("@none": the default instance); None: all count.
     """
-    found = {
+    attrs = {
         iri: flags
         for iri, old, new in change.touched
         if (flags := _events(_selected(old, datasets), _selected(new, datasets)))
     }
-    whole = ENTITY_CREATED if change.before is None else ENTITY_DELETED if change.after is None else 0
-    every = whole
-    for flags in found.values():
-        every |= flags
-    return Events(found, whole, every)
+    entity_flags = ENTITY_CREATED if change.before is None else ENTITY_DELETED if change.after is None else 0
+    all_flags = entity_flags
+    for flags in attrs.values():
+        all_flags |= flags
+    return Events(attrs, entity_flags, all_flags)
 
 
 def _events(old: Sequence[Instance], new: Sequence[Instance]) -> int:
-    flags, before = 0, {one.get("datasetId"): one for one in old}
-    for one in new:
-        was = before.pop(one.get("datasetId"), None)
-        if was is None:
+    flags, before = 0, {instance.get("datasetId"): instance for instance in old}
+    for instance in new:
+        former = before.pop(instance.get("datasetId"), None)
+        if former is None:
             flags |= ATTRIBUTE_CREATED
-        elif was is not one and _said(was) != _said(one):
+        elif former is not instance and _said(former) != _said(instance):
             flags |= ATTRIBUTE_UPDATED
     return flags | ATTRIBUTE_DELETED if before else flags
 
@@ -99,7 +103,7 @@ def _events(old: Sequence[Instance], new: Sequence[Instance]) -> int:
 def _selected(instances: Sequence[Instance], datasets: frozenset[str] | None) -> Sequence[Instance]:
     if datasets is None:
         return instances
-    return [one for one in instances if one.get("datasetId", "@none") in datasets]
+    return [instance for instance in instances if instance.get("datasetId", "@none") in datasets]
 
 
 def _said(instance: Instance) -> Instance:
@@ -110,69 +114,71 @@ _TIMES = ("createdAt", "modifiedAt")
 
 
 def removed(change: Change) -> Iterator[tuple[str, Instance]]:
-    """The attribute instances that the change deleted, each as its deletion is recorded (4.5.7)."""
-    for iri, one in _replaced(change):
-        if change.after is None or not _has(change.after, iri, one):
-            yield iri, tombstone(one, change.now)
+    """Yields (IRI of the attribute, tombstone) for each instance that the change deleted (4.5.7)."""
+    for iri, instance in _replaced(change):
+        if change.after is None or not _has(change.after, iri, instance):
+            yield iri, tombstone(instance, change.now)
 
 
 def _replaced(change: Change) -> Iterator[tuple[str, Instance]]:
-    """The instances before the change that are not there after it as they were: updated, or deleted."""
+    """Yields (IRI, instance) for each instance that the change updated or deleted, as it was before."""
     for iri, old, new in change.touched:
-        for one in old:
-            if not any(one is other for other in new):
-                yield iri, one
+        for instance in old:
+            if not any(instance is later for later in new):
+                yield iri, instance
 
 
 def _has(entity: Entity, iri: str, instance: Instance) -> bool:
     dataset = instance.get("datasetId")
-    return any(one.get("datasetId") == dataset for one in entity["attrs"].get(iri, ()))
+    return any(other.get("datasetId") == dataset for other in entity["attrs"].get(iri, ()))
 
 
 def with_tombstones(change: Change) -> Entity:
-    """The entity as the change left it, with what it deleted: what notifications tell of (5.8.6).
+    """The entity after the change, with tombstones for what the change deleted, for notifications (5.8.6).
 
-    A deleted instance is a tombstone, with the times of the one that it stands for; a deleted entity has
-    `deletedAt`, and tombstones for all of its attributes.
+    A tombstone keeps the times of the deleted instance. A deleted entity has `deletedAt`, and tombstones in
+    place of all its instances.
     """
     before, after = change.before, change.after
-    graves: Attributes = {}
-    for iri, one in _replaced(change):
-        if after is None or not _has(after, iri, one):
-            times = {name: one[name] for name in _TIMES if name in one}
-            graves.setdefault(iri, []).append(tombstone(one, change.now) | times)
+    tombstones: Attributes = {}
+    for iri, instance in _replaced(change):
+        if after is None or not _has(after, iri, instance):
+            times = {name: instance[name] for name in _TIMES if name in instance}
+            tombstones.setdefault(iri, []).append(tombstone(instance, change.now) | times)
     if after is None:
         assert before is not None
         kept = {name: before[name] for name in ("id", "type", *_TIMES)}
-        return {**kept, "deletedAt": change.now, "attrs": graves}
-    if not graves:
+        return {**kept, "deletedAt": change.now, "attrs": tombstones}
+    if not tombstones:
         return after
     return {
         **after,
-        "attrs": after["attrs"] | {k: [*after["attrs"].get(k, ()), *v] for k, v in graves.items()},
+        "attrs": after["attrs"] | {k: [*after["attrs"].get(k, ()), *v] for k, v in tombstones.items()},
     }
 
 
 def previous(change: Change) -> Attributes:
-    """The instances that the change updated or deleted, as they were before: for showChanges (5.2.14)."""
-    found: Attributes = {}
+    """The instances that the change updated or deleted, as they were before it (showChanges, 5.2.14)."""
+    replaced: Attributes = {}
     after = _attrs(change.after)
-    for iri, one in _replaced(change):
-        dataset = one.get("datasetId")
-        new = next((other for other in after.get(iri, ()) if other.get("datasetId") == dataset), None)
-        if new is None or _said(new) != _said(one):
-            found.setdefault(iri, []).append(one)
-    return found
+    for iri, instance in _replaced(change):
+        dataset = instance.get("datasetId")
+        successor = next(
+            (candidate for candidate in after.get(iri, ()) if candidate.get("datasetId") == dataset), None
+        )
+        if successor is None or _said(successor) != _said(instance):
+            replaced.setdefault(iri, []).append(instance)
+    return replaced
 
 
 def tombstone(instance: Instance, now: str) -> Instance:
-    """The instance that stands for the deletion of another: same kind, an NGSI-LD Null for its value."""
+    """The instance that records the deletion of this one: of the same kind, its value an NGSI-LD Null."""
     kind = KINDS[instance["type"]]
     null = {"languageMap": {"@none": NULL}, "valueList": [NULL], "objectList": [NULL]}.get(kind.value, NULL)
-    dead = {"type": kind.type, kind.value: null, "deletedAt": now}
+    deleted = {"type": kind.type, kind.value: null, "deletedAt": now}
     if "datasetId" in instance:
-        dead["datasetId"] = instance["datasetId"]
-    return dead
+        deleted["datasetId"] = instance["datasetId"]
+    return deleted
 
 
 def _attrs(entity: Entity | None) -> Attributes:

@@ -1,4 +1,4 @@
-"""What is told of a document that is not of its data type: the member, in the words of JSON."""
+"""Messages about documents that do not fit their data type: they name the member, in the words of JSON."""
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -11,7 +11,7 @@ from broker.core import Json
 Path = tuple[str | int, ...]
 Fault = Mapping[str, Any]  # one of pydantic's error details
 
-_NEAR = 0.66  # how alike names are, of at most 1, one of which may be meant by the other
+_NEAR = 0.66  # least similarity (0 to 1) of an unknown name and the member that it suggests
 
 _EXPECTED: dict[str, str] = {
     "missing": "a value, and it is missing",
@@ -40,36 +40,39 @@ _BOUNDED: dict[str, Callable[[Fault], str]] = {
 
 
 def complaint(kind: type[BaseModel], doc: Json, error: ValidationError) -> str:
-    """The first thing that is wrong with a document: where it is, and what was expected there.
+    """The message about the first fault of a document: where it is, and what was expected there.
 
-    Where alternatives were, it is about the one that the document comes nearest to.
+    Where several types are allowed, it is about the type that fits the document best.
     """
     faults: list[Fault] = [*error.errors(include_url=False)]
-    if faults[0]["type"] == "missing":  # under another name, it may be
-        faults.sort(key=lambda one: one["type"] != "extra_forbidden")
-    first, same = faults[0], [faults[0]]
+    if faults[0]["type"] == "missing":  # it may be there under a wrong name
+        faults.sort(key=lambda fault: fault["type"] != "extra_forbidden")
+    first, alternatives = faults[0], [faults[0]]
     if (base := _alternatives(doc, first["loc"])) is not None:
-        same = [one for one in faults if one["loc"][: len(base)] == base]
-    paths = [_path(doc, one) for one in same]
+        alternatives = [fault for fault in faults if fault["loc"][: len(base)] == base]
+    paths = [_path(doc, fault) for fault in alternatives]
     deepest = max(paths, key=len)
-    nearest = [one for one, path in zip(same, paths, strict=True) if path == deepest]
+    nearest = [fault for fault, path in zip(alternatives, paths, strict=True) if path == deepest]
     where = ".".join(map(str, deepest))
-    fault = _unknown(kind, deepest) if nearest[0]["type"] == "extra_forbidden" else _expected(nearest)
-    return f"{where}: {fault}" if where else fault
+    message = _unknown(kind, deepest) if nearest[0]["type"] == "extra_forbidden" else _expected(nearest)
+    return f"{where}: {message}" if where else message
 
 
 def _alternatives(doc: Json, loc: Sequence[str | int]) -> Path | None:
-    """Where the first step is that is of no document but one of alternatives, which the library names."""
+    """The path down to the first step that is not in the document; None if there is none or it is a member.
+
+    Pydantic adds such a step, the name of a type, where several types are allowed.
+    """
     for length, step in enumerate(loc):
         if not _leads(doc, step):
-            is_member = isinstance(doc, dict)  # which is missing
+            is_member = isinstance(doc, dict)  # a missing member, not a type
             return None if is_member else tuple(loc[:length])
         doc = doc[step]
     return None
 
 
 def _path(doc: Json, fault: Fault) -> Path:
-    """The path of members, without names of alternatives."""
+    """The path of members and indices in the document, without the names of types that pydantic adds."""
     path: list[str | int] = []
     for step in fault["loc"]:
         if _leads(doc, step):
@@ -85,12 +88,12 @@ def _leads(doc: Json, step: str | int) -> bool:
 
 
 def _expected(faults: Sequence[Fault]) -> str:
-    """What would have been right, or the fault in the words of whoever found it."""
-    found = dict.fromkeys(map(_words, faults))
-    if "expected a number" in found:
-        found.pop("expected a whole number", None)
-    others = [words for words in found if not words.startswith("expected ")]
-    wanted = " or ".join(words.removeprefix("expected ") for words in found if words not in others)
+    """What was expected, by all of the faults; or the message of a validator of ours."""
+    messages = dict.fromkeys(map(_words, faults))
+    if "expected a number" in messages:
+        messages.pop("expected a whole number", None)
+    others = [words for words in messages if not words.startswith("expected ")]
+    wanted = " or ".join(words.removeprefix("expected ") for words in messages if words not in others)
     return others[0] if others else f"expected {wanted}"
 
 
@@ -104,9 +107,9 @@ def _words(fault: Fault) -> str:
 
 
 def _unknown(kind: type[BaseModel], path: Path) -> str:
-    """What is said of a member that nobody knows: the one that may be meant."""
-    of = _type_at(kind, path[:-1])
-    names = [field.alias or name for name, field in of.model_fields.items()]
+    """The message about an unknown member. It suggests a known one with a similar name."""
+    parent = _type_at(kind, path[:-1])
+    names = [field.alias or name for name, field in parent.model_fields.items()]
     by_letters = {name.lower(): name for name in names}
     near = get_close_matches(str(path[-1]).lower(), by_letters, 1, _NEAR)
     return "not a member that is known here" + (f"; {by_letters[near[0]]} is one" if near else "")
@@ -115,14 +118,16 @@ def _unknown(kind: type[BaseModel], path: Path) -> str:
 def _type_at(kind: type[BaseModel], path: Path) -> type[BaseModel]:
     for step in path:
         if isinstance(step, str):
-            field = next(one for name, one in kind.model_fields.items() if step in (one.alias, name))
+            field = next(
+                candidate for name, candidate in kind.model_fields.items() if step in (candidate.alias, name)
+            )
             kind = next(_types_in(field.annotation))
     return kind
 
 
 def _types_in(annotation: Any) -> Any:
-    """The data types that an annotation names, however deep in it."""
+    """Yields the data types that an annotation contains at any depth."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    for one in get_args(annotation):
-        yield from _types_in(one)
+    for inner in get_args(annotation):
+        yield from _types_in(inner)

@@ -1,4 +1,4 @@
-"""What there is: entity types and attributes, and how they are told of (clauses 4.5.10 to 4.5.15)."""
+"""Discovery: lists and details of the existing entity types and attributes (clauses 4.5.10 to 4.5.15)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ Doc = dict[str, Json]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What some entities have in common: their types, and of each attribute the kinds of its instances.
+    """What the entities of one shape have in common: types, and by attribute the kinds of its instances.
 
-    `id` stands for it in the storage. All names are IRIs.
+    `id`: the hash by which the store knows the shape. All names are IRIs.
     """
 
     id: int
@@ -29,10 +29,10 @@ def type_list(shapes: Iterable[Shape], context: Context, list_id: str) -> Doc:
 
 def types_in_detail(shapes: Iterable[Shape], context: Context) -> list[Doc]:
     """4.5.11 Detailed Entity Type List Representation."""
-    found: dict[str, set[str]] = {}
+    attrs_of_type: dict[str, set[str]] = {}
     for shape in shapes:
         for iri in shape.types:
-            found.setdefault(iri, set()).update(shape.attrs)
+            attrs_of_type.setdefault(iri, set()).update(shape.attrs)
     return [
         {
             "id": iri,
@@ -40,24 +40,24 @@ def types_in_detail(shapes: Iterable[Shape], context: Context) -> list[Doc]:
             "typeName": context.compact(iri),
             "attributeNames": _names(attrs, context),
         }
-        for iri, attrs in sorted(found.items())
+        for iri, attrs in sorted(attrs_of_type.items())
     ]
 
 
 def type_information(iri: str, shapes: Sequence[Shape], count: int, context: Context) -> Doc:
-    """4.5.12 Entity Type Information Representation, of the shapes that are of this type."""
+    """4.5.12 Entity Type Information Representation. `shapes`: those with this type; `count`: of entities."""
     kinds: dict[str, set[str]] = {}
     for shape in shapes:
-        for attr, its in shape.attrs.items():
-            kinds.setdefault(attr, set()).update(its)
+        for attr, attr_kinds in shape.attrs.items():
+            kinds.setdefault(attr, set()).update(attr_kinds)
     return {
         "id": iri,
         "type": "EntityTypeInfo",
         "typeName": context.compact(iri),
         "entityCount": count,
         "attributeDetails": [
-            {**_attribute(attr, context), "attributeTypes": sorted(its)}
-            for attr, its in sorted(kinds.items())
+            {**_attribute(attr, context), "attributeTypes": sorted(attr_kinds)}
+            for attr, attr_kinds in sorted(kinds.items())
         ],
     }
 
@@ -70,23 +70,23 @@ def attribute_list(shapes: Iterable[Shape], context: Context, list_id: str) -> D
 
 def attributes_in_detail(shapes: Iterable[Shape], context: Context) -> list[Doc]:
     """4.5.14 Detailed Attribute List Representation."""
-    found: dict[str, set[str]] = {}
+    types_of_attr: dict[str, set[str]] = {}
     for shape in shapes:
         for iri in shape.attrs:
-            found.setdefault(iri, set()).update(shape.types)
+            types_of_attr.setdefault(iri, set()).update(shape.types)
     return [
         {**_attribute(iri, context), "typeNames": _names(types, context)}
-        for iri, types in sorted(found.items())
+        for iri, types in sorted(types_of_attr.items())
     ]
 
 
 def attribute_information(iri: str, shapes: Sequence[Shape], count: int, context: Context) -> Doc:
-    """4.5.15 Attribute Information Representation, of the shapes that have this attribute."""
+    """4.5.15 Attribute Information Representation. `shapes`: those with this attribute."""
     return {
         **_attribute(iri, context),
         "attributeCount": count,
         "attributeTypes": sorted({kind for shape in shapes for kind in shape.attrs[iri]}),
-        "typeNames": _names({one for shape in shapes for one in shape.types}, context),
+        "typeNames": _names({name for shape in shapes for name in shape.types}, context),
     }
 
 

@@ -2,7 +2,7 @@
 
 
 class NgsiLdError(Exception):
-    """Something the requester is told, as a ProblemDetails (RFC 9457) of the type in `type`."""
+    """An error that the client gets as ProblemDetails (RFC 9457) with this `type`, `title` and `detail`."""
 
     type = "https://uri.etsi.org/ngsi-ld/errors/InternalError"
     title = "Internal error"
@@ -20,21 +20,21 @@ class AlreadyExists(NgsiLdError):
 
 
 class BadRequestData(NgsiLdError):
-    """The request includes input data which does not meet the requirements of the operation."""
+    """The input data does not meet the requirements of the operation."""
 
     type = "https://uri.etsi.org/ngsi-ld/errors/BadRequestData"
     title = "Bad request data"
 
 
 class Conflict(NgsiLdError):
-    """The operation cannot be done in the present state of what it refers to."""
+    """The operation is not possible in the present state of the resource."""
 
     type = "https://uri.etsi.org/ngsi-ld/errors/Conflict"
     title = "Conflict"
 
 
 class InvalidRequest(NgsiLdError):
-    """The request associated to the operation is syntactically invalid or includes wrong content."""
+    """The request is syntactically invalid or has wrong content."""
 
     type = "https://uri.etsi.org/ngsi-ld/errors/InvalidRequest"
     title = "Invalid request"
@@ -83,7 +83,10 @@ class TooManyResults(NgsiLdError):
 
 
 class Unavailable(NgsiLdError):
-    """Not of the specification: overloaded, or the database is away; the client may try again."""
+    """The broker is overloaded or the database unreachable; the client may retry after `retry_after` seconds.
+
+    Not of the specification.
+    """
 
     title = "Temporarily unavailable"
 

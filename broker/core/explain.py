@@ -1,4 +1,4 @@
-"""Why a subscription would not be told of a change (an extension: the specification has none of it)."""
+"""Explains why a change does not trigger a subscription (an extension, not in the specification)."""
 
 from broker.core import Entity
 from broker.core.change import ATTRIBUTE_UPDATED, Events
@@ -11,17 +11,18 @@ from broker.core.trigger import Trigger, trigger
 def stopped_by(
     subscription: Subscription, entity: Entity, last: int | None, now: str, server: int, *, holds: bool = True
 ) -> str | None:
-    """The member that stops a notification if all attributes of an entity were updated now; or None.
+    """The member that prevents a notification if all attributes of the entity were updated now; or None.
 
-    It is the first one in the order in which a person would ask: active, not expired, type and id, watched
-    attributes, trigger, q, geoQ, scopeQ, throttling. `last`: when (µs) a throttled subscription was last due,
-    by the clock that says `server` now; `holds`: whether a condition on linked entities does.
+    Members are checked in the order in which a person would do it: active, not expired, type and id, watched
+    attributes, trigger, q, geoQ, scopeQ, throttling. `last`: the last notification (µs) of a
+    throttled subscription; `server`: the present time (µs) by the same clock; `holds`: whether a condition on
+    linked entities holds.
     """
     if subscription.body.is_active is False:
         return "isActive"
     if subscription.status(now) == "expired":
         return "expiresAt"
-    if subscription.body.time_interval is not None:  # it is told when its time has come, and not of changes
+    if subscription.body.time_interval is not None:  # changes do not trigger it, only its timer does
         return "timeInterval"
     compiled = trigger(subscription)
     if unmet := compiled.unmet(entity, _update(entity, compiled), now, holds=holds):
@@ -32,7 +33,7 @@ def stopped_by(
 
 
 def _update(entity: Entity, compiled: Trigger) -> Events:
-    """An update of all attributes of the entity that have instances which the subscription is of."""
+    """The events of an update of all attributes, except those without an instance that counts."""
     attrs = entity["attrs"]
     if compiled.datasets is not None:
         attrs = dict(of_datasets(attrs.items(), compiled.datasets))

@@ -1,4 +1,4 @@
-"""Who this context source is (clauses 5.2.40, 5.15.1)."""
+"""The identity of this context source (clauses 5.2.40, 5.15.1)."""
 
 from broker.core import Json
 
@@ -6,7 +6,7 @@ _PLAIN = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 
 
 def alias(name: str, tenant: str) -> str:
-    """The pseudonym of one tenant of this broker: a token (RFC 7230), as Via headers need it."""
+    """The pseudonym of one tenant of this broker: a token (RFC 7230), as Via headers require."""
     return name if not tenant else f"{name}~{''.join(c if c in _PLAIN else f'%{ord(c):02X}' for c in tenant)}"
 
 

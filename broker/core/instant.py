@@ -1,8 +1,8 @@
 """Instants (clauses 4.6.3, 4.8): ISO 8601 in UTC with up to six digits of fraction.
 
-Inside the broker an instant is the text without its final Z: such texts sort as the instants do,
-but for trailing zeros ("…:00.5" and "…:00.50" are one instant). `floor` and `ceiling` span the
-texts of one instant, so that comparisons need no parsing. A fraction keeps the digits it came with.
+Inside the broker an instant is a text without the final Z. Such texts sort as the instants do, except for
+trailing zeros: "…:00.5" and "…:00.50" are the same instant. `floor` and `ceiling` give the least and the
+greatest text of one instant, so comparisons need no parsing. A fraction keeps the digits that a client sent.
 """
 
 import re
@@ -15,11 +15,11 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def parse(text: object) -> str | None:
-    """The internal text of an instant as a client writes it; None if it isn't one."""
+    """The internal text of an instant in a client's notation; None if the value is no instant."""
     return _parse(text) if isinstance(text, str) else None
 
 
-@lru_cache(2000)  # the readings of one device, or of one moment, say the same time over and over
+@lru_cache(2000)  # one device, or one request, repeats the same time often
 def _parse(text: str) -> str | None:
     if not (m := _FORM.fullmatch(text)):
         return None

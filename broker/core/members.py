@@ -1,4 +1,4 @@
-"""What the data types of clause 5.2 are made of: strict members, and one complaint where they are wrong."""
+"""The base of the data types of clause 5.2: strict members, and one error message for the first fault."""
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar
@@ -15,7 +15,7 @@ Read = TypeVar("Read", bound=BaseModel)
 
 
 class Member(BaseModel):
-    """A data type: members in camel case, of their types exactly, and no others."""
+    """The base of data types: members in camel case and of exactly their types; unknown ones are refused."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, strict=True
@@ -23,7 +23,7 @@ class Member(BaseModel):
 
 
 def checked(is_valid: Callable[[str], bool], expected: str) -> AfterValidator:
-    """A check of a text; `expected` completes the complaint."""
+    """A validator of texts. `expected` completes the error message: "expected …"."""
 
     def check(value: str) -> str:
         if not is_valid(value):
@@ -39,7 +39,7 @@ Texts = Annotated[list[str], Field(min_length=1)]
 
 
 def read(kind: type[Read], doc: Json, what: str) -> Read:
-    """A document as this data type; BadRequestData, which names the member, if it is none."""
+    """A document as this data type. BadRequestData, which names the member, if it does not fit."""
     if not isinstance(doc, dict):
         raise BadRequestData(f"{what}: expected a JSON object")
     try:

@@ -11,7 +11,7 @@ _LONGEST = 65_535  # bytes of a topic, a user name or a password
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """An MQTT server, and as whom and in which version it is spoken to. Equal ones can share a connection."""
+    """An MQTT server, a user and a protocol version. Endpoints with equal ones can share a connection."""
 
     host: str
     port: int
@@ -23,7 +23,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class MqttEndpoint:
-    """Where a notification is published, and with which quality of service (0, 1 or 2)."""
+    """The server and topic to which a notification is published, and the quality of service (0, 1 or 2)."""
 
     server: Server
     topic: str
@@ -31,7 +31,7 @@ class MqttEndpoint:
 
 
 def is_endpoint(uri: str) -> bool:
-    """Whether this is the URI of an MQTT endpoint, well formed."""
+    """Whether this is a well-formed URI of an MQTT endpoint."""
     try:
         endpoint(uri)
     except ValueError:
@@ -40,9 +40,9 @@ def is_endpoint(uri: str) -> bool:
 
 
 def endpoint(uri: str, parameters: Iterable[tuple[str, str]] = ()) -> MqttEndpoint:
-    """The endpoint of a URI and the pairs of `notifierInfo` (table 7.2-1); ValueError says what is wrong.
+    """The endpoint that a URI and the pairs of `notifierInfo` describe (table 7.2-1).
 
-    Pairs of other keys are left alone: they may be meant for somebody else.
+    Pairs with other keys are ignored. ValueError, with the reason, if the URI or a parameter is not valid.
     """
     parts = urlsplit(uri)
     if parts.scheme not in _PORTS or not parts.hostname:
@@ -70,7 +70,7 @@ def _parameters(pairs: Iterable[tuple[str, str]]) -> tuple[int, str]:
 
 
 def _topic(uri: str) -> str:
-    """What follows the host, all of it: `?` means nothing here, and nobody may publish to `#` and `+`."""
+    """All that follows the host. `?` has no meaning here; a topic with `#` or `+` cannot be published to."""
     topic = _text(uri.partition("://")[2].partition("/")[2], "topic")
     if not topic or "+" in topic or "#" in topic:
         raise ValueError("expected a topic without + and # behind the host")

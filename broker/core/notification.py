@@ -1,4 +1,4 @@
-"""Notifications (clause 5.3.1), as they are put on the wire (6.3.8)."""
+"""Notifications (clause 5.3.1): their bodies, and the headers that go with them (6.3.8)."""
 
 import sys
 from collections.abc import Hashable, Mapping, Sequence
@@ -19,13 +19,13 @@ from broker.core.notified_entity import Interest, entity_for_subscriber
 from broker.core.subscription import Subscription, projected
 from broker.core.trigger import mask
 
-LEAST_TIMEOUT, LONGEST_TIMEOUT = 0.01, 60.0  # seconds that a delivery may take, whatever the endpoint says
+LEAST_TIMEOUT, LONGEST_TIMEOUT = 0.01, 60.0  # seconds; bounds of an endpoint's timeout
 JSONLD_REL = "http://www.w3.org/ns/json-ld#context"
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """The `data` of a notification, and the media type and Link that go with it."""
+    """The `data` of a notification, its media type, and its Link header; None without one."""
 
     data: Json
     content_type: str
@@ -34,7 +34,7 @@ class Rendering:
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
-    """What delivery has to know of a subscription, and no more: there may be very many in memory."""
+    """The part of a subscription that delivery needs. It is small, since very many may be in memory."""
 
     id: str
     uri: str
@@ -72,7 +72,7 @@ def subscriber(subscription: Subscription) -> Subscriber:
 
 
 def _seconds(timeout: float | None) -> float | None:
-    """The timeout of an endpoint (ms) in seconds, within bounds: the broker may override it (5.2.15)."""
+    """The timeout of an endpoint (ms) in seconds, within our bounds: the broker may override it (5.2.15)."""
     return None if timeout is None else min(max(timeout / 1000, LEAST_TIMEOUT), LONGEST_TIMEOUT)
 
 
@@ -80,8 +80,8 @@ def _view(subscription: Subscription) -> View:
     body, names = subscription.body, subscription.names
     params = body.notification
     pick, omit = (
-        projected(one, getattr(params, one), names.get(f"notification.{one}", {}).__getitem__)
-        for one in ("pick", "omit")
+        projected(member, getattr(params, member), names.get(f"notification.{member}", {}).__getitem__)
+        for member in ("pick", "omit")
     )
     return View(
         _FORMATS[params.format],
@@ -107,18 +107,19 @@ _known: dict[Any, Any] = {}
 
 
 def _shared(value: _T) -> _T:
-    """The first of those that equal this one: most subscribers are alike in most things."""
+    """Interns a value: returns an equal object seen before, so that 100,000 subscribers share theirs."""
     if len(_known) > 10_000:
         _known.clear()
-    found: _T = _known.setdefault(value, value)
-    return found
+    shared: _T = _known.setdefault(value, value)
+    return shared
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is to be told: entities, their attributes before the changes, and entities that they link to.
+    """What a notification is made of, before it is adapted to a subscriber.
 
-    `previous` is by the entity's id, where somebody wants to know.
+    `previous`: by entity id, the instances before the change, where a subscriber asks for them. `linked`: the
+    linked entities, each with its view.
     """
 
     entities: Sequence[Entity]
@@ -127,7 +128,7 @@ class Content:
 
 
 def notification(to: Subscriber, data: Json, notification_id: str, now: str) -> dict[str, Json]:
-    """The body of a notification at this instant, with its `data`."""
+    """The body of a notification sent at the instant `now`, with this `data`."""
     return {
         "id": notification_id,
         "type": "Notification",
@@ -138,49 +139,50 @@ def notification(to: Subscriber, data: Json, notification_id: str, now: str) -> 
 
 
 def audience(to: Subscriber) -> Hashable:
-    """What a subscriber is told of some content in one @context is what all of its audience are told."""
+    """A key. Subscribers of equal keys get the same `Rendering` of the same content in the same @context."""
     return to.accept, _wants_link(to), to.shape, to.interest, to.join
 
 
 def rendering(to: Subscriber, content: Content, context: Context) -> Rendering:
-    """What the subscriber is told."""
+    """The content as this subscriber gets it, in the names of `context`."""
     source = CORE_CONTEXT_URL if context.source is None else context.source
-    # An inline @context has no URL that a Link could name, so it travels inside.
+    # An inline @context has no URL that a Link could name, so it goes into the body.
     is_linked = isinstance(source, str) and _wants_link(to)
-    docs = _data(to, content, context)
-    data: Json = [one for _, one in docs]
+    pairs = _data(to, content, context)
+    data: Json = [doc for _, doc in pairs]
     media = to.accept
     if media == GEO_JSON:
-        features = [feature(entity, shown, _LOCATION, to.shape) for entity, shown in docs]
+        features = [feature(entity, shown, _LOCATION, to.shape) for entity, shown in pairs]
         data = {"type": "FeatureCollection", "features": features}
         if not is_linked:
             data["@context"] = source
     elif not is_linked:
         media = LD_JSON
-        for one in data:
-            one["@context"] = source
+        for doc in data:
+            doc["@context"] = source
     link = f'<{source}>; rel="{JSONLD_REL}"; type="application/ld+json"' if is_linked else None
     return Rendering(data, media, link)
 
 
 def _wants_link(to: Subscriber) -> bool:
-    """6.3.8: JSON has its @context in a Link, JSON-LD in the body, and GeoJSON too unless told otherwise."""
+    """6.3.8: with JSON the @context is in a Link; with JSON-LD, and GeoJSON by default, in the body."""
     if to.accept == GEO_JSON:
         return any(k.lower() == "prefer" and v.replace(" ", "") == "body=json" for k, v in to.headers)
     return to.accept == JSON
 
 
 def _data(to: Subscriber, content: Content, context: Context) -> list[tuple[Entity, dict[str, Json]]]:
-    """The entities, each with what is shown of it; flat, what they link to comes after them."""
+    """Pairs of an entity and its JSON. With a flat join, the linked entities come after the others."""
     join = to.join if content.linked else None
     inlined = None
     if join and join.kind == "inline":
-        inlined = Inlined({one["id"]: one for one, _ in content.linked}, join, context)
-    docs = [
-        (one, _shown(to, one, content.previous.get(one["id"]), context, inlined)) for one in content.entities
+        inlined = Inlined({entity["id"]: entity for entity, _ in content.linked}, join, context)
+    pairs = [
+        (entity, _shown(to, entity, content.previous.get(entity["id"]), context, inlined))
+        for entity in content.entities
     ]
     beside = content.linked if join and join.kind == "flat" else ()
-    return docs + [(one, view(one, context, shape)) for one, shape in beside]
+    return pairs + [(entity, view(entity, context, shape)) for entity, shape in beside]
 
 
 def _shown(

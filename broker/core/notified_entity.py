@@ -1,4 +1,4 @@
-"""What one subscriber is told of a change: deletions as NGSI-LD Nulls, what was before (5.8.6, 5.2.14)."""
+"""Changed entities as one subscriber gets them: with NGSI-LD Nulls and previous values (5.8.6, 5.2.14)."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from broker.core.uri import NULL
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """What somebody wants to know beside the state of an entity.
+    """What a subscriber gets beside the present state of an entity.
 
-    `before`: what was before. `graves`: the attributes (None: all) whose deletion is told of with that of
-    their entity; who wants to know what was before is told of all.
+    `before`: the previous values. `graves`: the attributes (IRIs; None: all) whose tombstones are part of the
+    notification when the whole entity is deleted; with `before` all of them are.
     """
 
     before: bool = False
@@ -22,67 +22,72 @@ class Interest:
 
 
 def entity_for_subscriber(
-    entity: Entity, previous: Attributes | None, interest: Interest, shape: View, context: Context
+    entity: Entity, previous: Attributes | None, interest: Interest, view: View, context: Context
 ) -> Entity:
-    """The entity of `change.with_tombstones` for one subscriber; without deletions it stays as it is."""
+    """An entity of `change.with_tombstones` adapted to one subscriber; the same object if nothing differs."""
     before = (previous if interest.before else None) or {}
     attrs = entity["attrs"]
     if "deletedAt" in entity and not interest.before and interest.graves is not None:
-        attrs = {iri: many for iri, many in attrs.items() if iri in interest.graves}
+        attrs = {iri: instances for iri, instances in attrs.items() if iri in interest.graves}
     new = {
-        iri: _told(many, before.get(iri, ()), interest, shape, context)
-        for iri, many in attrs.items()
-        if iri in before or any("deletedAt" in one for one in many)
+        iri: _notified_instances(instances, before.get(iri, ()), interest, view, context)
+        for iri, instances in attrs.items()
+        if iri in before or any("deletedAt" in instance for instance in instances)
     }
     if not new and attrs is entity["attrs"]:
         return entity
     return {**entity, "attrs": attrs | new}
 
 
-def _told(
-    many: list[Instance],
+def _notified_instances(
+    instances: list[Instance],
     before: list[Instance] | tuple[()],
     interest: Interest,
-    shape: View,
+    view: View,
     context: Context,
 ) -> list[Instance]:
-    if not interest.before and _is_one_null(many, shape):
-        many = [one for one in many if "datasetId" not in one]
-    were = {one.get("datasetId"): one for one in before}
-    return [_instance(one, were.get(one.get("datasetId")), shape, context) for one in many]
+    if not interest.before and _is_one_null(instances, view):
+        instances = [instance for instance in instances if "datasetId" not in instance]
+    previous = {instance.get("datasetId"): instance for instance in before}
+    return [
+        _instance(instance, previous.get(instance.get("datasetId")), view, context) for instance in instances
+    ]
 
 
-def _is_one_null(many: list[Instance], shape: View) -> bool:
-    """Whether the Null of the default instance stands for all: in bare normalized form (046_22_08)."""
-    is_bare = shape.format == "normalized" and not shape.sys_attrs and shape.datasets is None
-    has_default = any("datasetId" not in one for one in many)
-    return is_bare and has_default and all("deletedAt" in one for one in many)
+def _is_one_null(instances: list[Instance], view: View) -> bool:
+    """Whether one Null, of the default instance, stands for all: in plain normalized form (046_22_08)."""
+    is_bare = view.format == "normalized" and not view.sys_attrs and view.datasets is None
+    has_default = any("datasetId" not in instance for instance in instances)
+    return is_bare and has_default and all("deletedAt" in instance for instance in instances)
 
 
-def _instance(one: Instance, was: Instance | None, shape: View, context: Context) -> Instance:
-    is_dead = "deletedAt" in one
-    if is_dead and not shape.sys_attrs:
-        one = {name: value for name, value in one.items() if name != "deletedAt"}
-    if was is not None:
-        name = KINDS[was["type"]].value
-        return {**one, f"previous{name[0].upper()}{name[1:]}": _shown(name, was[name], shape, context)}
-    if is_dead and _is_bare(one, shape):
-        return {"type": "Property", "value": NULL, **{k: one[k] for k in one if k not in _OWN}}
-    return one
+def _instance(instance: Instance, previous: Instance | None, view: View, context: Context) -> Instance:
+    is_deleted = "deletedAt" in instance
+    if is_deleted and not view.sys_attrs:
+        instance = {name: value for name, value in instance.items() if name != "deletedAt"}
+    if previous is not None:
+        name = KINDS[previous["type"]].value
+        return {
+            **instance,
+            f"previous{name[0].upper()}{name[1:]}": _shown(name, previous[name], view, context),
+        }
+    if is_deleted and _is_bare(instance, view):
+        return {"type": "Property", "value": NULL, **{k: instance[k] for k in instance if k not in _OWN}}
+    return instance
 
 
 _OWN = frozenset({"type"} | {kind.value for kind in KINDS.values()})
 
 
-def _is_bare(dead: Instance, shape: View) -> bool:
-    """Whether the Null stands alone: where nothing else has to be said (5.8.6)."""
-    is_lone = "datasetId" not in dead and not shape.sys_attrs
-    return shape.format == "simplified" or (shape.format == "concise" and is_lone)
+def _is_bare(deleted: Instance, view: View) -> bool:
+    """Whether a deleted instance is shown as a bare Null (5.8.6)."""
+    is_default = "datasetId" not in deleted and not view.sys_attrs
+    return view.format == "simplified" or (view.format == "concise" and is_default)
 
 
-def _shown(name: str, value: Json, shape: View, context: Context) -> Json:
+def _shown(name: str, value: Json, view: View, context: Context) -> Json:
     if name == "vocab":
-        return [context.compact(one) for one in value] if isinstance(value, list) else context.compact(value)
-    if name == "objectList" and shape.format != "concise":
+        return [context.compact(iri) for iri in value] if isinstance(value, list) else context.compact(value)
+    if name == "objectList" and view.format != "concise":
         return [{"object": uri} for uri in value]
     return value

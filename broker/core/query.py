@@ -1,4 +1,4 @@
-"""What a client selects entities by (5.7.2), with all names expanded and every text parsed."""
+"""Queries of entities (5.7.2), with all names expanded and all texts parsed."""
 
 from dataclasses import dataclass
 
@@ -16,15 +16,16 @@ _SYSTEM = _ALWAYS | {NGSI_LD + "deletedAt"}
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Query:
-    """A selection of entities, and which part of it is wanted. What is None or empty asks for nothing.
+    """The conditions on entities, their order, and the page. None or empty: no condition.
 
-    Beside `types`, `ids` and `id_pattern` there may be `selectors`, any of which an entity has to match.
-    `attrs` are IRIs, of which an entity must have at least one, and so are `picked`, of which the scope may
-    be one, too: without any nothing of the entity would be left to show (4.21). `id_pattern` is a text that
-    `lang.pattern` compiles; entities come in the order `order`, or else of their ids. `limit` and `offset`
-    are of the page; if there is `after`, the key of another page, it begins behind that one, wherever this
-    is. `count` asks for the full count. Queries are told apart by identity: what is worked out of one is
-    remembered as long as the query itself is.
+    `id_pattern`: a text that `lang.pattern` compiles. `selectors`: an entity must match one of them, beside
+    `types`, `ids` and `id_pattern`. `attrs`: IRIs; an entity must have at least one. `picked`: the same for
+    the members that `pick` names, IRIs or "scope": an entity with none of them would be shown empty (4.21).
+    `order`: the default is the order of ids. `limit` and `offset` define the page. `after`:
+    a cursor, the key of the last entity of another page; this page begins behind it. `count`: whether the
+    number of all matching entities is wanted.
+
+    Queries are equal by identity, so what is computed from a query can be cached as long as the query lives.
     """
 
     types: TypeSelection | None = None
@@ -44,12 +45,12 @@ class Query:
 
     @property
     def required_attrs(self) -> tuple[str, ...]:
-        """The attributes of which one must be there: none if one is named that every entity has."""
+        """Attributes of which at least one must exist. Empty if `attrs` names a member of every entity."""
         return () if _ALWAYS.intersection(self.attrs) else self.attrs
 
     @property
     def is_too_wide(self) -> bool:
-        """Whether it lacks every selector of 5.7.2.4, but for `local=true`."""
+        """Whether none of the conditions is there of which 5.7.2.4 demands one (without `local=true`)."""
         has_attrs = not _SYSTEM.issuperset(self.attrs)
         has_q = self.q is not None and bool(attributes(self.q))
         return not (self.types or self.selectors or self.geo or has_attrs or has_q)

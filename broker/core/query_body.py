@@ -1,4 +1,4 @@
-"""Query (clause 5.2.23 and the types it is made of): a query in the body of a request, validated."""
+"""Query (clause 5.2.23 and its data types): a query in the body of a request, validated."""
 
 from typing import Annotated, Literal
 
@@ -20,7 +20,7 @@ class GeoQ(Member):
 
 
 class OrderingParams(Member):
-    """5.2.43: what puts entities in order."""
+    """5.2.43: the order of entities."""
 
     order_by: Texts | None = None
     collation: str | None = None
@@ -29,9 +29,9 @@ class OrderingParams(Member):
 
 
 class QueryBody(Member):
-    """5.2.23: a query of entities as they are now. Temporal members are of another operation's body.
+    """5.2.23: a query of current entities. Its temporal members are read by `temporal_query_body`.
 
-    `geometryProperty` is not of the clause: clients, and the ETSI suite, send it here, too.
+    `geometryProperty` is not in the clause, but clients and the ETSI suite send it here.
     """
 
     type: Literal["Query"]
@@ -56,12 +56,12 @@ class QueryBody(Member):
 
 
 def query_body(doc: Json) -> QueryBody:
-    """The query in a body; BadRequestData, which names the member, if it is none."""
+    """The query in a body. BadRequestData, which names the member, if it is not valid."""
     return read(QueryBody, doc, "query")
 
 
 def parameters(body: QueryBody) -> dict[str, str]:
-    """The members as the parameters of a query string that say the same; several `entities` have none."""
+    """The members as equivalent parameters of a query string. Several `entities` have no equivalent."""
     plain: dict[str, Json] = body.model_dump(
         by_alias=True, exclude_none=True, exclude={"type", "entities", "geo_q", "ordering"}
     )
@@ -75,16 +75,20 @@ def parameters(body: QueryBody) -> dict[str, str]:
 
 
 def _ordering(ordering: OrderingParams) -> dict[str, Json]:
-    found = ordering.model_dump(by_alias=True, exclude_none=True)
+    members = ordering.model_dump(by_alias=True, exclude_none=True)
     names = {"coordinates": "orderFrom", "geometry": "orderGeometry"}
-    return {names.get(name, name): value for name, value in found.items()}
+    return {names.get(name, name): value for name, value in members.items()}
 
 
-def _selection(one: EntitySelector) -> dict[str, Json]:
-    """An id beats a pattern (5.2.33)."""
-    if one.id is not None:
-        return {"type": one.type, "id": [one.id] if isinstance(one.id, str) else one.id}
-    return {"type": one.type} if one.id_pattern is None else {"type": one.type, "idPattern": one.id_pattern}
+def _selection(selector: EntitySelector) -> dict[str, Json]:
+    """The parameters of a selector; an id takes precedence over a pattern (5.2.33)."""
+    if selector.id is not None:
+        return {"type": selector.type, "id": [selector.id] if isinstance(selector.id, str) else selector.id}
+    return (
+        {"type": selector.type}
+        if selector.id_pattern is None
+        else {"type": selector.type, "idPattern": selector.id_pattern}
+    )
 
 
 def _text(name: str, value: Json) -> str:

@@ -1,4 +1,4 @@
-"""EntitySelector (clause 5.2.33): which entities are queried or subscribed to."""
+"""EntitySelector (clause 5.2.33): selects entities for a query or a subscription."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from broker.core.members import Member, Uri
 
 
 class EntitySelector(Member):
-    """Entities by type selection, and by id or a pattern of ids, as clients send it."""
+    """A selector as clients send it: a type selection, and ids or a pattern of ids."""
 
     type: str
     id: Uri | list[Uri] | None = None
@@ -21,7 +21,7 @@ class EntitySelector(Member):
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """A selector, compiled: an entity matches by type, and by id if any, else by pattern if any."""
+    """A compiled selector: an entity must match the types, and the ids if there are any, else the pattern."""
 
     types: TypeSelection
     ids: tuple[str, ...] = ()
@@ -29,11 +29,11 @@ class Selector:
     _pattern: Pattern | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        found = None if self.id_pattern is None else pattern.compile(self.id_pattern)
-        object.__setattr__(self, "_pattern", found)
+        compiled = None if self.id_pattern is None else pattern.compile(self.id_pattern)
+        object.__setattr__(self, "_pattern", compiled)
 
     def selects(self, entity: Entity) -> bool:
-        """Whether the entity is one of those selected."""
+        """Whether the entity matches."""
         if self.ids:
             if entity["id"] not in self.ids:
                 return False
@@ -42,10 +42,13 @@ class Selector:
         return type_language.matches(self.types, entity["type"])
 
 
-def selector(one: EntitySelector, expand: Callable[[str], str]) -> Selector:
-    """The compiled form; an id beats a pattern. BadRequestData if the types or the pattern are none."""
-    ids = (one.id,) if isinstance(one.id, str) else tuple(one.id or ())
-    types = type_language.parse(one.type, expand)
-    if one.id_pattern is not None:
-        pattern.compile(one.id_pattern)
-    return Selector(types, ids, None if ids else one.id_pattern)
+def selector(entity_selector: EntitySelector, expand: Callable[[str], str]) -> Selector:
+    """The compiled selector; an id takes precedence over a pattern.
+
+    BadRequestData or TooComplexQuery if the types or the pattern are not valid.
+    """
+    ids = (entity_selector.id,) if isinstance(entity_selector.id, str) else tuple(entity_selector.id or ())
+    types = type_language.parse(entity_selector.type, expand)
+    if entity_selector.id_pattern is not None:
+        pattern.compile(entity_selector.id_pattern)
+    return Selector(types, ids, None if ids else entity_selector.id_pattern)

@@ -1,7 +1,7 @@
-"""Subscriptions (clause 5.2.12): read, updated and shown.
+"""Subscriptions (clause 5.2.12): how they are read, updated, shown and compiled.
 
-Names inside are expanded when a subscription is read, so that nothing of it depends on a later
-@context: `Subscription.names` keeps the IRIs of the names in those members that are texts of a language.
+Names are expanded when the subscription is read, so that no later change of an @context can alter it. Members
+that are texts of a query language stay as text; `Subscription.names` keeps the IRIs of the names in them.
 """
 
 import re
@@ -30,14 +30,14 @@ _BEGINS_IRI = re.compile("<[A-Za-z]")  # in q
 _MEMBERS = re.compile(r"[^\s,|;{}()\[\]\"]+")
 
 
-Names = dict[str, dict[str, str]]
+Names = dict[str, dict[str, str]]  # member of the subscription -> name in its text -> IRI
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscription as the broker keeps it. Names in `body` are IRIs, but in texts of a language.
+    """A subscription as the broker stores it.
 
-    `names` holds the IRIs of the names in such texts, by the member that the text is.
+    Names in `body` are IRIs, except in texts of a query language: their IRIs are in `names`.
     """
 
     id: str
@@ -49,18 +49,21 @@ class Subscription:
 
     @property
     def throttling(self) -> int:
-        """5.2.12: the least time (µs) between two notifications; 0 for none."""
+        """5.2.12: the shortest time (µs) between two notifications; 0 without throttling."""
         return round((self.body.throttling or 0) * 1_000_000)
 
     def status(self, now: str) -> str:
-        """5.2.12: active, paused or expired, at this instant."""
+        """5.2.12: the status at the instant `now`: active, paused or expired."""
         if self.body.expires_at and instant.ceiling(self.body.expires_at[:-1].replace(",", ".")) <= now:
             return "expired"
         return "paused" if self.body.is_active is False else "active"
 
 
 def read(doc: Json, context: Context, new_id: str, now: str) -> Subscription:
-    """A new subscription of what a client sent (5.8.1)."""
+    """A new subscription from the JSON that a client sent (5.8.1).
+
+    It gets `new_id` if the client names no id. BadRequestData if the JSON is no valid subscription.
+    """
     body = _sent_body(doc)
     subscription = _expanded(Subscription(body.id or new_id, body, context.source, now, now), context, {})
     _refuse_past(subscription, now)
@@ -77,11 +80,14 @@ def _sent_body(doc: Json) -> SubscriptionBody:
 
 def _refuse_past(subscription: Subscription, now: str) -> None:
     if subscription.status(now) == "expired":
-        raise BadRequestData("expiresAt: expected an instant that is still to come")
+        raise BadRequestData("expiresAt: expected an instant in the future")
 
 
 def updated(old: Subscription, fragment: Json, context: Context, now: str) -> Subscription:
-    """The subscription after an update (5.8.2): the members of the fragment replace its own, nulls remove."""
+    """The subscription after an update (5.8.2): members of the fragment replace its own, nulls remove.
+
+    BadRequestData if the fragment or the updated subscription is not valid.
+    """
     if not isinstance(fragment, dict) or not fragment:
         raise BadRequestData("subscription: expected a JSON object with at least one member")
     if fragment.get("id", old.id) != old.id:
@@ -99,7 +105,7 @@ def updated(old: Subscription, fragment: Json, context: Context, now: str) -> Su
 
 
 def _is_revived(old: Subscription, fragment: dict[str, Json], now: str) -> bool:
-    """5.8.2.4: a new expiresAt alone makes an expired subscription active, even if it was paused before."""
+    """5.8.2.4: whether a new expiresAt reactivates an expired subscription, even if it was paused before."""
     return "expiresAt" in fragment and "isActive" not in fragment and old.status(now) == "expired"
 
 
@@ -112,25 +118,25 @@ def _without_nulls(doc: dict[str, Json]) -> dict[str, Json]:
 
 
 def shown_body(subscription: Subscription, context: Context) -> dict[str, Json]:
-    """The body as JSON in the names of an @context; reading it with that gives the same subscription."""
+    """The body as JSON in the names of an @context. `read` with that @context gives the same subscription."""
     compact = context.compact
     shown: dict[str, Json] = subscription.body.model_dump(by_alias=True, exclude_none=True)
     shown["id"] = subscription.id
-    for one in ("q", "csf"):
-        if one in shown:
-            shown[one] = _shown_query(subscription, one, shown[one], compact)
+    for member in ("q", "csf"):
+        if member in shown:
+            shown[member] = _shown_query(subscription, member, shown[member], compact)
     names = subscription.names.get("entities", {})
     for entities in shown.get("entities", ()):
         entities["type"] = _NAMES.sub(lambda m: compact(names.get(m[0], m[0])), entities["type"])
     if "geoproperty" in shown.get("geoQ", {}):
         shown["geoQ"]["geoproperty"] = compact(subscription.names["geoQ"][shown["geoQ"]["geoproperty"]])
-    for one in {"expandValues", "jsonKeys"} & shown.keys():
-        shown[one] = _projected(shown[one], _values_names(subscription.names, one), compact)
-    for one in ("pick", "omit"):
-        if one in shown["notification"]:
-            names = subscription.names[f"notification.{one}"]
-            texts = shown["notification"][one]
-            shown["notification"][one] = [_projected(text, names, compact) for text in texts]
+    for member in {"expandValues", "jsonKeys"} & shown.keys():
+        shown[member] = _projected(shown[member], _values_names(subscription.names, member), compact)
+    for member in ("pick", "omit"):
+        if member in shown["notification"]:
+            names = subscription.names[f"notification.{member}"]
+            texts = shown["notification"][member]
+            shown["notification"][member] = [_projected(text, names, compact) for text in texts]
     if "watchedAttributes" in shown:
         shown["watchedAttributes"] = [compact(name) for name in shown["watchedAttributes"]]
     if "attributes" in shown["notification"]:
@@ -139,7 +145,7 @@ def shown_body(subscription: Subscription, context: Context) -> dict[str, Json]:
 
 
 def _shown_query(subscription: Subscription, member: str, text: str, compact: Callable[[str], str]) -> str:
-    """The query in this member: as it was sent, if all names in it are the reader's, too."""
+    """The query in this member: as the client sent it, if `compact` gives the same names."""
     names = subscription.names[member]
     if not _BEGINS_IRI.search(text) and all(compact(iri) == name for name, iri in names.items()):
         return text
@@ -153,7 +159,7 @@ def _projected(text: str, names: dict[str, str], compact: Callable[[str], str]) 
 
 
 class _Expander:
-    """Expands the names in each member, and remembers them by it; those in `known` as they were before."""
+    """Expands the names in each member and keeps the IRIs in `names`. Names in `known` keep their IRIs."""
 
     def __init__(self, context: Context, known: Names) -> None:
         self._context = context
@@ -161,7 +167,7 @@ class _Expander:
         self.names: Names = {}
 
     def of(self, member: str) -> Callable[[str], str]:
-        """Expands the names in this member."""
+        """A function that expands the names in this member and keeps their IRIs."""
         known, names = self._known.get(member, {}), self.names.setdefault(member, {})
 
         def expand(name: str) -> str:
@@ -178,8 +184,8 @@ def _expanded(read: Subscription, context: Context, known: Names) -> Subscriptio
         geo.parse(body.geo_q.model_dump(exclude_none=True), expander.of("geoQ"))
     if body.scope_q is not None:
         scope.parse(body.scope_q)
-    for one in body.entities or ():
-        selector(one, expander.of("entities"))
+    for entity_selector in body.entities or ():
+        selector(entity_selector, expander.of("entities"))
     if body.lang is not None:
         natural.parse(body.lang)
     _check_projections(body.notification, expander, context)
@@ -203,7 +209,7 @@ def _check_queries(body: SubscriptionBody, expander: _Expander) -> None:
 
 
 def compiled_q(subscription: Subscription) -> Q | None:
-    """The condition `q`, compiled."""
+    """The compiled condition `q`; None without one."""
     body, names = subscription.body, subscription.names
     if body.q is None:
         return None
@@ -211,29 +217,29 @@ def compiled_q(subscription: Subscription) -> Q | None:
 
 
 def _expanded_values(body: SubscriptionBody, names: Names) -> set[str]:
-    """The attributes (IRIs) whose values in `q` are terms: those of expandValues, but for jsonKeys."""
-    listed, as_they_are = (
+    """The attributes (IRIs) whose values in `q` are expanded: those of expandValues except jsonKeys."""
+    listed, json_keys = (
         {_values_names(names, member)[name] for name in _listed(text)}
         for member, text in (("expandValues", body.expand_values), ("jsonKeys", body.json_keys))
     )
-    return listed - as_they_are
+    return listed - json_keys
 
 
 def _listed(text: str | None) -> list[str]:
-    return [] if text is None else [one.strip() for one in text.split(",")]
+    return [] if text is None else [name.strip() for name in text.split(",")]
 
 
 def _values_names(names: Names, member: str) -> dict[str, str]:
-    """The names in expandValues or jsonKeys; those of both used to be kept as those of expandValues."""
+    """The names in expandValues or jsonKeys. Older subscriptions keep both under expandValues."""
     return names[member] if member in names else names["expandValues"]
 
 
 def compiled_geo_q(subscription: Subscription) -> GeoQuery | None:
-    """The condition `geoQ`, compiled."""
-    found = subscription.body.geo_q
-    if found is None:
+    """The compiled condition `geoQ`; None without one."""
+    geo_q = subscription.body.geo_q
+    if geo_q is None:
         return None
-    return geo.parse(found.model_dump(exclude_none=True), subscription.names["geoQ"].__getitem__)
+    return geo.parse(geo_q.model_dump(exclude_none=True), subscription.names["geoQ"].__getitem__)
 
 
 def _check_projections(params: NotificationParams, expander: _Expander, context: Context) -> None:
@@ -241,7 +247,7 @@ def _check_projections(params: NotificationParams, expander: _Expander, context:
         expand = expander.of(f"notification.{member}")
         return lambda text: expand(text) if attribute_name(text, context) else ""
 
-    pick, omit = (projected(one, getattr(params, one), name(one)) for one in ("pick", "omit"))
+    pick, omit = (projected(member, getattr(params, member), name(member)) for member in ("pick", "omit"))
     if pick and omit and pick.overlaps(omit):
         raise BadRequestData("notification: expected no member in both pick and omit")
     has_join = params.join in ("flat", "inline")
@@ -251,11 +257,11 @@ def _check_projections(params: NotificationParams, expander: _Expander, context:
 
 
 def projected(member: str, texts: list[str] | None, name: Callable[[str], str]) -> Projection | None:
-    """The projection (4.21) of a `pick` or `omit` of a subscription; `name` gives the IRIs of names."""
+    """The projection (4.21) that a `pick` or `omit` of a subscription means. `name` expands a name."""
     return None if texts is None else projection.parse(member, ",".join(texts), name)
 
 
 def selected_types(subscription: Subscription, selector: EntitySelector) -> set[str | None]:
-    """The types (IRIs) that a selection names; None for any type at all."""
+    """The types (IRIs) that a selector names; None stands for `*`, any type."""
     names = subscription.names["entities"]
     return {None if name == "*" else names[name] for name in _NAMES.findall(selector.type)}

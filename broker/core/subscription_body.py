@@ -1,4 +1,4 @@
-"""What clients send of a subscription (clause 5.2.12 and the types it is made of), validated."""
+"""The body of a subscription as clients send it (clause 5.2.12 and its data types), validated."""
 
 import re
 from typing import Annotated, Literal
@@ -40,17 +40,17 @@ HeaderText = Annotated[
 
 
 def encoded(text: str) -> str:
-    """A text whose `unquote` is the one given: percent signs that would be read as codes are encoded."""
+    """A text that `unquote` turns into the given one: percent signs that look like a code are encoded."""
     return re.sub("%(?=[0-9A-Fa-f]{2})", "%25", text)
 
 
-# A query as it stands in a URL: some clients percent-encode it in JSON, too. It is kept decoded, except for
-# percent signs of its own, so that it stays the same however often it is read; `unquote` gives its meaning.
+# A query text. Some clients percent-encode it in JSON as in a URL, so it is decoded when it is read. Percent
+# signs of its own stay encoded, so that reading it again changes nothing; `unquote` gives its meaning.
 Text = Annotated[str, Field(min_length=1), AfterValidator(lambda text: encoded(unquote(text)))]
 
 
 def is_web_url(url: object) -> bool:
-    """Whether something can be fetched from there."""
+    """Whether this is an http or https URL."""
     return is_uri(url) and re.match("https?://[^/]", str(url)) is not None
 
 
@@ -74,7 +74,7 @@ _FRAMING = frozenset({"host", "connection", "content-length", "transfer-encoding
 
 
 class KeyValuePair(Member):
-    """5.2.22: a header to send along."""
+    """5.2.22: a header of the notification."""
 
     key: Annotated[
         str,
@@ -85,7 +85,7 @@ class KeyValuePair(Member):
 
 
 class Endpoint(Member):
-    """5.2.15: where notifications go, and how."""
+    """5.2.15: where and how notifications are sent. `timeout` and `cooldown` in ms."""
 
     uri: EndpointUri
     accept: Literal["application/json", "application/ld+json", "application/geo+json"] | None = None
@@ -102,7 +102,7 @@ class Endpoint(Member):
 
 
 class NotificationParams(Member):
-    """5.2.14: what is sent. `format` may be called keyValues as well as simplified."""
+    """5.2.14: what a notification holds. The format keyValues is another name of simplified."""
 
     endpoint: Endpoint
     attributes: Annotated[list[Attribute], Field(min_length=1)] | None = None
@@ -162,7 +162,7 @@ class SubscriptionBody(Member):
         return self
 
 
-# What the broker itself tells in answers; ignored when it comes back.
+# Members that only the broker sets, by the path of their object. They are ignored when a client sends them.
 _OUTPUT = {
     "": {"@context", "status", "origin", "createdAt", "modifiedAt"},
     "notification": {"status", "timesSent", "timesFailed", "lastNotification", "lastSuccess", "lastFailure"},
@@ -170,17 +170,17 @@ _OUTPUT = {
 
 
 def read_body(doc: Json) -> SubscriptionBody:
-    """The body in a document; BadRequestData if it is none. What only the broker tells is passed over."""
+    """The body in a document, without members that only the broker sets. BadRequestData if it is invalid."""
     if not isinstance(doc, dict):
         raise BadRequestData("subscription: expected a JSON object")
-    doc = {name: value for name, value in doc.items() if not name.startswith("_")}  # no name of 4.6.2
+    doc = {name: value for name, value in doc.items() if not name.startswith("_")}  # not a name (4.6.2)
     for path in _OUTPUT:
         _prune(doc, path)
     return read_members(SubscriptionBody, doc, "subscription")
 
 
 def _prune(doc: dict[str, Json], path: str) -> None:
-    """Drops the broker's own members at this path, in copies."""
+    """Drops the members that only the broker sets at this path; nested objects are copied first."""
     inner = doc
     for step in filter(None, path.split(".")):
         if not isinstance(inner.get(step), dict):

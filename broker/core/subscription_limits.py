@@ -1,6 +1,6 @@
-"""What a client may ask of a subscription, beyond its form: endpoints that can work, and bounds.
+"""Limits of a subscription beyond its form: bounds of numbers, and endpoints that can be reached at all.
 
-Only what is sent is checked: a subscription that was stored before there was a bound stays readable.
+Only bodies that clients send are checked, so a subscription stored before a limit existed stays readable.
 """
 
 import re
@@ -16,18 +16,18 @@ LONGEST = 1_000_000_000  # seconds of timeInterval and throttling: 31 years
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # C0 and C1
 _CONTROL_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 allows tabs and obs-text
-_LABEL = 63  # characters of a part of a host name, at most
+_LABEL = 63  # characters of one label of a host name, at most
 
 
 def check_selectors(doc: dict[str, Json]) -> None:
-    """Refuses too many entity selectors, before each of them is looked at."""
+    """BadRequestData if there are too many entity selectors. It is cheap: it does not read the selectors."""
     entities = doc.get("entities")
     if isinstance(entities, list) and len(entities) > ENTITIES:
         raise BadRequestData(f"entities: expected at most {ENTITIES} selectors, found {len(entities)}")
 
 
 def check(body: SubscriptionBody) -> None:
-    """BadRequestData, which names the member, if a subscription can't be served."""
+    """BadRequestData, which names the member, if the body exceeds a limit."""
     _check_endpoint(body.notification.endpoint)
     _check_seconds("timeInterval", body.time_interval, LEAST_INTERVAL)
     _check_seconds("throttling", body.throttling, 0)
@@ -49,7 +49,7 @@ def _check_endpoint(endpoint: Endpoint) -> None:
 
 
 def _fault(uri: str) -> str | None:
-    """What to expect instead of a URI that nobody can ever be reached at."""
+    """What was expected instead of a URI that can never be reached; None if the URI is fine."""
     if _CONTROL.search(uri) or " " in uri:
         return "a URL without spaces and control characters"
     try:
@@ -59,6 +59,6 @@ def _fault(uri: str) -> str | None:
         return f"a URL with a host and a port from 1 to 65535 ({error})"
     if port == 0:
         return "a port from 1 to 65535"
-    if ":" not in host and not all(0 < len(one) <= _LABEL for one in host.removesuffix(".").split(".")):
+    if ":" not in host and not all(0 < len(label) <= _LABEL for label in host.removesuffix(".").split(".")):
         return "a host name of parts of 1 to 63 characters, or an IP address"
     return None

@@ -1,4 +1,4 @@
-"""When a periodic subscription is due (timeInterval, clauses 5.2.12 and 5.8.6). All times in microseconds."""
+"""The times and queries of periodic subscriptions (timeInterval, 5.2.12 and 5.8.6). All times in µs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,19 +9,19 @@ from broker.core.trigger import trigger
 
 
 def interval(subscription: Subscription | None) -> int:
-    """Every how many microseconds it is due; 0 if it is not, or paused."""
+    """The interval (µs) of a periodic subscription; 0 for others, paused or deleted ones."""
     if subscription is None or subscription.body.is_active is False:
         return 0
     return round((subscription.body.time_interval or 0) * 1_000_000)
 
 
 def next_due(due: int, every: int, now: int) -> int:
-    """The first time of its grid that is still to come: what was missed is told once, not once each."""
+    """The first of the times `due + every`, `due + 2 * every`, … after `now`. Missed times are skipped."""
     return due + every * max(1, (now - due) // every + 1)
 
 
 def selections(subscription: Subscription) -> Iterator[Query]:
-    """What to look for: each selector by itself. `Trigger.concerns` says which of what is found match."""
+    """Yields a query for each selector; `Trigger.concerns` decides which of the entities found match."""
     compiled = trigger(subscription)
     conditions = Query(q=compiled.q, scope=compiled.scope, geo=compiled.geo)
     for selector in compiled.selectors:

@@ -1,4 +1,4 @@
-"""Whether a change triggers a subscription (clause 5.8.6)."""
+"""Triggers: compiled subscriptions that decide whether a change triggers a notification (clause 5.8.6)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,19 +36,21 @@ DEFAULT = ("attributeCreated", "attributeUpdated")
 
 
 def mask(triggers: Iterable[str] | None) -> int:
-    """The events that a `notificationTrigger` names, in flags; those of the default without one (5.2.12)."""
-    found = 0
-    for one in DEFAULT if triggers is None else triggers:
-        found |= EVENTS[one]
-    return found
+    """The flags of the events that a `notificationTrigger` names; of the default events for None (5.2.12)."""
+    flags = 0
+    for event in DEFAULT if triggers is None else triggers:
+        flags |= EVENTS[event]
+    return flags
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A subscription, compiled for the question of whether it fires.
+    """A subscription, compiled to decide whether a change triggers it.
 
-    `datasets`: the datasetIds of the instances that it is of ("@none" for the default one); None for all.
-    `condition` is the `q` again, if it looks at linked entities: who asks here has to judge that, too.
+    `watched`: IRIs of the watched attributes; empty: all are watched. `mask`: flags of the triggering events.
+    `datasets`: datasetIds of the instances that count ("@none": the default instance); None: all count.
+    `condition`: the `q` again if it looks at linked entities; the caller has to evaluate it then.
+    `throttling`: in µs. `expires`: the instant at which the subscription expires; None: never.
     """
 
     id: str
@@ -64,7 +66,7 @@ class Trigger:
     expires: str | None
 
     def fires(self, change: Change, events: Events) -> bool:
-        """Whether a change is due to the subscriber, by what happened in it; but for its `condition`."""
+        """Whether a change with these events triggers the subscription, if its `condition` holds."""
         if not self.mask & events.all:
             return False
         if self.datasets is not None:
@@ -72,9 +74,9 @@ class Trigger:
         return self.unmet(change.entity, events, change.now, holds=True) is None
 
     def unmet(self, entity: Entity, events: Events, now: str, *, holds: bool) -> str | None:
-        """The first member of the subscription that a change does not meet; None if it is due.
+        """The first member of the subscription that the change does not meet; None if it triggers.
 
-        The order is that of the questions that a person would ask. `holds`: whether the `condition` does.
+        They are checked in the order in which a person would do it. `holds`: whether the `condition` holds.
         """
         if self.expires is not None and self.expires <= now:
             return "expiresAt"
@@ -87,7 +89,7 @@ class Trigger:
         return self._stopped_by(entity, holds=holds)
 
     def concerns(self, entity: Entity) -> bool:
-        """Whether the subscription is of the entity as it is, whatever happened; a `condition` holds."""
+        """Whether the entity meets the subscription, whatever happened to it; a `condition` counts as met."""
         return self._selects(entity) and self._stopped_by(entity, holds=True) is None
 
     def _selects(self, entity: Entity) -> bool:
@@ -103,20 +105,23 @@ class Trigger:
         return None
 
     def _waits_for(self, events: Events) -> bool:
-        """What it waits for happened to a watched attribute; without those all are watched (5.8.1)."""
+        """Whether an event of the mask happened to a watched attribute; by default all are (5.8.1)."""
         if not self.watched:
             return bool(self.mask & events.all)
         attrs, is_whole = events.attrs, self.mask & events.entity
-        return any(one in attrs and (is_whole or self.mask & attrs[one]) for one in self.watched)
+        return any(iri in attrs and (is_whole or self.mask & attrs[iri]) for iri in self.watched)
 
 
 def trigger(subscription: Subscription) -> Trigger:
-    """The compiled form of a subscription."""
+    """The trigger of a subscription."""
     body, names = subscription.body, subscription.names
     q = compiled_q(subscription)
     return Trigger(
         subscription.id,
-        tuple(selector(one, names["entities"].__getitem__) for one in body.entities or ()),
+        tuple(
+            selector(entity_selector, names["entities"].__getitem__)
+            for entity_selector in body.entities or ()
+        ),
         frozenset(body.watched_attributes or ()),
         mask(body.notification_trigger),
         frozenset(body.dataset_id) if body.dataset_id is not None else None,

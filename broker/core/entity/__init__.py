@@ -1,1 +1,1 @@
-"""Entities: their kinds of attribute, how they are read, changed and shown (clauses 4.5, 5.5)."""
+"""Entities: the kinds of attributes, and how entities are parsed, changed and shown (clauses 4.5, 5.5)."""

@@ -1,7 +1,7 @@
-"""Entities for consumers that know only an older version of the specification (clause 4.3.6.8).
+"""Converts entities for consumers of an older version of the specification (clause 4.3.6.8).
 
-Tables 4.3.6.8-1 to 4.3.6.8-3: members that are newer than the version are left out, kinds of attribute that
-are newer become the Property or Relationship that comes nearest. `View.version` makes every view do so.
+Tables 4.3.6.8-1 to 4.3.6.8-3: newer members are left out, and newer kinds of attributes become Properties or
+Relationships. A `View` with a `version` does this conversion.
 """
 
 import re
@@ -18,7 +18,7 @@ Compacted = Callable[[Json], Json]
 CURRENT: Version = (1, 9)
 _OLDEST: Version = (1, 0)
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})(\.\d{1,4})?", re.ASCII)
-_MANY: Version = (1, 3)  # since when there are several types of an entity and instances of an attribute
+_MANY: Version = (1, 3)  # the first with several types of an entity and instances of an attribute
 
 _ENTITY_MEMBERS: dict[str, Version] = {"scope": (1, 4), SCOPE: (1, 4), "expiresAt": (1, 9)}
 _MEMBERS: dict[str, Version] = {
@@ -39,37 +39,39 @@ _KINDS: dict[str, tuple[Version, str]] = {
 
 
 def conformant(text: str) -> Version | None:
-    """The version that our answer conforms to, for a consumer of this one; None if the text is no version.
+    """The version to which an answer conforms, for a consumer of the version in `text`; None if it is none.
 
-    Versions that we don't know of are taken for the nearest one that we do.
+    A version that is not known here counts as the nearest known one.
     """
-    found = _VERSION.fullmatch(text)
-    return min(CURRENT, max(_OLDEST, (int(found[1]), int(found[2])))) if found else None
+    match = _VERSION.fullmatch(text)
+    return min(CURRENT, max(_OLDEST, (int(match[1]), int(match[2])))) if match else None
 
 
 def downgraded(entity: Entity, version: Version) -> Entity:
-    """The entity with the members that `version` knows; its attributes are as they were (`Older`)."""
-    gone = _newer(_ENTITY_MEMBERS, version)
-    known = {name: member for name, member in entity.items() if name not in gone}
-    return {**known, "type": _types(entity["type"], version)}
+    """The entity with only the members of `version`. Its attributes are not converted: `Older` does that."""
+    newer = _newer(_ENTITY_MEMBERS, version)
+    members = {name: member for name, member in entity.items() if name not in newer}
+    return {**members, "type": _types(entity["type"], version)}
 
 
 def downgraded_evolution(evolution: Evolution, version: Version, compacted: Compacted) -> Evolution:
-    """The evolution as `version` knows it. It keeps observedAt, without which it would be none."""
-    older, gone = Older(version, compacted, timed=True), _newer(_ENTITY_MEMBERS, version)
+    """The evolution converted to `version`. It keeps observedAt, since an evolution needs its times."""
+    older, newer = Older(version, compacted, timed=True), _newer(_ENTITY_MEMBERS, version)
     return replace(
         evolution,
         types=_types(evolution.types, version),
-        attrs={iri: older.instances(many) for iri, many in evolution.attrs.items() if iri not in gone},
+        attrs={
+            iri: older.instances(instances) for iri, instances in evolution.attrs.items() if iri not in newer
+        },
         emptied={iri: older.kind(kind) for iri, kind in evolution.emptied.items()},
     )
 
 
 class Older:
-    """How a version has the instances of attributes.
+    """Converts instances of attributes to an older version.
 
-    `compacted` makes names of the IRIs that become plain values. `timed`: observedAt stays in any case;
-    `translated`: LanguageProperties stay, since the language filter makes Properties of them.
+    `compacted` compacts IRIs that become plain values. `timed`: observedAt is kept. `translated`:
+    LanguageProperties are kept, because the language filter turns them into Properties.
     """
 
     def __init__(
@@ -80,31 +82,33 @@ class Older:
         self._gone = _newer(_MEMBERS, version) - ({"observedAt"} if timed else set())
         self._translated = translated
 
-    def instances(self, many: list[Instance]) -> list[Instance]:
-        """The instances of one attribute. In 1.0 of one datasetId: the default, if it is there."""
-        if self._version < _MANY and len(many) > 1:
-            datasets = [one.get("datasetId") for one in many]
+    def instances(self, instances: list[Instance]) -> list[Instance]:
+        """The converted instances of one attribute. Before 1.3, only those of one datasetId."""
+        if self._version < _MANY and len(instances) > 1:
+            datasets = [instance.get("datasetId") for instance in instances]
             chosen = None if None in datasets else datasets[0]
-            many = [one for one, dataset in zip(many, datasets, strict=True) if dataset == chosen]
-        return [*map(self._instance, many)]
+            instances = [
+                instance for instance, dataset in zip(instances, datasets, strict=True) if dataset == chosen
+            ]
+        return [*map(self._instance, instances)]
 
     def kind(self, kind: str) -> str:
-        """The kind of attribute that takes the place of this one."""
+        """The kind of attribute that replaces this one in the version."""
         if kind == "LanguageProperty" and self._translated:
             return kind
         since, nearest = _KINDS.get(kind, (_OLDEST, kind))
         return kind if self._version >= since else nearest
 
-    def _instance(self, one: Instance) -> Instance:
-        kind = self.kind(one["type"])
-        shown = {name: member for name, member in one.items() if name not in self._gone}
-        if kind != one["type"]:
-            name = KINDS[one["type"]].value
+    def _instance(self, instance: Instance) -> Instance:
+        kind = self.kind(instance["type"])
+        shown = {name: member for name, member in instance.items() if name not in self._gone}
+        if kind != instance["type"]:
+            name = KINDS[instance["type"]].value
             value = shown.pop(name)
             shown[KINDS[kind].value] = self._compacted(value) if name == "vocab" else value
             shown["type"] = kind
-        if "attrs" in one:
-            shown["attrs"] = {iri: self.instances(many) for iri, many in one["attrs"].items()}
+        if "attrs" in instance:
+            shown["attrs"] = {iri: self.instances(instances) for iri, instances in instance["attrs"].items()}
         return shown
 
 

@@ -1,22 +1,22 @@
-"""Transient entities and attributes (clause 4.22): what has expired is not there any more.
+"""Transient entities and attributes (clause 4.22): they expire at their expiresAt.
 
-Expiry takes effect the moment it falls due, wherever an entity is looked at; the sweeper of the store only
-tidies up after it.
+Every read leaves out what has expired, so expiry takes effect at once; the sweeper of the store deletes it
+later.
 """
 
 from broker.core import Attributes, Entity, Instance, instant
 
 
 def earliest(entity: Entity) -> str | None:
-    """The instant (its `floor`) at which something of the entity first expires; None if nothing does."""
-    found = [one["expiresAt"] for one in _transients(entity["attrs"])]
+    """The earliest expiresAt in the entity, as its `instant.floor`; None if nothing expires."""
+    expiries = [instance["expiresAt"] for instance in _transients(entity["attrs"])]
     if "expiresAt" in entity:
-        found.append(entity["expiresAt"])
-    return min(map(instant.floor, found)) if found else None
+        expiries.append(entity["expiresAt"])
+    return min(map(instant.floor, expiries)) if expiries else None
 
 
 def alive(entity: Entity, now: str) -> Entity | None:
-    """What of the entity has not expired at this instant: itself if nothing has, None if all of it has."""
+    """The entity without what has expired at `now`: the same object if nothing has; None if all has."""
     if is_over(entity, now):
         return None
     attrs = _alive(entity["attrs"], now)
@@ -24,37 +24,39 @@ def alive(entity: Entity, now: str) -> Entity | None:
 
 
 def is_over(holder: Entity | Instance, now: str) -> bool:
-    """Whether an entity or an instance of an attribute has expired at this instant."""
+    """Whether an entity or an instance of an attribute has expired at `now`."""
     return "expiresAt" in holder and instant.floor(holder["expiresAt"]) <= now
 
 
 def _transients(attrs: Attributes) -> list[Instance]:
-    found = []
+    transients = []
     for instances in attrs.values():
-        for one in instances:
-            if "expiresAt" in one:
-                found.append(one)
-            if "attrs" in one:
-                found += _transients(one["attrs"])
-    return found
+        for instance in instances:
+            if "expiresAt" in instance:
+                transients.append(instance)
+            if "attrs" in instance:
+                transients += _transients(instance["attrs"])
+    return transients
 
 
 def _alive(attrs: Attributes, now: str) -> Attributes:
-    """The attributes that are left; those of which nothing expired stay the very same objects."""
-    left = {iri: _left(instances, now) for iri, instances in attrs.items()}
-    if all(left[iri] is attrs[iri] for iri in attrs):
+    """The attributes without what has expired; lists without a change stay the same objects."""
+    remaining = {iri: _unexpired(instances, now) for iri, instances in attrs.items()}
+    if all(remaining[iri] is attrs[iri] for iri in attrs):
         return attrs
-    return {iri: instances for iri, instances in left.items() if instances}
+    return {iri: instances for iri, instances in remaining.items() if instances}
 
 
-def _left(instances: list[Instance], now: str) -> list[Instance]:
-    left = [without_expired(one, now) for one in instances if not is_over(one, now)]
-    same = len(left) == len(instances) and all(a is b for a, b in zip(left, instances, strict=True))
-    return instances if same else left
+def _unexpired(instances: list[Instance], now: str) -> list[Instance]:
+    remaining = [without_expired(instance, now) for instance in instances if not is_over(instance, now)]
+    is_unchanged = len(remaining) == len(instances) and all(
+        a is b for a, b in zip(remaining, instances, strict=True)
+    )
+    return instances if is_unchanged else remaining
 
 
 def without_expired(instance: Instance, now: str) -> Instance:
-    """An instance without the sub-attributes that have expired at this instant: itself if none has."""
+    """An instance without sub-attributes that have expired at `now`: the same object if none has."""
     if "attrs" not in instance:
         return instance
     attrs = _alive(instance["attrs"], now)

@@ -1,4 +1,4 @@
-"""GeoJSON geometries as values (clause 4.7, RFC 7946): their form, not their meaning."""
+"""GeoJSON geometries as values (clause 4.7, RFC 7946): checks of their form."""
 
 from collections.abc import Iterator
 
@@ -6,31 +6,31 @@ from broker.core import Json
 from broker.core.entity.kinds import GEOMETRIES
 from broker.core.errors import BadRequestData
 
-Bounds = tuple[float, float, float, float]
+Bounds = tuple[float, float, float, float]  # west, south, east, north, in degrees
 
 EARTH_RADIUS = 6_371_008.8  # metres, the mean
 
-# How deep the numbers stand in `coordinates`: a position is one list.
+# How many lists are nested in `coordinates`; a position is one list of numbers.
 _DEPTH = {"Point": 1, "MultiPoint": 2, "LineString": 2, "MultiLineString": 3, "Polygon": 3, "MultiPolygon": 4}
 
 
 def is_geometry(value: Json) -> bool:
-    """Whether the value looks like a supported GeoJSON geometry (4.7.3 infers a GeoProperty from it)."""
+    """Whether the value has the members of a supported geometry (4.7.3 infers a GeoProperty from them)."""
     return _has_type(value) and "coordinates" in value
 
 
 def check(value: Json, path: str) -> None:
-    """Raises BadRequestData unless the value is a well-formed geometry of a supported type."""
+    """BadRequestData, which names `path`, unless the value is a well-formed geometry of a supported type."""
     if not _has_type(value):
         raise BadRequestData(
             f"{path}: expected a GeoJSON geometry, of a type among {', '.join(sorted(GEOMETRIES))}"
         )
-    if found := fault(value["type"], value.get("coordinates")):
-        raise BadRequestData(f"{path}.coordinates: {found}")
+    if expected := fault(value["type"], value.get("coordinates")):
+        raise BadRequestData(f"{path}.coordinates: {expected}")
 
 
 def fault(kind: str, coordinates: Json) -> str | None:
-    """What would have been expected of the coordinates of a geometry of this type; None if they are fine."""
+    """What was expected of the coordinates of a geometry of this type; None if they are well-formed."""
     if not _is_nested(coordinates, _DEPTH[kind]):
         return f"expected the coordinates of a {kind}"
     if any(len(line) < 2 for line in _lines(kind, coordinates)):
@@ -41,13 +41,13 @@ def fault(kind: str, coordinates: Json) -> str | None:
 
 
 def positions(value: Json) -> Iterator[Json]:
-    """Every position of a well-formed geometry."""
+    """Yields every position of a well-formed geometry: [longitude, latitude, …]."""
     return _flat(value["coordinates"], _DEPTH[value["type"]])
 
 
 def bounds(value: Json) -> Bounds | None:
-    """West, south, east and north of a well-formed geometry; None if part of it is nowhere on Earth."""
-    longitudes, latitudes = zip(*((one[0], one[1]) for one in positions(value)), strict=True)
+    """The bounding box of a well-formed geometry; None if a position is not on Earth."""
+    longitudes, latitudes = zip(*((position[0], position[1]) for position in positions(value)), strict=True)
     west, east, south, north = min(longitudes), max(longitudes), min(latitudes), max(latitudes)
     if west < -180 or east > 180 or south < -90 or north > 90:
         return None

@@ -1,6 +1,6 @@
-"""4.5.23 Linked entities: what relationships lead to, shown inside them or beside what links there.
+"""4.5.23 Linked entities: the targets of relationships, shown inside them or beside the linking entity.
 
-An entity is never shown inside itself, nor is one that the request says it has already (`containedBy`).
+An entity is never shown inside itself; nor are entities that the client has already (`containedBy`).
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from broker.core import Entity, Instance, Json
 from broker.core.entity.kinds import KINDS
-from broker.core.entity.view import View, attributes, view
+from broker.core.entity.view import View, attributes
+from broker.core.entity.view import view as entity_json
 from broker.core.errors import TooManyResults
 from broker.core.jsonld.context import Context
 
@@ -17,7 +18,10 @@ _LINKS = {"Relationship": "entity", "ListRelationship": "entityList"}
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """How linked entities are shown: inline or flat, up to how many links away, and at most how many."""
+    """How linked entities are shown. `kind`: inline or flat. `level`: the number of links that are followed.
+
+    `contained_by`: ids of entities that are not shown. `most`: the limit of linked entities in one answer.
+    """
 
     kind: str
     level: int = 1
@@ -25,38 +29,42 @@ class Join:
     most: int = 1000
 
 
-def links(entity: Entity, shape: View) -> list[tuple[str, View]]:
-    """The ids that the relationships shown of an entity lead to, and how what is there is to be shown."""
+def links(entity: Entity, view: View) -> list[tuple[str, View]]:
+    """Pairs (id, view) of the entities to which the shown relationships of an entity link."""
     return [
-        (uri, _beyond(shape, iri))
-        for iri, instances in attributes(entity, shape)
-        for one in instances
-        if one["type"] in _LINKS
-        for uri in _uris(one)
+        (uri, _beyond(view, iri))
+        for iri, instances in attributes(entity, view)
+        for instance in instances
+        if instance["type"] in _LINKS
+        for uri in _uris(instance)
     ]
 
 
 def too_many(join: Join) -> TooManyResults:
-    """What is raised when a join comes upon more than its bound."""
+    """The error for a join with more linked entities than its limit."""
     return TooManyResults(
         f"join: more than {join.most} linked entities; ask for fewer levels or relationships"
     )
 
 
-def _beyond(shape: View, iri: str) -> View:
-    """How entities are to be shown to which this relationship links (4.21)."""
-    if shape.pick is None and shape.omit is None:
-        return shape
-    return replace(shape, pick=shape.pick and shape.pick.of(iri), omit=shape.omit and shape.omit.of(iri))
+def _beyond(view: View, iri: str) -> View:
+    """The view of the entities to which this relationship (IRI) links (4.21)."""
+    if view.pick is None and view.omit is None:
+        return view
+    return replace(
+        view,
+        pick=view.pick and view.pick.of(iri),
+        omit=view.omit and view.omit.of(iri),
+    )
 
 
 def _uris(instance: Instance) -> list[str]:
-    found = instance[KINDS[instance["type"]].value]
-    return found if isinstance(found, list) else [found]
+    target = instance[KINDS[instance["type"]].value]
+    return target if isinstance(target, list) else [target]
 
 
 class Inlined:
-    """Shows entities with `linked` ones inside (4.5.23.2). One for each answer: it counts what it shows."""
+    """Shows entities with `linked` ones inside (4.5.23.2). It counts these, so each answer needs its own."""
 
     def __init__(self, linked: Mapping[str, Entity], join: Join, context: Context) -> None:
         self._linked = linked
@@ -64,47 +72,51 @@ class Inlined:
         self._context = context
         self._count = 0
 
-    def show(self, entity: Entity, shape: View) -> dict[str, Json]:
-        """The entity as JSON. TooManyResults when it comes to more than the join may show."""
-        return self._show(entity, shape, self._join.level, self._join.contained_by | {entity["id"]})
+    def show(self, entity: Entity, view: View) -> dict[str, Json]:
+        """The entity as JSON. TooManyResults above the limit of the join."""
+        return self._show(entity, view, self._join.level, self._join.contained_by | {entity["id"]})
 
-    def _show(self, entity: Entity, shape: View, level: int, above: frozenset[str]) -> dict[str, Json]:
-        shown = view(entity, self._context, shape)
+    def _show(self, entity: Entity, view: View, level: int, above: frozenset[str]) -> dict[str, Json]:
+        shown = entity_json(entity, self._context, view)
         if level:
-            for iri, instances in attributes(entity, shape):
-                if any(one["type"] in _LINKS for one in instances):
-                    name, inner = self._context.compact(iri), _beyond(shape, iri)
-                    docs = [self._beyond(one, inner, level - 1, above) for one in instances]
-                    shown[name] = _joined(shown[name], instances, docs, shape.format)
+            for iri, instances in attributes(entity, view):
+                if any(instance["type"] in _LINKS for instance in instances):
+                    name, inner = self._context.compact(iri), _beyond(view, iri)
+                    docs = [self._beyond(instance, inner, level - 1, above) for instance in instances]
+                    shown[name] = _joined(shown[name], instances, docs, view.format)
         return shown
 
-    def _beyond(self, instance: Instance, shape: View, level: int, above: frozenset[str]) -> dict[str, Json]:
-        """What an instance links to, by id."""
+    def _beyond(self, instance: Instance, view: View, level: int, above: frozenset[str]) -> dict[str, Json]:
+        """The entities to which an instance links, as JSON, by id."""
         if instance["type"] not in _LINKS:
             return {}
-        found = {}
+        docs = {}
         for uri in _uris(instance):
             if uri in self._linked and uri not in above:
                 self._count += 1
                 if self._count > self._join.most:
                     raise too_many(self._join)
-                if doc := self._show(self._linked[uri], shape, level, above | {uri}):
-                    found[uri] = doc
-        return found
+                if doc := self._show(self._linked[uri], view, level, above | {uri}):
+                    docs[uri] = doc
+        return docs
 
 
 def _joined(shown: Json, instances: list[Instance], docs: list[dict[str, Json]], format: str) -> Json:
-    """An attribute as it is shown, with what each of its instances links to."""
+    """An attribute as JSON, with the entities (`docs`, by id) to which each of its instances links."""
     if format != "simplified":
-        many = shown if isinstance(shown, list) else [shown]
-        for one, instance, inside in zip(many, instances, docs, strict=True):
-            if inside:
-                one[_LINKS[instance["type"]]] = _entities(instance, inside)
+        shown_instances = shown if isinstance(shown, list) else [shown]
+        for shown_instance, instance, linked in zip(shown_instances, instances, docs, strict=True):
+            if linked:
+                shown_instance[_LINKS[instance["type"]]] = _entities(instance, linked)
         return shown
     if len(instances) == 1 and "datasetId" not in instances[0]:
         return _replaced(instances[0], docs[0]) if docs[0] else shown
     pairs = zip(instances, docs, strict=True)
-    values = {one.get("datasetId", "@none"): _replaced(one, inside) for one, inside in pairs if inside}
+    values = {
+        instance.get("datasetId", "@none"): _replaced(instance, linked)
+        for instance, linked in pairs
+        if linked
+    }
     return {"dataset": shown["dataset"] | values}
 
 
@@ -116,5 +128,5 @@ def _replaced(instance: Instance, inside: dict[str, Json]) -> Json:
     return _one_or_all(instance, [inside.get(uri, uri) for uri in _uris(instance)])
 
 
-def _one_or_all(instance: Instance, found: list[Json]) -> Json:
-    return found if isinstance(instance[KINDS[instance["type"]].value], list) else found[0]
+def _one_or_all(instance: Instance, docs: list[Json]) -> Json:
+    return docs if isinstance(instance[KINDS[instance["type"]].value], list) else docs[0]

@@ -1,6 +1,6 @@
-"""Merge patch (clauses 5.5.12, 5.6.17): a fragment goes as deep as it is, into values and sub-attributes.
+"""Merge patch (clauses 5.5.12, 5.6.17): merges a fragment recursively into values and sub-attributes.
 
-What was sent is read by what there is (`sent`), and what comes of it has to be right at every depth.
+The stored entity decides what the fragment means (`sent`). Merged attributes are validated at every depth.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from broker.core.entity.values import Reading, is_literal, value
 from broker.core.errors import BadRequestData
 from broker.core.uri import NULL
 
-_DEEP = frozenset({"value", "languageMap", "json"})  # values into which a merge goes; others are replaced
+_DEEP = frozenset({"value", "languageMap", "json"})  # values that are merged; others are replaced
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """An Entity Fragment to be merged: attributes as they were `sent`, types to add, and plain members.
+    """An Entity Fragment to be merged: attributes, types to add, and plain members (scope, expiresAt).
 
-    `sent` holds names and JSON, by the IRI of the attribute. A plain member that is `NULL` is to be deleted.
+    `sent`: by IRI of the attribute, (name, JSON) as sent. A plain member that is `NULL` is to be deleted.
     """
 
     sent: dict[str, tuple[str, Json]]
@@ -33,7 +33,7 @@ class Patch:
 
 
 def patch(doc: Json, form: Form) -> Patch:
-    """What a document has to be merged. BadRequestData for what is wrong whatever it is merged into."""
+    """The patch in a document. BadRequestData for errors that do not depend on the stored entity."""
     reading = Reading(form.context, nulls=True)
     sent = {
         parse.attribute_name(name, form.context): (name, raw)
@@ -43,7 +43,10 @@ def patch(doc: Json, form: Form) -> Patch:
 
 
 def merge(entity_id: str, patch: Patch, observed_at: str | None = None) -> Rule:
-    """5.6.17 Merge Entity. `observed_at` goes to the attributes that had an observedAt and are given none."""
+    """5.6.17 Merge Entity; ResourceNotFound without the entity, BadRequestData if the result is not valid.
+
+    `observed_at` is set on attributes of the patch that have an observedAt, if the patch gives none.
+    """
 
     def rule(before: Entity | None, now: str) -> Outcome:
         how = _How(patch.form, Reading(patch.form.context, nulls=True, deep=True), now)
@@ -53,7 +56,7 @@ def merge(entity_id: str, patch: Patch, observed_at: str | None = None) -> Rule:
         attrs = dict(entity["attrs"])
         for iri, (name, raw) in patch.sent.items():
             attrs[iri] = _attribute(name, attrs.get(iri, []), raw, how, observed_at)
-            if iri in GEO_ATTRIBUTES and any(one["type"] != "GeoProperty" for one in attrs[iri]):
+            if iri in GEO_ATTRIBUTES and any(instance["type"] != "GeoProperty" for instance in attrs[iri]):
                 raise BadRequestData(f"{name}: expected a GeoProperty")
         return Outcome(written(entity, attrs, patch.types, patch.members, now))
 
@@ -61,7 +64,7 @@ def merge(entity_id: str, patch: Patch, observed_at: str | None = None) -> Rule:
 
 
 class _How(NamedTuple):
-    """How attributes are merged: the form that they were sent in, how to read their members, and when."""
+    """The form of the sent attributes, the options to parse their members, and the instant of the write."""
 
     form: Form
     reading: Reading
@@ -69,7 +72,7 @@ class _How(NamedTuple):
 
 
 def _check_values(patch: Patch, how: _How) -> None:
-    """BadRequestData for values that are wrong whatever they are merged into; that is said before a 404."""
+    """BadRequestData for values that are wrong for any entity; this error comes before a 404."""
     for name, raw in patch.sent.values():
         kind = parse.kind_of(raw) if isinstance(raw, dict) else None
         if kind is not None and kind.value in raw:
@@ -79,26 +82,26 @@ def _check_values(patch: Patch, how: _How) -> None:
 def _attribute(
     path: str, old: list[Instance], raw: Json, how: _How, observed_at: str | None = None
 ) -> list[Instance]:
-    """The instances of an attribute after what was sent for it was merged into them, by datasetId."""
-    standing = {one.get("datasetId"): one for one in old}
-    for piece in pieces(path, raw, standing, how.form):
+    """The instances of an attribute after the sent JSON (`raw`) was merged into them, by datasetId."""
+    present = {instance.get("datasetId"): instance for instance in old}
+    for piece in pieces(path, raw, present, how.form):
         how.reading.room.take()
-        there = standing.get(piece.dataset)
-        merged = _merged(path, there, piece, how)
+        stored = present.get(piece.dataset)
+        merged = _merged(path, stored, piece, how)
         if merged[piece.kind.value] == NULL:
-            standing.pop(piece.dataset, None)
+            present.pop(piece.dataset, None)
             continue
-        if observed_at and there and "observedAt" in there and "observedAt" not in piece.members:
+        if observed_at and stored and "observedAt" in stored and "observedAt" not in piece.members:
             merged["observedAt"] = observed_at
-        standing[piece.dataset] = merged
-    return list(standing.values())
+        present[piece.dataset] = merged
+    return list(present.values())
 
 
-def _merged(path: str, there: Instance | None, piece: SentInstance, how: _How) -> Instance:
-    """The instance with the members that were sent; only these, if it was of another kind. A value that is
-    `NULL` deletes it.
+def _merged(path: str, stored: Instance | None, piece: SentInstance, how: _How) -> Instance:
+    """The merged instance; only the sent members if the stored one is of another kind. A result with the
+    value `NULL` means that the instance is to be deleted.
     """
-    kind, base = piece.kind, there
+    kind, base = piece.kind, stored
     if base is not None and base["type"] != kind.type:
         base = None
     new = _read(path, piece, base, how)
@@ -108,7 +111,7 @@ def _merged(path: str, there: Instance | None, piece: SentInstance, how: _How) -
         raise BadRequestData(f"{path}.{kind.value}: expected, since {path} becomes a {kind.type}")
     if new.get(kind.value) == NULL:
         return new
-    merged = without_nulls({**(base or {}), **new, **_times(there, how.now)})
+    merged = without_nulls({**(base or {}), **new, **_times(stored, how.now)})
     if path.endswith(parse.PROOF):
         parse.check_proof(path, merged[kind.value], kind)
     if "attrs" in new:
@@ -117,7 +120,7 @@ def _merged(path: str, there: Instance | None, piece: SentInstance, how: _How) -
 
 
 def _read(path: str, piece: SentInstance, base: Instance | None, how: _How) -> Instance:
-    """The members that were sent but for the value. In `attrs` are all sub-attributes, if any was sent."""
+    """The sent members, without the value. If sub-attributes were sent, `attrs` has the stored ones, too."""
     new: Instance = {"type": piece.kind.type}
     for name, raw in piece.members.items():
         where = f"{path}.{name}"
@@ -148,17 +151,17 @@ def _merged_value(old: Json, new: Json) -> Json:
         return new
     merged = dict(old) if isinstance(old, dict) else {}
     if (is_literal(merged) or is_literal(new)) and not is_literal({**merged, **new}):
-        merged = {}  # a JSON-LD literal has no other members: one takes the place of the other
-    for name, one in new.items():
-        if one == NULL:
+        merged = {}  # a JSON-LD literal has no other members, so it is replaced
+    for name, member in new.items():
+        if member == NULL:
             merged.pop(name, None)
         else:
-            merged[name] = _merged_value(merged.get(name), one)
+            merged[name] = _merged_value(merged.get(name), member)
     return merged
 
 
-def _times(there: Instance | None, now: str) -> Instance:
-    """When an instance was created and modified, whose place was taken by `there` up to now."""
-    if there is None:
+def _times(stored: Instance | None, now: str) -> Instance:
+    """createdAt and modifiedAt of an instance that replaces `stored` (None: that is new)."""
+    if stored is None:
         return {"createdAt": now}
-    return {"modifiedAt": now} | ({"createdAt": there["createdAt"]} if "createdAt" in there else {})
+    return {"modifiedAt": now} | ({"createdAt": stored["createdAt"]} if "createdAt" in stored else {})

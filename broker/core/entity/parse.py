@@ -1,9 +1,9 @@
-"""What clients send, read into the broker's shape and validated in one pass (clauses 4.5, 5.5.4).
+"""Parses entities and fragments that clients send into the broker's form, and validates them (4.5, 5.5.4).
 
-What a merge is sent is read by `merge`, once the entity that it is for is known. Every error is
-BadRequestData, names the member by its path and says what was expected. Instances come out without
-createdAt and modifiedAt: the rules in `update` stamp them. In a fragment an attribute may be an NGSI-LD
-Null; it comes out as an instance whose value is `NULL`, and the rules delete by it.
+Every error is BadRequestData; it names the member by its path and says what was expected. The resulting
+instances have no createdAt and modifiedAt: the rules in `update` set them. An NGSI-LD Null for an attribute
+becomes an instance whose value is `NULL`; the rules delete the attribute then. The attributes of a merge are
+not parsed here but in `merge`, since their meaning depends on the stored entity.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ _INSTANCES = 1000  # instances that one attribute may have
 class Fragment:
     """An Entity Fragment (5.4): attributes to write, types to add, and plain members (scope, expiresAt).
 
-    A plain member that is `NULL` is to be deleted.
+    A plain member whose value is `NULL` is to be deleted.
     """
 
     attrs: Attributes
@@ -48,15 +48,15 @@ class Fragment:
 
 
 def entity(doc: Json, context: Context) -> Entity:
-    """A complete entity, as create and upsert take it."""
-    read = fragment(doc, Reading(context))
-    if not read.types:
+    """A complete entity, for create, replace and upsert."""
+    draft = fragment(doc, Reading(context))
+    if not draft.types:
         raise BadRequestData("type: expected a type name, or an array of at least one")
-    return {"id": entity_id(doc), "type": read.types, **read.members, "attrs": read.attrs}
+    return {"id": entity_id(doc), "type": draft.types, **draft.members, "attrs": draft.attrs}
 
 
 def entity_id(doc: Json) -> str:
-    """The id of an entity in a body."""
+    """The id of the entity in a body."""
     if not isinstance(doc, dict):
         raise BadRequestData("entity: expected a JSON object")
     if "id" in doc and "@id" in doc:
@@ -65,7 +65,7 @@ def entity_id(doc: Json) -> str:
 
 
 def fragment(doc: Json, reading: Reading) -> Fragment:
-    """The attributes, types and plain members that a document holds."""
+    """The attributes, types and plain members of a document."""
     attrs: Attributes = {}
     for name, raw in named_attributes(doc, reading):
         iri = attribute_name(name, reading.context)
@@ -76,7 +76,7 @@ def fragment(doc: Json, reading: Reading) -> Fragment:
 
 
 def named_attributes(doc: Json, reading: Reading) -> Iterator[tuple[str, Json]]:
-    """The members of a document that are attributes, each with its name there."""
+    """Yields (name, JSON) for each member of a document that is an attribute."""
     if not isinstance(doc, dict):
         raise BadRequestData("entity: expected a JSON object")
     for name, raw in doc.items():
@@ -87,7 +87,7 @@ def named_attributes(doc: Json, reading: Reading) -> Iterator[tuple[str, Json]]:
 
 
 def attribute_name(name: str, context: Context, path: str | None = None) -> str:
-    """The IRI of an attribute's name (4.6.2); `path`: where it stands, if that is inside another one."""
+    """The IRI of an attribute's name (4.6.2). `path`: where the name is, for errors in sub-attributes."""
     if name in _NOT_NAMES:
         raise BadRequestData(f"{path or name}: a core term cannot name an attribute")
     if not is_name(name):
@@ -103,18 +103,18 @@ def attribute(path: str, raw: Json, reading: Reading) -> list[Instance]:
     if not isinstance(raw, list):
         return [instance(path, raw, reading)]
     if reading.past:
-        return [instance(path, one, reading) for one in raw]
-    found = [instance(path, one, reading) for one in instances(path, raw, is_instance)]
-    if len(found) > 1 and len({one.get("datasetId") for one in found}) < len(found):
+        return [instance(path, item, reading) for item in raw]
+    parsed = [instance(path, item, reading) for item in instances(path, raw, is_instance)]
+    if len(parsed) > 1 and len({item.get("datasetId") for item in parsed}) < len(parsed):
         raise BadRequestData(f"{path}: expected instances of distinct datasetIds")
-    return found
+    return parsed
 
 
 def instances(path: str, raw: Json, is_one: Callable[[dict[str, Json]], bool]) -> list[Json]:
-    """What is sent for the instances of an attribute. An array of objects is several instances if each object
-    `is_one`, otherwise a single value (4.5.2.3).
+    """The JSON of each instance of an attribute. An array is several instances if each of its items is an
+    object for which `is_one` holds, otherwise it is a single value (4.5.2.3).
     """
-    if not (isinstance(raw, list) and raw and all(isinstance(one, dict) and is_one(one) for one in raw)):
+    if not (isinstance(raw, list) and raw and all(isinstance(item, dict) and is_one(item) for item in raw)):
         return [raw]
     if len(raw) > _INSTANCES:
         raise BadRequestData(f"{path}: expected at most {_INSTANCES} instances")
@@ -122,7 +122,7 @@ def instances(path: str, raw: Json, is_one: Callable[[dict[str, Json]], bool]) -
 
 
 def is_instance(raw: dict[str, Json]) -> bool:
-    """Whether an object in an array can only be an instance of an attribute."""
+    """Whether an object in an array must be an instance of an attribute, and cannot be a value."""
     return kind_of(raw) is not None or (bool(raw) and raw.keys() <= OF_INSTANCES)
 
 
@@ -130,19 +130,19 @@ def instance(path: str, raw: Json, reading: Reading) -> Instance:
     """One instance of an attribute, in normalized or concise form."""
     reading.room.take()
     kind, doc = _normalized(path, raw)
-    found: Instance = {"type": kind.type}
+    parsed: Instance = {"type": kind.type}
     for name, member in doc.items():
         if name == kind.value:
-            found[name] = value(kind, member, f"{path}.{name}", reading)
+            parsed[name] = value(kind, member, f"{path}.{name}", reading)
         elif name not in SYSTEM and name not in TYPE:
-            _member(found, kind, name, member, path, reading)
-    if kind.value not in found:
+            _member(parsed, kind, name, member, path, reading)
+    if kind.value not in parsed:
         raise BadRequestData(f"{path}.{kind.value}: expected, since {path} is a {kind.type}")
     if path.endswith(PROOF):
-        check_proof(path, found[kind.value], kind)
-    if reading.past and "deletedAt" in doc and found[kind.value] == NULL:
-        found["deletedAt"] = moment(doc["deletedAt"], f"{path}.deletedAt")
-    return found
+        check_proof(path, parsed[kind.value], kind)
+    if reading.past and "deletedAt" in doc and parsed[kind.value] == NULL:
+        parsed["deletedAt"] = moment(doc["deletedAt"], f"{path}.deletedAt")
+    return parsed
 
 
 def check_proof(path: str, value: Json, kind: Kind) -> None:
@@ -152,7 +152,7 @@ def check_proof(path: str, value: Json, kind: Kind) -> None:
 
 
 def partial(path: str, raw: Json, reading: Reading) -> Instance:
-    """An Attribute Fragment for partial update (5.6.4): any members, the value need not be among them."""
+    """An Attribute Fragment for partial update (5.6.4): an instance that may lack its value and its type."""
     if not isinstance(raw, dict) or not raw:
         raise BadRequestData(f"{path}: expected a JSON object with at least one member")
     kind = kind_of(raw)
@@ -160,11 +160,11 @@ def partial(path: str, raw: Json, reading: Reading) -> Instance:
         return instance(path, raw, reading)
     if kind is None and raw.keys() & TYPE:
         raise BadRequestData(f"{path}.type: expected one of {', '.join(KINDS)}")
-    found: Instance = {} if kind is None else {"type": kind.type}
+    parsed: Instance = {} if kind is None else {"type": kind.type}
     for name, member in raw.items():
         if name not in SYSTEM and name not in TYPE and name != "@context":
-            _member(found, kind, name, member, path, reading)
-    return found
+            _member(parsed, kind, name, member, path, reading)
+    return parsed
 
 
 def _is_geo(instance: Instance) -> bool:
@@ -179,7 +179,7 @@ def _normalized(path: str, raw: Json) -> tuple[Kind, dict[str, Json]]:
     if (kind := kind_of(raw)) is None:
         if is_literal(raw):
             return KINDS["Property"], {"value": raw}
-        if not raw.keys() & TYPE:  # 4.5.2.3: an object that names no type is a Property's compound value
+        if not raw.keys() & TYPE:  # 4.5.2.3: an object without a type is the compound value of a Property
             if raw and raw.keys() <= OF_INSTANCES:
                 raise missing_value(path, raw)
             return KINDS["Property"], {"value": raw}
@@ -189,12 +189,12 @@ def _normalized(path: str, raw: Json) -> tuple[Kind, dict[str, Json]]:
 
 
 def missing_value(path: str, raw: dict[str, Json]) -> BadRequestData:
-    """What is raised when an object has members of an instance, but not its value."""
+    """The error for an object that has members of an instance, but no value."""
     return BadRequestData(f"{path}.value: expected beside {', '.join(sorted(raw))}, which are no value")
 
 
 def kind_of(raw: dict[str, Json]) -> Kind | None:
-    """The kind of attribute that an object names, or tells by the member that holds its value (4.5.2.3)."""
+    """The kind of an instance: by its type, or by the member of its value (4.5.2.3); None if unknown."""
     named = raw.get("type", raw.get("@type"))
     if named is not None:
         return KINDS.get(named) if isinstance(named, str) else None
@@ -205,18 +205,18 @@ def kind_of(raw: dict[str, Json]) -> Kind | None:
     return None
 
 
-def _member(found: Instance, kind: Kind | None, name: str, raw: Json, path: str, reading: Reading) -> None:
-    """Reads one member that is not the value: a non-reified one, or a sub-attribute."""
+def _member(parsed: Instance, kind: Kind | None, name: str, raw: Json, path: str, reading: Reading) -> None:
+    """Parses one member other than the value into `parsed`: a plain member or a sub-attribute."""
     where = f"{path}.{name}"
     if name in OF_INSTANCES:
-        found |= plain(kind, name, raw, where, reading)
+        parsed |= plain(kind, name, raw, where, reading)
     else:
         iri = attribute_name(name, reading.context, where)
-        found.setdefault("attrs", {})[iri] = attribute(where, raw, reading.inner)
+        parsed.setdefault("attrs", {})[iri] = attribute(where, raw, reading.inner)
 
 
 def plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading) -> Instance:
-    """A member of an instance that is no attribute, as a dict that is empty if it says nothing."""
+    """A member of an instance that is not a sub-attribute, as {name: value}; {} for the datasetId @none."""
     if raw == NULL and reading.nulls and name in _DELETABLE:
         return {name: NULL}
     if name == "datasetId":
@@ -239,7 +239,7 @@ def plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading)
 
 
 def types(doc: dict[str, Json], context: Context) -> list[str]:
-    """The entity types that a document names, as IRIs; none if it names none."""
+    """The entity types (IRIs) that a document names; empty without a type."""
     raw = doc.get("type", doc.get("@type"))
     if raw is None:
         return []
@@ -256,7 +256,7 @@ def _is_type(name: Json) -> bool:
 
 
 def plain_members(doc: dict[str, Json], reading: Reading) -> dict[str, Json]:
-    """The members of an entity that are neither attributes nor its id or types: scope and expiresAt."""
+    """The plain members of an entity: scope and expiresAt."""
     members: dict[str, Json] = {}
     for name, read in (("scope", _scope), ("expiresAt", moment)):
         if name in doc:
@@ -275,7 +275,7 @@ def _scope(raw: Json, path: str) -> list[str]:
 
 
 def _is_scope(text: Json) -> bool:
-    """4.18: levels, each beginning with a letter; a leading slash may be left out."""
+    """4.18: levels that begin with a letter; the leading slash is optional."""
     return isinstance(text, str) and all(
         ":" not in level and is_name(level) for level in text.removeprefix("/").split("/")
     )

@@ -1,8 +1,10 @@
 """The rules by which writes change an entity (clauses 5.5.8, 5.6.1 to 5.6.6, 5.6.18).
 
-Each rule takes the entity as it is (or None) and the instant of the write, and returns an `Outcome`:
-the entity as it shall be (None: gone) and what the requester is told. A rule never touches what it is
-given: it shares what stays, so that identity tells what changed, and it can be applied again.
+A rule is a function of the stored entity (None if there is none) and the instant of the write. It returns an
+`Outcome`: the entity after the write (None: deleted), and the answer to the client. A rule never modifies
+its input: the new entity shares the unchanged objects, so a comparison by identity shows what changed. A rule
+may be applied again, for instance after a conflict. Without an entity, rules that need one raise
+ResourceNotFound.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,7 +23,7 @@ from broker.core.uri import NULL
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a rule decided: the entity afterwards, and the answer to the requester."""
+    """The result of a rule: the entity after the write (None: deleted), and the answer to the client."""
 
     after: Entity | None
     answer: Any = None
@@ -29,7 +31,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class UpdateResult:
-    """5.2.18: which attributes (IRIs) were written, and which not, with the reason."""
+    """5.2.18: the attributes (IRIs) that were written; and (IRI, reason) of those that were not."""
 
     updated: list[str] = field(default_factory=list)
     not_updated: list[tuple[str, str]] = field(default_factory=list)
@@ -41,7 +43,7 @@ Rule = Callable[[Entity | None, str], Outcome]
 
 
 def create(entity: Entity) -> Rule:
-    """5.6.1 Create Entity."""
+    """5.6.1 Create Entity; AlreadyExists if the entity exists."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
         if before is not None:
@@ -52,7 +54,7 @@ def create(entity: Entity) -> Rule:
 
 
 def replace(entity: Entity) -> Rule:
-    """5.6.18 Replace Entity: all of it but its creation."""
+    """5.6.18 Replace Entity: everything but createdAt."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
         return Outcome(_replaced(found(before, entity["id"]), entity, now))
@@ -61,7 +63,10 @@ def replace(entity: Entity) -> Rule:
 
 
 def upsert(entity: Entity, *, update: bool = False) -> Rule:
-    """5.6.8 for one entity: created, else replaced, or with `update` appended to. Answers whether created."""
+    """5.6.8 for one entity: creates it, or replaces it, or with `update` appends to it.
+
+    Answers whether the entity was created.
+    """
 
     def rule(before: Entity | None, now: str) -> Outcome:
         if before is None:
@@ -76,7 +81,10 @@ def upsert(entity: Entity, *, update: bool = False) -> Rule:
 
 
 def append(entity_id: str, fragment: Fragment, *, overwrite: bool = True) -> Rule:
-    """5.6.3 Append Attributes: those there are overwritten, or left alone with noOverwrite."""
+    """5.6.3 Append Attributes: existing instances are overwritten only with `overwrite`.
+
+    Answers an UpdateResult.
+    """
 
     def rule(before: Entity | None, now: str) -> Outcome:
         entity = found(before, entity_id)
@@ -100,7 +108,7 @@ def append(entity_id: str, fragment: Fragment, *, overwrite: bool = True) -> Rul
 
 
 def update_attrs(entity_id: str, fragment: Fragment) -> Rule:
-    """5.6.2 Update Attributes: each instance given is replaced, or added; Nulls delete."""
+    """5.6.2 Update Attributes: replaces or adds each instance; Nulls delete. Answers an UpdateResult."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
         entity = found(before, entity_id)
@@ -116,7 +124,10 @@ def update_attrs(entity_id: str, fragment: Fragment) -> Rule:
 
 
 def partial_update(entity_id: str, iri: str, fragment: Instance) -> Rule:
-    """5.6.4 Partial Attribute update: the members given are overwritten, the others stay."""
+    """5.6.4 Partial Attribute update: overwrites the members in the fragment and keeps the others.
+
+    ResourceNotFound if there is no such instance; BadRequestData if the members do not fit its kind.
+    """
 
     def rule(before: Entity | None, now: str) -> Outcome:
         entity = found(before, entity_id)
@@ -135,7 +146,7 @@ def partial_update(entity_id: str, iri: str, fragment: Instance) -> Rule:
 
 
 def replace_attr(entity_id: str, iri: str, instance: Instance) -> Rule:
-    """5.6.19 Replace Attribute: all of one instance but its creation."""
+    """5.6.19 Replace Attribute: all of one instance but createdAt; ResourceNotFound if it is missing."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
         entity = found(before, entity_id)
@@ -146,7 +157,7 @@ def replace_attr(entity_id: str, iri: str, instance: Instance) -> Rule:
 
 
 def purge_attrs(entity_id: str, goes: Callable[[str], bool]) -> Rule:
-    """5.6.21 Purge Entities, with keep or drop: the attributes go of which `goes` holds (IRIs)."""
+    """5.6.21 Purge Entities, with keep or drop: deletes the attributes (IRIs) for which `goes` holds."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
         entity = found(before, entity_id)
@@ -158,7 +169,10 @@ def purge_attrs(entity_id: str, goes: Callable[[str], bool]) -> Rule:
 
 
 def delete_attr(entity_id: str, iri: str, dataset: str | None = None, *, delete_all: bool = False) -> Rule:
-    """5.6.5 Delete Attribute: one instance, the default one unless told, or all of them."""
+    """5.6.5 Delete Attribute: the instance of `dataset` (None: the default one), or with `delete_all` all.
+
+    ResourceNotFound if there is no such instance.
+    """
 
     def rule(before: Entity | None, now: str) -> Outcome:
         entity = found(before, entity_id)
@@ -173,7 +187,7 @@ def delete_attr(entity_id: str, iri: str, dataset: str | None = None, *, delete_
 
 
 def delete_scope(entity_id: str) -> Rule:
-    """5.6.5 for the scope, which is deleted as an attribute is."""
+    """5.6.5 for the scope, which is deleted like an attribute. ResourceNotFound if the entity has none."""
 
     def rule(before: Entity | None, now: str) -> Outcome:
         entity = found(before, entity_id)
@@ -195,7 +209,7 @@ def delete(entity_id: str) -> Rule:
 
 
 def only_if(applies: Callable[[Entity], bool], rule: Rule) -> Rule:
-    """The rule, for entities of which `applies` holds; others are not found (4.17: the `type` parameter)."""
+    """The rule for entities for which `applies` holds; ResourceNotFound for others (4.17: `type`)."""
 
     def gated(before: Entity | None, now: str) -> Outcome:
         if before is not None and not applies(before):
@@ -215,18 +229,21 @@ def found(before: Entity | None, entity_id: str) -> Entity:
 def written(
     entity: Entity, attrs: Attributes, types: list[str], members: dict[str, Json], now: str
 ) -> Entity:
-    """The entity with these attributes (those without instances go), more types, and other plain members."""
-    left = {iri: instances for iri, instances in attrs.items() if instances}
-    after = {**entity, "modifiedAt": now, **members, "attrs": left}
-    if new := [one for one in types if one not in entity["type"]]:
-        after["type"] = [*entity["type"], *new]
+    """The entity with these attributes, additional types and these plain members.
+
+    Attributes without instances and plain members that are `NULL` are removed.
+    """
+    remaining = {iri: instances for iri, instances in attrs.items() if instances}
+    after = {**entity, "modifiedAt": now, **members, "attrs": remaining}
+    if new_types := [iri for iri in types if iri not in entity["type"]]:
+        after["type"] = [*entity["type"], *new_types]
     for name in [name for name, value in members.items() if value == NULL]:
         del after[name]
     return after
 
 
 def _with(attrs: Attributes, writes: Attributes, now: str) -> Attributes:
-    """The attributes after instances were written: each replaces the one of its datasetId, or is added."""
+    """The attributes after `writes`: each instance replaces the one of its datasetId, or is added."""
     new = {
         iri: replaced(attrs.get(iri, ()), instances, now) for iri, instances in writes.items() if instances
     }
@@ -234,15 +251,15 @@ def _with(attrs: Attributes, writes: Attributes, now: str) -> Attributes:
 
 
 def _exchanged(entity: Entity, iri: str, old: Instance, new: Instance, now: str) -> Entity:
-    instances = [new if one is old else one for one in entity["attrs"][iri]]
+    instances = [new if instance is old else instance for instance in entity["attrs"][iri]]
     return {**entity, "modifiedAt": now, "attrs": {**entity["attrs"], iri: instances}}
 
 
 def _instance_of(entity: Entity, iri: str, dataset: str | None) -> Instance:
     instances: list[Instance] = entity["attrs"].get(iri, [])
-    for one in instances:
-        if one.get("datasetId") == dataset:
-            return one
+    for instance in instances:
+        if instance.get("datasetId") == dataset:
+            return instance
     which = f"instance {dataset}" if dataset else "default instance"
     raise ResourceNotFound(f"{entity['id']} has no {which} of the attribute {iri}")
 
@@ -258,9 +275,9 @@ def _replaced(before: Entity, entity: Entity, now: str) -> Entity:
 
 
 def _without(entity: Entity, iri: str, dataset: str | None, now: str) -> Entity:
-    left = [one for one in entity["attrs"][iri] if one.get("datasetId") != dataset]
-    attrs = {**entity["attrs"], iri: left}
-    if not left:
+    remaining = [instance for instance in entity["attrs"][iri] if instance.get("datasetId") != dataset]
+    attrs = {**entity["attrs"], iri: remaining}
+    if not remaining:
         del attrs[iri]
     return {**entity, "modifiedAt": now, "attrs": attrs}
 
@@ -268,5 +285,5 @@ def _without(entity: Entity, iri: str, dataset: str | None, now: str) -> Entity:
 def _allowed(old: Iterable[Instance], new: list[Instance], overwrite: bool) -> list[Instance]:
     if overwrite:
         return new
-    there = {one.get("datasetId") for one in old}
-    return [one for one in new if one.get("datasetId") not in there]
+    existing = {instance.get("datasetId") for instance in old}
+    return [instance for instance in new if instance.get("datasetId") not in existing]

@@ -1,4 +1,4 @@
-"""The values of members, read and validated by kind of attribute (clauses 4.5.2 to 4.5.24, 4.6.3, 4.7)."""
+"""Parses and validates the values of members, by kind of attribute (clauses 4.5.2 to 4.5.24, 4.6.3, 4.7)."""
 
 import re
 from collections.abc import Callable
@@ -20,13 +20,13 @@ _LITERAL = frozenset({"@type", "@value", "@language", "@direction", "@index"})
 
 @dataclass(slots=True)
 class InstanceBudget:
-    """How many instances one entity may have: of its attributes and of what these have, all in all."""
+    """A limit of the instances of one entity, those of sub-attributes included."""
 
     most: int = 10_000
     taken: int = 0
 
     def take(self) -> None:
-        """Makes room for one more; BadRequestData if there is none."""
+        """Counts one instance; BadRequestData above the limit."""
         self.taken += 1
         if self.taken > self.most:
             raise BadRequestData(f"entity: expected at most {self.most} instances of attributes")
@@ -34,13 +34,12 @@ class InstanceBudget:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How to read: with which @context, and what a fragment may hold that an entity may not.
+    """The options of parsing one entity or fragment: the @context, and what is allowed.
 
-    `nulls`: NGSI-LD Nulls, which delete (5.5.8); `deep`: parts of values, with Nulls inside, as a merge takes
-    them (5.5.12), which has to check what comes of them;
-    `past`: attributes of a temporal evolution, which may have many instances of one datasetId, and a Null for
-    the value of one that records a deletion (4.5.7);
-    `room`: for instances of attributes, since one Reading is for one entity.
+    `nulls`: NGSI-LD Nulls, which delete (5.5.8). `deep`: partial values with Nulls inside, for a merge
+    (5.5.12), which checks the merged value. `past`: attributes of a temporal evolution; they may have several
+    instances of one datasetId, and a Null as the value of an instance that records a deletion (4.5.7).
+    `room`: counts the instances, so a Reading is for one entity only.
     """
 
     context: Context
@@ -51,12 +50,12 @@ class Reading:
 
     @property
     def inner(self) -> "Reading":
-        """How to read the sub-attributes: they have no evolution of their own."""
+        """The options for sub-attributes, which have no evolution of their own."""
         return replace(self, past=False) if self.past else self
 
 
 def is_null(value: Json) -> bool:
-    """Whether a value is one of the forms of the NGSI-LD Null (4.5.0)."""
+    """Whether a value is an NGSI-LD Null in any of its forms (4.5.0)."""
     return bool(value == (_NULL_MAP if type(value) is dict else _NULL_LIST if type(value) is list else NULL))
 
 
@@ -66,7 +65,10 @@ def is_literal(value: Json) -> bool:
 
 
 def value(kind: Kind, raw: Json, path: str, reading: Reading) -> Json:
-    """The value of an attribute of this kind; `NULL` for any form of the NGSI-LD Null."""
+    """The value of an attribute of this kind; `NULL` for any form of the NGSI-LD Null.
+
+    BadRequestData if the value is not valid for the kind.
+    """
     if is_null(raw):
         if not (reading.nulls or reading.past):
             raise BadRequestData(f"{path}: an NGSI-LD Null may only stand in a fragment that updates")
@@ -77,30 +79,30 @@ def value(kind: Kind, raw: Json, path: str, reading: Reading) -> Json:
 
 
 def uri(raw: Json, path: str) -> str:
-    """A URI."""
+    """The value as a URI; BadRequestData if it is none."""
     if not is_uri(raw) or raw == NULL:
         raise BadRequestData(f"{path}: expected a URI")
     return str(raw)
 
 
 def moment(raw: Json, path: str) -> str:
-    """An instant, in its internal form."""
-    if (found := instant.parse(raw)) is None:
+    """The value as an instant in its internal form; BadRequestData if it is none."""
+    if (parsed := instant.parse(raw)) is None:
         raise BadRequestData(f"{path}: expected a date and time in UTC, as in 2026-07-01T12:00:00Z")
-    return found
+    return parsed
 
 
 def text(raw: Json, path: str) -> str:
-    """A string that is not empty."""
+    """The value as a string; BadRequestData if it is none or empty."""
     if not isinstance(raw, str) or not raw or raw == NULL:
         raise BadRequestData(f"{path}: expected a string")
     return raw
 
 
 def vocabulary(raw: Json, path: str, reading: Reading) -> Json:
-    """A name of the vocabulary, or an array of them, expanded (4.5.20)."""
-    if isinstance(raw, list) and raw and all(isinstance(one, str) and one != NULL for one in raw):
-        return [reading.context.expand(one) for one in raw]
+    """The IRI of a name, or of each name of an array (4.5.20); BadRequestData for other values."""
+    if isinstance(raw, list) and raw and all(isinstance(name, str) and name != NULL for name in raw):
+        return [reading.context.expand(name) for name in raw]
     return reading.context.expand(text(raw, path))
 
 
@@ -114,24 +116,24 @@ _NULL_INSIDE = ": an NGSI-LD Null may not stand inside a value"
 
 
 def _fault(raw: Json, *, deep: bool, is_json: bool = False) -> str | None:
-    """Where in this value what is wrong: an NGSI-LD Null (5.5.4), or an @context (5.5.7); None if nothing is.
+    """Path and message of a forbidden NGSI-LD Null (5.5.4) or @context (5.5.7) in a value; None if valid.
 
-    `deep`: Nulls are right by which a merge deletes. It goes into no array, and would store the ones there.
-    `is_json`: an @context is data as anything else (4.5.24).
+    `deep`: Nulls are allowed in objects, where a merge deletes by them, but not in arrays, which it stores as
+    they are. `is_json`: an @context is allowed, as data (4.5.24).
     """
     if isinstance(raw, dict):
         if "@context" in raw and not is_json:
             return ".@context: not allowed inside a value, unless it is the json of a JsonProperty"
-        for name, one in raw.items():
-            if one == NULL and not deep:
+        for name, item in raw.items():
+            if item == NULL and not deep:
                 return f".{name}{_NULL_INSIDE}"
-            if isinstance(one, dict | list) and (inside := _fault(one, deep=deep, is_json=is_json)):
+            if isinstance(item, dict | list) and (inside := _fault(item, deep=deep, is_json=is_json)):
                 return f".{name}{inside}"
     elif isinstance(raw, list):
         if NULL in raw:
             return f"[{raw.index(NULL)}]{_NULL_INSIDE}"
-        for number, one in enumerate(raw):
-            if isinstance(one, dict | list) and (inside := _fault(one, deep=False, is_json=is_json)):
+        for number, item in enumerate(raw):
+            if isinstance(item, dict | list) and (inside := _fault(item, deep=False, is_json=is_json)):
                 return f"[{number}]{inside}"
     return None
 
@@ -141,9 +143,9 @@ def _geometry(raw: Json, path: str, reading: Reading) -> Json:
         try:
             raw = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
-            raise BadRequestData(f"{path}: expected a GeoJSON geometry, not a string of no JSON") from error
+            raise BadRequestData(f"{path}: expected a GeoJSON geometry, not a string without JSON") from error
     if isinstance(raw, dict) and len(raw) > 2:
-        _any({name: one for name, one in raw.items() if name != "coordinates"}, path, reading)
+        _any({name: member for name, member in raw.items() if name != "coordinates"}, path, reading)
     if not reading.deep:
         geometry.check(raw, path)
     return raw
@@ -154,11 +156,11 @@ def _object(raw: Json, path: str, _: Reading) -> Json:
         return uri(raw, path)
     if not raw:
         raise BadRequestData(f"{path}: expected a URI, or an array of at least one")
-    return [uri(one, f"{path}[{number}]") for number, one in enumerate(raw)]
+    return [uri(target, f"{path}[{number}]") for number, target in enumerate(raw)]
 
 
 def is_language(tag: str) -> bool:
-    """Whether this may be a key of a languageMap (RFC 5646, or the default)."""
+    """Whether this is a valid key of a languageMap: a tag (RFC 5646) or @none."""
     return _LANGUAGE.fullmatch(tag) is not None
 
 
@@ -175,7 +177,7 @@ def _language_map(raw: Json, path: str, reading: Reading) -> Json:
 
 def _is_words(raw: Json) -> bool:
     if isinstance(raw, list):
-        return all(isinstance(one, str) and one != NULL for one in raw)
+        return all(isinstance(text, str) and text != NULL for text in raw)
     return isinstance(raw, str)
 
 
@@ -194,12 +196,12 @@ def _list(raw: Json, path: str, reading: Reading) -> Json:
 
 
 def _objects(raw: Json, path: str, _: Reading) -> Json:
-    """Targets in order, each a URI; `{"object": uri}` is the same (4.5.22)."""
+    """The targets in order: URIs, which may be sent as `{"object": uri}` (4.5.22)."""
     if not isinstance(raw, list):
         raise BadRequestData(f"{path}: expected an array of URIs")
     return [
-        uri(one.get("object") if isinstance(one, dict) else one, f"{path}[{number}]")
-        for number, one in enumerate(raw)
+        uri(target.get("object") if isinstance(target, dict) else target, f"{path}[{number}]")
+        for number, target in enumerate(raw)
     ]
 
 

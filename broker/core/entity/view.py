@@ -1,4 +1,4 @@
-"""Entities as clients see them: normalized, concise, simplified (clauses 4.5.1 to 4.5.5, 6.3.7, 6.3.11)."""
+"""Representations of entities: normalized, concise, simplified (clauses 4.5.1 to 4.5.5, 6.3.7, 6.3.11)."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,11 +16,12 @@ from broker.core.lang.projection import Projection
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of an entity is shown: in which format, with system attributes or not, and which parts.
+    """How an entity is shown: its format, and which parts of it.
 
-    `pick` and `omit` are of 4.21. With `languages` (4.15) a LanguageProperty is shown as a Property; with
-    `datasets` only instances of these datasetIds are, "@none" for the default (4.5.5). `version` is an older
-    one of the specification that what is shown has to conform to (4.3.6.8).
+    `format`: normalized, concise or simplified. `sys_attrs`: whether system attributes are shown. `pick` and
+    `omit`: projections (4.21). `languages`: with any, LanguageProperties are shown as Properties (4.15).
+    `datasets`: only instances of these datasetIds are shown ("@none": the default instance, 4.5.5).
+    `version`: an older version of the specification to which the result conforms (4.3.6.8).
     """
 
     format: str = "normalized"
@@ -33,32 +34,32 @@ class View:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every instance of every attribute is shown, as it is."""
+        """Whether all instances of all attributes are shown, without a change for an older version."""
         return self.pick is None and self.omit is None and self.datasets is None and self.version is None
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The attributes, or the scope, of which one must be there for anything to be shown."""
+        """Attributes (IRIs) or "scope": if none of them exists, nothing is shown. Empty: no condition."""
         if self.pick is None or self.pick.members - {"scope"}:
             return ()
         named = [iri for iri, _ in self.pick.attrs] + [*self.pick.members]
         return tuple(name for name in named if self.omit is None or not self.omit.is_whole(name))
 
 
-# How instances are shown: in whose names; when the entity was created, if system attributes are to be shown;
-# in which languages. A plain tuple, for there is one for every entity.
+# (@context, createdAt of the entity if system attributes are shown, languages). A plain tuple, because one is
+# made for every entity.
 _How = tuple[Context, str | None, natural.Ranges]
 
 
 def view(entity: Entity, context: Context, view: View) -> dict[str, Json]:
-    """The entity as JSON in the names of `context`, without its @context; empty if nothing of it is shown."""
+    """The entity as JSON in the names of `context`, without @context; empty if nothing of it is shown."""
     if view.version is not None:
         entity = downgraded(entity, view.version)
     compact = context.compact
     types = entity["type"]
     shown: dict[str, Json] = {
         "id": entity["id"],
-        "type": compact(types[0]) if len(types) == 1 else [compact(one) for one in types],
+        "type": compact(types[0]) if len(types) == 1 else [compact(iri) for iri in types],
     }
     if scope := entity.get("scope"):
         shown["scope"] = scope[0] if len(scope) == 1 else scope
@@ -82,23 +83,23 @@ _Attributes = Iterable[tuple[str, list[Instance]]]
 
 
 def attributes(entity: Entity, view: View, compacted: Compacted = str) -> _Attributes:
-    """The attributes of an entity that are shown, with the instances that are, as `view.version` has them.
+    """Pairs (IRI, instances) of the attributes that are shown, converted to `view.version`.
 
-    `compacted` is only needed by who looks at values (`downgrade.Older`).
+    `compacted` compacts the IRIs that become plain values (`downgrade.Older`); it matters for values only.
     """
-    found: _Attributes = entity["attrs"].items()
+    attrs: _Attributes = entity["attrs"].items()
     if view.pick is not None or view.omit is not None:
-        found = [(iri, instances) for iri, instances in found if is_shown(iri, view.pick, view.omit)]
+        attrs = [(iri, instances) for iri, instances in attrs if is_shown(iri, view.pick, view.omit)]
     if (datasets := view.datasets) is not None:
-        found = list(of_datasets(found, datasets))
+        attrs = list(of_datasets(attrs, datasets))
     if view.version is not None:
         older = Older(view.version, compacted, translated=bool(view.languages))
-        found = [(iri, older.instances(instances)) for iri, instances in found]
-    return found
+        attrs = [(iri, older.instances(instances)) for iri, instances in attrs]
+    return attrs
 
 
 def is_shown(name: str, pick: Projection | None, omit: Projection | None) -> bool:
-    """Whether a member of an entity is shown (4.21)."""
+    """Whether `pick` and `omit` let a member of an entity be shown (4.21)."""
     return (pick is None or name in pick) and (omit is None or not omit.is_whole(name))
 
 
@@ -109,9 +110,9 @@ def attribute(
     born: str | None,
     languages: natural.Ranges = (),
 ) -> Json:
-    """One attribute as JSON: an object, or an array when it has several instances.
+    """One attribute as JSON: an object, or an array if it has several instances.
 
-    `born` is when the entity was created, if system attributes are to be shown.
+    `born`: createdAt of the entity if system attributes are shown, else None.
     """
     return _FORMATS[format](instances, (context, born, languages))
 
@@ -119,19 +120,23 @@ def attribute(
 def _normalized(instances: list[Instance], how: _How) -> Json:
     if len(instances) == 1:
         return _instance(instances[0], how, _normalized)
-    return [_instance(one, how, _normalized) for one in instances]
+    return [_instance(instance, how, _normalized) for instance in instances]
 
 
 def _concise(instances: list[Instance], how: _How) -> Json:
-    many = [_brief(_instance(one, how, _concise)) for one in instances]
-    return _bare(many[0]) if len(many) == 1 else many
+    docs = [_brief(_instance(instance, how, _concise)) for instance in instances]
+    return _bare(docs[0]) if len(docs) == 1 else docs
 
 
 def _simplified(instances: list[Instance], how: _How) -> Json:
     context, _, languages = how
     if len(instances) == 1 and "datasetId" not in instances[0]:
         return value(instances[0], context, languages)
-    return {"dataset": {one.get("datasetId", "@none"): value(one, context, languages) for one in instances}}
+    return {
+        "dataset": {
+            instance.get("datasetId", "@none"): value(instance, context, languages) for instance in instances
+        }
+    }
 
 
 _Show = Callable[[list[Instance], _How], Any]
@@ -178,28 +183,28 @@ def _compact_name(shown: dict[str, Json], name: str, context: Context) -> None:
 
 
 def _brief(shown: dict[str, Json]) -> dict[str, Json]:
-    """The concise form of a normalized instance: without its type, where the value tells it."""
+    """The concise form of a normalized instance: without its type, if the value determines it."""
     kind = shown.pop("type")
     if "objectList" in shown:
-        shown["objectList"] = [one["object"] for one in shown["objectList"]]
-    if kind == "Property" and is_geometry(shown["value"]):  # it would be read back as a GeoProperty
+        shown["objectList"] = [target["object"] for target in shown["objectList"]]
+    if kind == "Property" and is_geometry(shown["value"]):  # else it would be parsed as a GeoProperty
         shown["type"] = kind
     return shown
 
 
 def _bare(shown: dict[str, Json]) -> Json:
-    """A lone value without the object around it. Objects keep it, but for geometries, and so do arrays of
-    objects: they could be read back as something else than a Property's value (specs/doubts.md)."""
+    """The bare value of an instance without other members. Objects (except geometries) and arrays of objects
+    stay wrapped: bare, they could be parsed as something else than a value (specs/doubts.md)."""
     if shown.keys() != {"value"}:
         return shown
     value = shown["value"]
     if isinstance(value, list):
-        return shown if any(isinstance(one, dict) for one in value) else value
+        return shown if any(isinstance(item, dict) for item in value) else value
     return shown if isinstance(value, dict) and not is_geometry(value) else value
 
 
 def value(instance: Instance, context: Context, languages: natural.Ranges = ()) -> Json:
-    """The simplified form of one instance (4.5.4): its value, wrapped where its kind must stay visible."""
+    """The simplified form of one instance (4.5.4): its value, wrapped if the kind must stay visible."""
     name = KINDS[instance["type"]].value
     bare = instance[name]
     if name == "vocab":

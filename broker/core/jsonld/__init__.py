@@ -1,1 +1,1 @@
-"""Names: short terms to IRIs and back (clause 5.5.7)."""
+"""Names: the expansion of terms to IRIs, and the compaction of IRIs (clause 5.5.7)."""

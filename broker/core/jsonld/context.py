@@ -1,4 +1,4 @@
-"""A compiled @context: two tables and the rules of clause 5.5.7 for what they do not hold."""
+"""A compiled @context: two tables, and the rules of clause 5.5.7 for names that are not in them."""
 
 from collections.abc import Mapping
 from copy import copy
@@ -6,14 +6,14 @@ from copy import copy
 from broker.core import Json
 from broker.core.jsonld.core_context import CORE_TERMS, DEFAULT_VOCAB, core_context
 
-_REMEMBERED = 20_000  # distinct names a context answers from memory; hostile clients invent more
+_CACHED = 20_000  # distinct names that a context caches; hostile clients may send more
 
 
 class Context:
-    """What an @context says about names. Compiled once (`contexts.compiler`), then only looked up.
+    """A compiled @context, which expands and compacts names. `contexts.compiler` compiles it once.
 
-    `source` is the user's own @context as it was given, for answers and Link headers. The core @context has
-    precedence: an IRI that it has a term or a prefix for is compacted with that, whatever else names it.
+    `source`: the @context as the client gave it, for answers and Link headers. The core @context has
+    precedence: an IRI for which it has a term or a prefix is always compacted with that.
     """
 
     __slots__ = ("_compacted", "_expanded", "_inverse", "_prefixes", "_terms", "_vocab", "source")
@@ -30,37 +30,37 @@ class Context:
         )
         self._inverse: dict[str, str] = {}
         for term in sorted(terms, key=lambda t: (t not in CORE_TERMS, len(t), t)):
-            self._inverse.setdefault(terms[term], term)  # JSON-LD: the shortest, then the least
+            self._inverse.setdefault(terms[term], term)  # JSON-LD: the shortest, then the first
         self._expanded: dict[str, str] = dict(terms)
         self._compacted: dict[str, str] = dict(self._inverse)
 
     def under(self, url: str) -> "Context":
-        """The same context, for answers that name it by a URL."""
-        same = copy(self)
-        same.source = url
-        return same
+        """The same context with a URL as its `source`."""
+        renamed = copy(self)
+        renamed.source = url
+        return renamed
 
     def expand(self, name: str) -> str:
         """The IRI of a term, compact IRI or IRI."""
-        found = self._expanded.get(name)
-        if found is None:
-            found = self._expanded[name] = self._work_out(name)
-            if len(self._expanded) > _REMEMBERED:
+        iri = self._expanded.get(name)
+        if iri is None:
+            iri = self._expanded[name] = self._work_out(name)
+            if len(self._expanded) > _CACHED:
                 self._expanded = dict(self._terms)
-        return found
+        return iri
 
     def compact(self, iri: str) -> str:
-        """The name of an IRI for a user of this context; the IRI itself when it has none."""
-        found = self._compacted.get(iri)
-        if found is None:
-            found = self._compacted[iri] = self._shorten(iri)
-            if len(self._compacted) > _REMEMBERED:
+        """The name of an IRI in this context; the IRI itself if there is none."""
+        name = self._compacted.get(iri)
+        if name is None:
+            name = self._compacted[iri] = self._shorten(iri)
+            if len(self._compacted) > _CACHED:
                 self._compacted = dict(self._inverse)
-        return found
+        return name
 
     def compacted(self, names: Json) -> Json:
-        """One IRI, or each of an array of them, compacted."""
-        return [self.compact(one) for one in names] if isinstance(names, list) else self.compact(names)
+        """The name of one IRI, or the names of an array of IRIs."""
+        return [self.compact(iri) for iri in names] if isinstance(names, list) else self.compact(names)
 
     def _work_out(self, name: str) -> str:
         prefix, colon, suffix = name.partition(":")
@@ -82,10 +82,10 @@ class Context:
 
 
 def core() -> Context:
-    """The core @context, compiled; its definitions are so plain that this takes no JSON-LD processor."""
+    """The compiled core @context. Its definitions are so simple that no JSON-LD processor is needed."""
     ids = {
-        term: str(how["@id"] if isinstance(how, dict) else how)
-        for term, how in core_context().items()
+        term: str(definition["@id"] if isinstance(definition, dict) else definition)
+        for term, definition in core_context().items()
         if not term.startswith("@")
     }
     prefixes = {term: iri for term, iri in ids.items() if iri.endswith(("/", "#"))}

@@ -1,7 +1,7 @@
-"""The core @context (annex B), built in: the broker needs no network to know its own words.
+"""The core @context (annex B), built in, so that the broker needs no network for it.
 
-The terms are facts of the specification, kept here in a form of ours: grouped by how their values
-are coerced. One copy answers for every published version of the URL, since versions only add terms.
+The terms are those of the specification, grouped by the type coercion of their values. One copy serves for
+every published version of the URL, since versions only add terms.
 """
 
 import re
@@ -38,7 +38,7 @@ _GEOJSON = """
 Feature FeatureCollection GeometryCollection LineString MultiLineString MultiPoint MultiPolygon Point
 Polygon geometry geometryProperty properties
 """.split()
-# Terms whose IRI has another last part than the term.
+# Terms whose IRI does not end with the term.
 _RENAMED = {
     "containedBy": "isContainedBy",
     "entityMap": "hasEntityMap",
@@ -72,7 +72,7 @@ _HAS = {
 
 
 def is_core(url: object) -> bool:
-    """Whether this is the URL of a published core @context, of whatever version."""
+    """Whether this is the URL of a published core @context, of any version."""
     return isinstance(url, str) and _PUBLISHED.fullmatch(url) is not None
 
 
@@ -95,7 +95,7 @@ def core_context() -> dict[str, object]:
         **{term: "ngsi-ld:" + name for term, name in _RENAMED.items()},
         **{t: {"@id": "ngsi-ld:" + t, "@type": kind} for terms, kind in coerced for t in terms},
         **{term: {"@id": "ngsi-ld:" + term, "@container": "@list"} for term in _LIST},
-        **{term: {**how, "@id": "ngsi-ld:" + how["@id"]} for term, how in _HAS.items()},
+        **{term: {**definition, "@id": "ngsi-ld:" + definition["@id"]} for term, definition in _HAS.items()},
         **{term: "geojson:" + term for term in _GEOJSON},
         "bbox": {"@id": "geojson:bbox", "@container": "@list"},
         "coordinates": {"@id": "geojson:coordinates", "@container": "@list"},
@@ -104,6 +104,5 @@ def core_context() -> dict[str, object]:
     }
 
 
-CORE_TERMS = frozenset(
-    core_context()
-)  # whatever a user's @context says of them, they mean what the core says
+# Terms that a client's @context cannot redefine.
+CORE_TERMS = frozenset(core_context())

@@ -1,5 +1,5 @@
-"""The languages that clients select with: each has a grammar, one parser, one syntax tree and two readers.
+"""The query languages of NGSI-LD: each has a grammar, a parser, a syntax tree and two evaluators of it.
 
-`match` reads a tree against an entity, in Python; `store.filters` makes a MongoDB filter of it. Both
-select the same entities, and a test holds them to it.
+`match` evaluates a tree for one entity in Python; `store.query.filters` makes a MongoDB filter of it. Both
+select the same entities; a property test checks this.
 """

@@ -1,9 +1,9 @@
-"""ICU collations by name (RFC 6067, for clause 4.23): how texts of a language are put in order.
+"""ICU collations by name (RFC 6067, for clause 4.23): the order of texts of a language.
 
 collation = language ["-" script] ["-" region] *("-" variant) ["-u-" *(key *("-" value))] ["-x-" anything]
 
-`und` is the root collation, which is no language's own. Keys are those of the table KEYS; one that is not
-among them would change the order, so it is refused rather than ignored.
+`und` is the root collation, of no particular language. Other keys than those of the table KEYS are refused
+and not ignored, since a key changes the order.
 """
 
 import re
@@ -28,7 +28,7 @@ KEYS: dict[str, frozenset[str] | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Collation:
-    """A collation: a language (`und` for none), script and region if they are named, and keys with values."""
+    """A collation: its language (`und`: none), script and region (may be empty), and (key, value) pairs."""
 
     language: str
     script: str = ""
@@ -37,31 +37,33 @@ class Collation:
 
 
 def parse(text: str) -> Collation:
-    """The collation of a name in any case; BadRequestData if there is none of this name."""
+    """The collation of a name in upper or lower case. BadRequestData if there is none."""
     if len(text) > 100 or not _FORM.fullmatch(text):
         raise BadRequestData("collation: expected a name such as und, de-u-co-phonebk or fr-CA-u-ks-level1")
     language, *subtags = text.lower().partition("-x-")[0].split("-")
     end = subtags.index("u") if "u" in subtags else len(subtags)
     script = region = ""
-    for one in subtags[:end]:
-        if len(one) == 4 and one.isalpha() and not region:
-            script = one.capitalize()
-        elif re.fullmatch("[a-z]{2}|[0-9]{3}", one):
-            region = one.upper()
-        elif len(one) < 4:
-            raise BadRequestData(f"collation: {one!r} is neither a script nor a region, nor a key behind -u-")
+    for subtag in subtags[:end]:
+        if len(subtag) == 4 and subtag.isalpha() and not region:
+            script = subtag.capitalize()
+        elif re.fullmatch("[a-z]{2}|[0-9]{3}", subtag):
+            region = subtag.upper()
+        elif len(subtag) < 4:
+            raise BadRequestData(
+                f"collation: {subtag!r} is neither a script nor a region, nor a key behind -u-"
+            )
     return Collation(language, script, region, _keys(subtags[end + 1 :]))
 
 
 def _keys(subtags: list[str]) -> tuple[tuple[str, str], ...]:
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     key = ""
-    for one in subtags:
-        if len(one) == 2:
-            key, found[one] = one, ""
+    for subtag in subtags:
+        if len(subtag) == 2:
+            key, values[subtag] = subtag, ""
         else:
-            found[key] = f"{found.get(key, '')}-{one}".strip("-")
-    return tuple((key, _value(key, value)) for key, value in found.items())
+            values[key] = f"{values.get(key, '')}-{subtag}".strip("-")
+    return tuple((key, _value(key, value)) for key, value in values.items())
 
 
 def _value(key: str, value: str) -> str:

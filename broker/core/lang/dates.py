@@ -1,7 +1,7 @@
 """Dates, times and date-times (clause 4.6.3) among the values that clients send.
 
-Such a value is a plain string of one of the FORMS. It stays as it was sent, so what compares is its
-`key`: the text without Z and with all six digits of its fraction, which sorts as the moments do.
+Such a value is a string of one of the FORMS and stays as it was sent. Comparisons use its `key`: the text
+without Z and with six digits of fraction, so that keys sort in the order of time.
 """
 
 import re
@@ -12,7 +12,7 @@ _DATE = "[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _FRACTION = "(?:[.,][0-9]{1,6})?"
 
-# Regular expressions that RE, RE2 and PCRE read alike, without anchors.
+# Regular expressions without anchors, which Python, RE2 and PCRE interpret alike.
 FORMS = {
     "dateTime": f"{_DATE}T{_CLOCK}{_FRACTION}Z",
     "date": _DATE,
@@ -22,18 +22,18 @@ _COMPILED = {kind: re.compile(form) for kind, form in FORMS.items()}
 
 
 def plain(text: str) -> str:
-    """The text of a moment without its Z, and with a point before its fraction."""
+    """The text of a date, time or date-time without its Z, with a point before the fraction."""
     return text.removesuffix("Z").replace(",", ".")
 
 
 def key(kind: str, value: Json) -> str | None:
-    """What a value compares by as a moment of this kind; None if it isn't one."""
+    """The key by which a value compares as a date, time or date-time (`kind`); None if it is none."""
     if not isinstance(value, str) or not _COMPILED[kind].fullmatch(value):
         return None
     return padded(plain(value))
 
 
 def padded(plain_text: str) -> str:
-    """The key of a moment that `plain` gave."""
+    """The key of a text of `plain`."""
     base, _, fraction = plain_text.partition(".")
     return f"{base}.{fraction:0<6}"

@@ -1,12 +1,12 @@
-"""4.10 The NGSI-LD Geoquery Language: from its four members to a `GeoQuery`.
+"""4.10 The NGSI-LD Geoquery Language: parses its four members into a `GeoQuery`.
 
 georel = "near;" ("maxDistance" / "minDistance") "==" PositiveNumber     ; metres
 georel = "within" / "contains" / "overlaps" / "intersects" / "equals" / "disjoint"
 
-`geometry` is a type of GeoJSON geometry, but no collection; `coordinates` are its own, as JSON or as a text
-that holds JSON; `geoproperty` names the GeoProperty that is looked at, location if it is not there. What the
-relations mean stands in `shapes`. That module takes Shapely and NumPy, 15 MB of memory and 0.1 s to load,
-which most workers never need: so it is imported when something is first compared with a reference.
+`geometry` is a type of GeoJSON geometry, except GeometryCollection. `coordinates` are its coordinates, as
+JSON or as a text of JSON. `geoproperty` names the GeoProperty that is compared; the default is location. The
+module `geometries` defines the relations. It needs Shapely and NumPy (15 MB of memory, 0.1 s to load), which
+most workers never use, so it is imported at the first comparison.
 """
 
 import math
@@ -28,7 +28,7 @@ from broker.core.uri import is_name
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-MEMBERS = ("georel", "geometry", "coordinates")  # together they are a geoquery; `geoproperty` belongs to it
+MEMBERS = ("georel", "geometry", "coordinates")  # the required members; `geoproperty` is optional
 LOCATION = NGSI_LD + "location"
 
 _NEAR = re.compile(r"near;(maxDistance|minDistance)==((?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
@@ -38,8 +38,10 @@ _MOST = 10_000  # positions
 
 @dataclass(frozen=True)
 class GeoQuery:
-    """An entity is selected if any instance of its GeoProperty `property` (IRI) stands in the `relation` to
-    the reference geometry: one of the names above, or maxDistance or minDistance with a `distance` in metres.
+    """Selects entities by their GeoProperty `property` (IRI): an instance must have a relation to a geometry.
+
+    `relation`: a georel above, or maxDistance or minDistance with a `distance` in metres. `reference`: the
+    GeoJSON geometry to which the instance is compared.
     """
 
     relation: str
@@ -49,27 +51,27 @@ class GeoQuery:
 
     @cached_property
     def compiled(self) -> "BaseGeometry":
-        """The reference, prepared to be compared with many."""
+        """The reference, prepared for many comparisons."""
         from broker.core.lang import geometries
 
         return geometries.prepared(geometries.geometry(self.reference))
 
     def selects(self, value: Json) -> bool:
-        """Whether a well-formed geometry stands in the relation to the reference."""
+        """Whether a well-formed geometry is in the relation to the reference."""
         from broker.core.lang import geometries
 
         return geometries.related(self.relation, self.compiled, self.distance, value)
 
 
 def load_geometries() -> None:
-    """Loads what comparisons take: to be called in a thread, where an event loop runs that must not wait."""
+    """Imports the module for comparisons. It takes 0.1 s, so do not call it in the event loop."""
     import broker.core.lang.geometries  # noqa: F401
 
 
 def parse(members: Mapping[str, Json], expand: Callable[[str], str]) -> GeoQuery:
-    """The geoquery in its members, of a query string or of a GeoQuery (5.2.13).
+    """The geoquery that the members of a query string or of a GeoQuery (5.2.13) define.
 
-    Raises BadRequestData, which names the member, and TooComplexQuery over 10 000 positions.
+    BadRequestData, which names the member, if it is not valid; TooComplexQuery above 10 000 positions.
     """
     for name in MEMBERS:
         if name not in members:
@@ -86,8 +88,8 @@ def _relation(georel: Json) -> tuple[str, float | None]:
     if isinstance(georel, str):
         if georel in _RELATIONS:
             return georel, None
-        if (found := _NEAR.fullmatch(georel)) and 0 < (distance := float(found[2])) < math.inf:
-            return found[1], distance
+        if (match := _NEAR.fullmatch(georel)) and 0 < (distance := float(match[2])) < math.inf:
+            return match[1], distance
     raise BadRequestData(
         f"georel: expected one of {', '.join(sorted(_RELATIONS))}, near;maxDistance==metres or "
         "near;minDistance==metres, with more than 0 metres"
@@ -95,7 +97,7 @@ def _relation(georel: Json) -> tuple[str, float | None]:
 
 
 def _count(coordinates: Json) -> int:
-    """How many positions there are, whatever else is wrong with them."""
+    """The number of positions, also of coordinates that are not well-formed."""
     if not isinstance(coordinates, list) or not coordinates or not isinstance(coordinates[0], list):
         return 1
     if not coordinates[0] or not isinstance(coordinates[0][0], list):

@@ -1,13 +1,13 @@
-"""What spatial relations mean (4.10), by Shapely.
+"""The spatial relations of geoqueries (4.10), computed by Shapely.
 
-Lines between positions are straight in longitude and latitude, as RFC 7946 has it, so the relations are
-those of plane geometry (OGC Simple Features) and exact. Distances are in metres on a sphere of Earth's
-mean radius, to the nearest point of either geometry, also across the antimeridian: exact between two
-points, within about a metre for lines and polygons up to hundreds of kilometres.
+Lines between positions are straight in longitude and latitude, as RFC 7946 defines them. So the relations are
+those of plane geometry (OGC Simple Features), and exact. A distance is in metres, between the nearest points
+of two geometries, on a sphere of Earth's mean radius, also across the antimeridian. It is exact between two
+points, and within about a metre for lines and polygons up to hundreds of kilometres.
 
-A polygon that crosses itself means the areas it encloses; with more than 100 positions it is taken as it
-comes, since sorting out a tangle costs the square of its crossings. A geometry with a position that is
-nowhere on Earth is stored, but stands in no relation to anything.
+A polygon that crosses itself means the areas that it encloses. Its repair costs the square of the number of
+crossings, so a polygon with more than 100 positions is not repaired. A geometry with a position that is not
+on Earth is stored, but no relation to it holds.
 """
 
 from collections.abc import Callable
@@ -23,54 +23,54 @@ from shapely.geometry.base import BaseGeometry
 from broker.core import Json
 from broker.core.entity.geometry import EARTH_RADIUS, bounds
 
-_TANGLE = 100  # positions of a geometry that is worth sorting out
-_STEP = 0.1  # degrees: pieces of lines that are as good as straight on a map of their surroundings
-_PIECES = 20_000  # of one geometry
-_ROUNDS = 3
-_SAMPLES = 8  # positions of a geometry, from the best of which a search begins
-_FAR = -0.2  # the cosine of what maps show, around 100 degrees: things get distorted beyond
+_TANGLE = 100  # positions of a geometry that is repaired, at most
+_STEP = 0.1  # degrees; pieces of lines that are practically straight on a map around them
+_PIECES = 20_000  # of one geometry, about
+_ROUNDS = 3  # of the search on maps
+_SAMPLES = 8  # positions of a geometry; the search begins at the nearest of them
+_FAR = -0.2  # cosine of the radius of a map, about 100 degrees; maps are too distorted beyond
 
 Floats = NDArray[np.float64]
 
 
 def geometry(value: Json) -> BaseGeometry | None:
-    """The geometry of well-formed GeoJSON, put in order if need be; None if it is not on Earth."""
+    """The geometry of well-formed GeoJSON, repaired if it is not valid; None if a part is not on Earth."""
     if bounds(value) is None:
         return None
     try:
-        found = _read(value["type"], value["coordinates"])
-    except (GEOSException, TypeError):  # heights of more than 64 bits, or something behind them
-        found = _read(value["type"], _flat(value["coordinates"]))
-    return found if shapely.is_valid(found) else _in_order(found)
+        parsed = _read(value["type"], value["coordinates"])
+    except (GEOSException, TypeError):  # altitudes above 64 bits, or a fourth number
+        parsed = _read(value["type"], _flat(value["coordinates"]))
+    return parsed if shapely.is_valid(parsed) else _repaired(parsed)
 
 
 def _read(kind: str, coordinates: Json) -> BaseGeometry:
     text = orjson.dumps({"type": kind, "coordinates": coordinates})
-    found: BaseGeometry = shapely.force_2d(shapely.from_geojson(text))
-    return found
+    parsed: BaseGeometry = shapely.force_2d(shapely.from_geojson(text))
+    return parsed
 
 
 def _flat(coordinates: Json) -> Json:
-    """Coordinates of longitudes and latitudes alone."""
+    """Coordinates reduced to longitudes and latitudes."""
     return [*map(_flat, coordinates)] if isinstance(coordinates[0], list) else coordinates[:2]
 
 
 def prepared(reference: BaseGeometry | None) -> BaseGeometry:
-    """A geometry ready to be compared with many."""
+    """The geometry, prepared for many comparisons."""
     assert reference is not None
     shapely.prepare(reference)
     return reference
 
 
-def _in_order(found: BaseGeometry) -> BaseGeometry:
-    if shapely.get_num_coordinates(found) > _TANGLE:
-        return found
-    better: BaseGeometry = shapely.make_valid(found, method="structure", keep_collapsed=False)
-    return shapely.make_valid(found, method="structure") if better.is_empty else better
+def _repaired(invalid: BaseGeometry) -> BaseGeometry:
+    if shapely.get_num_coordinates(invalid) > _TANGLE:
+        return invalid
+    valid: BaseGeometry = shapely.make_valid(invalid, method="structure", keep_collapsed=False)
+    return shapely.make_valid(invalid, method="structure") if valid.is_empty else valid
 
 
 def related(relation: str, reference: BaseGeometry, metres: float | None, value: Json) -> bool:
-    """Whether a well-formed geometry stands in the relation to the prepared reference."""
+    """Whether a well-formed geometry is in the relation to the prepared reference."""
     if (target := geometry(value)) is None:
         return False
     if metres is not None:
@@ -78,7 +78,7 @@ def related(relation: str, reference: BaseGeometry, metres: float | None, value:
     return bool(_RELATIONS[relation](reference, target))
 
 
-# The reference comes first, for it is the one that is prepared: it contains the targets that are within it.
+# The prepared reference must be the first argument, so `within` is `contains`, and `contains` is `within`.
 _RELATIONS: dict[str, Callable[..., object]] = {
     "within": shapely.contains,
     "contains": shapely.within,
@@ -99,20 +99,20 @@ def distance(a: BaseGeometry, b: BaseGeometry) -> float:
         a, b = b, a
     first, second = _pieces(a), _pieces(b)
     samples = first[:: max(1, len(first) // _SAMPLES), 0]
-    metres = np.array([_from_point(one, second) for one in _vectors(samples)])
+    metres = np.array([_from_point(position, second) for position in _vectors(samples)])
     if a.geom_type == "Point":
         return float(metres.min())
     return min(float(metres.min()), _on_maps(samples[metres.argmin()], first, second))
 
 
-def _positions(one: BaseGeometry) -> Floats:
-    found: Floats = shapely.get_coordinates(one)
-    return found
+def _positions(value: BaseGeometry) -> Floats:
+    positions: Floats = shapely.get_coordinates(value)
+    return positions
 
 
-def _pieces(one: BaseGeometry) -> Floats:
-    """The ends of all pieces of the lines that a geometry has, or is bounded by; a point is one, too."""
-    parts = shapely.get_parts(one)
+def _pieces(value: BaseGeometry) -> Floats:
+    """Pieces [start, end] of the lines and outlines of a geometry; of a point, a piece without length."""
+    parts = shapely.get_parts(value)
     outlines = np.where(shapely.get_dimensions(parts) == 2, shapely.boundary(parts), parts)
     fine = shapely.segmentize(outlines, max(_STEP, float(shapely.length(outlines).sum()) / _PIECES))
     positions, of = shapely.get_coordinates(shapely.get_parts(fine), return_index=True)
@@ -123,13 +123,13 @@ def _pieces(one: BaseGeometry) -> Floats:
 
 
 def _vectors(positions: Floats) -> Floats:
-    """Unit vectors from the middle of the Earth."""
+    """Unit vectors from the centre of the Earth."""
     lon, lat = np.radians(positions[..., 0]), np.radians(positions[..., 1])
     return np.stack((np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)), axis=-1)
 
 
 def _from_point(point: Floats, pieces: Floats) -> Any:
-    """Metres from a point, as a unit vector, to the nearest of some pieces."""
+    """Metres from a point (a unit vector) to the nearest of the pieces."""
     start, end = _vectors(pieces[:, 0]), _vectors(pieces[:, 1])
     along = end - start
     length = (along**2).sum(axis=1)
@@ -140,33 +140,36 @@ def _from_point(point: Floats, pieces: Floats) -> Any:
 
 
 def _metres(chords: Floats) -> Floats:
-    """Metres along the surface between the ends of lines through the Earth."""
+    """Metres along the surface, of chords of the unit sphere."""
     metres: Floats = 2 * EARTH_RADIUS * np.arcsin(np.minimum(1, np.linalg.norm(chords, axis=-1) / 2))
     return metres
 
 
 def _on_maps(center: Floats, first: Floats, second: Floats) -> float:
-    """Metres between the nearest of two sets of pieces, on maps that each time are drawn around these."""
-    found = np.inf
+    """Metres between the nearest points of two sets of pieces.
+
+    Each round draws a map around the nearest points of the round before, where distances are exact.
+    """
+    nearest = np.inf
     for _ in range(_ROUNDS):
         there, back = _map(center)
         line = shapely.shortest_line(_lines(there(first)), _lines(there(second)))
-        if line is None or line.is_empty:  # what is not shown is farther away than what was found
+        if line is None or line.is_empty:  # what the map does not show is farther away
             break
         ends = _vectors(back(_positions(line)))
-        found = min(found, float(_metres(ends[0] - ends[1])))
+        nearest = min(nearest, float(_metres(ends[0] - ends[1])))
         center = _middle(ends)
-    return found
+    return nearest
 
 
 def _lines(pieces: Floats) -> BaseGeometry:
     lines: Any = shapely.linestrings(pieces)
-    found: BaseGeometry = shapely.multilinestrings(lines)
-    return found
+    multiline: BaseGeometry = shapely.multilinestrings(lines)
+    return multiline
 
 
 def _map(center: Floats) -> tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]:
-    """An azimuthal equidistant map around a position, in radians: of pieces that it shows, and back."""
+    """An azimuthal equidistant map around a position: (function to the map, function back)."""
     lon0, lat0 = np.radians(center)
 
     def there(pieces: Floats) -> Floats:

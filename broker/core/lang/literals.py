@@ -1,4 +1,4 @@
-"""The values of query terms (clause 4.9): what one may look like, in the order in which they are tried.
+"""The values of query terms (clause 4.9), in the order in which their forms are tried.
 
 Number      as in JSON                     dateTime, date, time   as in 4.6.3, unquoted
 quotedStr   as in JSON                     false, true
@@ -17,7 +17,7 @@ from broker.core.lang.scanner import Scanner
 from broker.core.lang.terms import TEMPORAL, Literal
 
 _END = r"(?=[\s;|),]|\.\.|\Z)"
-_DIGITS = 34  # as many as the store compares exactly
+_DIGITS = 34  # MongoDB compares numbers of so many digits exactly
 
 
 def _token(form: str) -> re.Pattern[str]:
@@ -34,53 +34,56 @@ _FORMS = {
 
 
 def literal(scanner: Scanner, comparable: bool) -> Literal:
-    """The next value; a `comparable` one has an order, so it is no boolean and no URI."""
+    """Reads the next value. `comparable`: only values with an order are allowed, no booleans and no URIs.
+
+    BadRequestData if there is no such value.
+    """
     at = scanner.at
     for kind, form in _FORMS.items():
         if comparable and kind in ("boolean", "word"):
             continue
-        if found := scanner.take(form):
-            if (value := _READ[kind](found[0])) is None:
+        if match := scanner.take(form):
+            if (value := _READ[kind](match[0])) is None:
                 scanner.fail(f"a {_NAMES.get(kind, kind)} that exists", at)
             return Literal("text" if kind == "word" else kind, value)
     expected = "a number, a quoted string or a date" if comparable else "a value"
     scanner.fail(f"{expected}, with text in double quotes" if scanner.takes("'") else expected, at)
 
 
-def is_comparable(one: Literal, text: str) -> bool:
-    """Whether a value, written as `text`, may be the bound of a range."""
-    return one.kind in TEMPORAL or one.kind == "number" or text.startswith('"')
+def is_comparable(literal: Literal, text: str) -> bool:
+    """Whether a value, written as `text`, may be a bound of a range."""
+    return literal.kind in TEMPORAL or literal.kind == "number" or text.startswith('"')
 
 
-def as_instant(one: Literal) -> Literal:
-    """A quoted date-time as what it is, for members that hold instants."""
-    found = instant.parse(one.value) if one.kind == "text" else None
-    return Literal("dateTime", found) if found else one
+def as_instant(literal: Literal) -> Literal:
+    """A quoted date-time as a dateTime literal, for members that hold instants; others unchanged."""
+    parsed = instant.parse(literal.value) if literal.kind == "text" else None
+    return Literal("dateTime", parsed) if parsed else literal
 
 
-def as_moment(one: Literal) -> Literal:
-    """A quoted date, time or date-time as what it is; any other literal as it is."""
-    if one.kind != "text":
-        return one
-    text = str(one.value)
+def as_moment(literal: Literal) -> Literal:
+    """A quoted date, time or date-time as a literal of that kind; others unchanged."""
+    if literal.kind != "text":
+        return literal
+    text = str(literal.value)
     kind = next((kind for kind in dates.FORMS if _FORMS[kind].fullmatch(text)), None)
     value = None if kind is None else _READ[kind](text)
-    return one if kind is None or value is None else Literal(kind, value)
+    return literal if kind is None or value is None else Literal(kind, value)
 
 
 def _number(text: str) -> int | float | None:
     if text.lstrip("-").isdigit():
         return int(text) if len(text.lstrip("-")) <= _DIGITS else None
-    return found if math.isfinite(found := float(text)) else None
+    return value if math.isfinite(value := float(text)) else None
 
 
 def _text(text: str) -> str | None:
     try:
-        found: str = json.loads(text)
-        found.encode()  # half a surrogate pair is no text
+        parsed: str = json.loads(text)
+        parsed.encode()  # a lone surrogate is not text
     except ValueError:
         return None
-    return found
+    return parsed
 
 
 def _date(text: str) -> str | None:

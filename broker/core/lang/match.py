@@ -1,26 +1,27 @@
-"""The Python reader of queries: whether an entity is selected, without a database.
+"""Evaluates queries in Python: decides whether a query selects an entity, without a database.
 
-`store.filters` is the other reader. Both hold to the same meaning (4.9, where it leaves room our choice):
+`store.query.filters` is the other evaluator. Both give a query the same meaning (4.9; our choice where the
+clause is not precise):
 
-- A term holds when it holds for any instance of the attribute, whatever its datasetId, and on the way
-  of a path for any instance of each name. Without the target nothing but its absence holds.
-- Braces lead from any object of a Relationship or ListRelationship to the entity of that id, if there is
-  one and, where types are named, if it has any of them. For the rest it is as if the query were of that one.
-- The target value is what the kind of the attribute keeps its value in; a JSON-LD typed value
-  (`{"@type": …, "@value": text}`) stands for its text when a date, time or date-time is asked for,
-  quoted or not. A VocabProperty's is the IRI. Brackets lead into the value or the json, through objects
-  only; into a languageMap they name a language. A LanguageProperty without them, or with [*], has the
-  texts of all its languages. A language may have several texts, in an array; each of them counts, with
-  every operator.
-- Numbers compare with numbers, text with text (by code point; URIs are text), booleans with booleans,
-  and a date, time or date-time with the strings that have its form, as moments. A quoted string is
-  text to other strings, also when it looks like a date; to the members that hold instants and to JSON-LD
-  typed values a quoted moment is a moment.
-- `==`: the value, or one element of it if it is an array, is the same. Ranges take no arrays. `!=` is the
-  contrary for that instance: so it holds for another type, and for arrays without the value.
-- `<` and its like hold for values of the literal's type, so not for arrays, and never for Relationships.
-- `~=` and `!~=` hold for strings only, and never for Relationships. With several texts `~=` asks for one that
-  matches, `!~=` for a text, and that none does.
+- A term holds if it holds for any instance of the attribute, whatever its datasetId. On a path, any instance
+  of each attribute counts. If the target does not exist, only a term that asks for its absence holds.
+- Braces lead from any object of a Relationship or ListRelationship to the entity of that id, if it exists
+  and, where types are named, has one of them. The rest of the path is evaluated in that entity.
+- The target value is the value of the instance (`Kind.value`); of a VocabProperty it is the IRI. A JSON-LD
+  typed value (`{"@type": …, "@value": text}`) counts as its text when it is compared with a date, time or
+  date-time, quoted or not. Brackets lead into a value or json, through objects only; in a languageMap they
+  name a language. A LanguageProperty without brackets, or with [*], has the texts of all its languages. A
+  language may have an array of texts; each of them counts, with every operator.
+- Numbers compare with numbers, text with text (by code point; URIs are text), booleans with booleans. A
+  date, time or date-time compares with strings of the same form, in the order of time. A quoted string
+  compares with strings as text, even if it looks like a date; but with members that hold instants and with
+  JSON-LD typed values a quoted date, time or date-time compares in the order of time.
+- `==`: the value is equal, or one element of an array is. Ranges do not match arrays. `!=` is the negation
+  for one instance, so it holds for values of another type, and for arrays without the value.
+- `<`, `<=`, `>` and `>=` hold for values of the literal's type only, so not for arrays, and never for
+  Relationships.
+- `~=` and `!~=` hold for strings only, and never for Relationships. With several texts, `~=` holds if one of
+  them matches, `!~=` if there is a text and none matches.
 """
 
 import operator as operators
@@ -52,21 +53,21 @@ from broker.core.lang.terms import (
 )
 from broker.core.query import Query
 
-Linked = Callable[[str], Entity | None]  # the entity of an id, if there is one
+Linked = Callable[[str], Entity | None]  # the entity of an id; None if there is none
 
 
-def _nobody(_: str) -> None:
-    """For queries that look at no linked entities."""
+def _no_entity(_: str) -> None:
+    """The `Linked` for queries without linked entities."""
 
 
-def selects(query: Query, entity: Entity, linked: Linked = _nobody) -> bool:
-    """Whether the whole query selects the entity."""
+def selects(query: Query, entity: Entity, linked: Linked = _no_entity) -> bool:
+    """Whether all conditions of the query hold for the entity."""
     attrs = query.required_attrs
     return (
         (query.types is None or types.matches(query.types, entity["type"]))
         and (not query.ids or entity["id"] in query.ids)
         and (query.id_pattern is None or pattern.compile(query.id_pattern).search(entity["id"]) is not None)
-        and (not query.selectors or any(one.selects(entity) for one in query.selectors))
+        and (not query.selectors or any(selector.selects(entity) for selector in query.selectors))
         and (not attrs or any(name in entity["attrs"] for name in attrs))
         and (not query.picked or any(name in entity or name in entity["attrs"] for name in query.picked))
         and (query.scope is None or scope.matches(query.scope, entity.get("scope", ())))
@@ -76,27 +77,28 @@ def selects(query: Query, entity: Entity, linked: Linked = _nobody) -> bool:
 
 
 def is_placed(geo: GeoQuery, attrs: Attributes) -> bool:
-    """Whether the geoquery selects an entity with these attributes: by any instance of its GeoProperty."""
+    """Whether the geoquery selects an entity with these attributes, by any instance of its GeoProperty."""
     return any(
-        one["type"] == "GeoProperty" and geo.selects(one["value"]) for one in attrs.get(geo.property, ())
+        instance["type"] == "GeoProperty" and geo.selects(instance["value"])
+        for instance in attrs.get(geo.property, ())
     )
 
 
-def matches(q: Q, entity: Entity, linked: Linked = _nobody) -> bool:
-    """Whether the condition `q` holds for the entity; `linked` gives the entities that it links to."""
+def matches(q: Q, entity: Entity, linked: Linked = _no_entity) -> bool:
+    """Whether the condition `q` holds for the entity; `linked` loads the entities that it links to."""
     match q:
         case And(parts):
             return all(matches(part, entity, linked) for part in parts)
         case Or(parts):
             return any(matches(part, entity, linked) for part in parts)
         case Exists(target, absent):
-            return any(True for _ in _seen(target, entity, linked)) is not absent
+            return any(True for _ in _target_values(target, entity, linked)) is not absent
         case Term():
-            return any(_holds(q, found) for found in _seen(q.target, entity, linked))
+            return any(_holds(q, values) for values in _target_values(q.target, entity, linked))
 
 
-class _Found(NamedTuple):
-    """The values of one target: several for the texts of languages. `where` is the member they come from."""
+class _TargetValues(NamedTuple):
+    """The values of one target, several if they are texts of languages. `where`: the member they are in."""
 
     where: str
     values: list[Json]
@@ -107,33 +109,33 @@ _LINKS = frozenset({"object", "objectList"})
 _TEXTS = _LINKS | {"vocab", "languageMap", "unitCode", "datasetId", "objectType", "valueType"}
 
 
-def _seen(target: Target, entity: Entity, linked: Linked) -> Iterator[_Found]:
-    """Each target in the entity, or in those that it links to."""
+def _target_values(target: Target, entity: Entity, linked: Linked) -> Iterator[_TargetValues]:
+    """Yields the values of each target, in the entity or in the linked entities."""
     if not target.links:
-        yield from _found(target, entity)
+        yield from _own_values(target, entity)
     else:
-        for other in _others(target.links[0], entity, linked):
-            yield from _seen(target.linked, other, linked)
+        for linked_entity in _linked_entities(target.links[0], entity, linked):
+            yield from _target_values(target.linked, linked_entity, linked)
 
 
-def _others(link: Link, entity: Entity, linked: Linked) -> Iterator[Entity]:
-    """The entities that a link leads to."""
+def _linked_entities(link: Link, entity: Entity, linked: Linked) -> Iterator[Entity]:
+    """Yields the entities to which a link leads."""
     for instance in _instances(entity["attrs"], link.path):
         where = KINDS[instance["type"]].value
         if where in _LINKS:
             objects = instance[where]
             for entity_id in objects if isinstance(objects, list) else (objects,):
-                other = linked(entity_id)
-                if other is not None and (not link.types or not set(link.types).isdisjoint(other["type"])):
-                    yield other
+                target = linked(entity_id)
+                if target is not None and (not link.types or not set(link.types).isdisjoint(target["type"])):
+                    yield target
 
 
-def _found(target: Target, entity: Entity) -> Iterator[_Found]:
-    """Each target that the path leads to in the entity."""
+def _own_values(target: Target, entity: Entity) -> Iterator[_TargetValues]:
+    """Yields the values of each target to which the path leads in the entity."""
     holders = _instances(entity["attrs"], target.path) if target.path else iter((entity,))
     for holder in holders:
         if target.member in _TIMES:
-            yield _Found(target.member, [_TIMES[target.member](holder, entity["createdAt"])])
+            yield _TargetValues(target.member, [_TIMES[target.member](holder, entity["createdAt"])])
         elif target.member:
             yield from _member(holder, target.member)
         else:
@@ -148,12 +150,12 @@ def _instances(attrs: Attributes, path: tuple[str, ...]) -> Iterator[Instance]:
             yield from _instances(instance.get("attrs", {}), path[1:])
 
 
-def _member(holder: Entity | Instance, name: str) -> Iterator[_Found]:
+def _member(holder: Entity | Instance, name: str) -> Iterator[_TargetValues]:
     if name in holder:
-        yield _Found(name, [holder[name]])
+        yield _TargetValues(name, [holder[name]])
 
 
-def _value(instance: Instance, trailing: tuple[str, ...]) -> Iterator[_Found]:
+def _value(instance: Instance, trailing: tuple[str, ...]) -> Iterator[_TargetValues]:
     where = KINDS[instance["type"]].value
     value = instance[where]
     if where == "languageMap":
@@ -162,48 +164,48 @@ def _value(instance: Instance, trailing: tuple[str, ...]) -> Iterator[_Found]:
         yield from _walked(where, value, trailing)
 
 
-def _languages(texts: dict[str, Json], trailing: tuple[str, ...]) -> Iterator[_Found]:
+def _languages(texts: dict[str, Json], trailing: tuple[str, ...]) -> Iterator[_TargetValues]:
     if trailing in ((), ANY_LANGUAGE):
-        yield _Found("languageMap", [word for words in texts.values() for word in _words(words)])
+        yield _TargetValues("languageMap", [word for words in texts.values() for word in _words(words)])
     elif len(trailing) == 1 and trailing[0] in texts:
-        yield _Found("languageMap", _words(texts[trailing[0]]))
+        yield _TargetValues("languageMap", _words(texts[trailing[0]]))
 
 
 def _words(texts: Json) -> list[Json]:
-    """The texts of one language."""
+    """The texts of one language as a list."""
     return texts if isinstance(texts, list) else [texts]
 
 
-def _walked(where: str, value: Json, trailing: tuple[str, ...]) -> Iterator[_Found]:
+def _walked(where: str, value: Json, trailing: tuple[str, ...]) -> Iterator[_TargetValues]:
     for name in trailing:
         if not isinstance(value, dict) or name not in value:
             return
         value = value[name]
-    yield _Found(where, [value])
+    yield _TargetValues(where, [value])
 
 
-def _holds(term: Term, found: _Found) -> bool:
-    return _OPERATORS[term.operator](term, found)
+def _holds(term: Term, target: _TargetValues) -> bool:
+    return _OPERATORS[term.operator](term, target)
 
 
-def _equal(term: Term, found: _Found) -> bool:
-    return any(_equals(term.value, value, found.where) for value in found.values)
+def _equal(term: Term, target: _TargetValues) -> bool:
+    return any(_equals(term.value, value, target.where) for value in target.values)
 
 
 def _equals(wanted: Value, value: Json, where: str) -> bool:
     if isinstance(wanted, Range):
         return _ordered(">=", value, wanted.low, where) and _ordered("<=", value, wanted.high, where)
     if not isinstance(value, list):
-        return any(_same(value, one, where) for one in literals(wanted))
+        return any(_same(value, literal, where) for literal in literals(wanted))
     inside = _ELEMENT.get(where, where)
-    return any(_same(element, one, inside) for one in literals(wanted) for element in value)
+    return any(_same(element, literal, inside) for literal in literals(wanted) for element in value)
 
 
-_ELEMENT = {"value": "valueList"}  # what stands for a typed value is not looked for inside arrays
+_ELEMENT = {"value": "valueList"}  # typed values are not recognized inside arrays
 
 
-def _unequal(term: Term, found: _Found) -> bool:
-    return not _equal(term, found)
+def _unequal(term: Term, target: _TargetValues) -> bool:
+    return not _equal(term, target)
 
 
 def _same(value: Json, wanted: Literal, where: str) -> bool:
@@ -213,11 +215,11 @@ def _same(value: Json, wanted: Literal, where: str) -> bool:
     return key is not None and key == _wanted(wanted)
 
 
-def _ordering(term: Term, found: _Found) -> bool:
+def _ordering(term: Term, target: _TargetValues) -> bool:
     assert isinstance(term.value, Literal)
     wanted = term.value
-    return found.where not in _LINKS and any(
-        _ordered(term.operator, value, wanted, found.where) for value in found.values
+    return target.where not in _LINKS and any(
+        _ordered(term.operator, value, wanted, target.where) for value in target.values
     )
 
 
@@ -241,7 +243,7 @@ def _wanted(literal: Literal) -> Json:
 
 
 def _key(value: Json, kind: str, where: str) -> Json:
-    """What a value compares by with literals of this kind; None when it is of another type."""
+    """The key by which a value compares with literals of this kind; None if it is of another type."""
     if where in TEMPORAL_MEMBERS:
         return dates.padded(value) if kind == "dateTime" else None
     if kind == "number":
@@ -254,28 +256,28 @@ def _key(value: Json, kind: str, where: str) -> Json:
 
 
 def _typed(value: Json) -> Json:
-    """The text that a JSON-LD typed value stands for; any other value as it is."""
+    """The text of a JSON-LD typed value; any other value unchanged."""
     return value.get("@value") if isinstance(value, dict) else value
 
 
-def _patterned(term: Term, found: _Found) -> bool:
-    return any(_results(term, found))
+def _patterned(term: Term, target: _TargetValues) -> bool:
+    return any(_results(term, target))
 
 
-def _unpatterned(term: Term, found: _Found) -> bool:
-    results = list(_results(term, found))
+def _unpatterned(term: Term, target: _TargetValues) -> bool:
+    results = list(_results(term, target))
     return bool(results) and not any(results)
 
 
-def _results(term: Term, found: _Found) -> Iterator[bool]:
-    """For each string among the values, whether the pattern is in it."""
+def _results(term: Term, target: _TargetValues) -> Iterator[bool]:
+    """Yields for each string among the values whether the pattern matches a part of it."""
     assert isinstance(term.value, RegExp)
     search = pattern.compile(term.value.text).search
-    if found.where not in _LINKS and found.where not in TEMPORAL_MEMBERS:
-        yield from (search(value) is not None for value in found.values if isinstance(value, str))
+    if target.where not in _LINKS and target.where not in TEMPORAL_MEMBERS:
+        yield from (search(value) is not None for value in target.values if isinstance(value, str))
 
 
-_OPERATORS: dict[str, Callable[[Term, _Found], bool]] = {
+_OPERATORS: dict[str, Callable[[Term, _TargetValues], bool]] = {
     "==": _equal,
     "!=": _unequal,
     **dict.fromkeys(_COMPARE, _ordering),

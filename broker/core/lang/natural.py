@@ -1,11 +1,11 @@
-"""4.15 The NGSI-LD Language Filter: which text of a LanguageProperty is shown.
+"""4.15 The NGSI-LD Language Filter: chooses the text of a LanguageProperty that is shown.
 
 lang  = range *("," range)         ; as in an Accept-Language header (RFC 3282)
 range = (tag / "*") [";q=" weight] ; a tag as in RFC 5646, in any case
 
-Ranges are tried by their weights, equal ones in their order. A range takes the language that it names, else
-a wider one (`nl` for `nl-BE`; RFC 4647, 3.4), else a narrower one (`en-US` for `en`). If none fits, or
-for `*`, it is the default (`@none`), else English if the map has it, else the first language of the map.
+Ranges are tried by descending weight, equal weights in their order. A range chooses the language that it
+names, else a wider one (`nl` for `nl-BE`; RFC 4647, 3.4), else a narrower one (`en-US` for `en`). If no range
+fits, and for `*`, the choice is the default (`@none`), else English, else the first language of the map.
 """
 
 import re
@@ -22,39 +22,39 @@ Ranges = tuple[str, ...]
 
 
 def parse(text: str) -> Ranges:
-    """The ranges of a filter in lower case, the most wanted first; BadRequestData if it is none."""
+    """The ranges of a filter in lower case, by descending weight. BadRequestData if it is not valid."""
     if text.count(",") >= _MOST:
         raise BadRequestData(f"lang: expected at most {_MOST} language tags")
-    found = []
-    for one in text.split(","):
-        if (match := _RANGE.fullmatch(one)) is None:
-            raise BadRequestData(f"lang: expected tags such as en or fr-CH;q=0.8, and {one!r} is none")
-        found.append((-float(match[2] or 1), match[1].lower()))
-    return tuple(tag for weight, tag in sorted(found, key=lambda pair: pair[0]) if weight) or ("*",)
+    weighted = []
+    for item in text.split(","):
+        if (match := _RANGE.fullmatch(item)) is None:
+            raise BadRequestData(f"lang: expected tags such as en or fr-CH;q=0.8, and {item!r} is none")
+        weighted.append((-float(match[2] or 1), match[1].lower()))
+    return tuple(tag for weight, tag in sorted(weighted, key=lambda pair: pair[0]) if weight) or ("*",)
 
 
 def choose(ranges: Ranges, languages: Collection[str]) -> str:
-    """The language of a languageMap, which is not empty, that suits the ranges best."""
-    by_tag = {one.lower(): one for one in languages}
+    """The language that the ranges choose among the `languages` of a languageMap, which must not be empty."""
+    by_tag = {language.lower(): language for language in languages}
     wanted = (*takewhile("*".__ne__, ranges), "@none", "en")
-    fitting = (_fitting(one, by_tag) for one in wanted)
-    return next((one for one in fitting if one is not None), next(iter(languages)))
+    fitting = (_fitting(tag, by_tag) for tag in wanted)
+    return next((language for language in fitting if language is not None), next(iter(languages)))
 
 
 def _fitting(wanted: str, by_tag: dict[str, str]) -> str | None:
-    """The language that a range takes: the very one, a wider or a narrower one; None if there is none."""
+    """The language that a range chooses: the same, a wider or a narrower one; None if there is none."""
     for tag in _wider(wanted):
         if tag in by_tag:
             return by_tag[tag]
-    return next((one for tag, one in by_tag.items() if tag.startswith(wanted + "-")), None)
+    return next((language for tag, language in by_tag.items() if tag.startswith(wanted + "-")), None)
 
 
 def _wider(tag: str) -> list[str]:
-    """The tag itself, and what is left as subtags are taken off; a lone letter goes with what it begins."""
-    parts, found = tag.split("-"), []
+    """The tag, and its prefixes from long to short. A subtag of one letter is removed with its successor."""
+    parts, prefixes = tag.split("-"), []
     while parts:
-        found.append("-".join(parts))
+        prefixes.append("-".join(parts))
         parts.pop()
         if parts and len(parts[-1]) == 1:
             parts.pop()
-    return found
+    return prefixes

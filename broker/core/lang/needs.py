@@ -1,6 +1,6 @@
-"""What must hold of an entity for a condition to have a chance: told from the condition, before it is asked.
+"""Necessary conditions of a `q`: cheap facts about an entity without which the `q` cannot hold.
 
-These are necessary and not sufficient, so that an index can pass over subscriptions without looking at them.
+They are not sufficient. The index of subscriptions uses them to skip subscriptions without evaluating them.
 """
 
 import re
@@ -18,7 +18,7 @@ _PLAIN = frozenset({"number", "text", "boolean"})
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """One of the values of an attribute (IRI) is one of these."""
+    """At least one value of the attribute (IRI) is one of `values`."""
 
     iri: str
     values: frozenset[Json]
@@ -26,7 +26,7 @@ class OneOf:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """An attribute (IRI) has a number of at least `low`, and one of at most `high`."""
+    """The attribute (IRI) has a number of at least `low`, and a number of at most `high`."""
 
     iri: str
     low: float = -inf
@@ -37,18 +37,18 @@ Need = OneOf | Between
 
 
 def needs(q: Q | None) -> list[Need]:
-    """What a query needs."""
+    """The needs of a query; all of them are necessary. Empty if none was found."""
     parts = q.parts if isinstance(q, And) else () if q is None else (q,)
-    found: list[Need] = []
+    value_needs: list[Need] = []
     between: dict[str, Between] = {}
     for part in parts:
         need = _need(part)
         if isinstance(need, OneOf):
-            found.append(need)
+            value_needs.append(need)
         elif need is not None:
-            old = between.get(need.iri, need)
-            between[need.iri] = Between(need.iri, max(old.low, need.low), min(old.high, need.high))
-    return [*found, *between.values()]
+            former = between.get(need.iri, need)
+            between[need.iri] = Between(need.iri, max(former.low, need.low), min(former.high, need.high))
+    return [*value_needs, *between.values()]
 
 
 def _need(part: Q) -> Need | None:
@@ -59,9 +59,9 @@ def _need(part: Q) -> Need | None:
     if part.operator == "==":
         if isinstance(value, Range):
             return _between(iri, value.low, value.high)
-        one_of = literals(value)
-        is_plain = bool(one_of) and all(as_moment(one).kind in _PLAIN for one in one_of)
-        return OneOf(iri, frozenset(one.value for one in one_of)) if is_plain else None
+        alternatives = literals(value)
+        is_plain = bool(alternatives) and all(as_moment(literal).kind in _PLAIN for literal in alternatives)
+        return OneOf(iri, frozenset(literal.value for literal in alternatives)) if is_plain else None
     if isinstance(value, Literal) and part.operator in (">", ">="):
         return _between(iri, value, None)
     if isinstance(value, Literal) and part.operator in ("<", "<="):
@@ -70,7 +70,7 @@ def _need(part: Q) -> Need | None:
 
 
 def _between(iri: str, low: Literal | None, high: Literal | None) -> Between | None:
-    if any(one is not None and one.kind != "number" for one in (low, high)):
+    if any(literal is not None and literal.kind != "number" for literal in (low, high)):
         return None
     return Between(iri, -inf if low is None else _number(low), inf if high is None else _number(high))
 
@@ -81,14 +81,14 @@ def _number(literal: Literal) -> float:
 
 
 def values(entity: Entity, iri: str) -> Iterator[Json]:
-    """The plain values of an attribute, of all instances, languages and elements: what a `Need` is about."""
+    """Yields the values to which a `Need` refers: the plain values of all instances, languages, elements."""
     for instance in entity["attrs"].get(iri, ()):
-        value = instance[KINDS[instance["type"]].value]
-        for one in value.values() if isinstance(value, dict) else (value,):
-            if isinstance(one, list):
-                yield from (element for element in one if isinstance(element, str | int | float))
-            elif isinstance(one, str | int | float):
-                yield one
+        content = instance[KINDS[instance["type"]].value]
+        for value in content.values() if isinstance(content, dict) else (content,):
+            if isinstance(value, list):
+                yield from (element for element in value if isinstance(element, str | int | float))
+            elif isinstance(value, str | int | float):
+                yield value
 
 
 _TOKEN = re.compile(
@@ -100,7 +100,7 @@ _TOKEN = re.compile(
 
 
 def needle(pattern: str) -> str:
-    """The longest text that is found to be in whatever a regular expression matches; "" if none is found."""
+    """The longest literal text that every match of a regular expression contains; "" if none is found."""
     run, best, depth, at = "", "", 0, 0
     while at < len(pattern):
         token = _TOKEN.match(pattern, at)
@@ -118,5 +118,5 @@ def needle(pattern: str) -> str:
 
 
 def _may_be_absent(pattern: str, at: int) -> bool:
-    """Whether what stands before this place is followed by a quantifier that allows for none of it."""
+    """Whether a quantifier at this position allows zero repetitions."""
     return (token := _TOKEN.match(pattern, at)) is not None and token.lastgroup == "many"

@@ -1,12 +1,13 @@
-"""4.23 The NGSI-LD Entity Ordering Language, and what puts entities in order.
+"""4.23 The NGSI-LD Entity Ordering Language.
 
 OrderingTerm = target [";" direction] *("," OrderingTerm)
 direction    = "asc" / "desc" / "dist-asc" / "dist-desc"       ; asc unless it is named
 target       = name *("." name) ["[" member *("." member) "]"]
 
-The first names are those of an attribute and sub-attributes, the last one may be a member of them; a lone
-name may be a member of the entity. Of several instances the default one counts, else the first. Values
-compare by their types first, in the order of TYPES; so do those that have no distance, behind all that have.
+The names are those of an attribute and its sub-attributes; the last name may be a member of these, and a
+single name may be a member of the entity. Of several instances the default one counts, else the first. Values
+compare by type first, in the order of TYPES. With dist-asc and dist-desc, values without a distance come
+last, in that order.
 """
 
 import re
@@ -41,7 +42,7 @@ _POSITIONS = 1000
 
 @dataclass(frozen=True, slots=True)
 class OrderTerm:
-    """What one step of an order looks at, and whether the greatest, or farthest, comes first."""
+    """One term of an order. `distance`: it compares distances, not values."""
 
     target: Target
     descending: bool = False
@@ -50,9 +51,9 @@ class OrderTerm:
 
 @dataclass(frozen=True, slots=True)
 class Ordering:
-    """How entities are put in order: by each term in turn, at last by their ids.
+    """An order of entities: by each term in turn, then by their ids.
 
-    `reference` is the GeoJSON geometry from which distances are measured; without a `collation` texts compare
+    `reference`: the GeoJSON geometry from which distances are measured. Without a `collation`, texts compare
     by code point.
     """
 
@@ -62,7 +63,7 @@ class Ordering:
 
 
 def parse(text: str, expand: Callable[[str], str]) -> tuple[OrderTerm, ...]:
-    """The terms in a text. BadRequestData outside the grammar, TooComplexQuery over ten terms."""
+    """The terms in a text. BadRequestData outside the grammar, TooComplexQuery above ten terms."""
     scanner = Scanner("orderBy", text)
     terms = [_term(scanner, expand)]
     while scanner.takes(","):
@@ -75,30 +76,33 @@ def parse(text: str, expand: Callable[[str], str]) -> tuple[OrderTerm, ...]:
 
 
 def reference(kind: str, coordinates: str) -> Json:
-    """The geometry from which distances are measured: its type, and its coordinates as JSON."""
+    """The geometry of this type, with coordinates as JSON, from which distances are measured.
+
+    BadRequestData if it is not valid, TooComplexQuery above 1000 positions.
+    """
     if kind not in GEOMETRIES:
         raise BadRequestData(f"orderGeometry: expected one of {', '.join(sorted(GEOMETRIES))}")
     try:
-        found = {"type": kind, "coordinates": orjson.loads(coordinates)}
+        value = {"type": kind, "coordinates": orjson.loads(coordinates)}
     except orjson.JSONDecodeError as error:
         raise BadRequestData("orderFrom: expected coordinates as a JSON array") from error
-    geometry.check(found, "orderFrom")
-    if geometry.bounds(found) is None:
+    geometry.check(value, "orderFrom")
+    if geometry.bounds(value) is None:
         raise BadRequestData("orderFrom: expected longitudes from -180 to 180 and latitudes from -90 to 90")
-    if sum(1 for _ in geometry.positions(found)) > _POSITIONS:
+    if sum(1 for _ in geometry.positions(value)) > _POSITIONS:
         raise TooComplexQuery(f"orderFrom: expected at most {_POSITIONS} positions")
-    return found
+    return value
 
 
 def _term(scanner: Scanner, expand: Callable[[str], str]) -> OrderTerm:
     target = _target(scanner, expand)
     if not scanner.takes(";"):
         return OrderTerm(target)
-    if (found := scanner.take(_DIRECTION)) is None:
+    if (match := scanner.take(_DIRECTION)) is None:
         scanner.fail("asc, desc, dist-asc or dist-desc")
-    if found[1] and (not target.path or target.member or target.trailing):
+    if match[1] and (not target.path or target.member or target.trailing):
         scanner.fail("an attribute before dist-asc and dist-desc")
-    return OrderTerm(target, found[2] == "desc", bool(found[1]))
+    return OrderTerm(target, match[2] == "desc", bool(match[1]))
 
 
 def _target(scanner: Scanner, expand: Callable[[str], str]) -> Target:
@@ -113,7 +117,7 @@ def _target(scanner: Scanner, expand: Callable[[str], str]) -> Target:
 
 
 def _path(scanner: Scanner, step: Callable[[Scanner], str], what: str) -> list[str]:
-    """Steps with dots between; they are counted as they come, since a text may be a million of them."""
+    """Steps with dots between. The limit stops a text of a million steps early."""
     steps = [step(scanner)]
     while scanner.takes("."):
         if len(steps) == _LONGEST:
@@ -124,17 +128,17 @@ def _path(scanner: Scanner, step: Callable[[Scanner], str], what: str) -> list[s
 
 def _name(scanner: Scanner) -> str:
     at = scanner.at
-    if (found := scanner.take(_NAME)) is None:
+    if (match := scanner.take(_NAME)) is None:
         scanner.fail("the name of an attribute, or of a member of entities")
-    if (iri := found["iri"] or found["url"]) and not is_uri(iri):
+    if (iri := match["iri"] or match["url"]) and not is_uri(iri):
         scanner.fail("an IRI without signs that no IRI has", at)
-    return found[0]
+    return match[0]
 
 
 def _member(scanner: Scanner) -> str:
-    if (found := scanner.take(_MEMBER)) is None:
+    if (match := scanner.take(_MEMBER)) is None:
         scanner.fail("the name of a member")
-    return found[0]
+    return match[0]
 
 
 def _trailing(scanner: Scanner) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""Regular expressions of clients (clause 4.9, RegExp; idPattern), which no backtracking engine runs here.
+"""Regular expressions of clients (clause 4.9, RegExp; idPattern), run without a backtracking engine.
 
-RE2 judges them and runs them in our process. MongoDB runs PCRE, so a pattern is first rewritten to
-text that both engines read alike (`portable`), and both are given that text. What PCRE alone knows
-(look-around, back-references …) RE2 has refused by then; the little that both know in ways that differ
-and that has no other spelling is refused, too. \\d, \\w and \\b are of ASCII, \\pL and its like of Unicode.
+RE2 checks them, and runs them in the broker; MongoDB runs PCRE. So a pattern is rewritten to a text that both
+engines interpret alike (`portable`), and both get this text. RE2 refuses what only PCRE knows (look-around,
+back-references …). What the engines interpret differently is refused, too, if there is no common notation.
+\\d, \\w and \\b mean ASCII characters, \\pL and its like Unicode characters.
 """
 
 import re
@@ -16,26 +16,26 @@ from broker.core.errors import BadRequestData
 
 _LONGEST = 512
 _MEMORY = 1 << 20  # bytes that RE2 may take for one pattern
-_REMEMBERED = 1024
+_CACHED = 1024  # patterns
 
 
 class Pattern(Protocol):
     """A compiled pattern."""
 
     def search(self, text: str) -> object | None:
-        """Whether a part of the text is in the language of the pattern."""
+        """A match (truthy) if the pattern matches a part of the text; else None."""
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED)
 def compile(text: str) -> Pattern:
-    """The pattern, ready to search with. Raises BadRequestData when it isn't one that we take."""
+    """The compiled pattern. BadRequestData if it is not valid or not supported."""
     pattern: Pattern = _re2(portable(text), text)
     return pattern
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED)
 def portable(text: str) -> str:
-    """The same pattern in a form that RE2 and PCRE read alike. Raises BadRequestData as `compile` does."""
+    """The pattern in a form that RE2 and PCRE interpret alike. BadRequestData as in `compile`."""
     if len(text) > _LONGEST:
         raise BadRequestData(f"regular expression: expected at most {_LONGEST} characters, not {len(text)}")
     if "\x00" in text:
@@ -74,8 +74,8 @@ _TOKEN = re.compile(
 _SET_TOKEN = re.compile(rf"(?P<escape>{_ESCAPE})|(?P<posix>\[:\^?[a-z]+:\])|(?P<bracket>\[)", re.DOTALL)
 _CASELESS = re.compile(r"\(\?[a-zA-Z]*i")
 
-# PCRE's \s has the vertical tab, RE2's has not; PCRE's \v is a set of characters, RE2's is one.
-# With the flag i, RE2 finds letters beyond ASCII that fold to ASCII in \w and not in \W, PCRE does not.
+# PCRE's \s contains the vertical tab, RE2's does not; PCRE's \v is a set of characters, RE2's is one.
+# With the flag i, RE2 counts non-ASCII letters that fold to ASCII as \w and not as \W; PCRE does not.
 _OUTSIDE = {
     r"\s": r"[\t\n\f\r ]",
     r"\S": r"[^\t\n\f\r ]",
@@ -102,7 +102,7 @@ def _rewritten(token: re.Match[str]) -> str:
         case "set":
             return _set(token)
         case "named":
-            return "("  # names have other rules in PCRE, and nobody asks for them
+            return "("  # PCRE has other rules for names, and the names are not used
         case "flags" if "m" in text:
             _refuse("the flag m")
     return {"{": r"\{", "$": r"\z"}.get(text, text)
@@ -110,9 +110,9 @@ def _rewritten(token: re.Match[str]) -> str:
 
 def _escape(token: re.Match[str], table: dict[str, str]) -> str:
     text = token[0]
-    if text[1] in "01234567":  # a back-reference in PCRE, if there are as many groups
+    if text[1] in "01234567":  # PCRE takes it for a back-reference if there are enough groups
         return f"\\x{{{int(text[1:], 8):x}}}"
-    if text in (r"\C", r"\B"):  # RE2's are of bytes
+    if text in (r"\C", r"\B"):  # in RE2 they work on bytes
         _refuse(text)
     if text[1] in "pP" and _CASELESS.search(token.string):
         _refuse(f"{text[:2]} with the flag i")
@@ -135,5 +135,5 @@ def _in_set(token: re.Match[str]) -> str:
     return r"\[" if token.lastgroup == "bracket" else token[0]
 
 
-# What folds in other ways in RE2 and PCRE.
+# Sets whose case folding differs in RE2 and PCRE.
 _FOLDED = re.compile(r"\\[wWpP]|\[:")

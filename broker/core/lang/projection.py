@@ -4,8 +4,8 @@ ProjectionTerm   = name [LinkedEntityTerm] *(("|" / ",") ProjectionTerm)
 LinkedEntityTerm = "{" ProjectionTerm "}"
 name             = a term, prefix:term or IRI of an attribute; or a member of every entity (MEMBERS)
 
-What stands in the braces is of the entities that the relationship links to. What is named twice is the
-union of both, and a name without braces holds for the whole of what it names.
+Names in braces are members of the entities that the relationship links to. If a name occurs twice, both terms
+are united; a name without braces means the whole member.
 """
 
 import re
@@ -19,12 +19,15 @@ MEMBERS = frozenset({"id", "type", "scope", "createdAt", "modifiedAt", "expiresA
 
 _NAME = re.compile(r"[^\s,|;{}()\[\]\"]+")
 _MOST = 500
-_DEEPEST = 10  # braces: no join goes deeper
+_DEEPEST = 10  # nested braces: no join goes deeper
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """Members of an entity: some of MEMBERS, and attributes (IRIs), each whole (None) or in part."""
+    """Members of an entity: some of MEMBERS, and attributes by IRI.
+
+    Beside the IRI is the projection of the linked entities; None means the whole attribute.
+    """
 
     members: frozenset[str] = frozenset()
     attrs: tuple[tuple[str, "Projection | None"], ...] = ()
@@ -37,7 +40,7 @@ class Projection:
         return name in self._inside or name in self.members
 
     def of(self, iri: str) -> "Projection | None":
-        """What is named of the entities that a relationship links to; None for nothing in particular."""
+        """The projection of the entities that a relationship links to; None without one."""
         return self._inside.get(iri)
 
     def is_whole(self, name: str) -> bool:
@@ -46,36 +49,36 @@ class Projection:
 
     @property
     def names(self) -> frozenset[str]:
-        """The attributes that are named."""
+        """The IRIs of the named attributes."""
         return frozenset(self._inside)
 
     @property
     def depth(self) -> int:
-        """How many links away the farthest thing named is."""
-        return max((1 + one.depth for one in self._inside.values() if one is not None), default=0)
+        """The number of links to the farthest member that is named."""
+        return max((1 + inner.depth for inner in self._inside.values() if inner is not None), default=0)
 
     def overlaps(self, other: "Projection") -> bool:
-        """Whether something is named as a whole by both."""
+        """Whether both name a member as a whole."""
         return any(self.is_whole(name) and other.is_whole(name) for name in self.members | self.names)
 
 
 def of_attrs(iris: tuple[str, ...]) -> Projection | None:
-    """What `attrs`, the deprecated way to project, stands for; None if nothing is named."""
+    """The projection that the deprecated parameter `attrs` means; None without attributes."""
     return Projection(MEMBERS, tuple((iri, None) for iri in iris)) if iris else None
 
 
 def parse(what: str, text: str, name: Callable[[str], str]) -> Projection:
-    """The projection in the text of the parameter `what`; `name` gives the IRI of an attribute's name.
+    """The projection in the text of the parameter `what`. `name` gives the IRI of an attribute's name.
 
-    Raises BadRequestData outside the grammar, TooComplexQuery for too much of it.
+    BadRequestData if the text is not in the grammar, TooComplexQuery above 500 names.
     """
     if sum(map(text.count, ",|{")) >= _MOST:
         raise TooComplexQuery(f"{what}: expected at most {_MOST} names")
     scanner = Scanner(what, text)
-    found = _term(scanner, name, 0)
+    projection = _term(scanner, name, 0)
     if not scanner.is_at_end():
         scanner.fail("a comma, |, { or the end")
-    return found
+    return projection
 
 
 def _term(scanner: Scanner, name: Callable[[str], str], depth: int) -> Projection:
@@ -84,13 +87,13 @@ def _term(scanner: Scanner, name: Callable[[str], str], depth: int) -> Projectio
     members: set[str] = set()
     attrs: dict[str, Projection | None] = {}
     while True:
-        found = scanner.take(_NAME)
-        if found is None:
+        match = scanner.take(_NAME)
+        if match is None:
             scanner.fail("the name of a member")
-        if found[0] in MEMBERS:
-            members.add(found[0])
+        if match[0] in MEMBERS:
+            members.add(match[0])
         else:
-            iri = name(found[0])
+            iri = name(match[0])
             inside = _inside(scanner, name, depth)
             attrs[iri] = _union(attrs[iri], inside) if iri in attrs else inside
         if not (scanner.takes(",") or scanner.takes("|")):
@@ -100,9 +103,9 @@ def _term(scanner: Scanner, name: Callable[[str], str], depth: int) -> Projectio
 def _inside(scanner: Scanner, name: Callable[[str], str], depth: int) -> Projection | None:
     if not scanner.takes("{"):
         return None
-    found = _term(scanner, name, depth + 1)
+    projection = _term(scanner, name, depth + 1)
     scanner.need("}")
-    return found
+    return projection
 
 
 def _union(one: Projection | None, other: Projection | None) -> Projection | None:

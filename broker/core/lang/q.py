@@ -1,4 +1,4 @@
-"""4.9 The NGSI-LD Query Language : from the text of `q` to a tree of `terms`.
+"""4.9 The NGSI-LD Query Language: parses the text of `q` into a tree of `terms`.
 
     query    = and *("|" and)                     ; "and" binds tighter than "or"
     and      = part *(";" part)
@@ -8,14 +8,14 @@
     operator = "==" / "!=" / ">" / ">=" / "<" / "<=" / "~=" / "!~="
     value    = literal / literal 1*("," literal) / literal ".." literal / pattern
 
-Lists, ranges, booleans and URIs go with == and != alone; patterns with ~= and !~=. A name is a term, a
-prefix:term, or an IRI: as it is when it has a "//" (it ends at the next operator), in <> always. The
-clause lacks the `!` that asks for absence and IRIs as names; both are in use. `[*]` is any language. Braces
-lead to the entities that a Relationship links to; what stands before a colon there are their types, so that
-a prefix:term has to be written as an IRI.
+Lists, ranges, booleans and URIs are allowed with == and != only, patterns with ~= and !~= only. A name is a
+term, a prefix:term or an IRI. An IRI may always be in <>; one with "//" also without, and it ends at the next
+operator. The clause has neither the `!` for absence nor IRIs as names, but clients use both. `[*]` means any
+language. Braces lead to the entities that a Relationship links to. In braces, names before a colon are types
+of these entities, so a prefix:term must be written as an IRI there.
 
-A pattern is quoted, and what is between the quotes is the regular expression as it is; or it is
-unquoted and ends at the next sign of the language.
+A pattern is a regular expression. In quotes it is taken as it is, without JSON's escapes; without quotes it
+ends at the next sign of the language.
 """
 
 import re
@@ -69,16 +69,16 @@ NO_ATTRIBUTES = {"id": "the parameter id", "type": "the parameter type", "scope"
 
 
 def parse(text: str, expand: Expand, expand_values: Collection[str] = (), *, what: str = "q") -> Q:
-    """The query in a text; `expand_values` are the expanded names whose values are terms, too.
+    """The tree of a query. `expand_values`: the attributes (IRIs) whose values are names to be expanded, too.
 
-    `what` is the name of the parameter, for error messages.
-    Raises BadRequestData where the text leaves the grammar, TooComplexQuery when there is too much of it.
+    `what`: the name of the parameter, for error messages. BadRequestData if the text is not in the grammar,
+    TooComplexQuery if it is too long or too deep.
     """
     parser = _Parser(Scanner(what, text), expand, frozenset(expand_values))
-    found = parser.query(0)
+    tree = parser.query(0)
     if not parser.scanner.is_at_end():
         parser.scanner.fail("an operator, ; or | or the end")
-    return found
+    return tree
 
 
 class _Parser:
@@ -108,9 +108,9 @@ class _Parser:
             return self._term()
         if depth == _DEEPEST:
             raise TooComplexQuery(f"q: expected at most {_DEEPEST} parentheses inside each other")
-        found = self.query(depth + 1)
+        tree = self.query(depth + 1)
         self.scanner.need(")")
-        return found
+        return tree
 
     def _term(self) -> Q:
         self._terms += 1
@@ -132,7 +132,7 @@ class _Parser:
         return replace(target, trailing=self._trailing()) if self.scanner.takes("[") else target
 
     def _linked(self, relationship: Target, at: int) -> Target:
-        """What is looked at in the entities that a relationship links to."""
+        """The target in braces, in the entities to which a relationship links."""
         if relationship.member:
             self.scanner.fail("a Relationship before the brace", at)
         if len(relationship.links) == _LONGEST:
@@ -143,14 +143,14 @@ class _Parser:
         return target
 
     def _types(self) -> tuple[str, ...]:
-        """The types in front of a colon, if there is one."""
-        if (found := self.scanner.take(_TYPES)) is None:
+        """The types (IRIs) before a colon; empty without a colon."""
+        if (match := self.scanner.take(_TYPES)) is None:
             return ()
-        names = _ONE_TYPE.findall(found[1])
+        names = _ONE_TYPE.findall(match[1])
         return tuple(self._iri(name[1:-1]) if name.startswith("<") else self._expand(name) for name in names)
 
     def _names(self) -> list[tuple[str, str]]:
-        """The names of a path; they are counted as they come, since a text may be a million of them."""
+        """The names of a path, as `_name` returns them. The limit stops a text of a million names early."""
         names = [self._name()]
         while self.scanner.takes("."):
             if len(names) == _LONGEST:
@@ -159,13 +159,13 @@ class _Parser:
         return names
 
     def _name(self) -> tuple[str, str]:
-        """A name, as it was written and expanded."""
+        """(name as written, IRI)."""
         at = self.scanner.at
-        if (found := self.scanner.take(_NAME)) is None:
+        if (match := self.scanner.take(_NAME)) is None:
             self.scanner.fail("the name of an attribute")
-        if found["iri"]:
-            return (iri := self._iri(found["iri"], at)), iri
-        return found[0], self._expand(self._iri(found[0], at) if found["url"] else found[0])
+        if match["iri"]:
+            return (iri := self._iri(match["iri"], at)), iri
+        return match[0], self._expand(self._iri(match[0], at) if match["url"] else match[0])
 
     def _iri(self, text: str, at: int | None = None) -> str:
         if not is_uri(text):
@@ -188,7 +188,7 @@ class _Parser:
         return Target(above, member=member)
 
     def _trailing(self) -> tuple[str, ...]:
-        """The rest of `[` member *("." member) `]`."""
+        """The members in brackets; `[` has been read."""
         members = [self._member()]
         while self.scanner.takes("."):
             if len(members) == _LONGEST:
@@ -198,9 +198,9 @@ class _Parser:
         return tuple(members)
 
     def _member(self) -> str:
-        if (found := self.scanner.take(_MEMBER)) is None:
+        if (match := self.scanner.take(_MEMBER)) is None:
             self.scanner.fail("the name of a member, a language or *")
-        return found[0]
+        return match[0]
 
     def _value(self, target: Target, operator: str) -> Value:
         if operator in ("~=", "!~="):
@@ -225,33 +225,33 @@ class _Parser:
     def _range(self, target: Target, low: Literal, at: int) -> Range:
         if not is_comparable(low, self.scanner.between(at)):
             self.scanner.fail("a range of numbers, quoted strings or dates", at)
-        above = self.scanner.at
+        high_at = self.scanner.at
         high = literal(self.scanner, comparable=True)
-        found = Range(self._coerced(target, low), self._coerced(target, high))
-        if found.low.kind != found.high.kind:
-            self.scanner.fail(f"a {found.low.kind}, as before the dots", above)
-        return found
+        range_ = Range(self._coerced(target, low), self._coerced(target, high))
+        if range_.low.kind != range_.high.kind:
+            self.scanner.fail(f"a {range_.low.kind}, as before the dots", high_at)
+        return range_
 
-    def _coerced(self, target: Target, one: Literal) -> Literal:
-        """The literal as the target's kind of value (expandValues; instants may be quoted)."""
+    def _coerced(self, target: Target, value: Literal) -> Literal:
+        """The literal adapted to the target: expanded (expandValues), or a quoted instant as an instant."""
         if target.member in TEMPORAL_MEMBERS:
-            return as_instant(one)
-        if one.kind == "text" and target.path and target.path[-1] in self._expand_values:
-            return Literal("text", self._expand(str(one.value)))
-        return one
+            return as_instant(value)
+        if value.kind == "text" and target.path and target.path[-1] in self._expand_values:
+            return Literal("text", self._expand(str(value.value)))
+        return value
 
     def _pattern(self) -> RegExp:
-        found = self.scanner.take(_QUOTED_PATTERN) or self.scanner.take(_BARE_PATTERN)
-        if found is None:
+        match = self.scanner.take(_QUOTED_PATTERN) or self.scanner.take(_BARE_PATTERN)
+        if match is None:
             self.scanner.fail("a regular expression")
-        text = found[1] if found.re is _QUOTED_PATTERN else found[0]
+        text = match[1] if match.re is _QUOTED_PATTERN else match[0]
         pattern.compile(text)
         return RegExp(text)
 
 
 def _joined(kind: type[And] | type[Or], parts: list[Q]) -> Q:
-    """One node of the parts, with parts of its own kind dissolved in it."""
-    flat = [one for part in parts for one in (part.parts if isinstance(part, kind) else (part,))]
+    """One node of the parts; nested nodes of the same kind are merged into it."""
+    flat = [node for part in parts for node in (part.parts if isinstance(part, kind) else (part,))]
     return kind(tuple(flat)) if len(flat) > 1 else flat[0]
 
 

@@ -1,4 +1,4 @@
-"""A scanner for the small languages of queries: regular expressions tried at a moving position."""
+"""A scanner for the query languages: it tries regular expressions at the present position of a text."""
 
 import re
 from typing import NoReturn
@@ -7,7 +7,7 @@ from broker.core.errors import BadRequestData
 
 
 class Scanner:
-    """A text and how far it has been read. Spaces between tokens mean nothing."""
+    """A text, and the position up to which it has been read (`at`). Spaces between tokens are ignored."""
 
     __slots__ = ("_text", "_what", "at")
 
@@ -17,14 +17,14 @@ class Scanner:
         self.at = 0
 
     def take(self, token: re.Pattern[str]) -> re.Match[str] | None:
-        """The token, if it comes next."""
+        """The match of a token if it comes next, which is read then; else None."""
         self._skip()
-        if found := token.match(self._text, self.at):
-            self.at = found.end()
-        return found
+        if match := token.match(self._text, self.at):
+            self.at = match.end()
+        return match
 
     def takes(self, sign: str) -> bool:
-        """Whether this sign came next; it is behind us then."""
+        """Whether this sign comes next; if so, it is read."""
         self._skip()
         if not self._text.startswith(sign, self.at):
             return False
@@ -32,21 +32,21 @@ class Scanner:
         return True
 
     def need(self, sign: str) -> None:
-        """Goes past a sign. Raises BadRequestData when something else comes next."""
+        """Reads a sign. BadRequestData if something else comes next."""
         if not self.takes(sign):
             self.fail(sign)
 
     def between(self, start: int) -> str:
-        """What was read since a position, without the spaces around it."""
+        """The text read since a position, without spaces around it."""
         return self._text[start : self.at].strip()
 
     def is_at_end(self) -> bool:
-        """Whether nothing is left."""
+        """Whether all of the text has been read."""
         self._skip()
         return self.at == len(self._text)
 
     def fail(self, expected: str, at: int | None = None) -> NoReturn:
-        """Tells the client where the text stopped making sense, and what would have made sense."""
+        """Raises BadRequestData with the position of the fault (default: the present one)."""
         where = self.at if at is None else at
         found = repr(self._text[where : where + 20]) if where < len(self._text) else "its end"
         raise BadRequestData(f"{self._what}, character {where + 1}: expected {expected}, found {found}")

@@ -5,8 +5,8 @@ and      = "(" and ")" / ScopeQ *(";" ScopeQ)      ; all of these
 ScopeQ   = ["/"] level *("/" level) ["/#"] / "/#"  ; "/#": the scope itself and all below it
 level    = letter *(letter / number / "_") / "+"   ; "+": any one level
 
-The clause wants parentheses around what ";" joins; the ETSI suite leaves them out, and nothing else could
-be meant. A Scope may lack its first "/" (4.18), and then is the same as with it.
+The clause demands parentheses around terms joined by ";", but the ETSI suite leaves them out, and the meaning
+is clear without. The first "/" of a scope is optional (4.18) and has no meaning.
 """
 
 import re
@@ -20,12 +20,12 @@ ANY = "+"
 _LEVEL = r"(?:[^\W\d_]\w*|\+)"
 _SCOPE = re.compile(rf"/#|/?{_LEVEL}(?:/{_LEVEL})*(?:/#)?")
 _MOST = 500  # scopes
-_LONGEST = 100  # levels of one
+_LONGEST = 100  # levels of one scope
 
 
 @dataclass(frozen=True, slots=True)
 class ScopePattern:
-    """A scope, whose levels may be `ANY`; with `below`, any scope that begins with these levels."""
+    """A scope whose levels may be `ANY`. `below`: it also matches all scopes that begin with these levels."""
 
     levels: tuple[str, ...]
     below: bool = False
@@ -36,7 +36,7 @@ class ScopePattern:
 
 @dataclass(frozen=True, slots=True)
 class ScopeQuery:
-    """Any of some alternatives, of each of which an entity must match all patterns."""
+    """Alternatives: an entity must match all patterns of one of them."""
 
     any_of: tuple[tuple[ScopePattern, ...], ...]
 
@@ -45,20 +45,22 @@ class ScopeQuery:
 
 
 def matches(query: ScopeQuery, scopes: Iterable[str]) -> bool:
-    """Whether an entity of these scopes is selected."""
-    had = [scope.strip("/").split("/") for scope in scopes]
-    return any(all(any(_fits(one, scope) for scope in had) for one in all_of) for all_of in query.any_of)
+    """Whether the query selects an entity with these scopes."""
+    scopes_ = [scope.strip("/").split("/") for scope in scopes]
+    return any(
+        all(any(_fits(pattern, scope) for scope in scopes_) for pattern in all_of) for all_of in query.any_of
+    )
 
 
-def _fits(wanted: ScopePattern, levels: list[str]) -> bool:
-    count = len(wanted.levels)
-    if len(levels) < count or (len(levels) > count and not wanted.below):
+def _fits(pattern: ScopePattern, levels: list[str]) -> bool:
+    count = len(pattern.levels)
+    if len(levels) < count or (len(levels) > count and not pattern.below):
         return False
-    return all(one in (ANY, level) for one, level in zip(wanted.levels, levels, strict=False))
+    return all(wanted in (ANY, level) for wanted, level in zip(pattern.levels, levels, strict=False))
 
 
 def parse(text: str) -> ScopeQuery:
-    """The query in a text. Raises BadRequestData outside the grammar, TooComplexQuery over 500 scopes."""
+    """The query in a text. BadRequestData if it is not in the grammar, TooComplexQuery above 500 scopes."""
     if sum(map(text.count, ",;|")) >= _MOST:
         raise TooComplexQuery(f"scopeQ: expected at most {_MOST} scopes")
     scanner = Scanner("scopeQ", text)
@@ -81,10 +83,10 @@ def _all_of(scanner: Scanner) -> tuple[ScopePattern, ...]:
 
 
 def _scope(scanner: Scanner) -> ScopePattern:
-    found = scanner.take(_SCOPE)
-    if found is None:
+    match = scanner.take(_SCOPE)
+    if match is None:
         scanner.fail("a scope, such as /Madrid/Gardens, /Madrid/+ or /Madrid/#")
-    text = found[0]
+    text = match[0]
     below = text.endswith("/#")
     levels = tuple(text.removesuffix("/#").strip("/").split("/")) if text != "/#" else ()
     if len(levels) > _LONGEST:

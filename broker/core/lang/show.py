@@ -1,10 +1,10 @@
-"""The text of a query (clause 4.9) in the names of an @context.
+"""Prints the tree of a query (clause 4.9) as text, in the names of an @context.
 
-For every tree that `q.parse` makes, parsing what `show` prints gives an equal tree, if both are given the
-same `expand_values` and an @context whose `expand` takes back what its `compact` gives. A name is printed
-as an IRI in <> where the @context has none for it, or has one that would say something else there: a word
-that is a member or a parameter, or a prefix:term in braces, whose prefix would be read as a type.
-What cannot be said in another @context: a value among `expand_values` whose IRI begins with its prefix.
+Parsing the printed text gives an equal tree, if both use the same `expand_values` and an @context whose
+`expand` is the inverse of its `compact`. An IRI is printed in <> if the @context has no name for it, or if
+the name would mean something else there: the name of a member or a parameter, or in braces a prefix:term,
+whose prefix would be parsed as a type. One thing cannot be printed: a value of
+`expand_values` whose IRI begins with a prefix that the @context defines, since it would be expanded again.
 """
 
 import json
@@ -36,7 +36,7 @@ _NAME = re.compile(f"{TERM}(?::{TERM})?")
 def show(q: Q, compact: Callable[[str], str], expand_values: Collection[str] = ()) -> str:
     """The text of a query in the names that `compact` gives.
 
-    `expand_values`: the attributes (IRIs) whose values are terms, as for `q.parse`.
+    `expand_values`: the attributes (IRIs) whose values are names to be expanded, as for `q.parse`.
     """
     return _Printer(compact, frozenset(expand_values)).query(q)
 
@@ -49,12 +49,12 @@ class _Printer:
         self._expand_values = expand_values
 
     def query(self, q: Q) -> str:
-        """The text of a tree, or of a part of one."""
+        """The text of a tree or a part of it."""
         if isinstance(q, Or):
             return "|".join(map(self.query, q.parts))
         if isinstance(q, And):
-            texts = ((one, self.query(one)) for one in q.parts)
-            return ";".join(f"({text})" if isinstance(one, Or) else text for one, text in texts)
+            texts = ((part, self.query(part)) for part in q.parts)
+            return ";".join(f"({text})" if isinstance(part, Or) else text for part, text in texts)
         if isinstance(q, Exists):
             return ("!" if q.absent else "") + self._target(q.target)
         return f"{self._target(q.target)}{q.operator}{self._value(q.target, q.value)}"
@@ -85,12 +85,12 @@ class _Printer:
             return f'"{value.text}"'
         if isinstance(value, Range):
             return f"{self._literal(target, value.low)}..{self._literal(target, value.high)}"
-        return ",".join(self._literal(target, one) for one in literals(value))
+        return ",".join(self._literal(target, literal) for literal in literals(value))
 
-    def _literal(self, target: Target, one: Literal) -> str:
-        if one.kind in TEMPORAL:
-            return str(one.value) if one.kind == "date" else f"{one.value}Z"
-        is_term = one.kind == "text" and bool(target.path) and target.path[-1] in self._expand_values
+    def _literal(self, target: Target, literal: Literal) -> str:
+        if literal.kind in TEMPORAL:
+            return str(literal.value) if literal.kind == "date" else f"{literal.value}Z"
+        is_term = literal.kind == "text" and bool(target.path) and target.path[-1] in self._expand_values
         if is_term and target.member not in TEMPORAL_MEMBERS:
-            return json.dumps(self._compact(str(one.value)), ensure_ascii=False)
-        return json.dumps(one.value, ensure_ascii=False)
+            return json.dumps(self._compact(str(literal.value)), ensure_ascii=False)
+        return json.dumps(literal.value, ensure_ascii=False)

@@ -1,16 +1,16 @@
-"""The syntax tree of an NGSI-LD query (clause 4.9), which `q.parse` makes. `show` gives the text back.
+"""The syntax tree of an NGSI-LD query (clause 4.9). `q.parse` makes it; `show` makes it a text again.
 
 Q        And(parts) | Or(parts) | Term(target, operator, value) | Exists(target, absent)
-Target   the attribute path (IRIs), the trailing path in brackets, and the member when the last name
-         is one of MEMBERS rather than an attribute; an empty path is the entity itself; and, before all
-         that, the links to follow to the entity that is looked at
+Target   the links to the entity that holds the target; in it the attribute path (IRIs), where an empty path
+         means the entity itself; the trailing path in brackets; and the member, if the last name is one of
+         MEMBERS instead of an attribute
 value    Literal | Range | ValueList with == and !=, Literal with < <= > >=, RegExp with ~= and !~=
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-# Names that are not attributes but members of what the path before them leads to.
+# Names that are not attributes but members of the attribute or entity before them.
 TEMPORAL_MEMBERS = frozenset({"createdAt", "modifiedAt", "observedAt"})
 MEMBERS = TEMPORAL_MEMBERS | {"unitCode", "datasetId", "objectType", "valueType"}
 ENTITY_MEMBERS = frozenset({"createdAt", "modifiedAt"})
@@ -22,7 +22,7 @@ TEMPORAL = frozenset({"dateTime", "date", "time"})
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A step to linked entities: by the Relationship at the path; to those of any of the types, if any."""
+    """A step by the Relationship at `path` to linked entities of one of the `types` (empty: of any)."""
 
     path: tuple[str, ...]
     types: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a term looks at: `path[trailing]`, or a member of the instances at the path."""
+    """The target of a term: `path[trailing]`, or a member of the instances at the path."""
 
     path: tuple[str, ...]
     trailing: tuple[str, ...] = ()
@@ -39,19 +39,19 @@ class Target:
 
     @property
     def attribute(self) -> str | None:
-        """The IRI of the entity's own attribute that the target begins with, if it does with one."""
+        """The IRI of the attribute with which the target begins; None for a member of the entity."""
         path = self.links[0].path if self.links else self.path
         return path[0] if path else None
 
     @property
     def linked(self) -> "Target":
-        """The target as seen from the entities that the first link leads to."""
+        """The rest of the target, relative to the entities to which the first link leads."""
         return replace(self, links=self.links[1:])
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A value. `kind` is number, boolean, text, or one of TEMPORAL, whose value is `moments.plain` text."""
+    """A value. `kind`: number, boolean, text, or one of TEMPORAL, whose values are texts of `dates.plain`."""
 
     kind: str
     value: bool | float | str
@@ -59,7 +59,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """From `low` to `high`, both included; two literals of one kind."""
+    """The values from `low` to `high`, both included; two literals of the same kind."""
 
     low: Literal
     high: Literal
@@ -67,14 +67,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class ValueList:
-    """Any of these."""
+    """A list of values, any of which may match."""
 
     items: tuple[Literal, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RegExp:
-    """A regular expression, as it was written (`pattern.compile`)."""
+    """A regular expression as the client wrote it (`pattern.compile`)."""
 
     text: str
 
@@ -84,7 +84,7 @@ Value = Literal | Range | ValueList | RegExp
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The target is there; or, with `absent`, it is not."""
+    """Holds if the target exists; with `absent`, if it does not."""
 
     target: Target
     absent: bool = False
@@ -92,7 +92,7 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """The target is there and compares with the value."""
+    """Holds if the target exists and the comparison with the value is true."""
 
     target: Target
     operator: str
@@ -101,14 +101,14 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All parts, at least two, none of them an And."""
+    """Holds if all parts do: two or more, none of them an And."""
 
     parts: tuple["Q", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """Any of the parts, at least two, none of them an Or."""
+    """Holds if any part does: two or more, none of them an Or."""
 
     parts: tuple["Q", ...]
 
@@ -117,14 +117,14 @@ Q = And | Or | Term | Exists
 
 
 def literals(value: Value) -> tuple[Literal, ...]:
-    """The single values that == compares with: of a literal or a list; none of a range or a pattern."""
+    """The values of a literal or a list; empty for a range or a regular expression."""
     if isinstance(value, ValueList):
         return value.items
     return (value,) if isinstance(value, Literal) else ()
 
 
 def targets(q: Q) -> Iterator[Target]:
-    """Every target that the query looks at."""
+    """Yields the target of each term of the query."""
     if isinstance(q, And | Or):
         for part in q.parts:
             yield from targets(part)
@@ -133,19 +133,19 @@ def targets(q: Q) -> Iterator[Target]:
 
 
 def has_absence(q: Q) -> bool:
-    """Whether the condition asks somewhere that something is not there."""
+    """Whether any term of the query asks for the absence of its target."""
     if isinstance(q, And | Or):
         return any(map(has_absence, q.parts))
     return isinstance(q, Exists) and q.absent
 
 
 def attributes(q: Q) -> frozenset[str]:
-    """The IRIs of the attributes that the query looks at; none when it asks for system members alone."""
+    """The IRIs of the attributes in the query; empty if it has only members of the entity."""
     return frozenset(target.attribute for target in targets(q) if target.attribute)
 
 
 def linked_terms(q: Q | None) -> Iterator["Term | Exists"]:
-    """Every term that looks at linked entities; one that asks for absence as the one that it denies."""
+    """Yields each term that follows links; `!p` is yielded as `p`, and the caller negates the result."""
     if isinstance(q, And | Or):
         for part in q.parts:
             yield from linked_terms(part)
@@ -154,5 +154,5 @@ def linked_terms(q: Q | None) -> Iterator["Term | Exists"]:
 
 
 def depth(q: Q) -> int:
-    """How many links from an entity the farthest one is that the query looks at; 0: at none but itself."""
+    """The greatest number of links that a term follows; 0: the query needs no linked entities."""
     return max(len(target.links) for target in targets(q))

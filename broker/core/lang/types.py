@@ -4,7 +4,7 @@ EntityTypes  = element *(("|" / ",") element)      ; any of these
 element      = "(" EntityType *(";" EntityType) ")" / "(" EntityTypes ")" / EntityType
 EntityType   = a term, prefix:term, or URI without the signs above; or "*", any type
 
-Alternatives in parentheses are not in the clause, but the ETSI suite has them.
+Alternatives in parentheses are not in the clause, but the ETSI suite uses them.
 """
 
 import re
@@ -23,21 +23,21 @@ Names = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class TypeSelection:
-    """Any of some alternatives, each of which names types that an entity must all have (IRIs).
+    """Alternatives: an entity must have all types (IRIs) of one of them.
 
-    The alternative that names none is `*`: every entity has all of no types.
+    An alternative without types is `*`: it selects every entity.
     """
 
     any_of: tuple[tuple[str, ...], ...]
 
     @property
     def is_anything(self) -> bool:
-        """Whether entities of every type are selected."""
+        """Whether it selects entities of every type."""
         return () in self.any_of
 
     @property
     def names(self) -> frozenset[str]:
-        """Every type that is named."""
+        """The named types (IRIs)."""
         return frozenset(name for names in self.any_of for name in names)
 
     def __str__(self) -> str:
@@ -45,13 +45,13 @@ class TypeSelection:
 
 
 def matches(selection: TypeSelection, types: Iterable[str]) -> bool:
-    """Whether an entity of these types is selected."""
-    had = frozenset(types)
-    return any(had.issuperset(names) for names in selection.any_of)
+    """Whether the selection selects an entity with these types."""
+    type_set = frozenset(types)
+    return any(type_set.issuperset(names) for names in selection.any_of)
 
 
 def parse(text: str, expand: Callable[[str], str]) -> TypeSelection:
-    """The selection in a text. Raises BadRequestData outside the grammar, TooComplexQuery over 500 types."""
+    """The selection in a text. BadRequestData outside the grammar, TooComplexQuery above 500 types."""
     if sum(map(text.count, ",;|")) >= _MOST:
         raise TooComplexQuery(f"type: expected at most {_MOST} types")
     scanner = Scanner("type", text)
@@ -80,10 +80,10 @@ def _element(scanner: Scanner, expand: Callable[[str], str], *, inner: bool) -> 
 
 def _type(scanner: Scanner, expand: Callable[[str], str]) -> str:
     at = scanner.at
-    found = scanner.take(_TYPE)
-    if found is None or not is_name(found[0]):
+    match = scanner.take(_TYPE)
+    if match is None or not is_name(match[0]):
         scanner.fail("the name of an entity type", at)
-    return expand(found[0])
+    return expand(match[0])
 
 
 def _text(names: Names) -> str:

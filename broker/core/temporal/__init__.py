@@ -1,4 +1,4 @@
-"""Temporal queries and what they find (clauses 4.5.6 to 4.5.9, 4.11, 5.7.3, 5.7.4)."""
+"""Temporal queries and their results, evolutions (clauses 4.5.6 to 4.5.9, 4.11, 5.7.3, 5.7.4)."""
 
 from dataclasses import dataclass, field
 
@@ -11,18 +11,18 @@ from broker.core.temporal.window import BY_WRITE, Window
 
 __all__ = ["SCOPE", "Evolution", "TemporalQuery", "Window"]
 
-# An Evolution holds the scopes under this name, as instances whose value is a list.
+# An Evolution holds the scopes under this name, as instances whose value is a list of scopes.
 SCOPE = NGSI_LD + "scope"
 
 
 @dataclass(frozen=True, slots=True)
 class TemporalQuery:
-    """Which evolutions (`entities`), and of them which instances: window, attributes, the last n times.
+    """A query of evolutions: which entities (`entities`), and which of their instances.
 
-    Without a window every instance is wanted, whatever times it has. `sys_attrs`: the system attributes of
-    the entity and of its instances are wanted, too. `datasets`: of these datasetIds only, None among them
-    for no datasetId. `aggregation`: no instances are wanted, but what they aggregate to. `pick` and `omit`
-    (4.21) say which members are shown; pick, which attributes it is about, too.
+    `window`: without one, all instances are selected, whatever times they have. `last_n`: only the instances
+    of the last n times. `sys_attrs`: whether system attributes are shown. `datasets`: only instances of these
+    datasetIds (None: without datasetId); empty: all. `aggregation`: aggregates are returned, not instances.
+    `pick` and `omit`: the members that are shown (4.21); `pick` selects the attributes of the query, too.
     """
 
     entities: Query
@@ -35,41 +35,41 @@ class TemporalQuery:
     omit: Projection | None = None
 
     def is_judged(self, name: str) -> bool:
-        """Whether instances of an attribute (IRI, or SCOPE) count when it comes to whether there are any."""
+        """Whether instances of an attribute (IRI, or SCOPE) make an entity part of the result."""
         if self.entities.attrs:
             return name in self.entities.attrs
         return self.pick is None or self.is_bare or _member(name) in self.pick
 
     def is_shown(self, name: str) -> bool:
-        """Whether the instances of an attribute (IRI, or SCOPE) are part of the answer."""
+        """Whether the instances of an attribute (IRI, or SCOPE) are shown in the answer."""
         omitted = self.omit is not None and self.omit.is_whole(_member(name))
         return self.is_judged(name) and not self.is_bare and not omitted
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The attributes (IRIs) that are asked for by their names."""
+        """The attributes (IRIs) that the query names."""
         picked = () if self.pick is None else (iri for iri, _ in self.pick.attrs)
         return (*self.entities.attrs, *picked)
 
     @property
     def is_bare(self) -> bool:
-        """Whether neither attributes nor the scope are to be shown, only what else an entity has."""
+        """Whether neither attributes nor the scope are shown, but only other members of the entity."""
         return self.pick is not None and not self.pick.attrs and "scope" not in self.pick.members
 
     @property
     def is_selective(self) -> bool:
-        """Whether an entity without any instance that is asked for is none that is asked for."""
+        """Whether an entity must have a selected instance to be part of the result."""
         of_parts = self.window is not None or self.pick is not None
         return of_parts or bool(self.entities.attrs) or bool(self.datasets)
 
     @property
     def is_stamped(self) -> bool:
-        """Whether instances have to say when they were written, even those with an observedAt."""
+        """Whether the times of the write are needed, also of instances with an observedAt."""
         return self.sys_attrs or (self.window is not None and self.window.timeproperty in BY_WRITE)
 
     @property
     def is_backwards(self) -> bool:
-        """Whether the newest instances come first, and what does not fit is left out (6.3.10)."""
+        """Whether the newest instances come first and the oldest ones are cut off (lastN, 6.3.10)."""
         return self.last_n is not None
 
 
@@ -79,12 +79,12 @@ def _member(name: str) -> str:
 
 @dataclass(slots=True)
 class Evolution:
-    """The temporal evolution of one entity: its attribute instances in the order that the query asks for.
+    """The temporal evolution of one entity: its attribute instances in the order of the query.
 
-    Instances carry an `instanceId`, and there may be many of one datasetId. `truncated` holds the
-    attributes of which there was more than one answer may carry; `emptied` the kinds of those (by IRI) that
-    are empty only because the answer had to end before their first instance (`page`). `aggregates` hold what
-    instances aggregate to, in place of them.
+    Instances have an `instanceId`; several may have the same datasetId. `truncated`: the attributes (IRIs)
+    that have more instances than one answer may hold. `emptied`: attributes (IRI -> kind) without instances
+    because the answer ends before their first one (`page`). `aggregates`: by IRI, the aggregates instead of
+    instances.
     """
 
     id: str

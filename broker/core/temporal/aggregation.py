@@ -1,10 +1,11 @@
-"""Aggregation (clause 4.5.19): which methods there are, what of values they take, what they make of it.
+"""Aggregation (clause 4.5.19): its methods, and their results.
 
-The store sums up the instances of a series for each period and each Class of their values (`Summary`), where
-the data is; summaries of parts of a period add up to that of the whole. Here is what becomes of them.
+The store summarizes the instances of a series by period and by Class of their values (`Summary`), in the
+database. Summaries of parts of a period can be added. This module computes the results from summaries.
 
-A method takes the values of the first Class among those it is eligible for that the series has in the range
-at all: values of another Class are left out of it, and a period without one of its values has no result.
+Each method is eligible for certain Classes of values. In a series it uses the first of these Classes that
+occurs in the range. It ignores values of other Classes, and a period without values of its Class has no
+result.
 """
 
 import math
@@ -18,14 +19,14 @@ from broker.core.temporal.aggregation_periods import Duration
 
 
 class Class(StrEnum):
-    """What values are to the methods (tables 4.5.19.1-1 to -3)."""
+    """The classes of values that methods distinguish (tables 4.5.19.1-1 to -3)."""
 
-    NUMBER = "number"  # and booleans, as 1 and 0
+    NUMBER = "number"  # also booleans, as 1 and 0
     TIME = "time"  # of the day
-    TEXT = "text"  # and dates and date-times
-    SIZE = "size"  # of an array
+    TEXT = "text"  # also dates and date-times
+    SIZE = "size"  # of arrays
     OTHER = "other"
-    LINK = "link"  # of a Relationship
+    LINK = "link"  # of Relationships
 
 
 COUNTS = ("totalCount", "distinctCount")
@@ -43,7 +44,7 @@ METHODS = tuple(_ELIGIBLE)
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """What an aggregated representation is to hold: the methods, in order, and the length of the periods."""
+    """The methods of an aggregated representation, in order, and the duration of its periods."""
 
     methods: tuple[str, ...]
     duration: Duration
@@ -51,10 +52,11 @@ class Aggregation:
 
 @dataclass(slots=True)
 class Summary:
-    """The values of one Class within one period: how many (at least one), and what the methods need of them.
+    """A summary of the values of one Class in one period: all that the methods need.
 
-    Numbers stand for themselves, times for their seconds of the day and arrays for their size; `least` and
-    `most` are numbers or texts. `spread` is the sum of the squared distances from the mean.
+    `count` (1 or more), `total` (sum), `squares` (sum of squares), `spread` (sum of the squared distances
+    from the mean), `least` and `most` (numbers or texts). Times count as seconds of the day, arrays as their
+    size.
     """
 
     count: int
@@ -65,20 +67,20 @@ class Summary:
     most: Json = None
 
     def add(self, other: "Summary") -> None:
-        """Takes in the summary of other values of the same Class and period."""
+        """Adds the summary of other values of the same Class and period."""
         count = self.count + other.count
-        apart = other.total / other.count - self.total / self.count
-        self.spread += other.spread + apart * apart * self.count * other.count / count
+        distance = other.total / other.count - self.total / self.count
+        self.spread += other.spread + distance * distance * self.count * other.count / count
         self.count = count
         self.total += other.total
         self.squares += other.squares
-        self.least = min((one for one in (self.least, other.least) if one is not None), default=None)
-        self.most = max((one for one in (self.most, other.most) if one is not None), default=None)
+        self.least = min((value for value in (self.least, other.least) if value is not None), default=None)
+        self.most = max((value for value in (self.most, other.most) if value is not None), default=None)
 
 
 @dataclass(slots=True)
 class Period:
-    """One period of a series, from `start` to before `end` (µs): its summaries, and its distinct values."""
+    """One period of a series (µs, `end` excluded): its summaries, and its number of distinct values."""
 
     start: int
     end: int
@@ -88,7 +90,7 @@ class Period:
 
 @dataclass(slots=True)
 class Aggregate:
-    """The periods of one series: of one datasetId of an attribute, as a Property or as a Relationship."""
+    """The periods of one series: of one datasetId of an attribute, as Property or as Relationship."""
 
     is_relationship: bool
     dataset: str | None
@@ -96,41 +98,47 @@ class Aggregate:
 
 
 def parse_methods(names: Iterable[str]) -> tuple[str, ...]:
-    """The methods of these names, each once. BadRequestData if one is none, or there is none."""
-    found = tuple(dict.fromkeys(name.strip() for name in names))
-    if not found or not set(METHODS).issuperset(found):
+    """The methods of these names, each once. BadRequestData if a name is unknown, or there is none."""
+    methods = tuple(dict.fromkeys(name.strip() for name in names))
+    if not methods or not set(METHODS).issuperset(methods):
         raise BadRequestData(f"aggrMethods: expected some of {', '.join(METHODS)}")
-    return found
+    return methods
 
 
 def takes(method: str, periods: list[Period]) -> bool:
-    """Whether the method can take any of the values."""
+    """Whether the method is eligible for any of the values."""
     return _taken(method, periods) is not None
 
 
 def results(method: str, periods: list[Period]) -> list[tuple[Json, Period]] | None:
-    """What the method makes of each period that has values for it; None if it can't take any of them."""
-    if (taken := _taken(method, periods)) is None:
+    """(result, period) for each period with values for the method; None if it is eligible for no value."""
+    if (used := _taken(method, periods)) is None:
         return None
     if method in COUNTS:
         return [(_count(method, period), period) for period in periods]
-    having = [period for period in periods if taken in period.summaries]
-    return [(_value(method, taken, period.summaries[taken]), period) for period in having]
+    with_values = [period for period in periods if used in period.summaries]
+    return [(_value(method, used, period.summaries[used]), period) for period in with_values]
 
 
 def _taken(method: str, periods: list[Period]) -> Class | None:
-    """The Class of the values that the method takes, if there are any."""
-    found = (one for one in _ELIGIBLE[method] if any(one in period.summaries for period in periods))
-    return next(found, None)
+    """The Class of the values that the method uses; None if it is eligible for no value."""
+    used = (
+        value_class
+        for value_class in _ELIGIBLE[method]
+        if any(value_class in period.summaries for period in periods)
+    )
+    return next(used, None)
 
 
 def _count(method: str, period: Period) -> int:
     return (
-        period.distinct if method == "distinctCount" else sum(one.count for one in period.summaries.values())
+        period.distinct
+        if method == "distinctCount"
+        else sum(summary.count for summary in period.summaries.values())
     )
 
 
-def _value(method: str, of: Class, summary: Summary) -> Json:
+def _value(method: str, value_class: Class, summary: Summary) -> Json:
     match method:
         case "sum":
             return summary.total
@@ -143,11 +151,11 @@ def _value(method: str, of: Class, summary: Summary) -> Json:
         case "stddev":
             return math.sqrt(summary.spread / summary.count)
     average = summary.total / summary.count
-    return clock(average) if of is Class.TIME else average
+    return clock(average) if value_class is Class.TIME else average
 
 
 def clock(seconds: float) -> str:
-    """Seconds of the day as a Time."""
+    """Seconds of the day as a Time (4.6.3)."""
     micros = round(seconds * 1_000_000)
     minutes, micros = divmod(micros, 60_000_000)
     fraction = f".{micros % 1_000_000:06}".rstrip("0").rstrip(".")

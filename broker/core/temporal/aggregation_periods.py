@@ -1,8 +1,8 @@
-"""The periods of an aggregation (clause 4.5.19.1): ISO 8601 durations, laid end to end from an anchor.
+"""The periods of an aggregation (clause 4.5.19.1): consecutive ISO 8601 durations from an anchor.
 
-A duration is P[n]Y[n]M[n]DT[n]H[n]M[n]S or P[n]W, whose seconds may have a fraction. Days and weeks are of
-24 hours, for instants are in UTC; months are those of the calendar: period n begins n times the duration
-after the anchor, at the last day of a month that lacks the anchor's day.
+A duration is P[n]Y[n]M[n]DT[n]H[n]M[n]S or P[n]W; its seconds may have a fraction. Instants are in UTC, so a
+day has 24 hours. Months are calendar months. Period n begins n durations after the anchor; in a month without
+the day of the anchor it begins at the last day.
 """
 
 import re
@@ -28,59 +28,59 @@ END_OF_TIME = instant.micros("9999-12-31T23:59:59.999999")
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A length of time: months of the calendar, and microseconds. Without either: the whole of a range."""
+    """A duration: calendar months, and microseconds. If both are 0: the whole time range of the query."""
 
     months: int = 0
     micros: int = 0
 
     @property
     def is_whole(self) -> bool:
-        """Whether it stands for the whole time range of the query."""
+        """Whether it means the whole time range of the query."""
         return not self.months and not self.micros
 
 
 def parse(text: str, what: str = "aggrPeriodDuration") -> Duration:
-    """The duration that a text says. BadRequestData, which names `what` it is of, if it is none."""
-    found = _FORM.fullmatch(text)
-    if not found or text == "P" or found["time"] == "T":
+    """The duration in a text. BadRequestData, which names `what`, if it is not valid."""
+    match = _FORM.fullmatch(text)
+    if not match or text == "P" or match["time"] == "T":
         raise BadRequestData(f"{what}: expected an ISO 8601 duration such as PT1H, P1M or P1Y")
-    years, months, days, _, hours, minutes, seconds, weeks = found.groups(default="0")
+    years, months, days, _, hours, minutes, seconds, weeks = match.groups(default="0")
     micros = int(Decimal(seconds.replace(",", ".")) * _SECOND)
     micros += int(minutes) * _MINUTE + int(hours) * _HOUR + (int(days) + 7 * int(weeks)) * _DAY
     return Duration(12 * int(years) + int(months), micros)
 
 
 def calendar(anchor: int, duration: Duration, last: int, most: int) -> list[tuple[int, int]]:
-    """The periods of a duration with months, from the anchor (µs) to the one that holds `last`.
+    """(start, end) in µs of each period of a duration with months, from the anchor to that with `last`.
 
     TooManyResults if there are more than `most`.
     """
-    found = []
+    periods = []
     start = anchor
     for n in range(1, most + 1):
         end = _later(anchor, duration, n)
-        found.append((start, end))
+        periods.append((start, end))
         if end > last:
-            return found
+            return periods
         start = end
     raise too_many(most)
 
 
 def too_many(most: int) -> TooManyResults:
-    """What is said of a duration that makes too many periods."""
+    """The error for a duration that makes too many periods."""
     return TooManyResults(
         f"aggrPeriodDuration: makes more than {most} periods; ask for longer ones or a shorter range"
     )
 
 
-@lru_cache(20_000)  # each method of each attribute says them again
+@lru_cache(20_000)  # each method of each attribute shows the same periods
 def show(micros: int) -> str:
-    """The beginning or end of a period as clients see it, without a fraction that is zero."""
+    """The start or end of a period (µs) as clients see it, without trailing zeros."""
     return instant.show(instant.floor(instant.of_micros(min(micros, END_OF_TIME))))
 
 
 def _later(anchor: int, duration: Duration, n: int) -> int:
-    """The anchor and n times the duration: months first."""
+    """The anchor plus n durations (µs): months are added first."""
     text = instant.of_micros(anchor)
     months = int(text[:4]) * 12 + int(text[5:7]) - 1 + n * duration.months
     year, month = divmod(months, 12)

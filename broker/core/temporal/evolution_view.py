@@ -1,6 +1,4 @@
-"""Evolutions as clients see them: normalized (clauses 4.5.6 to 4.5.8), simplified (4.5.9), aggregated
-(4.5.19).
-"""
+"""Representations of evolutions: normalized (4.5.6 to 4.5.8), simplified (4.5.9), aggregated (4.5.19)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +18,12 @@ from broker.core.temporal.window import Window, time_of
 
 @dataclass(frozen=True, slots=True)
 class TemporalView:
-    """How evolutions are shown: in which format, with system attributes or not, and by which time.
+    """How evolutions are shown.
 
-    `methods`: those of an aggregated representation. `version`: an older one of the specification that what
-    is shown has to conform to (4.3.6.8). `pick` and `omit` are of 4.21; with `languages` (4.15) a
-    LanguageProperty is shown as a Property.
+    `format`: a key of FORMATS. `sys_attrs`: whether system attributes are shown. `window`: its time property
+    is the time of a value in simplified form. `methods`: of an aggregated representation. `version`: an older
+    version of the specification to which the result conforms (4.3.6.8). `pick` and `omit`: projections
+    (4.21). `languages`: with any, LanguageProperties are shown as Properties (4.15).
     """
 
     format: str = "normalized"
@@ -38,13 +37,13 @@ class TemporalView:
 
 
 def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str, Json]:
-    """The evolution as JSON in the names of `context`, without its @context; empty if nothing is shown."""
+    """The evolution as JSON in the names of `context`, without @context; empty if nothing is shown."""
     if view.version is not None:
         evolution = downgraded_evolution(evolution, view.version, context.compacted)
     compact, types = context.compact, evolution.types
     shown: dict[str, Json] = {
         "id": evolution.id,
-        "type": compact(types[0]) if len(types) == 1 else [compact(one) for one in types],
+        "type": compact(types[0]) if len(types) == 1 else [compact(iri) for iri in types],
     }
     if view.sys_attrs:
         times = (evolution.created_at, evolution.modified_at, evolution.deleted_at)
@@ -53,12 +52,12 @@ def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str
     if view.pick is not None or view.omit is not None:
         shown = {name: value for name, value in shown.items() if is_shown(name, view.pick, view.omit)}
     for iri, aggregates in evolution.aggregates.items():
-        if many := _aggregated(aggregates, view.methods):
-            shown[compact(iri)] = _alone(many)
+        if docs := _aggregated(aggregates, view.methods):
+            shown[compact(iri)] = _alone(docs)
     show = FORMATS[view.format]
     for iri, instances in evolution.attrs.items():
         if iri == SCOPE:
-            instances = [_scope(one) for one in instances]
+            instances = [_scope(instance) for instance in instances]
         if instances:
             shown[compact(iri)] = show(instances, context, view)
         else:
@@ -67,36 +66,36 @@ def view(evolution: Evolution, context: Context, view: TemporalView) -> dict[str
 
 
 def _normalized(instances: list[Instance], context: Context, view: TemporalView) -> Json:
-    """4.5.7, 4.5.8: an array of the instances, of a single one, too."""
+    """4.5.7, 4.5.8: an array of the instances, even of a single one."""
     if view.sys_attrs or view.languages or view.format != "normalized":
-        return [_instance(one, context, view) for one in instances]
+        return [_instance(instance, context, view) for instance in instances]
     return [
-        {**one, "observedAt": one["observedAt"] + "Z"}
-        if "observedAt" in one and _PLAIN.issuperset(one)
-        else _instance(one, context, view)
-        for one in instances
+        {**instance, "observedAt": instance["observedAt"] + "Z"}
+        if "observedAt" in instance and _PLAIN.issuperset(instance)
+        else _instance(instance, context, view)
+        for instance in instances
     ]
 
 
-# What instances that were observed mostly consist of: they are shown as they are, but for the time.
+# The members of most observed instances. Such an instance is shown without a change, except for its time.
 _PLAIN = frozenset({"type", "value", "object", "unitCode", "datasetId", "instanceId", "observedAt"})
 
 
-def _instance(one: Instance, context: Context, view: TemporalView) -> Json:
-    """An instance, with its own times; that of a deletion in any case, for here it is the news itself."""
+def _instance(instance: Instance, context: Context, view: TemporalView) -> Json:
+    """An instance with its times. deletedAt is always shown, because it is the time of the deletion."""
     names = ("createdAt", "modifiedAt", "expiresAt", "deletedAt") if view.sys_attrs else ("deletedAt",)
-    times = {name: instant.show(one[name]) for name in names if name in one}
+    times = {name: instant.show(instance[name]) for name in names if name in instance}
     format = "concise" if view.format == "concise" else "normalized"
-    return attribute([one], context, format, None, view.languages) | times
+    return attribute([instance], context, format, None, view.languages) | times
 
 
 def _temporal_values(instances: list[Instance], context: Context, view: TemporalView) -> Json:
-    """4.5.9: for each kind and datasetId that the attribute has had, the pairs of value and time."""
+    """4.5.9: for each kind and datasetId that the attribute has had, the pairs [value, time]."""
     series: dict[tuple[str, str | None], list[Json]] = {}
-    for one in instances:
-        pair = [value(one, context, view.languages), instant.show(time_of(one, view.window))]
-        kind = "Property" if view.languages and "languageMap" in one else one["type"]
-        series.setdefault((kind, one.get("datasetId")), []).append(pair)
+    for instance in instances:
+        pair = [value(instance, context, view.languages), instant.show(time_of(instance, view.window))]
+        kind = "Property" if view.languages and "languageMap" in instance else instance["type"]
+        series.setdefault((kind, instance.get("datasetId")), []).append(pair)
     return _alone(
         [
             _labelled(kind, dataset, {KINDS[kind].value + "s": pairs})
@@ -106,15 +105,18 @@ def _temporal_values(instances: list[Instance], context: Context, view: Temporal
 
 
 def _aggregated(aggregates: list[Aggregate], methods: tuple[str, ...]) -> list[Json]:
-    """4.5.19: what the methods that can take its values make of the periods of each series that has any."""
-    many = []
-    for one in sorted(aggregates, key=lambda one: (one.is_relationship, one.dataset or "")):
-        made = {method: found for method in methods if (found := results(method, one.periods)) is not None}
-        members = {method: [_in_period(*pair) for pair in found] for method, found in made.items()}
+    """4.5.19: for each series, the results of the methods that are eligible for its values."""
+    docs = []
+    for aggregate in sorted(aggregates, key=lambda one: (one.is_relationship, one.dataset or "")):
+        members = {
+            method: [_in_period(*pair) for pair in pairs]
+            for method in methods
+            if (pairs := results(method, aggregate.periods)) is not None
+        }
         if members:
-            kind = "Relationship" if one.is_relationship else "Property"
-            many.append(_labelled(kind, one.dataset, members))
-    return many
+            kind = "Relationship" if aggregate.is_relationship else "Property"
+            docs.append(_labelled(kind, aggregate.dataset, members))
+    return docs
 
 
 def _in_period(value: Json, period: Period) -> list[Json]:
@@ -126,8 +128,8 @@ def _labelled(kind: str, dataset: str | None, members: dict[str, Json]) -> dict[
     return {"type": kind, **members, **({} if dataset is None else {"datasetId": dataset})}
 
 
-def _alone(many: list[Json]) -> Json:
-    return many[0] if len(many) == 1 else many
+def _alone(docs: list[Json]) -> Json:
+    return docs[0] if len(docs) == 1 else docs
 
 
 def _nothing(kind: str, view: TemporalView) -> Json:
@@ -135,7 +137,7 @@ def _nothing(kind: str, view: TemporalView) -> Json:
 
 
 def _scope(instance: Instance) -> Instance:
-    """4.18: a single scope is a string. A deletion leaves none, which is an empty array."""
+    """4.18: a single scope is shown as a string. A deletion has no scopes: an empty array."""
     scopes = instance["value"]
     return {**instance, "value": scopes[0]} if len(scopes) == 1 else instance
 
@@ -145,5 +147,5 @@ FORMATS: dict[str, _Show] = {
     "normalized": _normalized,
     "concise": _normalized,
     "temporalValues": _temporal_values,
-    "aggregatedValues": _normalized,  # it has no instances
+    "aggregatedValues": _normalized,  # an aggregated evolution has no instances
 }

@@ -1,8 +1,7 @@
-"""Conditions on the instances in a window (clause 5.7.4.4).
+"""Evaluates conditions on the instances in a window (clause 5.7.4.4).
 
-An evolution is judged like an entity that has all the instances in the window at once: what a query asks for
-may be met by any of them. So only this has to be known of the instances: which of the query's terms does any
-of them meet.
+An evolution is evaluated like an entity that has all instances in the window at once: any of them may meet a
+term. So the evaluation of a query needs only the truth of each term: whether any instance meets it.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,11 +11,11 @@ from broker.core import Instance
 from broker.core.lang.match import matches
 from broker.core.lang.terms import And, Exists, Or, Q, Term
 
-Truth = Callable[[Exists | Term], bool]
+Truth = Callable[[Exists | Term], bool]  # whether any instance meets a term
 
 
 def terms(q: Q) -> Iterator[Exists | Term]:
-    """Every term of a query, as it asks for something to be there."""
+    """Yields every term of a query; `!p` is yielded as `p`."""
     if isinstance(q, And | Or):
         for part in q.parts:
             yield from terms(part)
@@ -25,7 +24,7 @@ def terms(q: Q) -> Iterator[Exists | Term]:
 
 
 def holds(q: Q, truth: Truth) -> bool:
-    """Whether a query holds, by the truth of its terms."""
+    """Whether a query holds, given the truth of the terms that `terms` yields."""
     match q:
         case And(parts):
             return all(holds(part, truth) for part in parts)

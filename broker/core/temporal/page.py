@@ -1,7 +1,7 @@
-"""Temporal pagination (clause 6.3.10): how an answer that would be too large is cut, and what it says then.
+"""Temporal pagination (clause 6.3.10): cuts an answer that is too large, and gives its range of time.
 
-The part that is answered is whole: for all attributes of all its entities it ends at the time at which the
-first of those ends that had too many instances, so a client that goes on from there misses nothing.
+The answer is complete for its range. The range of all attributes of all entities ends at the same time: where
+the first attribute with too many instances is cut. So a client that continues from there misses nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from broker.core.temporal.window import Window, time_of
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The range of time that an answer covers, as Content-Range tells it. Instants as clients see them."""
+    """The range of time that an answer covers, for Content-Range. `start` and `end`: instants with Z."""
 
     start: str
     end: str
@@ -23,17 +23,17 @@ class Part:
 
 
 def times(instances: Iterable[Instance], window: Window | None) -> int:
-    """How many times instances are of, which are in order."""
-    return sum(1 for _ in groupby(instances, lambda one: _key(one, window)))
+    """The number of distinct times of instances, which must be in the order of time."""
+    return sum(1 for _ in groupby(instances, lambda instance: _key(instance, window)))
 
 
 def latest(instances: Iterable[Instance], last_n: int, window: Window | None) -> list[Instance]:
-    """The instances of the last n times (5.7.4.4), of instances whose newest come first.
+    """The instances of the last n times (5.7.4.4). `instances` must be in order, the newest first.
 
-    Those of one time are in the order of their datasetIds, whichever was written first.
+    Instances of the same time are ordered by datasetId, independent of when they were written.
     """
-    groups = islice(groupby(instances, lambda one: _key(one, window)), last_n)
-    return [one for _, many in groups for one in sorted(many, key=_dataset)]
+    groups = islice(groupby(instances, lambda instance: _key(instance, window)), last_n)
+    return [instance for _, simultaneous in groups for instance in sorted(simultaneous, key=_dataset)]
 
 
 def _dataset(instance: Instance) -> str:
@@ -41,35 +41,35 @@ def _dataset(instance: Instance) -> str:
 
 
 def fit(instances: list[Instance], most: int, query: TemporalQuery) -> tuple[list[Instance], bool]:
-    """The first `most` instances, and whether that left any out.
+    """(the first `most` instances, whether any were cut off).
 
-    Backwards, instances of one time are not parted if there is a way: who goes on with what was `before`
-    the last time of the answer would miss the rest of them. (`after` that time, they would get all again.)
+    Backwards, the cut does not separate instances of the same time, unless all are of one time: the client
+    continues with `before` the last time, and would miss the rest. Forwards it gets them again with `after`.
     """
     if len(instances) <= most:
         return instances, False
     kept = instances[:most]
     if query.is_backwards:
         edge = _key(instances[most], query.window)
-        kept = [one for one in kept if _key(one, query.window) != edge] or kept
+        kept = [instance for instance in kept if _key(instance, query.window) != edge] or kept
     return kept, True
 
 
 def paged(evolutions: Sequence[Evolution], query: TemporalQuery) -> tuple[list[Evolution], Part | None]:
-    """The evolutions cut to the time that all of them cover, and that time; None if nothing was left out."""
+    """(evolutions cut to the range that all of them cover, that range; None if nothing was cut off)."""
     window, back = query.window, query.is_backwards
-    ends = [_key(one.attrs[iri][-1], window) for one in evolutions for iri in one.truncated]
+    ends = [_key(evolution.attrs[iri][-1], window) for evolution in evolutions for iri in evolution.truncated]
     if not ends:
         return list(evolutions), None
     edge = max(ends) if back else min(ends)
-    cut = [_cut(one, edge, query) for one in evolutions]
-    times = [_key(one, window) for evolution in cut for one in _instances(evolution)]
+    cut = [_cut(evolution, edge, query) for evolution in evolutions]
+    times = [_key(instance, window) for evolution in cut for instance in _instances(evolution)]
     start = _start(query) or (max(times) if back else min(times))
     return cut, Part(instant.show(start), instant.show(edge), str(query.last_n) if back else "*")
 
 
 def _start(query: TemporalQuery) -> str | None:
-    """Where the range begins by the query's own words; None if that takes a look at the instances."""
+    """The start of the range as the query gives it; None if it depends on the instances."""
     window = query.window
     if window is None or window.timerel is None:
         return None
@@ -81,7 +81,9 @@ def _start(query: TemporalQuery) -> str | None:
 def _cut(evolution: Evolution, edge: str, query: TemporalQuery) -> Evolution:
     attrs, emptied = {}, {}
     for iri, instances in evolution.attrs.items():
-        attrs[iri] = [one for one in instances if _is_covered(_key(one, query.window), edge, query)]
+        attrs[iri] = [
+            instance for instance in instances if _is_covered(_key(instance, query.window), edge, query)
+        ]
         if not attrs[iri]:
             emptied[iri] = instances[0]["type"]
     return replace(evolution, attrs=attrs, emptied=emptied)
@@ -97,5 +99,5 @@ def _instances(evolution: Evolution) -> Iterable[Instance]:
 
 
 def _key(instance: Instance, window: Window | None) -> str:
-    """The time of an instance in the one form that compares as text."""
+    """The time of an instance, in the form in which equal times are equal texts."""
     return instant.floor(time_of(instance, window))

@@ -1,4 +1,4 @@
-"""Which changes of entities become history: the operator's choice."""
+"""Recording: which changes of entities become history. The operator configures it."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from broker.core.change import Change
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """`unrecorded`: types (IRIs) without a history. `forgets`: the history goes with the entity."""
+    """`unrecorded`: types (IRIs) without history. `forgets`: a deleted entity loses its history, too."""
 
     unrecorded: frozenset[str] = frozenset()
     forgets: bool = False
 
     def covers(self, change: Change) -> bool:
-        """Whether the change is to be recorded: not if any type of the entity is left out."""
+        """Whether the change is recorded: not if any type of the entity is in `unrecorded`."""
         return self.unrecorded.isdisjoint(change.entity["type"])

@@ -1,9 +1,10 @@
-"""Retention: for how long history is kept, by attribute and type. The operator's choice.
+"""Retention: how long history is kept, by attribute and type. The operator configures it.
 
 rule = ( "*" / attribute / "@" type / attribute "@" type ) "=" duration
 
-The rule that says most decides: of an attribute of a type, of an attribute, of a type, of everything. Of two
-that say as much, as an entity may be of several types, the longer one does. Without a rule history is kept.
+The most specific rule applies: first attribute@type, then attribute, then @type, then *. Of rules that are
+equally specific (an entity may have several types) the longest duration applies. Without a rule, history is
+kept for ever.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,7 @@ _MONTH = 2_629_746_000_000  # µs, a twelfth of the mean year
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """History of a type (IRI, None: of any) and an attribute (IRI, None: all) is kept for `age` (µs)."""
+    """History of a type (IRI; None: any) and an attribute (IRI; None: any) is kept for `age` (µs)."""
 
     type: str | None
     attribute: str | None
@@ -26,34 +27,35 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """All the rules there are."""
+    """All the rules."""
 
     rules: Sequence[Rule] = ()
 
     def age(self, types: Sequence[str], attribute: str) -> int | None:
-        """For how long (µs) the history of an attribute is kept, of an entity of types; None: for ever."""
+        """How long (µs) the history of an attribute of an entity with these types is kept; None: for ever."""
         fitting = [
-            one
-            for one in self.rules
-            if (one.type is None or one.type in types)
-            and (one.attribute is None or one.attribute == attribute)
+            rule
+            for rule in self.rules
+            if (rule.type is None or rule.type in types)
+            and (rule.attribute is None or rule.attribute == attribute)
         ]
-        ranks = [(one.attribute is not None, one.type is not None, one.age) for one in fitting]
+        ranks = [(rule.attribute is not None, rule.type is not None, rule.age) for rule in fitting]
         return max(ranks)[2] if ranks else None
 
 
 def parse(texts: Iterable[str], expand: Callable[[str], str]) -> Retention:
-    """The rules that texts say. BadRequestData names the one that is wrong."""
+    """The rules in texts. BadRequestData, which names the text, if one is not valid."""
     return Retention(tuple(_rule(text, expand) for text in texts))
 
 
 def _rule(text: str, expand: Callable[[str], str]) -> Rule:
     names, _, length = text.rpartition("=")
-    attribute, at, of = names.partition("@")
-    if not names or bool(at) != bool(of) or (at and attribute == "*"):
+    attribute, separator, type_name = names.partition("@")
+    if not names or bool(separator) != bool(type_name) or (separator and attribute == "*"):
         raise BadRequestData(f"{text!r}: expected attribute@type=duration, attribute=…, @type=… or *=…")
     duration = parse_duration(length, repr(text))
     if duration.is_whole:
-        raise BadRequestData(f"{text!r}: expected a duration that is more than nothing")
+        raise BadRequestData(f"{text!r}: expected a duration longer than 0")
     attribute_iri = expand(attribute) if attribute not in ("", "*") else None
-    return Rule(expand(of) if of else None, attribute_iri, duration.months * _MONTH + duration.micros)
+    type_iri = expand(type_name) if type_name else None
+    return Rule(type_iri, attribute_iri, duration.months * _MONTH + duration.micros)

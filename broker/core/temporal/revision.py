@@ -1,7 +1,7 @@
-"""What clients write into the past: revisions of a temporal evolution (clauses 5.6.11 to 5.6.16).
+"""Revisions: changes that clients make to a temporal evolution, the past (clauses 5.6.11 to 5.6.16).
 
-A revision is data; `store.revisions` finds what it is about and carries it out in the commit. An instance is
-replaced by one of the same datasetId and observedAt; one that was not observed is always new.
+A revision is data; `store.writes.revisions` applies it in the commit. An added instance replaces one of the
+same datasetId and observedAt; an instance without observedAt is always new.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from broker.core.entity.values import InstanceBudget, Reading, moment
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 
-_MOST = 10_000  # instances that one revision may add: so many fit well into one transaction
+_MOST = 10_000  # instances that one revision may add, so that they fit into one transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """5.6.11, 5.6.12: adds instances, and names to the types. Answers whether the evolution is new.
+    """5.6.11, 5.6.12: adds instances and types. Answers whether the evolution is new.
 
-    `scopes` are instances whose value is a list. With `required` the evolution has to be there.
+    `scopes`: instances whose value is a list of scopes. `required`: whether the evolution must exist.
     """
 
     types: list[str]
@@ -32,19 +32,19 @@ class Addition:
     required: bool = False
 
     def dated(self, now: str) -> Iterator[tuple[str, Instance]]:
-        """The instances as they are recorded, with the IRI of their attribute."""
+        """Yields (IRI of the attribute, instance as recorded) for each instance to add."""
         for iri, instances in self.attrs.items():
-            for one in instances:
-                yield iri, recorded(one, now)
+            for instance in instances:
+                yield iri, recorded(instance, now)
 
     def typed(self, types: list[str]) -> list[str]:
-        """The types of the evolution, with those that are new to it."""
-        return [*types, *(one for one in self.types if one not in types)]
+        """The given types of the evolution and those that the revision adds."""
+        return [*types, *(iri for iri in self.types if iri not in types)]
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeDeletion:
-    """5.6.13: removes the instances of one datasetId, of none unless told, or all of an attribute."""
+    """5.6.13: removes the instances of one datasetId (None: without one), or all of an attribute."""
 
     iri: str
     dataset: str | None = None
@@ -53,7 +53,7 @@ class AttributeDeletion:
 
 @dataclass(frozen=True, slots=True)
 class InstanceChange:
-    """5.6.14, 5.6.15: replaces the instance of this instanceId; removes it if there is no new one."""
+    """5.6.14, 5.6.15: replaces the instance of this instanceId, or removes it if `instance` is None."""
 
     iri: str
     instance_id: str
@@ -67,7 +67,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Burial:
-    """5.6.5 for an entity of which there is only history: records that an attribute was deleted."""
+    """5.6.5 for an entity that has only a history: records the deletion of an attribute."""
 
     iri: str
     dataset: str | None = None
@@ -78,28 +78,31 @@ Revision = Addition | AttributeDeletion | InstanceChange | Removal | Burial
 
 
 def recorded(instance: Instance, now: str) -> Instance:
-    """An instance as the history holds it. A deletion took place when it was observed, if it was."""
+    """An instance as the history holds it. A deletion has its observedAt as deletedAt, if it has one."""
     if not is_deletion(instance):
         return stamped(instance, None, now)
     observed = {"observedAt": instance["observedAt"]} if "observedAt" in instance else {}
-    when = instance.get("observedAt") or instance.get("deletedAt") or now
-    return tombstone(instance, when) | observed
+    deleted_at = instance.get("observedAt") or instance.get("deletedAt") or now
+    return tombstone(instance, deleted_at) | observed
 
 
 def addition(doc: Json, context: Context, *, required: bool = False) -> Addition:
-    """The instances that an EntityTemporal, or a fragment of one, holds (5.2.20). BadRequestData if wrong."""
+    """The addition of an EntityTemporal or a fragment of one (5.2.20). BadRequestData if it is not valid."""
     if not isinstance(doc, dict):
         raise BadRequestData("entity: expected a JSON object")
     scopes = _scopes(doc["scope"], context) if "scope" in doc else []
     spread = {name: _spread(raw) for name, raw in doc.items() if name != "scope"}
-    read = parse.fragment(spread, Reading(context, past=True, room=InstanceBudget(_MOST)))
-    if not required and not read.types:
+    draft = parse.fragment(spread, Reading(context, past=True, room=InstanceBudget(_MOST)))
+    if not required and not draft.types:
         raise BadRequestData("type: expected a type name, or an array of at least one")
-    return Addition(read.types, {k: v for k, v in read.attrs.items() if v}, scopes, required)
+    return Addition(draft.types, {k: v for k, v in draft.attrs.items() if v}, scopes, required)
 
 
 def replacement(path: str, doc: Json, context: Context) -> Instance:
-    """The one instance in a fragment: by itself, or in an array under the attribute's name (5.6.14)."""
+    """The instance in a fragment: alone, or as the only item of an array under the attribute's name (5.6.14).
+
+    BadRequestData if it is not valid.
+    """
     if isinstance(doc, dict) and doc.keys() - {"id", "type"} == {path}:
         doc = doc[path]
     if isinstance(doc, list):
@@ -112,11 +115,11 @@ def replacement(path: str, doc: Json, context: Context) -> Instance:
 
 
 def _scopes(raw: Json, context: Context) -> list[Instance]:
-    """4.5.6: scopes as Property instances, each with its own times; or plain, as they are now."""
-    many = raw if isinstance(raw, list) else [raw]
-    if not any(isinstance(one, dict) for one in many):
+    """4.5.6: scopes as Property instances, each with its times; or plain, as the present scopes."""
+    items = raw if isinstance(raw, list) else [raw]
+    if not any(isinstance(item, dict) for item in items):
         return [_scope({"type": "Property", "value": raw}, context)]
-    return [_scope(one, context) for one in many]
+    return [_scope(item, context) for item in items]
 
 
 def _scope(raw: Json, context: Context) -> Instance:
@@ -133,7 +136,7 @@ def _moments(raw: dict[str, Json], name: str) -> Instance:
 
 
 def _spread(raw: Json) -> Json:
-    """Simplified temporal form (4.5.9) as instances; anything else as it is."""
+    """JSON in simplified temporal form (4.5.9) as a list of instances; other JSON unchanged."""
     kind = KINDS.get(raw["type"]) if isinstance(raw, dict) and isinstance(raw.get("type"), str) else None
     if kind is None or kind.value in raw or not isinstance(pairs := raw.get(kind.value + "s"), list):
         return raw

@@ -9,23 +9,19 @@ from broker.core.errors import BadRequestData
 from broker.core.members import Member, Texts, read
 from broker.core.query_body import QueryBody, parameters, query_body
 
-_ELSEWHERE = (
-    "join",
-    "joinLevel",
-    "containedBy",
-    "geometryProperty",
-)  # of queries of entities as they are now
+# Members that only queries of current entities have.
+_ELSEWHERE = ("join", "joinLevel", "containedBy", "geometryProperty")
 
 
 class AggregationParams(Member):
-    """5.2.44: what to aggregate to, and over which periods."""
+    """5.2.44: the methods of an aggregation, and the duration of its periods."""
 
     aggr_methods: str | Texts | None = None
     aggr_period_duration: str | None = None
 
 
 class TemporalQ(AggregationParams):
-    """5.2.21: a temporal query, whose values `window` and `aggregation` parse."""
+    """5.2.21: a temporal query. `window` and `aggregation` parse its values."""
 
     timerel: str
     time_at: str
@@ -35,28 +31,28 @@ class TemporalQ(AggregationParams):
 
 
 def temporal_query_body(doc: Json) -> tuple[QueryBody, dict[str, str]]:
-    """The query in a body, and all of it as the parameters of a query string that say the same.
+    """(the query in a body, all of its members as equivalent parameters of a query string).
 
-    Methods of aggregation ask for aggregated values, since the body has no other place to do so. Raises
-    BadRequestData, which names the member.
+    Methods of aggregation imply the format aggregatedValues, which the body cannot ask for otherwise.
+    BadRequestData, which names the member, if the body is not valid.
     """
-    if isinstance(doc, dict) and (strange := next((name for name in _ELSEWHERE if name in doc), None)):
-        raise BadRequestData(f"{strange}: not a member of a temporal query")
-    plain, params = doc, dict[str, str]()
+    if isinstance(doc, dict) and (foreign := next((name for name in _ELSEWHERE if name in doc), None)):
+        raise BadRequestData(f"{foreign}: not a member of a temporal query")
+    rest, params = doc, dict[str, str]()
     if isinstance(doc, dict):
-        plain = {name: value for name, value in doc.items() if name not in ("temporalQ", "aggrParams")}
+        rest = {name: value for name, value in doc.items() if name not in ("temporalQ", "aggrParams")}
         if "temporalQ" in doc:
             params |= _parameters(read(TemporalQ, doc["temporalQ"], "temporalQ"))
         if "aggrParams" in doc:
             params |= _parameters(read(AggregationParams, doc["aggrParams"], "aggrParams"))
     if "aggrMethods" in params:
         params["format"] = "aggregatedValues"
-    body = query_body(plain)
+    body = query_body(rest)
     return body, parameters(body) | params
 
 
-def _parameters(found: Member) -> dict[str, str]:
-    members = found.model_dump(by_alias=True, exclude_none=True)
+def _parameters(params: Member) -> dict[str, str]:
+    members = params.model_dump(by_alias=True, exclude_none=True)
     return {
         name: ",".join(value) if isinstance(value, list) else str(value) for name, value in members.items()
     }

@@ -1,11 +1,12 @@
 """4.11 The NGSI-LD Temporal Query Language.
 
-timerel      = "before"     ; than timeAt
-             / "after"      ; timeAt or at it
-             / "between"    ; timeAt and endTimeAt: at the first of them, too, but not at the last
+timerel      = "before"     ; time < timeAt
+             / "after"      ; time >= timeAt
+             / "between"    ; timeAt <= time < endTimeAt
 timeproperty = "observedAt" / "createdAt" / "modifiedAt" / "deletedAt"
 
-An instance that does not have the property is in no window. A timeproperty alone asks for just that.
+An instance without the property is in no window. A timeproperty without a timerel selects the instances that
+have the property.
 """
 
 from dataclasses import dataclass
@@ -14,16 +15,16 @@ from broker.core import Instance, instant
 from broker.core.errors import BadRequestData
 
 TIMERELS = ("before", "after", "between")
-BY_WRITE = ("createdAt", "modifiedAt")  # the time of the write, which every instance but a deletion has
+BY_WRITE = ("createdAt", "modifiedAt")  # times of the write: every instance has them, except deletions
 TIMEPROPERTIES = ("observedAt", "createdAt", "modifiedAt", "deletedAt")
 _LONGEST_NUMBER = 9  # digits
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A temporal query: the span of time, and the property of an instance that has to be in it.
+    """A span of time, and the time property of an instance that must be in it.
 
-    `time_at` and `end_time_at` are instants as text; without a `timerel` the span is all of time.
+    `time_at` and `end_time_at` are instants as text. Without a `timerel` the span is unbounded.
     """
 
     timerel: str | None = None
@@ -33,14 +34,14 @@ class Window:
 
     @property
     def bounds(self) -> tuple[int | None, int | None]:
-        """The first microsecond of the span, and the first one after it; None for no bound."""
+        """(start, end) of the span in µs since 1970; the end is excluded; None: unbounded."""
         start = None if self.timerel in (None, "before") else self.time_at
         end = {"before": self.time_at, "between": self.end_time_at}.get(self.timerel or "")
         return _micros(start), _micros(end)
 
     @property
     def is_empty(self) -> bool:
-        """Whether no time is in the span, which is no error (4.11): it ends where it begins, or before."""
+        """Whether the span is empty: its end is not after its start, which is no error (4.11)."""
         start, end = self.bounds
         return start is not None and end is not None and end <= start
 
@@ -53,9 +54,10 @@ def parse(
     *,
     required: bool = False,
 ) -> Window | None:
-    """The window that parameters ask for; None without any of them, unless it is `required` (5.7.4.4).
+    """The window that the parameters define; None without any of them.
 
-    Raises BadRequestData, which names the parameter.
+    BadRequestData, which names the parameter, if one is wrong, or if there is none and a window is `required`
+    (5.7.4.4).
     """
     if timeproperty is not None and timeproperty not in TIMEPROPERTIES:
         raise BadRequestData(f"timeproperty: expected one of {', '.join(TIMEPROPERTIES)}")
@@ -71,7 +73,7 @@ def parse(
 
 
 def parse_last_n(text: str | None) -> int | None:
-    """The parameter lastN. BadRequestData if it is not a positive integer."""
+    """The number in the parameter lastN. BadRequestData if it is not a positive integer."""
     if text is None:
         return None
     if not (text.isascii() and text.isdigit()) or len(text) > _LONGEST_NUMBER or int(text) == 0:
@@ -80,9 +82,8 @@ def parse_last_n(text: str | None) -> int | None:
 
 
 def time_of(instance: Instance, window: Window | None) -> str:
-    """The time that stands for an instance in an answer: the property asked for, else the one that it has.
-
-    An instance is observed, or deleted, or at least it was written at some time.
+    """The time of an instance in an answer: the time property of the window if the instance has it, else
+    observedAt, deletedAt or modifiedAt.
     """
     if window is not None and window.timeproperty in instance:
         return str(instance[window.timeproperty])
@@ -90,9 +91,9 @@ def time_of(instance: Instance, window: Window | None) -> str:
 
 
 def _instant(name: str, text: str | None) -> str:
-    if (found := instant.parse(text)) is None:
+    if (parsed := instant.parse(text)) is None:
         raise BadRequestData(f"{name}: expected a DateTime in UTC such as 2026-10-01T12:00:00Z")
-    return found
+    return parsed
 
 
 def _micros(text: str | None) -> int | None:

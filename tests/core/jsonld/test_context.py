@@ -91,7 +91,7 @@ def test_what_was_compacted_expands_to_itself(iri: str) -> None:
 
 
 def test_memory_is_bounded_and_forgetting_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_REMEMBERED", 100)
+    monkeypatch.setattr(module, "_CACHED", 100)
     context = compile_context({"heat": "https://ex.org/heat"}, {})
     for n in range(1000):
         assert context.compact(context.expand(f"n{n}")) == f"n{n}"
