@@ -24,16 +24,16 @@ clause is not precise):
   them matches, `!~=` if there is a text and none matches.
 """
 
-import operator as operators
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from broker.core import Attributes, Entity, Instance, Json
 from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.kinds import KINDS
-from broker.core.lang import dates, pattern, scope, types
+from broker.core.lang import dates, pattern
 from broker.core.lang.geo import GeoQuery
 from broker.core.lang.literals import as_moment
+from broker.core.lang.operators import ORDERING, readers
 from broker.core.lang.terms import (
     ANY_LANGUAGE,
     TEMPORAL,
@@ -51,29 +51,12 @@ from broker.core.lang.terms import (
     Value,
     literals,
 )
-from broker.core.query import Query
 
 Linked = Callable[[str], Entity | None]  # the entity of an id; None if there is none
 
 
 def _no_entity(_: str) -> None:
     """The `Linked` for queries without linked entities."""
-
-
-def selects(query: Query, entity: Entity, linked: Linked = _no_entity) -> bool:
-    """Whether all conditions of the query hold for the entity."""
-    attrs = query.required_attrs
-    return (
-        (query.types is None or types.matches(query.types, entity["type"]))
-        and (not query.ids or entity["id"] in query.ids)
-        and (query.id_pattern is None or pattern.compile(query.id_pattern).search(entity["id"]) is not None)
-        and (not query.selectors or any(selector.selects(entity) for selector in query.selectors))
-        and (not attrs or any(name in entity["attrs"] for name in attrs))
-        and (not query.picked or any(name in entity or name in entity["attrs"] for name in query.picked))
-        and (query.scope is None or scope.matches(query.scope, entity.get("scope", ())))
-        and (query.q is None or matches(query.q, entity, linked))
-        and (query.geo is None or is_placed(query.geo, entity["attrs"]))
-    )
 
 
 def is_placed(geo: GeoQuery, attrs: Attributes) -> bool:
@@ -227,15 +210,7 @@ def _ordered(operator: str, value: Json, wanted: Literal, where: str) -> bool:
     if where == "value" and isinstance(value, dict):
         wanted = as_moment(wanted)
     key = _key(value, wanted.kind, where)
-    return key is not None and _COMPARE[operator](key, _wanted(wanted))
-
-
-_COMPARE: dict[str, Callable[[Json, Json], bool]] = {
-    ">": operators.gt,
-    ">=": operators.ge,
-    "<": operators.lt,
-    "<=": operators.le,
-}
+    return key is not None and ORDERING[operator].compare(key, _wanted(wanted))
 
 
 def _wanted(literal: Literal) -> Json:
@@ -277,10 +252,6 @@ def _results(term: Term, target: _TargetValues) -> Iterator[bool]:
         yield from (search(value) is not None for value in target.values if isinstance(value, str))
 
 
-_OPERATORS: dict[str, Callable[[Term, _TargetValues], bool]] = {
-    "==": _equal,
-    "!=": _unequal,
-    **dict.fromkeys(_COMPARE, _ordering),
-    "~=": _patterned,
-    "!~=": _unpatterned,
-}
+_OPERATORS: dict[str, Callable[[Term, _TargetValues], bool]] = readers(
+    equal=_equal, unequal=_unequal, ordering=_ordering, patterned=_patterned, unpatterned=_unpatterned
+)

@@ -11,6 +11,7 @@ from math import inf
 from broker.core import Entity, Json
 from broker.core.entity.kinds import KINDS
 from broker.core.lang.literals import as_moment
+from broker.core.lang.operators import EQUAL, ORDERING
 from broker.core.lang.terms import And, Literal, Q, Range, Target, Term, literals
 
 _PLAIN = frozenset({"number", "text", "boolean"})
@@ -56,16 +57,14 @@ def _need(part: Q) -> Need | None:
         return None
     (iri,) = part.target.path
     value = part.value
-    if part.operator == "==":
+    if part.operator == EQUAL:
         if isinstance(value, Range):
             return _between(iri, value.low, value.high)
         alternatives = literals(value)
         is_plain = bool(alternatives) and all(as_moment(literal).kind in _PLAIN for literal in alternatives)
         return OneOf(iri, frozenset(literal.value for literal in alternatives)) if is_plain else None
-    if isinstance(value, Literal) and part.operator in (">", ">="):
-        return _between(iri, value, None)
-    if isinstance(value, Literal) and part.operator in ("<", "<="):
-        return _between(iri, None, value)
+    if isinstance(value, Literal) and (ordering := ORDERING.get(part.operator)) is not None:
+        return _between(iri, value, None) if ordering.is_lower else _between(iri, None, value)
     return None
 
 

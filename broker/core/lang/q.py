@@ -24,13 +24,12 @@ from dataclasses import replace
 
 from broker.core.errors import TooComplexQuery
 from broker.core.jsonld.core_context import NGSI_LD
-from broker.core.lang import pattern
+from broker.core.lang import operators, pattern
 from broker.core.lang.literals import as_instant, is_comparable, literal
 from broker.core.lang.scanner import Scanner
 from broker.core.lang.terms import (
     ENTITY_MEMBERS,
     MEMBERS,
-    ORDERING,
     TEMPORAL_MEMBERS,
     And,
     Exists,
@@ -62,7 +61,7 @@ _TYPE = rf"(?:<{_SCHEME}[^<>\s]+>|{TERM})"
 _TYPES = re.compile(rf"({_TYPE}(?: *, *{_TYPE})*) *:(?!//)")
 _ONE_TYPE = re.compile(_TYPE)
 _MEMBER = re.compile(r"[^\s.\[\]]+")
-_OPERATOR = re.compile("==|!=|!~=|~=|>=|>|<=|<")
+_OPERATOR = re.compile("|".join(sorted(operators.ALL, key=len, reverse=True)))
 _QUOTED_PATTERN = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _BARE_PATTERN = re.compile(r'[^\s";|()]+')
 NO_ATTRIBUTES = {"id": "the parameter id", "type": "the parameter type", "scope": "the parameter scopeQ"}
@@ -203,9 +202,9 @@ class _Parser:
         return match[0]
 
     def _value(self, target: Target, operator: str) -> Value:
-        if operator in ("~=", "!~="):
+        if operator in (operators.PATTERN, operators.NO_PATTERN):
             return self._pattern()
-        if operator in ORDERING:
+        if operator in operators.ORDERING:
             return self._coerced(target, literal(self.scanner, comparable=True))
         return self._equality(target)
 

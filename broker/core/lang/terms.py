@@ -16,7 +16,6 @@ MEMBERS = TEMPORAL_MEMBERS | {"unitCode", "datasetId", "objectType", "valueType"
 ENTITY_MEMBERS = frozenset({"createdAt", "modifiedAt"})
 ANY_LANGUAGE = ("*",)
 
-ORDERING = frozenset({">", ">=", "<", "<="})
 TEMPORAL = frozenset({"dateTime", "date", "time"})
 
 

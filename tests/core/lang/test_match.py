@@ -7,6 +7,7 @@ import pytest
 from broker.core import Entity
 from broker.core.lang import match, q, types
 from broker.core.query import Query
+from tests.core.lang.selecting import selects
 
 pytestmark = pytest.mark.clause("4.9")
 
@@ -123,7 +124,7 @@ def test_does_not_hold(text: str) -> None:
     ],
 )
 def test_all_selectors_of_a_query_count(query: Query, selected: bool) -> None:
-    assert match.selects(query, ENTITY) is selected
+    assert selects(query, ENTITY) is selected
 
 
 @pytest.mark.clause("5.7.2.4")

@@ -17,12 +17,14 @@ from pymongo.collection import Collection
 
 from broker.core import Entity
 from broker.core.jsonld.core_context import DEFAULT_VOCAB
-from broker.core.lang import match, q, types
-from broker.core.lang.terms import ORDERING, Literal, Range, RegExp, Target, Term
+from broker.core.lang import q, types
+from broker.core.lang.operators import ORDERING
+from broker.core.lang.terms import Literal, Range, RegExp, Target, Term
 from broker.core.query import Query
 from broker.store.query.filters import to_filter
 from broker.store.wire import codec
 from tests.core.lang import some
+from tests.core.lang.selecting import selects
 from tests.core.lang.test_pattern import SAME, TEXTS
 
 pytestmark = [pytest.mark.clause("4.9"), pytest.mark.clause("5.7.2.4")]
@@ -149,6 +151,6 @@ def _select_the_same(stored: Stored, entities: list[Entity], query: Query) -> No
     found = _found(stored, query)
     for entity in entities:
         is_found = entity["id"] in found
-        if match.selects(query, entity) is not is_found:
+        if selects(query, entity) is not is_found:
             pytest.fail(f"found by MongoDB: {is_found}; {query.q or query} on {entity}")
     assert found <= {entity["id"] for entity in entities}  # nothing that is no entity

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from broker.core import Entity
 from broker.core.errors import TooComplexQuery
-from broker.core.lang import geo, match, q
+from broker.core.lang import geo, q
 from broker.core.query import Query
 from broker.store.query.selection import Selections
 from broker.store.wire import codec, places
 from broker.store.wire.client import open_database
 from broker.store.wire.tenants import Tenant, Tenants
 from tests.core.lang import some
+from tests.core.lang.selecting import selects
 
 pytestmark = [pytest.mark.clause("4.9"), pytest.mark.clause("4.10")]
 
@@ -233,6 +234,6 @@ async def _select_the_same(
     by_id = {entity["id"]: entity for entity in entities}
     for entity in entities:
         is_found = entity["id"] in found
-        if match.selects(query, entity, by_id.get) is not is_found:
+        if selects(query, entity, by_id.get) is not is_found:
             pytest.fail(f"found by MongoDB: {is_found}; {query.q or query} {query.geo} on {entity}")
     assert found <= by_id.keys()
