@@ -58,7 +58,7 @@ class NotifyRoom:
 
     def sessions(self) -> list[Session]:
         """The sessions of this room's transactions, which other processes end if this one dies."""
-        return [self.subscriptions.open(), self.timers.open(), self.undelivered.open()]
+        return [self.subscriptions.session, self.timers.session, self.undelivered.session]
 
     def begin(self, processes: Processes) -> None:
         """Starts the background work: adopts entries of dead processes, and fires timers."""

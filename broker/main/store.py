@@ -44,7 +44,13 @@ class StoreRoom:
         settings, tenants = base.settings, base.tenants
         planner = Planner(notifier, base.clock, settings.process_id, _recording(settings, expand))
         committer = Committer(planner, schedule)
-        self._writer = Writer(tenants, committer, group=settings.group_size, limit=settings.queue_limit)
+        self._writer = Writer(
+            tenants,
+            committer,
+            group=settings.group_size,
+            limit=settings.queue_limit,
+            in_flight=settings.groups_in_flight,
+        )
         base.stack.push_async_callback(self._writer.close)
         packing = Packing(settings.pack_after or 0.0, lease=settings.process_lease)
         self._packer = Packer(base.tasks, tenants, settings.process_id, packing, base.clock)
@@ -58,8 +64,7 @@ class StoreRoom:
 
     def sessions(self) -> list[Session]:
         """The sessions of this room's transactions, which other processes end if this one dies."""
-        client = self._base.client
-        return [*self._writer.open(client, self._base.settings.groups_in_flight), self._packer.open(client)]
+        return [*self._writer.sessions, self._packer.session]
 
     def begin(self, processes: Processes, sessions: list[Session]) -> None:
         """Starts the background tasks, and the renewal of the lease of this process and its sessions."""

@@ -161,7 +161,7 @@ async def _pack(at: Place, console: Console) -> None:
     (count, before), began = await _size(at.tenant.history), time.monotonic()
     database = at.tenant.history.database
     packer = Packer(database["tasks"], at.tenants, "b" * 16, Packing(0, least=1, rest=0, lease=3600))
-    async with packer.open(database.client):
+    async with packer.session:
         await packer.pack_tenant("")
     took = time.monotonic() - began
     (left, _), (buckets, after) = await _size(at.tenant.history), await _size(at.tenant.packed)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bson import MaxKey
-from pymongo import AsyncMongoClient, UpdateOne
+from pymongo import UpdateOne
 from pymongo.errors import OperationFailure
 
 from broker.clock import Clock
@@ -78,12 +78,7 @@ class Packer:
         self.lease = Lease(tasks, "pack", process, packing.lease)
         self._packing = packing
         self._clock = clock or Clock()
-        self._session: Session | None = None
-
-    def open(self, client: AsyncMongoClient[Document]) -> Session:
-        """Begins to pack, on a session of its own."""
-        self._session = client.start_session()
-        return self._session
+        self.session: Session = tenants.client.start_session()
 
     async def pack_tenant(self, name: str) -> int:
         """Does a round over a tenant. Returns the number of instances that were packed."""
@@ -149,11 +144,10 @@ class Packer:
             return 0
 
     async def _pack_series(self, tenant: Tenant, series: Series, before: int) -> int:
-        assert self._session is not None, "opened first"
         moved = 0
         while True:
             began = time.monotonic()
-            step = await self.step(tenant, self._session, series, before)
+            step = await self.step(tenant, self.session, series, before)
             moved += step
             if step < self._packing.least or not await self.lease.is_held():
                 return moved
@@ -177,14 +171,13 @@ class Packer:
 
     async def _merge_series(self, tenant: Tenant, series: Series) -> int:
         """Merges adjacent small buckets into large ones. Returns the number of their instances."""
-        assert self._session is not None, "opened first"
         moved = 0
         cursor = tenant.packed.find(
             {"_id": of_attribute(*series)}, {"n": 1}, sort=[("_id", -1)], limit=_NEWEST
         )
         for run in _runs(await cursor.to_list(), self._packing.size):
             began = time.monotonic()
-            moved += await self._merge(tenant, self._session, series, run)
+            moved += await self._merge(tenant, self.session, series, run)
             await asyncio.sleep((time.monotonic() - began) * self._packing.rest)
         return moved
 

@@ -80,7 +80,8 @@ class MongoDeadLetters:
         self._clock = clock
         self._process = process
 
-    def open(self) -> AsyncClientSession:
+    @property
+    def session(self) -> AsyncClientSession:
         """The session of the transactions that replay, for the list of processes."""
         return self._transactions.session
 

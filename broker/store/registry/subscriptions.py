@@ -51,7 +51,8 @@ class MongoSubscriptions:
         """Sets a callback that gets each change of this process before it is acknowledged."""
         self._tell = tell
 
-    def open(self) -> AsyncClientSession:
+    @property
+    def session(self) -> AsyncClientSession:
         """The session that changes subscriptions, to be listed in `processes`."""
         return self._transactions.session
 

@@ -110,7 +110,8 @@ class MongoTimers:
         self._process = process
         self._lease = round(lease * 1_000_000)
 
-    def open(self) -> AsyncClientSession:
+    @property
+    def session(self) -> AsyncClientSession:
         """The session of the transactions that fire timers, to be listed in `processes`."""
         return self._transactions.session
 

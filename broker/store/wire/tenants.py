@@ -90,7 +90,7 @@ class Tenants:
     """The tenants that exist. Caches those that it knows; looks an unknown one up each time."""
 
     def __init__(self, client: AsyncMongoClient[dict[str, Any]], prefix: str) -> None:
-        self._client = client
+        self.client = client
         self._prefix = prefix
         self._known: dict[str, Tenant] = {}
         self._creating = asyncio.Lock()
@@ -121,10 +121,10 @@ class Tenants:
         return [DEFAULT, *(name for name in names if name != DEFAULT)]
 
     def _list(self) -> Collection:
-        return self._client[self._prefix]["tenants"]
+        return self.client[self._prefix]["tenants"]
 
     async def _make(self, name: str) -> Tenant:
-        database = self._client[database_name(self._prefix, name)]
+        database = self.client[database_name(self._prefix, name)]
         await _create_collections(database)
         await self._list().update_one({"_id": name}, {"$setOnInsert": {"_id": name}}, upsert=True)
         relaxed = WriteConcern(w=1)  # tallies may lose counts in a crash, but reads see new ones at once

@@ -11,9 +11,6 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from pymongo import AsyncMongoClient
-from pymongo.asynchronous.client_session import AsyncClientSession
-
 from broker.core.entity.update import Rule
 from broker.core.errors import Unavailable
 from broker.core.temporal.revision import Revision
@@ -37,22 +34,21 @@ class Writer:
     `group`: the most writes in a group; `limit`: the most writes in the queue.
     """
 
-    def __init__(self, tenants: Tenants, committer: Committer, *, group: int, limit: int) -> None:
+    def __init__(
+        self, tenants: Tenants, committer: Committer, *, group: int, limit: int, in_flight: int = 2
+    ) -> None:
         self._tenants = tenants
         self._committer = committer
         self._most = group
         self._queue = Queue(limit)
-        self._free: list[Sessions] = []
-        self._running: dict[asyncio.Task[None], int] = {}  # running groups, with their numbers of writes
-        self._scheduled = False
-        self._late: asyncio.TimerHandle | None = None
-
-    def open(self, client: AsyncMongoClient[dict[str, Any]], in_flight: int) -> list[AsyncClientSession]:
-        """Starts to commit, up to `in_flight` groups at a time. Returns the sessions of transactions."""
+        client = tenants.client
         self._free = [
             Sessions(Guarded(client), Guarded(client), client.start_session()) for _ in range(in_flight)
         ]
-        return [sessions.transactions for sessions in self._free]
+        self.sessions = [sessions.transactions for sessions in self._free]
+        self._running: dict[asyncio.Task[None], int] = {}  # running groups, with their numbers of writes
+        self._scheduled = False
+        self._late: asyncio.TimerHandle | None = None
 
     async def close(self) -> None:
         """Commits all queued writes, waits for the running groups, and closes the sessions."""

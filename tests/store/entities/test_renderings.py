@@ -59,8 +59,7 @@ async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
         client = (await open_database(mongo_uri, stack)).client
         tenants = Tenants(client, prefix)
         committer = Committer(Planner(Sink(), Clock(), "p" * 16, Recording()), Schedule(client, prefix))
-        writer = Writer(tenants, committer, group=10, limit=100)
-        writer.open(client, 1)
+        writer = Writer(tenants, committer, group=10, limit=100, in_flight=1)
         stack.push_async_callback(writer.close)
         sweeper = Sweeper(client[prefix]["tasks"], tenants, writer, "p" * 16)
         yield MongoEntities(

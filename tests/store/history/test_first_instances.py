@@ -34,7 +34,7 @@ async def pack(store: Store, size: int) -> None:
     database = store.tenant.history.database
     await store.tenant.entities.update_many({}, {"$set": {"pk": 1}})
     packer = Packer(database["tasks"], store.tenants, "f" * 16, Packing(0, least=1, size=size, rest=0))
-    async with packer.open(database.client):
+    async with packer.session:
         await packer.pack_tenant("")
 
 

@@ -41,8 +41,7 @@ class Writing(Process):
         """Ready to write."""
         await super().open(uri)
         committer = Committer(Planner(self, self.clock, self.name, Recording()), self.schedule)
-        self.writer = Writer(self.tenants, committer, group=16, limit=100)
-        self.writer.open(self.client, 1)
+        self.writer = Writer(self.tenants, committer, group=16, limit=100, in_flight=1)
         self.stack.push_async_callback(self.writer.close)
         return self
 

@@ -61,7 +61,6 @@ class Process:
         judge = Planner(self, Clock(), secrets.token_hex(8), Recording())
         committer = Committer(judge, schedule)
         self.writer = Writer(self.tenants, committer, group=16, limit=100)
-        self.writer.open(client, 2)
         self.stack.push_async_callback(self.writer.close)
         return self
 

@@ -168,7 +168,7 @@ async def test_the_packer_looks_at_everything_once(old: Old) -> None:
     await old.upgrade()
     packer = Packer(old.client[old.prefix]["tasks"], old.tenants, "p" * 16, Packing(0.0))
     handle = await old.tenants.obtain("")
-    async with packer.open(old.client):
+    async with packer.session:
         await packer.pack_tenant("")
     assert await handle.entities.count_documents({"pk": 1}) == 0
 
@@ -182,8 +182,7 @@ async def test_an_entity_that_comes_again_continues_its_past(old: Old) -> None:
     again: Entity = {"id": "urn:room:deleted", "type": [DEFAULT_VOCAB + "Room"], "attrs": attrs}
     judge = Planner(Sink(), Clock(), "a" * 16, Recording())
     committer = Committer(judge, Schedule(old.client, old.prefix))
-    writer = Writer(old.tenants, committer, group=10, limit=100)
-    writer.open(old.client, 1)
+    writer = Writer(old.tenants, committer, group=10, limit=100, in_flight=1)
     await writer.change("", "urn:room:deleted", update.create(again))
     await writer.close()
     before = await old.now()

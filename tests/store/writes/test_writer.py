@@ -93,7 +93,7 @@ class Process:
         self.schedule = Schedule(self.client, prefix)
         committer = Committer(Planner(self.sink, self.clock, self.name, Recording()), self.schedule)
         self.writer = Writer(self.tenants, committer, group=self.group, limit=self.limit)
-        self.sessions = self.writer.open(self.client, 2)
+        self.sessions = self.writer.sessions
         self.stack.push_async_callback(self.writer.close)
         return self
 
