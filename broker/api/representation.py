@@ -47,7 +47,7 @@ class Representation:
 
     @property
     def is_cacheable(self) -> bool:
-        """Whether the text of an entity depends on this entity alone, and on no older version."""
+        """Whether the text of an entity depends on this entity alone, in the present version of NGSI-LD."""
         return self.join is None and self.view.version is None
 
     def renderer(self, *, alone: bool = False) -> Renderer:

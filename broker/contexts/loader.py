@@ -232,7 +232,7 @@ class Contexts:
 
 
 def renewed(old: StoredContext, new: StoredContext) -> StoredContext:
-    """The old @context with the document and the times of the new one."""
+    """The old @context with the document, `created` and `expires` of the new one."""
     return StoredContext(
         old.id, old.kind, new.document, new.created, old.tenant, old.url, new.expires, old.hits, old.used
     )

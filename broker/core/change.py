@@ -52,7 +52,7 @@ class Change:
 
 
 def written(change: Change) -> Iterator[tuple[str, Instance]]:
-    """Yields (IRI of the attribute, instance) for each instance that the change created or updated."""
+    """Yields (IRI of the attribute, instance) for each instance that was written, even with equal content."""
     for iri, old, new in change.touched:
         for instance in new:
             if not any(instance is former for former in old):
@@ -121,7 +121,7 @@ def removed(change: Change) -> Iterator[tuple[str, Instance]]:
 
 
 def _replaced(change: Change) -> Iterator[tuple[str, Instance]]:
-    """Yields (IRI, instance) for each instance that the change updated or deleted, as it was before."""
+    """Yields (IRI, instance) for each instance that the change wrote again or deleted, as it was before."""
     for iri, old, new in change.touched:
         for instance in old:
             if not any(instance is later for later in new):
@@ -136,8 +136,8 @@ def _has(entity: Entity, iri: str, instance: Instance) -> bool:
 def with_tombstones(change: Change) -> Entity:
     """The entity after the change, with tombstones for what the change deleted, for notifications (5.8.6).
 
-    A tombstone keeps the times of the deleted instance. A deleted entity has `deletedAt`, and tombstones in
-    place of all its instances.
+    A tombstone keeps createdAt and modifiedAt of the deleted instance. A deleted entity has `deletedAt`, and
+    tombstones in place of all its instances.
     """
     before, after = change.before, change.after
     tombstones: Attributes = {}
@@ -158,7 +158,7 @@ def with_tombstones(change: Change) -> Entity:
 
 
 def previous(change: Change) -> Attributes:
-    """The instances that the change updated or deleted, as they were before it (showChanges, 5.2.14)."""
+    """The instances that got new content or were deleted, as they were before (showChanges, 5.2.14)."""
     replaced: Attributes = {}
     after = _attrs(change.after)
     for iri, instance in _replaced(change):

@@ -27,7 +27,8 @@ NewLane = Callable[[str, DeliveryEvents, Callable[[Stream, bool], Awaitable[None
 class Dispatcher:
     """All that is under way for one tenant: its machine, lanes, settler, and reads of the store.
 
-    `send` makes one attempt. `oldest` returns the time (µs) before which an entry is too old for a retry.
+    `send(stream, is_late)` makes one attempt, as in `Lane`. `oldest` returns the time (µs) before which an
+    entry is too old for a retry.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Dispatcher:
         self._lanes.pop(uri, None)
 
     async def close(self, grace: float) -> None:
-        """Stops, after `grace` seconds at most; what is not delivered stays in the store."""
+        """Cancels attempts after `grace` seconds, then writes down results. The rest stays in the store."""
         if self._tick is not None:
             self._tick.cancel()
         await asyncio.gather(*(lane.close(grace) for lane in self._lanes.values()))

@@ -122,7 +122,8 @@ async def partial_update_attr(
 async def delete_attr(broker: Broker, tenant: str, entity_id: str, burial: Burial, gate: Gate = None) -> None:
     """5.6.5 Delete Attribute, or the scope.
 
-    If the entity has a history but no state any more, the deletion is recorded in the history.
+    If the entity has a history but no state any more, and there is no gate, the deletion is recorded in the
+    history. ResourceNotFound if there is nothing to delete.
     """
     if burial.iri == SCOPE:
         rule = update.delete_scope(entity_id)

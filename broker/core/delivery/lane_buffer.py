@@ -111,7 +111,7 @@ class LaneBuffer(Recheckable):
         return not (self.streams or self.is_behind or self.is_paging or self.loading)
 
     def admits(self, subscription: str, entity_id: str, *, is_here: bool) -> bool:
-        """Whether to keep an entry that was just committed in memory; `is_here`: its stream has others there.
+        """Whether to keep an entry that was just committed in memory; `is_here`: its stream has some there.
 
         While the lane is behind, half of its room is kept for the entries in the store, and an entry that
         the search will find anyway is left to the search.

@@ -89,7 +89,7 @@ class Machine(MachineBase):
         """Event: the store has entries of this process, of one entity, for these subscriptions.
 
         `is_adopted`: all these streams are loaded, since any entry after `known` may have been adopted. Else
-        only those that have nothing in memory, and that no search will find.
+        only those that are idle (`Stream.is_idle`), and that no search will find.
         """
         line = self._table.line(entity_id)
         for subscription in subscriptions:
@@ -211,7 +211,8 @@ class Machine(MachineBase):
     def _admitted(self, line: Line, entry: Entry, subscription: str) -> Stream | None:
         """The stream that a committed entry is to be added to.
 
-        None if the entry is over for the subscription, stays in the store, or is in memory already.
+        None if the entry is over for the subscription, stays in the store, or is in memory already. Settles
+        it if the subscription is gone; notes for the search that it stays in the store.
         """
         stream = line.streams.get(subscription)
         if stream is not None and (entry.rev <= stream.known or stream.has(entry)):

@@ -141,7 +141,7 @@ def _simplified(path: str, raw: Json, present: Present, form: Form) -> Iterator[
 def _by_dataset(raw: Json, present: Present) -> dict[str | None, Json]:
     """The values by datasetId (4.5.4): one, or several in a member `dataset`.
 
-    That member is part of the value if the attribute has one instance, whose value has a member of this name.
+    That member is part of the value if only the default instance is stored, and its value has such a member.
     """
     values = raw["dataset"] if isinstance(raw, dict) and raw.keys() == {"dataset"} else None
     if not isinstance(values, dict) or not all(name == "@none" or is_uri(name) for name in values):

@@ -31,7 +31,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class UpdateResult:
-    """5.2.18: the attributes (IRIs) that were written; and (IRI, reason) of those that were not."""
+    """5.2.18: the attributes (IRIs) that were wholly written; and (IRI, reason) of the others."""
 
     updated: list[str] = field(default_factory=list)
     not_updated: list[tuple[str, str]] = field(default_factory=list)
@@ -83,7 +83,7 @@ def upsert(entity: Entity, *, update: bool = False) -> Rule:
 def append(entity_id: str, fragment: Fragment, *, overwrite: bool = True) -> Rule:
     """5.6.3 Append Attributes: existing instances are overwritten only with `overwrite`.
 
-    Answers an UpdateResult.
+    Without it, new scopes are added to the existing ones. Answers an UpdateResult.
     """
 
     def rule(before: Entity | None, now: str) -> Outcome:
@@ -108,7 +108,10 @@ def append(entity_id: str, fragment: Fragment, *, overwrite: bool = True) -> Rul
 
 
 def update_attrs(entity_id: str, fragment: Fragment) -> Rule:
-    """5.6.2 Update Attributes: replaces or adds each instance; Nulls delete. Answers an UpdateResult."""
+    """5.6.2 Update Attributes: replaces or adds each instance; Nulls delete. Answers an UpdateResult.
+
+    A scope is only replaced: an entity without a scope gets none.
+    """
 
     def rule(before: Entity | None, now: str) -> Outcome:
         entity = found(before, entity_id)
@@ -126,7 +129,8 @@ def update_attrs(entity_id: str, fragment: Fragment) -> Rule:
 def partial_update(entity_id: str, iri: str, fragment: Instance) -> Rule:
     """5.6.4 Partial Attribute update: overwrites the members in the fragment and keeps the others.
 
-    ResourceNotFound if there is no such instance; BadRequestData if the members do not fit its kind.
+    A Null as the value deletes the instance. ResourceNotFound if there is no such instance; BadRequestData
+    if the members do not fit its kind.
     """
 
     def rule(before: Entity | None, now: str) -> Outcome:

@@ -15,7 +15,10 @@ from broker.core.temporal.window import Window, time_of
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The range of time that an answer covers, for Content-Range. `start` and `end`: instants with Z."""
+    """The range of time that an answer covers, for Content-Range. `start` and `end`: instants with Z.
+
+    Backwards, `start` is the later one, and `size` is lastN. Forwards, `size` is "*".
+    """
 
     start: str
     end: str
@@ -41,7 +44,7 @@ def _dataset(instance: Instance) -> str:
 
 
 def fit(instances: list[Instance], most: int, query: TemporalQuery) -> tuple[list[Instance], bool]:
-    """(the first `most` instances, whether any were cut off).
+    """(the first instances, at most `most`; whether any were cut off).
 
     Backwards, the cut does not separate instances of the same time, unless all are of one time: the client
     continues with `before` the last time, and would miss the rest. Forwards it gets them again with `after`.

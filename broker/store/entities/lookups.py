@@ -36,7 +36,10 @@ class Lookups:
         return None if whole is None else whole[0]
 
     async def shown(self, entity_id: str, renderer: Renderer) -> bytes | None:
-        """The rendering of the entity of this id; None if there is none. Undecodable if it is damaged."""
+        """The rendering of the entity of this id, which may be empty; None if there is no such entity.
+
+        Undecodable if it is damaged.
+        """
         key = (self._tenant.name, entity_id, renderer)
         if self._renderings.has(key):
             rev = await self._revs.get(entity_id)

@@ -10,8 +10,8 @@ Instances are stored in three ways: single ones in `history`, packed ones in buc
 document of the entity. The same pipeline reads all three. Of buckets it reads those that begin in the span,
 and the last one before it, which may reach into it. `Selection.stages` and `Selection.first` unpack inside
 MongoDB, for pipelines that process instances further; `Selection.pieces` returns buckets packed, for
-`first_instances`. Only these three methods know where instances are. Reads need a snapshot: instances that
-move meanwhile would be missed or read twice.
+`first_instances`. Only these three methods and `hours` know where instances are. Reads need a
+snapshot: instances that move meanwhile would be missed or read twice.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,8 +60,8 @@ _AS_WRITTEN, _AS_CHANGED = _timed("w"), _timed("m", "w")
 class Selection:
     """The selection of a query from a series: instances that have all these properties.
 
-    - `low`, `high`: the time (µs) is at least `low` and before `high`; it is `t`, or with `by_write` the time
-      of the write, or with `by_change`, too, that of the last change;
+    - `low`, `high`: the time (µs) is at least `low` and before `high`. It is `t`; with `by_write` it is the
+      time of the write; with `by_write` and `by_change` it is the time of the last change;
     - `spans`: the time is in one of these spans;
     - `now`: not expired at this instant;
     - `deleted`: only deletions (True), no deletions (False), or both (None);
@@ -182,6 +182,7 @@ class Selection:
 
         These are the first selected single instances, in order; the first buckets that may hold others,
         packed, up to `buckets`; and {_id: entity, h: history in its document}.
+        With `by_write`, they are the instances of `first`.
         """
         if self.by_write:
             return self.first(series, limit)

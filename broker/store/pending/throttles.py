@@ -144,7 +144,8 @@ async def release(
     """Fills the entry with the suppressed states of its one subscription, and adds it to the outbox.
 
     Returns whether it did. It does not if there are no states. If the period (µs) is not over, or the last
-    notification is still pending, it postpones the timers instead.
+    notification is still pending, it postpones the timers instead. States for which the entry has no room
+    wait for another period.
     """
     (subscription,) = entry.subscriptions
     wanted = suppressed_of(tenant.name, subscription)

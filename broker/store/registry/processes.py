@@ -67,8 +67,8 @@ class Processes:
     async def inherit(self, tenants: Tenants) -> bool:
         """Takes over from dead processes. Returns whether there were any.
 
-        If two processes take over from the same one, each gets a part. If one dies meanwhile, others do the
-        rest.
+        If two processes take over from the same one, each gets some of its entries. If one of the two dies
+        meanwhile, others do the rest.
         """
         with self._reported():
             others = self._list.find({"_id": {"$ne": self._process}}, _JUDGED)
@@ -99,7 +99,7 @@ class Processes:
         ]
 
     async def _forgotten(self, tenants: Tenants) -> list[Document]:
-        """Processes that own pending entries but have no document: they committed after their takeover.
+        """Processes that own pending entries but have no document: they committed after others took over.
 
         Until such entries are taken over, later entries of their entities and throttled subscriptions wait.
         """

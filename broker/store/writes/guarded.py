@@ -89,30 +89,36 @@ class Guarded:
         base = {name: collection.name, "ordered": False, "txnNumber": Int64(self._number)}
         base |= {"writeConcern": _DURABLE, "maxTimeMS": _LOCKED}
         whole = _Part(base, member, items, 0)
-        return await self._part(collection, whole, doubt)
+        return await self._part(collection, whole, doubt, is_sent=False)
 
     async def _part(
-        self, collection: Collection, part: "_Part", doubt: Callable[[], None]
+        self, collection: Collection, part: "_Part", doubt: Callable[[], None], *, is_sent: bool
     ) -> dict[int, Failed]:
-        """Sends a part of a command; in halves if it is too large, or if a statement waits for a lock."""
+        """Sends a part of a command; in halves if it is too large, or if a statement waits for a lock.
+
+        `is_sent`: the server may have executed some of the command, so it is retried instead of raising Away.
+        """
         try:
-            reply = await self._answer(collection, part.command, doubt)
+            reply = await self._answer(collection, part.command, doubt, is_sent=is_sent)
         except DocumentTooLarge as error:  # together they exceed what one command may hold
             if len(part) == 1:
                 return {part.first: Failed(_TOO_LARGE, str(error))}
         except ExecutionTimeout as error:
             if len(part) == 1:
                 return {part.first: Failed(WAITED, str(error))}
+            is_sent = True
         else:
             failures = reply.get("writeErrors", ())
             return {
                 part.first + each["index"]: Failed(each["code"], each.get("errmsg", "")) for each in failures
             }
         first, second = part.halves
-        return await self._part(collection, first, doubt) | await self._part(collection, second, doubt)
+        failed = await self._part(collection, first, doubt, is_sent=is_sent)
+        return failed | await self._part(collection, second, doubt, is_sent=True)
 
-    async def _answer(self, collection: Collection, command: Document, doubt: Callable[[], None]) -> Document:
-        is_sent = False
+    async def _answer(
+        self, collection: Collection, command: Document, doubt: Callable[[], None], *, is_sent: bool
+    ) -> Document:
         while True:
             try:
                 reply: Document = await collection.database.command(command, session=self._session)

@@ -1,10 +1,10 @@
 """Writes in a transaction: those that move history or entries out of a document.
 
 When the history fills a document, it moves into buckets, one or more for each attribute. Instances older than
-the end of the last bucket of their attribute, large instances, and groups of fewer than four become single
-instances in `history`. Pending entries that fill a document, and large ones, move to the outbox. If a whole
-group is one transaction, the history of its updates goes straight to single instances. Throttling is
-decided here, too, since it needs a transaction.
+the end of the last bucket of their attribute, large or expiring ones, and groups of fewer than four become
+single instances in `history`. Pending entries that fill a document, and large ones, move to the outbox. If
+the history of an existing document does not fill it, its new instances go straight to single ones. Throttling
+is decided here, too, since it needs a transaction.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -76,7 +76,10 @@ class Mover:
         drafts: Sequence[Draft],
         doubt: Callable[[], None],
     ) -> None:
-        """Writes all of the drafts or none; WriteConflict if another write has changed an entity."""
+        """Writes all of the drafts or none; WriteConflict if another write has changed an entity.
+
+        Calls `doubt` repeatedly while the result is unknown.
+        """
         async with transaction(session, doubt):
             until = await self.write(session, tenant, drafts)
         self.expect(until)
@@ -237,7 +240,7 @@ class _Moving:
             update.set["pk"] = 1
 
     def _pack(self, instances: list[Document]) -> None:
-        """Packs instances into buckets, by attribute. Those that do not fit, or are few, stay single."""
+        """Packs instances into buckets, by attribute. Those that do not fit, or are few, become single."""
         by_key = groupby(sorted(instances, key=_order), key=lambda instance: str(instance["_id"]["a"]))
         for key, group in by_key:
             last = self._old.get("p", {}).get(key)

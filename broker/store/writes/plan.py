@@ -42,7 +42,7 @@ class Draft:
 
     - `stored`: its stored state; `entity` (None if deleted) and `rev`: its state after the rules;
     - `history`: new single instances, as documents; `forgets`: the stored history is deleted;
-    - `entries`: pending entries to add; `throttled`: those of them that trigger throttled subscriptions;
+    - `entries`: pending entries to add; `throttled`: (entry, subscription) for the throttled ones;
     - `has_past`: it will have an evolution; `is_listed`: the facts of that agree with the entity;
     - `listing`: changes of those facts;
     - `writes`: the writes applied so far, with their outcomes; `last`: the last change by one of them.
@@ -71,7 +71,7 @@ class Draft:
 
     @property
     def change(self) -> Change:
-        """The change from the stored state to the draft; the entity must exist in both."""
+        """The change from the stored state to the draft. It must exist in both. `now` may be empty."""
         last = self.last
         if last is not None and last.before is self.stored.entity and last.after is self.entity:
             return last
@@ -83,7 +83,7 @@ class Draft:
         self.history, self._weights, self.listing = [], [], Listing()
 
     def restore(self) -> None:
-        """Puts throttled subscriptions back into their entries: a failed attempt may have removed them."""
+        """Puts back the throttled subscriptions and entries that a failed attempt may have removed."""
         for entry, each in self.throttled:
             entry.subscriptions.add(each.subscription)
         by_id = {entry.id: entry for entry in (*self.entries, *(entry for entry, _ in self.throttled))}
@@ -197,7 +197,7 @@ class Planner:
 
 
 def _list(draft: Draft, change: Change) -> None:
-    """Updates the facts of the evolution. Most changes need none: only new attributes, types or scopes do."""
+    """Adds a change to the listing of a draft. Most add nothing: only new attributes, types or scopes do."""
     listing, before, after = draft.listing, change.before if draft.is_listed else None, change.after
     if after is None:
         listing.facts["deletedAt"] = change.now
