@@ -136,7 +136,7 @@ class Call:
         return doc, await self.context()
 
     async def query_body(self) -> tuple[Json, Context]:
-        """`body()` of a query, subscription or registration. TooLarge if it has more than 1 MiB, decompressed."""
+        """`body()` of a query, subscription or registration. TooLarge over 1 MiB, decompressed."""
         content_type(self.http)
         if (self.http.content_length or 0) > _QUERY or len(await read_body(self.http)) > _QUERY:
             raise TooLarge(f"body: expected at most {_QUERY} bytes in a query, subscription or registration")
