@@ -24,7 +24,7 @@ from broker.ports.broker import Broker, Limits
 
 _PATIENCE = 20.0  # seconds in which the @contexts of all items of a batch must be loaded
 _VALUE = 8  # bytes of the largest body per value that a body may have: about what a value takes in MongoDB
-_QUERY = 1024**2  # bytes, the largest body of a query or subscription
+_QUERY = 1024**2  # bytes, the largest body of a query, subscription or registration
 _TURN = 0.005  # seconds of work on a batch, before other requests get a turn
 _TENANT = re.compile(r"[\w.:\-]{1,256}", re.ASCII)
 
@@ -136,10 +136,10 @@ class Call:
         return doc, await self.context()
 
     async def query_body(self) -> tuple[Json, Context]:
-        """`body()` of a query or subscription. TooLarge if it has more than 1 MiB, decompressed."""
+        """`body()` of a query, subscription or registration. TooLarge over 1 MiB, decompressed."""
         content_type(self.http)
         if (self.http.content_length or 0) > _QUERY or len(await read_body(self.http)) > _QUERY:
-            raise TooLarge(f"body: expected at most {_QUERY} bytes in a query or subscription")
+            raise TooLarge(f"body: expected at most {_QUERY} bytes in a query, subscription or registration")
         return await self.body()
 
     async def bodies(self, *, plain: bool = False) -> tuple[list[Json], list[Context | Exception]]:

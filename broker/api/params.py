@@ -124,10 +124,24 @@ def read_query(
     `selectors`: the entity selectors of a query body, if there are several. BadRequestData if it is too wide;
     TooManyResults if the limit is too high.
     """
-    limit, offset, count = read_page(params, limits)
     if "csf" in params:  # checked only: it selects other brokers, and none is queried yet
         q.parse(params["csf"], context.expand, what="csf")
-    query = Query(
+    query = read_selection(params, context, limits, selectors)
+    if query.is_too_wide and not flag(params, LOCAL):
+        raise BadRequestData("query: too wide; expected type, attrs, q, georel or local=true")
+    selections = (query.types, *(selector.types for selector in selectors))
+    if any(selection and selection.is_anything for selection in selections) and params.get(LOCAL) == "false":
+        raise BadRequestData("type: * selects entities of this broker only, so local cannot be false")
+    flag(params, "splitEntities")  # checked only: no entity is split while no other broker is queried
+    return query
+
+
+def read_selection(
+    params: Params, context: Context, limits: Limits, selectors: tuple[Selector, ...] = ()
+) -> Query:
+    """The same query, which may be too wide. TooManyResults if the limit is too high."""
+    limit, offset, count = read_page(params, limits)
+    return Query(
         types=None if "type" not in params else types.parse(params["type"], context.expand),
         ids=uris(params, "id"),
         id_pattern=_pattern(params),
@@ -142,13 +156,6 @@ def read_query(
         order=read_order(params, context, limits.collation),
         after=params.get(AFTER),
     )
-    if query.is_too_wide and not flag(params, LOCAL):
-        raise BadRequestData("query: too wide; expected type, attrs, q, georel or local=true")
-    selections = (query.types, *(selector.types for selector in selectors))
-    if any(selection and selection.is_anything for selection in selections) and params.get(LOCAL) == "false":
-        raise BadRequestData("type: * selects entities of this broker only, so local cannot be false")
-    flag(params, "splitEntities")  # checked only: no entity is split while no other broker is queried
-    return query
 
 
 def read_order(params: Params, context: Context, collation: str | None) -> Ordering | None:

@@ -19,6 +19,7 @@ from broker.api import (
     history,
     info,
     openapi,
+    registrations,
     subscriptions,
     temporal,
     types,
@@ -114,6 +115,20 @@ ROUTES = (
             "GET": subscriptions.retrieve_subscription,
             "PATCH": subscriptions.update_subscription,
             "DELETE": subscriptions.delete_subscription,
+        },
+        is_finished=True,
+    ),
+    Resource(
+        f"{_API}/csourceRegistrations",
+        {"GET": registrations.query_registrations, "POST": registrations.create_registration},
+        is_finished=True,
+    ),
+    Resource(
+        f"{_API}/csourceRegistrations/{{registrationId}}",
+        {
+            "GET": registrations.retrieve_registration,
+            "PATCH": registrations.update_registration,
+            "DELETE": registrations.delete_registration,
         },
         is_finished=True,
     ),

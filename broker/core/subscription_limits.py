@@ -40,7 +40,7 @@ def _check_seconds(member: str, seconds: float | None, least: float) -> None:
 
 def _check_endpoint(endpoint: Endpoint) -> None:
     where = "notification.endpoint"
-    if (fault := _fault(endpoint.uri)) is not None:
+    if (fault := url_fault(endpoint.uri)) is not None:
         raise BadRequestData(f"{where}.uri: expected {fault}")
     for member, pairs in (("receiverInfo", endpoint.receiver_info), ("notifierInfo", endpoint.notifier_info)):
         for n, pair in enumerate(pairs or ()):
@@ -48,7 +48,7 @@ def _check_endpoint(endpoint: Endpoint) -> None:
                 raise BadRequestData(f"{where}.{member}.{n}.value: expected text without control characters")
 
 
-def _fault(uri: str) -> str | None:
+def url_fault(uri: str) -> str | None:
     """What was expected instead of a URI that can never be reached; None if the URI is fine."""
     if _CONTROL.search(uri) or " " in uri:
         return "a URL without spaces and control characters"

@@ -10,6 +10,7 @@ from broker.core.entity.linked_entities import Join
 from broker.core.entity.view import View
 from broker.main.base import Base
 from broker.main.contexts import ContextRoom
+from broker.main.federation import FederationRoom
 from broker.main.notify import NotifyRoom
 from broker.main.store import StoreRoom
 from broker.notify.messages import Messages
@@ -29,7 +30,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     await clock_check.look()
     processes = Processes(base.client, settings.database, settings.process_id, settings.process_lease)
     stack.push_async_callback(processes.leave)
-    contexts, notify = ContextRoom(base), NotifyRoom(base)
+    contexts, notify, federation = ContextRoom(base), NotifyRoom(base), FederationRoom(base)
 
     # Notifications read linked entities and reports, from rooms that are built below.
     async def links(
@@ -44,7 +45,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     core = contexts.contexts.core
     store = StoreRoom(base, notify.notifier, notify.schedule, core.expand, core.compact)
     # Registered before the first commit: if this process dies, other processes end these sessions.
-    sessions = [*store.sessions(), *notify.sessions()]
+    sessions = [*store.sessions(), *notify.sessions(), *federation.sessions()]
     await processes.enter(sessions)
     await base.tenants.obtain("")
     await contexts.open()
@@ -53,18 +54,21 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     base.repeat("clock", clock_check.look, settings.process_lease / 3)
     base.runner.start()
     stack.push_async_callback(base.runner.close)
-    broker = _broker(base, contexts, notify, store)
+    broker = _broker(base, contexts, notify, federation, store)
     origins = settings.cors_origins or ()
     return Front(broker, settings.process_id, access_log=settings.access_log, origins=origins)
 
 
-def _broker(base: Base, contexts: ContextRoom, notify: NotifyRoom, store: StoreRoom) -> Broker:
+def _broker(
+    base: Base, contexts: ContextRoom, notify: NotifyRoom, federation: FederationRoom, store: StoreRoom
+) -> Broker:
     return Broker(
         store.entities,
         store.discovery,
         store.temporal,
         notify.subscriptions,
         notify.undelivered,
+        federation.registrations,
         notify.notifier.tallied,
         contexts.contexts,
         contexts.storage,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from broker.clock import Clock
 from broker.ports.contexts import ContextLoader, ContextStorage
 from broker.ports.entities import DiscoveryStore, EntityStore, TemporalStore
+from broker.ports.sources import Registrations
 from broker.ports.subscriptions import DeadLetters, SubscriptionStore
 
 
@@ -44,6 +45,7 @@ class Broker:
     temporal: TemporalStore
     subscriptions: SubscriptionStore
     undelivered: DeadLetters
+    registrations: Registrations
     tallied: Callable[[str, str], Awaitable[None]]
     contexts: ContextLoader
     context_storage: ContextStorage

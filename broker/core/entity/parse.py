@@ -267,15 +267,15 @@ def plain_members(doc: dict[str, Json], reading: Reading) -> dict[str, Json]:
 
 def _scope(raw: Json, path: str) -> list[str]:
     scopes = raw if isinstance(raw, list) else [raw]
-    if not scopes or not all(map(_is_scope, scopes)):
+    if not scopes or not all(map(is_scope, scopes)):
         raise BadRequestData(
             f"{path}: expected /level/level…, or an array of such, each level of letters, digits and _"
         )
     return list(dict.fromkeys(scopes))
 
 
-def _is_scope(text: Json) -> bool:
-    """4.18: levels that begin with a letter; the leading slash is optional."""
+def is_scope(text: Json) -> bool:
+    """Whether this is a scope (4.18): levels that begin with a letter; the leading slash is optional."""
     return isinstance(text, str) and all(
         ":" not in level and is_name(level) for level in text.removeprefix("/").split("/")
     )

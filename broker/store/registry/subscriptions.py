@@ -6,7 +6,6 @@ begins after a subscription was acknowledged takes it into account, in every pro
 """
 
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -22,6 +21,7 @@ from broker.core.subscription_body import SubscriptionBody
 from broker.ports.changes import SubscriptionChanges, Tally
 from broker.store.pending.dead_letters import all_of
 from broker.store.pending.outbox import forget
+from broker.store.registry.epochs import advance
 from broker.store.registry.timers import Schedule
 from broker.store.wire.errors import reported
 from broker.store.wire.tenants import EPOCH, Tenant, Tenants, epoch_of
@@ -34,7 +34,6 @@ Tell = Callable[[str, SubscriptionChanges], Awaitable[None]]
 
 _INT64 = 2**63
 _TEXT = "@json"  # the member that holds a stored @context as text
-_LOGGED = 10_000  # changes in the log; a process that is further behind reads all subscriptions again
 
 
 class MongoSubscriptions:
@@ -175,18 +174,10 @@ class MongoSubscriptions:
         """Applies a change, bumps the epoch and logs it, in one transaction. Retries it after a conflict."""
 
         async def commit(session: AsyncClientSession) -> SubscriptionChanges:
-            new, mark = await apply(session), secrets.token_hex(8)
-            number, before = epoch_of(
-                await tenant.entities.find_one_and_update(
-                    {"_id": EPOCH}, {"$inc": {"n": 1}, "$set": {"mark": mark}}, session=session
-                )
-            )
-            number += 1
-            logged = {"_id": number, "s": subscription_id, "before": before}
-            await tenant.subscription_log.insert_one(logged, session=session)
-            await tenant.subscription_log.delete_one({"_id": number - _LOGGED}, session=session)
+            new = await apply(session)
+            step = await advance(tenant.entities, EPOCH, tenant.subscription_log, subscription_id, session)
             changed, gone = ([new], []) if new else ([], [subscription_id])
-            return SubscriptionChanges(number, changed, gone, mark=mark, before=before)
+            return SubscriptionChanges(step.number, changed, gone, mark=step.mark, before=step.before)
 
         changes = await self._transactions.run(commit)
         if self._tell is not None:

@@ -20,8 +20,9 @@ Database = AsyncDatabase[dict[str, Any]]
 
 DEFAULT = ""
 _EXISTS = 48  # MongoDB's NamespaceExists
-# The `_id`, among the entities, of the document {n: number, mark}: each change of a subscription bumps it.
-EPOCH = "epoch"
+# The `_id`s, among the entities, of documents {n: number, mark}, which changes of definitions bump.
+EPOCH = "epoch"  # of subscriptions
+REGISTRATION_EPOCH = "registration_epoch"
 PENDING_BY = "pending_by"  # name of the index of documents with pending entries, by delivering process
 _PLAIN = re.compile(r"[a-z0-9_\-]{1,30}")
 _CLUSTERED = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}}
@@ -50,6 +51,11 @@ _INDEXES = {
     "history": [IndexModel([("i.expiresAt", ASCENDING)], sparse=True)],
     "contexts": [IndexModel([("local", ASCENDING)])],
     "undelivered": [IndexModel([("expires", ASCENDING)], expireAfterSeconds=0)],
+    "registrations": [
+        IndexModel([("types", ASCENDING), ("_id", ASCENDING)]),
+        IndexModel([("mode", ASCENDING), ("ids", ASCENDING)]),
+        IndexModel([("expires", ASCENDING)], expireAfterSeconds=0),
+    ],
     "outbox": [
         IndexModel([("by", ASCENDING), ("e", ASCENDING)]),
         IndexModel([("e", ASCENDING)]),
@@ -69,7 +75,8 @@ class Tenant:
     - `subscription_log`: the subscription that each epoch changed;
     - `throttles`: when each throttled subscription was last triggered;
     - `tallies`: counts of each subscription's notifications; `undelivered`: dead letters;
-    - `contexts`: the @contexts that clients of the tenant host.
+    - `contexts`: the @contexts that clients of the tenant host;
+    - `registrations` and `registration_log`: the same for context sources as for subscriptions.
     """
 
     name: str
@@ -84,6 +91,8 @@ class Tenant:
     tallies: Collection
     undelivered: Collection
     contexts: Collection
+    registrations: Collection
+    registration_log: Collection
 
 
 class Tenants:
@@ -143,6 +152,8 @@ class Tenants:
             ),
             undelivered=database["undelivered"],
             contexts=database["contexts"],
+            registrations=database["registrations"],
+            registration_log=database["registration_log"],
         )
 
 
@@ -171,7 +182,8 @@ async def _create_collections(database: Database) -> None:
             await _create(database, name)
     for name, indexes in _INDEXES.items():
         await database[name].create_indexes(indexes)
-    await database["entities"].update_one({"_id": EPOCH}, {"$setOnInsert": {"n": 0}}, upsert=True)
+    for epoch in (EPOCH, REGISTRATION_EPOCH):
+        await database["entities"].update_one({"_id": epoch}, {"$setOnInsert": {"n": 0}}, upsert=True)
 
 
 async def _create(database: Database, name: str) -> None:

@@ -20,7 +20,7 @@ from broker.core.temporal.recording import Recording
 from broker.notify.index import Index
 from broker.ports.changes import Entry, SubscriptionChanges, Triggered
 from broker.store.pending.entries import apart, held
-from broker.store.registry import subscriptions as module
+from broker.store.registry import epochs
 from broker.store.registry.subscriptions import MongoSubscriptions
 from broker.store.registry.timers import Schedule
 from broker.store.wire import transactions
@@ -162,7 +162,7 @@ async def test_what_changed_since_an_epoch(processes: list[Process]) -> None:
 async def test_who_is_too_far_behind_reads_everything(
     processes: list[Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_LOGGED", 3)
+    monkeypatch.setattr(epochs, "LOGGED", 3)
     store = processes[0].store
     for n in range(6):
         await store.create("", subscription(str(n)))

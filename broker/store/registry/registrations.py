@@ -1,0 +1,200 @@
+"""Registrations of context sources, with an epoch as subscriptions have one (`epochs`).
+
+One is stored as text, with what it is looked for by beside it. What has expired is gone for every reader at
+that instant; MongoDB removes it some time after.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
+
+from broker.clock import Clock
+from broker.core import instant
+from broker.core.errors import AlreadyExists, Conflict, ResourceNotFound
+from broker.core.federation.conflicts import PROXIED, clash
+from broker.core.federation.registration import Registration
+from broker.core.federation.registration_body import RegistrationBody
+from broker.ports.sources import Approve
+from broker.store.registry.epochs import advance
+from broker.store.wire.errors import reported
+from broker.store.wire.tenants import REGISTRATION_EPOCH, Tenant, Tenants
+from broker.store.wire.transactions import Transactions
+
+log = logging.getLogger(__name__)
+Document = dict[str, Any]
+
+_BATCH = 100  # registrations that are read at once: others get a turn in between
+
+
+class MongoRegistrations:
+    """See `ports.Registrations`."""
+
+    def __init__(self, client: AsyncMongoClient[Document], tenants: Tenants, clock: Clock) -> None:
+        self._tenants = tenants
+        self._clock = clock
+        self._transactions = Transactions(client)  # all bump one document: side by side they would conflict
+
+    def open(self) -> AsyncClientSession:
+        """The session on which registrations are changed, for the list of processes."""
+        return self._transactions.session
+
+    async def create(self, tenant: str, registration: Registration, approve: Approve) -> None:
+        """See `ports.Registrations.create`."""
+        handle = await self._tenants.obtain(tenant)
+
+        async def insert(session: AsyncClientSession) -> None:
+            expired = {"_id": registration.id, "expires": {"$lte": self._now()}}
+            await handle.registrations.delete_one(expired, session=session)
+            try:
+                await handle.registrations.insert_one(_document(registration), session=session)
+            except DuplicateKeyError as error:
+                raise AlreadyExists(f"{registration.id} exists already") from error
+            await self._check(handle, registration, approve, session)
+
+        await self._change(handle, registration.id, insert)
+
+    async def replace(
+        self,
+        tenant: str,
+        registration_id: str,
+        change: Callable[[Registration], Registration],
+        approve: Approve,
+    ) -> None:
+        """See `ports.Registrations.replace`."""
+        handle = await self._tenants.get(tenant)
+        wanted = {"_id": registration_id}
+
+        async def update(session: AsyncClientSession) -> None:
+            found = await handle.registrations.find_one({**wanted, **self._alive()}, session=session)
+            if found is None:
+                raise _missing(registration_id)
+            new = change(_registration(found))
+            await handle.registrations.replace_one(wanted, _document(new), session=session)
+            await self._check(handle, new, approve, session)
+
+        await self._change(handle, registration_id, update)
+
+    async def delete(self, tenant: str, registration_id: str) -> None:
+        """See `ports.Registrations.delete`."""
+        handle = await self._tenants.get(tenant)
+
+        async def remove(session: AsyncClientSession) -> None:
+            wanted = {"_id": registration_id, **self._alive()}
+            if not (await handle.registrations.delete_one(wanted, session=session)).deleted_count:
+                raise _missing(registration_id)
+
+        await self._change(handle, registration_id, remove)
+
+    async def get(self, tenant: str, registration_id: str) -> Registration | None:
+        """One that is there."""
+        handle = await self._tenants.get(tenant)
+        with reported():
+            found = await handle.registrations.find_one({"_id": registration_id, **self._alive()})
+        return None if found is None else _registration(found)
+
+    async def find(self, tenant: str, types: frozenset[str] | None) -> AsyncGenerator[Registration, None]:
+        """See `ports.Registrations.find`."""
+        handle = await self._tenants.get(tenant)
+        of_types = {} if types is None else {"types": {"$in": [None, *sorted(types)]}}
+        wanted = {**of_types, **self._alive()}
+        with reported():
+            async with handle.registrations.find(wanted, sort=[("_id", 1)], batch_size=_BATCH) as cursor:
+                async for document in cursor:
+                    for one in _decoded([document]):
+                        yield one
+
+    async def _check(
+        self, handle: Tenant, new: Registration, approve: Approve, session: AsyncClientSession
+    ) -> None:
+        """Conflict if it clashes with another one, or what `approve` raises."""
+        if new.mode in PROXIED:
+            wanted = {**_rivals(new), **self._alive()}
+            found = await handle.registrations.find(wanted, session=session).to_list()
+            for other in _decoded(found):
+                if (reason := clash(new, other)) is not None:
+                    raise Conflict(f"information: {reason}")
+        await approve(new)
+
+    def _now(self) -> datetime:
+        return _moment(self._clock.expiring())
+
+    def _alive(self) -> Document:
+        return {"expires": {"$not": {"$lte": self._now()}}}
+
+    async def _change(
+        self, handle: Tenant, changed: str, apply: Callable[[AsyncClientSession], Awaitable[None]]
+    ) -> None:
+        """Applies a change and raises the epoch, in one transaction; tried again if it conflicts."""
+
+        async def all_of_it(session: AsyncClientSession) -> None:
+            await apply(session)
+            await advance(handle.entities, REGISTRATION_EPOCH, handle.registration_log, changed, session)
+
+        await self._transactions.run(all_of_it)
+
+
+def _rivals(new: Registration) -> Document:
+    """The filter of all that a proxied registration may clash with."""
+    modes = PROXIED if new.mode == "exclusive" else ("exclusive",)
+    ids = new.ids
+    of_ids = {} if ids is None else {"ids": {"$in": [None, *ids]}}
+    return {"mode": {"$in": [*modes]}, "_id": {"$ne": new.id}, **of_ids}
+
+
+def _missing(registration_id: str) -> ResourceNotFound:
+    return ResourceNotFound(f"there is no registration {registration_id}")
+
+
+def _moment(text: str) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant.micros(text))
+
+
+def _document(one: Registration) -> Document:
+    """The stored shape: `types` and `ids` are null where it may be of any."""
+    ids, types = one.ids, one.types
+    text = {
+        "body": one.body.model_dump(by_alias=True, exclude_none=True),
+        "context": one.context,
+        "properties": one.properties,
+        "bare": sorted(one.bare),
+    }
+    return {
+        "_id": one.id,
+        "text": orjson.dumps(text).decode(),
+        "mode": one.mode,
+        "ids": None if ids is None else [*ids],
+        "types": None if types is None else [*types],
+        "createdAt": one.created_at,
+        "modifiedAt": one.modified_at,
+        "expires": None if one.expires is None else _moment(one.expires),
+    }
+
+
+def _registration(document: Document) -> Registration:
+    text = orjson.loads(document["text"])
+    return Registration(
+        document["_id"],
+        RegistrationBody.model_validate(text["body"]),
+        text["context"],
+        document["createdAt"],
+        document["modifiedAt"],
+        text["properties"],
+        frozenset(text["bare"]),
+    )
+
+
+def _decoded(documents: Iterable[Document]) -> list[Registration]:
+    """The registrations of stored documents, without those that cannot be decoded: others go on."""
+    found = []
+    for document in documents:
+        try:
+            found.append(_registration(document))
+        except Exception:  # damaged, or of another version
+            log.exception("a stored registration cannot be decoded", extra={"registration": document["_id"]})
+    return found
