@@ -13,4 +13,4 @@ class FederationRoom:
 
     def sessions(self) -> list[Session]:
         """Those that write."""
-        return [self.registrations.open()]
+        return [self.registrations.session]

@@ -40,7 +40,8 @@ class MongoRegistrations:
         self._clock = clock
         self._transactions = Transactions(client)  # all bump one document: side by side they would conflict
 
-    def open(self) -> AsyncClientSession:
+    @property
+    def session(self) -> AsyncClientSession:
         """The session on which registrations are changed, for the list of processes."""
         return self._transactions.session
 

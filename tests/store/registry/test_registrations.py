@@ -51,7 +51,6 @@ async def processes(mongo_uri: str) -> AsyncIterator[list[Process]]:
             tenants = Tenants(client, prefix)
             await tenants.obtain("")
             store = MongoRegistrations(client, tenants, Clock())
-            store.open()
             found.append(Process(tenants, store))
         yield found
         await client.drop_database(prefix)
