@@ -5,9 +5,9 @@ import pytest
 from broker.core import Json
 from broker.core.entity import parse, update
 from broker.core.federation.conflicts import clash, collisions
-from broker.core.lang import match
 from tests.core.documents import EX, NOW
 from tests.core.federation.registrations import info, of
+from tests.core.lang.selecting import selects
 
 ONE = info("heat", type="T", id="urn:x:1")
 
@@ -66,5 +66,5 @@ def test_redirects_may_overlap() -> None:
 def test_entities_that_are_here(information: Json, mode: str, is_collision: bool) -> None:
     entity = update.create(parse.entity({"id": "urn:x:1", "type": "T", "heat": 1}, EX))(None, NOW).after
     assert entity is not None
-    found = any(match.selects(query, entity) for query in collisions(of(information, mode=mode)))
+    found = any(selects(query, entity) for query in collisions(of(information, mode=mode)))
     assert found is is_collision
