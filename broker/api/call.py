@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from broker.api.accept import JSON, LD_JSON, MERGE_PATCH, TAKEN, negotiate, preferences, taken
 from broker.api.link_header import IGNORED, linked_context
 from broker.api.params import Params, of_list, read_params
-from broker.api.parsed_requests import Read, Readings
+from broker.api.parsed_requests import ParsedRequests, Read
 from broker.api.problem import HttpError, TooLarge
 from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
@@ -36,7 +36,7 @@ class Call:
     """One request.
 
     `path`: the variable segments of the path, decoded. `query`: the raw query string. `params`: its
-    parameters. `readings`: the cache of parsed requests.
+    parameters. `parsed`: the cache of parsed requests.
     """
 
     broker: Broker
@@ -45,7 +45,7 @@ class Call:
     params: Params
     tenant: str
     query: str = ""
-    readings: Readings = field(default_factory=Readings)
+    parsed: ParsedRequests = field(default_factory=ParsedRequests)
 
     @property
     def accept(self) -> str:
@@ -83,7 +83,7 @@ class Call:
     def read(self, reader: "Callable[[Call, Context], Read]", context: Context) -> Read:
         """`reader(call, context)`, cached. It may look at the parameters, Accept and Prefer only."""
         beside = (self.http.headers.get("Accept"), self._prefer, context)
-        return self.readings.get(reader, self.query, beside, self, context)
+        return self.parsed.get(reader, self.query, beside, self, context)
 
     def of_list(self) -> "Call":
         """The call with the parameters of a list: `options=count` becomes `count=true`."""
@@ -192,7 +192,7 @@ async def unhurried(items: Iterable[Item]) -> AsyncIterator[Item]:
 
 
 def new_call(
-    broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query: str, readings: Readings
+    broker: Broker, http: web.BaseRequest, path: tuple[str, ...], query: str, parsed: ParsedRequests
 ) -> Call:
     """The call of a routed request; `path`: the raw variable segments.
 
@@ -203,8 +203,8 @@ def new_call(
         raise BadRequestData("NGSILD-Tenant: expected letters, digits and the characters _ . : -")
     if path and "%" in "".join(path):
         path = tuple(map(unquote, path))
-    params = readings.get(read_params, query, None, query) if query else {}
-    return Call(broker, http, path, params, tenant, query, readings)
+    params = parsed.get(read_params, query, None, query) if query else {}
+    return Call(broker, http, path, params, tenant, query, parsed)
 
 
 def content_type(http: web.BaseRequest) -> str:

@@ -15,7 +15,7 @@ Read = TypeVar("Read")
 Key = tuple[Callable[..., Any], str, Hashable]  # the reader, the query string, the rest of the key
 
 
-class Readings:
+class ParsedRequests:
     """An LRU cache, bounded by the total length of the query strings (`limit`, characters)."""
 
     def __init__(self, limit: int = _LIMIT) -> None:

@@ -15,7 +15,7 @@ from broker.api.call import new_call
 from broker.api.cors import cors
 from broker.api.link_header import IGNORED
 from broker.api.metering import Meter
-from broker.api.parsed_requests import Readings
+from broker.api.parsed_requests import ParsedRequests
 from broker.api.problem import HttpError, problem
 from broker.api.routes import Resource, Route, Router, allowed, described
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
@@ -51,7 +51,7 @@ class Front:
         self._broker = broker
         self._router = Router()
         self._prefix = process[:6]
-        self._readings = Readings()
+        self._readings = ParsedRequests()
         self._numbers = count(1)
         self._access_log = access_log
         self._origins = origins

@@ -17,7 +17,7 @@ from broker.notify.messages import Messages
 from broker.notify.reports import Reports
 from broker.operations.linked_entities import linked_entities
 from broker.ports.broker import Broker, Limits
-from broker.store.background.clock_check import Compared
+from broker.store.background.clock_check import ClockCheck
 from broker.store.registry.processes import Processes
 from broker.store.wire.client import open_database
 
@@ -26,7 +26,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     """The HTTP front of a worker, with all rooms behind it. `stack` closes them in reverse order."""
     assert settings.mongo_uri is not None, "the parent process names the MongoDB"
     base = Base(settings, await open_database(settings.mongo_uri.get_secret_value(), stack), stack)
-    clock_check = Compared(base.database, base.clock)
+    clock_check = ClockCheck(base.database, base.clock)
     await clock_check.look()
     processes = Processes(base.client, settings.database, settings.process_id, settings.process_lease)
     stack.push_async_callback(processes.leave)

@@ -8,17 +8,17 @@ from broker.core.delivery.lane_buffer import Memory
 from broker.core.delivery.machine_base import Bounds
 from broker.main.base import Base
 from broker.notify.backlog import Backlog
-from broker.notify.deliverer import Deliverer, Means
+from broker.notify.deliverer import Deliverer, DeliverySettings
 from broker.notify.http import HttpSender
 from broker.notify.index import Index
 from broker.notify.lane import Retry
 from broker.notify.messages import Messages
 from broker.notify.mqtt import MqttSender
 from broker.notify.notifier import Notifier
-from broker.notify.periodic import Periods
+from broker.notify.periodic import TimerLoop
 from broker.ports.changes import SubscriptionChanges
 from broker.ports.delivery import Sender
-from broker.store.pending.dead_letters import Kept, MongoDeadLetters
+from broker.store.pending.dead_letters import DeadLetterLimits, MongoDeadLetters
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.registry.processes import Processes
 from broker.store.registry.subscriptions import MongoSubscriptions
@@ -47,7 +47,7 @@ class NotifyRoom:
         base, settings = self._base, self._base.settings
         self.notifier = self._new_notifier(messages)
         base.stack.push_async_callback(self.notifier.close)
-        self.periods = Periods(
+        self.periods = TimerLoop(
             self.timers, self.subscriptions, self.notifier, settings.process_id, base.clock
         )
         self.subscriptions.tell(self._changed)
@@ -81,7 +81,7 @@ class NotifyRoom:
     def _new_notifier(self, messages: Messages) -> Notifier:
         base, settings = self._base, self._base.settings
         indexes: dict[str, Index] = {}
-        kept = Kept(settings.undelivered_age, settings.undelivered_limit, base.clock)
+        kept = DeadLetterLimits(settings.undelivered_age, settings.undelivered_limit, base.clock)
         outbox = MongoOutbox(base.tenants, settings.process_id, kept)
         backlog = Backlog(outbox, settings.outbox_limit)
         base.repeat("backlog", backlog.count, _COUNT)
@@ -96,9 +96,9 @@ def _senders(settings: Settings) -> dict[str, Sender]:
     return {"http": http, "https": http, "mqtt": mqtt, "mqtts": mqtt}
 
 
-def _means(settings: Settings) -> Means:
+def _means(settings: Settings) -> DeliverySettings:
     concurrency = settings.lane_concurrency
-    return Means(
+    return DeliverySettings(
         settings.process_id,
         Memory(settings.deliveries_limit, settings.lane_limit, concurrency),
         Bounds(),

@@ -27,7 +27,7 @@ Who = tuple[str, str]  # a tenant and a subscription
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class DeliverySettings:
     """The settings of a process for delivery: its name, its memory and bounds, and its patience.
 
     `timeout`: seconds for an attempt, unless the subscription has its own. `concurrency`: attempts at one
@@ -55,7 +55,7 @@ class Deliverer:
         backlog: Backlog,
         messages: Messages,
         senders: Mapping[str, Sender],
-        means: Means,
+        means: DeliverySettings,
         clock: Clock,
     ) -> None:
         self._indexes = indexes

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 _LONGEST = 5.0  # seconds between rounds at most, since other processes set timers, too
 
 
-class Periods:
+class TimerLoop:
     """Fires due timers. Times are the server's, in µs, so all processes agree on them.
 
     A firing commits an entry. That of a periodic subscription is a report without payload: its entities are

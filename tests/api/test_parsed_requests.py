@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from broker.api.accept import JSON, LD_JSON
-from broker.api.parsed_requests import Readings
+from broker.api.parsed_requests import ParsedRequests
 from broker.api.representation import Representation
 from broker.core.entity.view import View
 from broker.core.errors import BadRequestData
@@ -33,12 +33,12 @@ def refuse(text: str) -> list[str]:
 
 
 def test_the_same_words_are_read_once() -> None:
-    readings = Readings()
+    readings = ParsedRequests()
     assert readings.get(read, "a=1", JSON, "x") is readings.get(read, "a=1", JSON, "x")
 
 
 def test_other_words_readers_and_headers_are_told_apart() -> None:
-    readings = Readings()
+    readings = ParsedRequests()
     first = readings.get(read, "a=1", JSON, "x")
     for one in (
         readings.get(read, "a=2", JSON, "x"),
@@ -50,7 +50,7 @@ def test_other_words_readers_and_headers_are_told_apart() -> None:
 
 
 def test_what_was_not_used_for_long_goes_first() -> None:
-    readings = Readings(1000)
+    readings = ParsedRequests(1000)
     first, second = (readings.get(read, f"a={n}", None, "x") for n in range(2))
     for n in range(2, 10):
         assert readings.get(read, "a=0", None, "x") is first
@@ -59,7 +59,7 @@ def test_what_was_not_used_for_long_goes_first() -> None:
 
 
 def test_a_long_query_string_counts_by_its_length() -> None:
-    readings = Readings(1000)
+    readings = ParsedRequests(1000)
     first = readings.get(read, "a=0", None, "x")
     long = readings.get(read, "q=" + "x" * 2000, None, "x")
     assert readings.get(read, "q=" + "x" * 2000, None, "x") is not long
@@ -67,7 +67,7 @@ def test_a_long_query_string_counts_by_its_length() -> None:
 
 
 def test_what_is_refused_is_read_anew() -> None:
-    readings = Readings()
+    readings = ParsedRequests()
     refusals = []
     for _ in range(2):
         with pytest.raises(BadRequestData) as refused:

@@ -14,7 +14,7 @@ from broker.core.delivery.machine_base import Bounds
 from broker.core.errors import Unavailable
 from broker.core.subscription import Subscription
 from broker.notify.backlog import Backlog
-from broker.notify.deliverer import Deliverer, Means
+from broker.notify.deliverer import Deliverer, DeliverySettings
 from broker.notify.index import Index
 from broker.notify.lane import Retry
 from broker.notify.messages import Messages
@@ -74,7 +74,8 @@ class Process:
         self.memory = Memory(1000, lane_limit, 4)
         contexts = cast(Any, SimpleNamespace(resolve=resolve, core=CORE))
         backlog = Backlog(self.outbox, 10_000)
-        means = Means(name, self.memory, Bounds(), Retry(0.001, 0.01, 1e12), concurrency=4, timeout=1)
+        retry = Retry(0.001, 0.01, 1e12)
+        means = DeliverySettings(name, self.memory, Bounds(), retry, concurrency=4, timeout=1)
         self.deliverer = Deliverer(
             self.indexes,
             self.outbox,

@@ -17,7 +17,7 @@ _MONTH = 2_629_746_000_000  # µs, a twelfth of the mean year
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RetentionRule:
     """History of a type (IRI; None: any) and an attribute (IRI; None: any) is kept for `age` (µs)."""
 
     type: str | None
@@ -29,7 +29,7 @@ class Rule:
 class Retention:
     """All the rules."""
 
-    rules: Sequence[Rule] = ()
+    rules: Sequence[RetentionRule] = ()
 
     def age(self, types: Sequence[str], attribute: str) -> int | None:
         """How long (µs) the history of an attribute of an entity with these types is kept; None: for ever."""
@@ -48,7 +48,7 @@ def parse(texts: Iterable[str], expand: Callable[[str], str]) -> Retention:
     return Retention(tuple(_rule(text, expand) for text in texts))
 
 
-def _rule(text: str, expand: Callable[[str], str]) -> Rule:
+def _rule(text: str, expand: Callable[[str], str]) -> RetentionRule:
     names, _, length = text.rpartition("=")
     attribute, separator, type_name = names.partition("@")
     if not names or bool(separator) != bool(type_name) or (separator and attribute == "*"):
@@ -58,4 +58,4 @@ def _rule(text: str, expand: Callable[[str], str]) -> Rule:
         raise BadRequestData(f"{text!r}: expected a duration longer than 0")
     attribute_iri = expand(attribute) if attribute not in ("", "*") else None
     type_iri = expand(type_name) if type_name else None
-    return Rule(type_iri, attribute_iri, duration.months * _MONTH + duration.micros)
+    return RetentionRule(type_iri, attribute_iri, duration.months * _MONTH + duration.micros)

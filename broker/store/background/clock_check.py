@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 _ASKED = 3  # requests for the server's time; the one with the shortest round trip counts
 
 
-class Compared:
+class ClockCheck:
     """Compares both clocks; logs once when they begin to differ, and once when they agree again."""
 
     def __init__(self, database: Database, clock: Clock) -> None:

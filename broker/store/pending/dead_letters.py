@@ -30,7 +30,7 @@ _PAYLOAD = ("e", "entity", "was", "report", "suppressed", "zipped", "cut")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class DeadLetterLimits:
     """How many seconds dead letters are kept, and how many (`count`) for each tenant."""
 
     seconds: float
@@ -38,7 +38,9 @@ class Kept:
     clock: Clock = field(default_factory=Clock)
 
 
-async def keep(collection: Collection, given_up: Sequence[tuple[Entry, str, str]], kept: Kept) -> None:
+async def keep(
+    collection: Collection, given_up: Sequence[tuple[Entry, str, str]], kept: DeadLetterLimits
+) -> None:
     """Stores dead letters, given as (entry, subscription, reason). Deletes the oldest beyond the limit.
 
     An existing one of the same entry and subscription is replaced, so a retry is harmless.

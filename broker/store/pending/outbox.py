@@ -9,7 +9,7 @@ from broker.core.delivery.entry import Entry
 from broker.ports.changes import Settled, Tally
 from broker.ports.delivery import Pending, PendingRequest
 from broker.store.pending import entries
-from broker.store.pending.dead_letters import Kept, keep
+from broker.store.pending.dead_letters import DeadLetterLimits, keep
 from broker.store.wire import commands
 from broker.store.wire.errors import reported
 from broker.store.wire.tenants import PENDING_BY, Tenant, Tenants
@@ -26,7 +26,7 @@ _EMPTY: Document = {"due": []}
 class MongoOutbox:
     """See `ports.Outbox`. `process`: the name of this process; `kept`: the bounds of dead letters."""
 
-    def __init__(self, tenants: Tenants, process: str, kept: Kept) -> None:
+    def __init__(self, tenants: Tenants, process: str, kept: DeadLetterLimits) -> None:
         self._tenants = tenants
         self._process = process
         self._kept = kept

@@ -13,7 +13,7 @@ from broker.core.delivery.entry import Entry
 from broker.ports.changes import Settled, Tally
 from broker.ports.delivery import Pending, PendingRequest
 from broker.store.pending import entries, outbox
-from broker.store.pending.dead_letters import Kept
+from broker.store.pending.dead_letters import DeadLetterLimits
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.pending.reaper import Reaper
 from broker.store.wire.tenants import Tenant, Tenants
@@ -28,7 +28,7 @@ class World:
 
     def __init__(self, tenants: Tenants, tenant: Tenant) -> None:
         self.tenants, self.tenant = tenants, tenant
-        self.outbox = MongoOutbox(tenants, ME, Kept(60, 4))
+        self.outbox = MongoOutbox(tenants, ME, DeadLetterLimits(60, 4))
 
     async def hold(self, entity: str, *its: Entry, **members: Any) -> None:
         """Puts entries into the document of an entity."""

@@ -12,10 +12,10 @@ from broker.core import Json, instant
 from broker.core.change import Change
 from broker.core.errors import Unavailable
 from broker.core.subscription import read, updated
-from broker.notify.periodic import Periods, entry_of
+from broker.notify.periodic import TimerLoop, entry_of
 from broker.ports.changes import Entry, Settled, Triggered
 from broker.ports.delivery import PendingRequest
-from broker.store.pending.dead_letters import Kept
+from broker.store.pending.dead_letters import DeadLetterLimits
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.registry.subscriptions import MongoSubscriptions
 from broker.store.registry.timers import MongoTimers, Schedule, give_back
@@ -48,8 +48,8 @@ class Process:
         await self.tenants.obtain("")
         self.store = MongoSubscriptions(client, self.tenants, self.schedule)
         self.timers = MongoTimers(client, self.schedule, self.tenants, self.name, LEASE)
-        self.outbox = MongoOutbox(self.tenants, self.name, Kept(60, 100))
-        self.periods = Periods(self.timers, self.store, self, self.name, clock)
+        self.outbox = MongoOutbox(self.tenants, self.name, DeadLetterLimits(60, 100))
+        self.periods = TimerLoop(self.timers, self.store, self, self.name, clock)
         return self
 
     async def at_epoch(self, tenant: str, epoch: int, mark: str = "") -> None: ...

@@ -19,7 +19,7 @@ from broker.core.temporal.recording import Recording
 from broker.ports.delivery import PendingRequest
 from broker.store.history.evolution_store import MongoTemporal
 from broker.store.history.packer import Packer, Packing
-from broker.store.pending.dead_letters import Kept, MongoDeadLetters
+from broker.store.pending.dead_letters import DeadLetterLimits, MongoDeadLetters
 from broker.store.pending.outbox import MongoOutbox, adopt, owners
 from broker.store.registry.subscriptions import MongoSubscriptions
 from broker.store.registry.timers import Schedule
@@ -213,7 +213,7 @@ async def test_subscriptions_are_what_they_were(new: Old, tenant: str) -> None:
 
 @pytest.mark.parametrize("tenant", ["", "city"])
 async def test_pending_entries_are_what_they_were(new: Old, tenant: str) -> None:
-    outbox = MongoOutbox(new.tenants, "a" * 16, Kept(60.0, 100))
+    outbox = MongoOutbox(new.tenants, "a" * 16, DeadLetterLimits(60.0, 100))
     before = new.documents(tenant, "outbox")
     due: dict[str, set[str]] = {}
     for one in before:
@@ -258,7 +258,7 @@ async def test_pending_entries_are_inherited(old: Old) -> None:
     [dead] = await owners(handle)
     await adopt(handle, dead, heir)
     before = old.documents("", "outbox")
-    outbox = MongoOutbox(old.tenants, heir, Kept(60.0, 100))
+    outbox = MongoOutbox(old.tenants, heir, DeadLetterLimits(60.0, 100))
     surveyed = await outbox.survey("", "", 100)
     assert [one for one, _ in surveyed] == sorted({one["e"] for one in before})
     everybody = set().union(*(who for _, who in surveyed))

@@ -27,12 +27,12 @@ from broker.core.temporal.revision import Addition, AttributeDeletion, Removal, 
 from broker.ports.changes import Settled, Triggered
 from broker.ports.delivery import PendingRequest
 from broker.ports.entities import Undecodable
-from broker.store.background.clock_check import Compared
+from broker.store.background.clock_check import ClockCheck
 from broker.store.entities.sweeper import Sweeper
 from broker.store.history.buckets import unpack
 from broker.store.history.evolution_store import MongoTemporal
 from broker.store.history.records import single
-from broker.store.pending.dead_letters import Kept
+from broker.store.pending.dead_letters import DeadLetterLimits
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.pending.reaper import Reaper
 from broker.store.registry.timers import Schedule
@@ -138,7 +138,7 @@ async def start(mongo_uri: str) -> AsyncIterator[Start]:
         async def one(*, group: int = 256, limit: int = 20_000, ahead: float = 0.0) -> Process:
             name, clock = secrets.token_hex(8), Clock(offset=ahead)
             process = await Process(stack, name, group, limit, clock).open(mongo_uri, prefix)
-            await Compared(process.database, clock).look()
+            await ClockCheck(process.database, clock).look()
             return process
 
         yield one
@@ -578,7 +578,7 @@ async def test_nothing_that_is_pending_is_hidden_by_the_reaper(start: Start) -> 
     one = await start()
     one.sink.subscriptions = [Triggered("urn:s:1")]
     await one.together(create("a"))
-    outbox, reaper = MongoOutbox(one.tenants, one.name, Kept(60, 4)), Reaper(one.tenants)
+    outbox, reaper = MongoOutbox(one.tenants, one.name, DeadLetterLimits(60, 4)), Reaper(one.tenants)
     done, wanted = False, {"urn:x:a": PendingRequest({"urn:s:1"}, 0, 1000)}
 
     async def reap() -> None:
