@@ -6,6 +6,7 @@ from aiohttp import web
 
 from broker.api import params as p
 from broker.api import reply
+from broker.api.accept import LD_JSON
 from broker.api.call import Call
 from broker.api.pages import page_links
 from broker.api.representation import projections
@@ -48,7 +49,8 @@ async def query_registrations(call: Call) -> web.Response:
         call.broker, call.tenant, spec, limit, offset, counted=counted
     )
     docs = [rules.shown_body(one, context, sys_attrs=sys_attrs) for one in found]
-    return reply.many(call, docs, context, count, page_links(call, limit, offset, more))
+    links = page_links(call, limit, offset, more)
+    return reply.many(call, docs, context, count, links, page_media=LD_JSON)  # 037_11; doubt 95
 
 
 async def retrieve_registration(call: Call) -> web.Response:

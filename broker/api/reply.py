@@ -48,13 +48,16 @@ def many(
     context: Context,
     count: int | None,
     pages: Sequence[Link] = (),
+    *,
+    page_media: str | None = None,
 ) -> web.Response:
     """200 with an array of JSON-LD objects, links to other pages, and the full count unless it is None.
 
-    Changes `docs`: it may add the @context.
+    `page_media`: the type in these links, if it is not that of the answer. Changes `docs`: it may add the
+    @context.
     """
     media = call.accept
-    links = [_page_link(media, *page) for page in pages]
+    links = [_page_link(page_media or media, *page) for page in pages]
     if media == LD_JSON:
         for doc in docs:
             doc["@context"] = source(context)

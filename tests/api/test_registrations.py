@@ -246,7 +246,7 @@ async def test_pages(api: Api) -> None:
     link = answer.headers["Link"]
     for offset, relation in ((0, "prev"), (4, "next")):
         uri = f"/ngsi-ld/v1/{PATH}?type=T&count=true&limit=2&offset={offset}"
-        assert f'<{uri}>;rel="{relation}";type="application/json"' in link
+        assert f'<{uri}>;rel="{relation}";type="application/ld+json"' in link
     last = await api("GET", f"{PATH}?type=T&limit=2&offset=4")
     assert (len(last.doc), 'rel="next"' in last.headers["Link"]) == (1, False)
     counted = await api("GET", f"{PATH}?type=T&limit=0&options=count")
