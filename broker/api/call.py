@@ -20,6 +20,7 @@ from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
 from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable
 from broker.core.jsonld.context import Context
+from broker.core.uri import is_uri
 from broker.ports.broker import Broker, Limits
 
 _PATIENCE = 20.0  # seconds in which the @contexts of all items of a batch must be loaded
@@ -79,6 +80,12 @@ class Call:
     def _prefer(self) -> str | None:
         headers = self.http.headers
         return ", ".join(headers.getall("Prefer")) if "Prefer" in headers else None
+
+    def path_uri(self, name: str) -> str:
+        """The URI in the path, which the specification calls `name`; BadRequestData if it is none."""
+        if not is_uri(self.path[0]):
+            raise BadRequestData(f"{name}: expected a URI in the path")
+        return self.path[0]
 
     def read(self, reader: "Callable[[Call, Context], Read]", context: Context) -> Read:
         """`reader(call, context)`, cached. It may look at the parameters, Accept and Prefer only."""

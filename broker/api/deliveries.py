@@ -51,9 +51,7 @@ async def explain_subscription(call: Call) -> web.Response:
 
 
 def _subscription(call: Call) -> str:
-    if not is_uri(call.path[0]):
-        raise BadRequestData("subscriptionId: expected a URI in the path")
-    return call.path[0]
+    return call.path_uri("subscriptionId")
 
 
 def _delivery(call: Call) -> str | None:

@@ -22,7 +22,6 @@ from broker.core.jsonld.context import Context
 from broker.core.query import Query
 from broker.core.query_body import parameters, query_body
 from broker.core.selector import selector
-from broker.core.uri import is_uri
 from broker.operations import entities as operations
 from broker.operations.linked_entities import linked_entities
 from broker.ports.entities import Renderer
@@ -259,6 +258,4 @@ async def without_id(call: Call) -> web.Response:
 
 def entity_id(call: Call) -> str:
     """The entity id in the path; BadRequestData if it is no URI."""
-    if not is_uri(call.path[0]):
-        raise BadRequestData("entityId: expected a URI in the path")
-    return call.path[0]
+    return call.path_uri("entityId")

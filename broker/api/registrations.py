@@ -17,7 +17,7 @@ from broker.core.jsonld.context import Context
 from broker.core.lang import natural, q
 from broker.core.lang.terms import attributes
 from broker.core.temporal import window
-from broker.core.uri import is_name, is_uri
+from broker.core.uri import is_name
 from broker.operations import registrations as operations
 
 _PATH = "csourceRegistrations"
@@ -59,14 +59,14 @@ async def retrieve_registration(call: Call) -> web.Response:
     _ = call.accept
     sys_attrs = "sysAttrs" in p.options(call.params, ("sysAttrs",))
     context = await call.context()
-    found = await operations.retrieve_registration(call.broker, call.tenant, _id(call))
+    found = await operations.retrieve_registration(call.broker, call.tenant, call.path_uri("registrationId"))
     return reply.one(call, rules.shown_body(found, context, sys_attrs=sys_attrs), context)
 
 
 async def update_registration(call: Call) -> web.Response:
     """6.9.3.2 PATCH /csourceRegistrations/{registrationId}."""
     p.allow(call.params)
-    registration_id = _id(call)
+    registration_id = call.path_uri("registrationId")
     doc, context = await call.query_body()
     now = call.broker.clock.present()
     await operations.update_registration(
@@ -78,14 +78,8 @@ async def update_registration(call: Call) -> web.Response:
 async def delete_registration(call: Call) -> web.Response:
     """6.9.3.3 DELETE /csourceRegistrations/{registrationId}."""
     p.allow(call.params)
-    await operations.delete_registration(call.broker, call.tenant, _id(call))
+    await operations.delete_registration(call.broker, call.tenant, call.path_uri("registrationId"))
     return reply.nothing()
-
-
-def _id(call: Call) -> str:
-    if not is_uri(call.path[0]):
-        raise BadRequestData("registrationId: expected a URI in the path")
-    return call.path[0]
 
 
 def _spec(call: Call, context: Context) -> Spec:

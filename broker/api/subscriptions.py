@@ -10,12 +10,10 @@ from broker.api.call import Call
 from broker.api.pages import page_links
 from broker.core import Json
 from broker.core import subscription as rules
-from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.subscription import Subscription
 from broker.core.subscription_body import is_web_url
 from broker.core.trigger import DEFAULT
-from broker.core.uri import is_uri
 from broker.operations import subscriptions as operations
 from broker.ports.changes import Tally
 
@@ -53,14 +51,16 @@ async def retrieve_subscription(call: Call) -> web.Response:
     _ = call.accept
     sys_attrs = "sysAttrs" in p.options(call.params, ("sysAttrs",))
     context = await call.context()
-    subscription, tally = await operations.retrieve_subscription(call.broker, call.tenant, _id(call))
+    subscription, tally = await operations.retrieve_subscription(
+        call.broker, call.tenant, call.path_uri("subscriptionId")
+    )
     return reply.one(call, _shown(call, subscription, tally, context, sys_attrs=sys_attrs), context)
 
 
 async def update_subscription(call: Call) -> web.Response:
     """6.11.3.2 PATCH /subscriptions/{subscriptionId}."""
     p.allow(call.params)
-    subscription_id = _id(call)
+    subscription_id = call.path_uri("subscriptionId")
     doc, context = await call.query_body()
     now = call.broker.clock.present()
     context_url = doc.get("jsonldContext")
@@ -77,14 +77,8 @@ async def update_subscription(call: Call) -> web.Response:
 async def delete_subscription(call: Call) -> web.Response:
     """6.11.3.3 DELETE /subscriptions/{subscriptionId}."""
     p.allow(call.params)
-    await operations.delete_subscription(call.broker, call.tenant, _id(call))
+    await operations.delete_subscription(call.broker, call.tenant, call.path_uri("subscriptionId"))
     return reply.nothing()
-
-
-def _id(call: Call) -> str:
-    if not is_uri(call.path[0]):
-        raise BadRequestData("subscriptionId: expected a URI in the path")
-    return call.path[0]
 
 
 def _shown(
