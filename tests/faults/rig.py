@@ -75,6 +75,7 @@ class Client:
         connector = aiohttp.TCPConnector(limit=32, force_close=fresh)
         self.http = aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector)
         self.statuses: dict[int, int] = {}
+        self.fault: Exception | None = None  # why the last request without an answer had none
 
     async def __aenter__(self) -> "Client":
         return self
@@ -94,8 +95,8 @@ class Client:
             ):
                 body = await answer.read()
                 status = answer.status
-        except (aiohttp.ClientError, OSError):
-            status, body = 0, b""
+        except (aiohttp.ClientError, OSError) as fault:
+            status, body, self.fault = 0, b"", fault
         self.statuses[status] = self.statuses.get(status, 0) + 1
         return status, orjson.loads(body) if body else None
 
@@ -125,15 +126,22 @@ class Client:
 
     async def current(self, name: str) -> Any:
         """The entity."""
-        status, body = await self.ask("GET", f"{API}/entities/urn:x:{name}")
-        assert status == 200, body
+        return await self._read(f"{API}/entities/urn:x:{name}")
+
+    async def _read(self, path: str) -> Any:
+        """The body of an answer; asked again if the connection broke: a worker may have been killed."""
+        for _ in range(10):
+            status, body = await self.ask("GET", path)
+            if status or isinstance(self.fault, TimeoutError):
+                break
+            await asyncio.sleep(0.2)
+        assert status == 200, (status, body, self.fault)
         return body
 
     async def history(self, name: str, attr: str = "n", *, by_time: bool = True) -> list[int]:
         """All values that an attribute ever had, in the order of the times at which they were written."""
         path = f"{API}/temporal/entities/urn:x:{name}?attrs={attr}&options=sysAttrs"
-        status, body = await self.ask("GET", path)
-        assert status == 200, (status, body)
+        body = await self._read(path)
         instances = body[attr] if isinstance(body[attr], list) else [body[attr]]
         key = "modifiedAt" if by_time else "value"
         return [one["value"] for one in sorted(instances, key=lambda one: one[key])]
