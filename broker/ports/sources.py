@@ -1,9 +1,13 @@
-"""Registrations of context sources."""
+"""Registrations of context sources, and the sources as they are asked."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
+from broker.core.federation.matching import Spec
+from broker.core.federation.origin import Origin
 from broker.core.federation.registration import Registration
+from broker.core.federation.source import Match
+from broker.core.federation.step import Reply, Step
 
 Approve = Callable[[Registration], Awaitable[None]]
 
@@ -33,3 +37,27 @@ class Registrations(Protocol):
 
     def find(self, tenant: str, types: frozenset[str] | None) -> AsyncGenerator[Registration, None]:
         """Those that may be of entities of any of these types, or all, in the order of their ids."""
+
+
+class Registry(Protocol):
+    """The context sources of one tenant."""
+
+    def concerned(self, spec: Spec, via: Collection[str], now: str) -> list[Match]:
+        """The sources that a request concerns, in the order of their ids (5.12).
+
+        Not those that have expired, nor those whose alias is a pseudonym in `via`. Modes and operations are
+        for the caller to judge.
+        """
+
+
+class Sources(Protocol):
+    """The context sources of all tenants, and how they are asked."""
+
+    async def of(self, tenant: str) -> Registry | None:
+        """The sources of a tenant; None if nothing is registered. Only its first use waits."""
+
+    async def ask(self, origin: Origin, steps: Sequence[Step]) -> list[Reply]:
+        """Carries out all steps, at the same time; their replies in the order of the steps.
+
+        It never raises because of a source, and returns by the deadline.
+        """

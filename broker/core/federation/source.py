@@ -1,0 +1,165 @@
+"""A context source: a registration, compiled for matching and asking (clauses 4.3.6, 5.2.9, 5.2.34)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from broker.core import Attributes, Json
+from broker.core.federation.operations import expanded
+from broker.core.federation.registration import Registration
+from broker.core.federation.registration_body import RegistrationInfo, TimeInterval
+
+Pair = tuple[str, str]
+
+_ROOT = "/ngsi-ld/v1"
+_JSON = "application/json"
+# 4.3.6.6: keys of contextSourceInfo that tell how to ask, and are no headers.
+_NAMING = frozenset(("accept", "contentType", "jsonldContext", "ngsildConformance"))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntity:
+    """An EntityInfo (5.2.8): entities of one of these types (IRIs; none: any), by id or a pattern of ids."""
+
+    types: tuple[str, ...] = ()
+    id: str | None = None
+    id_pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """A RegistrationInfo (5.2.10): entities (none: any), and attributes (IRIs; none: any)."""
+
+    entities: tuple[SourceEntity, ...] = ()
+    attrs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """In which names and media types a source is asked (4.3.6.6, 6.3.19).
+
+    `context`: the URL of the @context that its names are of; None: that of the client. `version`: the
+    version of the specification (4.3.6.8) that it conforms to.
+    """
+
+    context: str | None = None
+    accept: str = _JSON
+    content_type: str = _JSON
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A context source as requests need it.
+
+    `endpoint`: its root URL, to which paths such as /ngsi-ld/v1/entities are appended. `headers`: the pairs
+    of its contextSourceInfo that are sent as headers. `timeout`, `cooldown`: seconds; None: the broker's own.
+    `areas`: (member, geometry) for location, observationSpace and operationSpace. `properties`: its Context
+    Source Properties.
+    """
+
+    id: str
+    endpoint: str
+    tenant: str = ""
+    mode: str = "inclusive"
+    operations: frozenset[str] = frozenset()
+    infos: tuple[SourceInfo, ...] = ()
+    alias: str | None = None
+    datasets: frozenset[str] = frozenset()
+    scopes: tuple[str, ...] = ()
+    areas: tuple[tuple[str, Json], ...] = ()
+    observed: TimeInterval | None = None
+    managed: TimeInterval | None = None
+    properties: Attributes = field(default_factory=dict)
+    expires: str | None = None
+    headers: tuple[Pair, ...] = ()
+    naming: Naming = Naming()
+    is_local_only: bool = False
+    timeout: float | None = None
+    cooldown: float | None = None
+
+    @property
+    def is_proxied(self) -> bool:
+        """Whether its data is there and not here (4.3.6.3)."""
+        return self.mode in ("exclusive", "redirect")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A source, and those elements of its information that a request concerns; at least one."""
+
+    source: Source
+    infos: tuple[SourceInfo, ...]
+
+    @property
+    def attrs(self) -> frozenset[str] | None:
+        """The attributes (IRIs) that the source may have of the entities asked for; None for any."""
+        if any(not info.attrs for info in self.infos):
+            return None
+        return frozenset[str]().union(*(info.attrs for info in self.infos))
+
+    @property
+    def ids(self) -> tuple[str, ...] | None:
+        """The ids of all entities that the infos are of; None if there may be others."""
+        ids = [entity.id for info in self.infos for entity in info.entities or (SourceEntity(),)]
+        return None if None in ids else tuple(dict.fromkeys(id_ for id_ in ids if id_ is not None))
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types (IRIs) that the infos name; none if there may be others."""
+        types = [entity.types for info in self.infos for entity in info.entities or (SourceEntity(),)]
+        return () if () in types else tuple(dict.fromkeys(name for names in types for name in names))
+
+    def supports(self, *operations: str) -> bool:
+        """Whether the source offers one of these operations (4.20)."""
+        return not self.source.operations.isdisjoint(operations)
+
+
+def source(registration: Registration) -> Source:
+    """The source that a registration describes."""
+    body, pairs = registration.body, {p.key: p.value for p in registration.body.context_source_info or ()}
+    management = body.management
+    scopes = (body.scope,) if isinstance(body.scope, str) else tuple(body.scope or ())
+    areas = {
+        "location": body.location,
+        "observationSpace": body.observation_space,
+        "operationSpace": body.operation_space,
+    }
+    return Source(
+        registration.id,
+        body.endpoint.rstrip("/").removesuffix(_ROOT),
+        body.tenant or "",
+        registration.mode,
+        expanded(body.operations),
+        tuple(_info(info) for info in body.information),
+        body.context_source_alias,
+        frozenset(body.dataset_id or ()),
+        scopes,
+        tuple((name, area) for name, area in areas.items() if area is not None),
+        body.observation_interval,
+        body.management_interval,
+        registration.properties,
+        registration.expires,
+        tuple((key, value) for key, value in pairs.items() if key not in _NAMING),
+        _naming(pairs),
+        bool(body.local_only or (management and management.local_only)),
+        _seconds(management.timeout if management else None),
+        _seconds(management.cooldown if management else None),
+    )
+
+
+def _info(info: RegistrationInfo) -> SourceInfo:
+    entities = tuple(SourceEntity(one.types, one.id, one.id_pattern) for one in info.entities or ())
+    return SourceInfo(entities, info.attrs)
+
+
+def _naming(pairs: Mapping[str, str]) -> Naming:
+    return Naming(
+        pairs.get("jsonldContext"),
+        pairs.get("accept", _JSON),
+        pairs.get("contentType", _JSON),
+        pairs.get("ngsildConformance"),
+    )
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
