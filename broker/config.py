@@ -268,6 +268,37 @@ class Settings(BaseSettings):
         default=8, ge=1, le=256, description="Maximum number of concurrent deliveries to one receiver."
     )
 
+    federation_timeout: Seconds = Field(
+        default=5.0,
+        description="Maximum time for one request to a context source; a registration may set a shorter one.",
+    )
+    federation_deadline: Seconds = Field(
+        default=10.0,
+        description="Maximum time that one request of a client may wait for all context sources together.",
+    )
+    federation_max_bytes: int = Field(
+        default=16 * 1024**2,
+        ge=1024,
+        le=1024**3,
+        description="Maximum size of one answer of a context source; a larger one is not used.",
+    )
+    federation_fanout: int = Field(
+        default=16,
+        ge=1,
+        le=256,
+        description="Maximum number of context sources that one request of a client asks at the same time.",
+    )
+    federation_sources: int = Field(
+        default=256,
+        ge=1,
+        le=10_000,
+        description="Maximum number of context sources that one request may concern; for more it gets 403.",
+    )
+    federation_ca: Path | None = Field(
+        default=None,
+        description="CA certificates (PEM) to verify context sources with, instead of the system's.",
+    )
+
     process_lease: Seconds = Field(
         default=10.0,
         description="Lease of a process; a worker that does not renew it in time is taken for dead.",
@@ -312,7 +343,7 @@ class Settings(BaseSettings):
             raise ValueError("should be names like temperature or temperature@Room, separated by commas")
         return names
 
-    @field_validator("data_dir", "mongod", "notification_ca")
+    @field_validator("data_dir", "mongod", "notification_ca", "federation_ca")
     @classmethod
     def _home(cls, path: Path | None) -> Path | None:
         return path.expanduser() if path else None
@@ -341,6 +372,7 @@ SECTIONS = {  # the first field of each section, for help texts and documentatio
     "queue_limit": "Throughput",
     "public_url": "Contexts",
     "notification_timeout": "Notifications",
+    "federation_timeout": "Federation",
     "process_lease": "Processes",
 }
 

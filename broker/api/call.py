@@ -12,7 +12,6 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api.accept import JSON, LD_JSON, MERGE_PATCH, TAKEN, negotiate, preferences, taken
-from broker.api.link_header import IGNORED, linked_context
 from broker.api.params import Params, of_list, read_params
 from broker.api.parsed_requests import ParsedRequests, Read
 from broker.api.problem import HttpError, TooLarge
@@ -20,6 +19,7 @@ from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
 from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable
 from broker.core.jsonld.context import Context
+from broker.core.jsonld.link_header import IGNORED, linked_context
 from broker.core.uri import is_uri
 from broker.ports.broker import Broker, Limits
 

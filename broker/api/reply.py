@@ -8,11 +8,11 @@ from aiohttp import web
 
 from broker.api.accept import GEO_JSON, JSON, LD_JSON
 from broker.api.call import Call
-from broker.api.link_header import JSONLD_REL
 from broker.api.pages import Link
 from broker.api.representation import Representation, source
 from broker.core import Json
 from broker.core.jsonld.context import Context
+from broker.core.jsonld.link_header import JSONLD_REL
 
 _IN_PATH = ":@!$&'()*+,;=~"  # characters of a path segment that need no encoding, beside letters and digits
 

@@ -13,12 +13,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from broker.api.admission import LARGE, Admission
 from broker.api.call import new_call
 from broker.api.cors import cors
-from broker.api.link_header import IGNORED
 from broker.api.metering import Meter
 from broker.api.parsed_requests import ParsedRequests
 from broker.api.problem import HttpError, problem
 from broker.api.routes import Resource, Route, Router, allowed, described
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError, ResourceNotFound
+from broker.core.jsonld.link_header import IGNORED
 from broker.logs import request_id
 from broker.ports.broker import Broker
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from broker.api.link_header import JSONLD_REL, linked_context
 from broker.core.errors import BadRequestData
+from broker.core.jsonld.link_header import JSONLD_REL, linked_context
 
 pytestmark = pytest.mark.clause("6.3.5")
 

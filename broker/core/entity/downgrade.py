@@ -49,14 +49,19 @@ def conformant(text: str) -> Version | None:
 
 def downgraded(entity: Entity, version: Version) -> Entity:
     """The entity with only the members of `version`. Its attributes are not converted: `Older` does that."""
-    newer = _newer(_ENTITY_MEMBERS, version)
+    newer = newer_members(version)
     members = {name: member for name, member in entity.items() if name not in newer}
     return {**members, "type": _types(entity["type"], version)}
 
 
+def newer_members(version: Version) -> frozenset[str]:
+    """The members of entities that are newer than `version`."""
+    return _newer(_ENTITY_MEMBERS, version)
+
+
 def downgraded_evolution(evolution: Evolution, version: Version, compacted: Compacted) -> Evolution:
     """The evolution converted to `version`. It keeps observedAt, since an evolution needs its times."""
-    older, newer = Older(version, compacted, timed=True), _newer(_ENTITY_MEMBERS, version)
+    older, newer = Older(version, compacted, timed=True), newer_members(version)
     return replace(
         evolution,
         types=_types(evolution.types, version),
@@ -100,10 +105,11 @@ class Older:
         return kind if self._version >= since else nearest
 
     def _instance(self, instance: Instance) -> Instance:
-        kind = self.kind(instance["type"])
+        named = instance.get("type")  # missing in a fragment
+        kind = None if named is None else self.kind(named)
         shown = {name: member for name, member in instance.items() if name not in self._gone}
-        if kind != instance["type"]:
-            name = KINDS[instance["type"]].value
+        if named is not None and kind is not None and kind != named:
+            name = KINDS[named].value
             value = shown.pop(name)
             shown[KINDS[kind].value] = self._compacted(value) if name == "vocab" else value
             shown["type"] = kind

@@ -9,7 +9,7 @@ not parsed here but in `merge`, since their meaning depends on the stored entity
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from broker.core import Attributes, Entity, Instance, Json
+from broker.core import Attributes, Entity, Instance, Json, instant
 from broker.core.entity import geometry
 from broker.core.entity.kinds import (
     BY_VALUE,
@@ -28,10 +28,11 @@ from broker.core.jsonld.context import Context
 from broker.core.uri import NULL, is_name
 
 _ID = frozenset({"id", "@id"})
-_ENTITY_MEMBERS = TYPE | _ID | {"scope", "@context", "expiresAt"} | (SYSTEM - {"instanceId"})
-_NOT_NAMES = NON_REIFIED | {"id", "instanceId", "unitCode", "objectType", "valueType"}
+ENTITY_MEMBERS = TYPE | _ID | {"scope", "@context", "expiresAt"} | (SYSTEM - {"instanceId"})
+NOT_NAMES = NON_REIFIED | {"id", "instanceId", "unitCode", "objectType", "valueType"}
 _DELETABLE = frozenset({"observedAt", "expiresAt", "unitCode", "objectType", "valueType"})
 PROOF = "ngsildproof"  # C.11: the one Property that may have sealed members
+_TIMES = ("createdAt", "modifiedAt", "deletedAt")
 _INSTANCES = 1000  # instances that one attribute may have
 
 
@@ -80,7 +81,7 @@ def named_attributes(doc: Json, reading: Reading) -> Iterator[tuple[str, Json]]:
     if not isinstance(doc, dict):
         raise BadRequestData("entity: expected a JSON object")
     for name, raw in doc.items():
-        if name not in _ENTITY_MEMBERS:
+        if name not in ENTITY_MEMBERS:
             yield name, raw
         elif raw == NULL and not reading.nulls:
             raise BadRequestData(f"{name}: an NGSI-LD Null may only stand in a fragment that updates")
@@ -88,7 +89,7 @@ def named_attributes(doc: Json, reading: Reading) -> Iterator[tuple[str, Json]]:
 
 def attribute_name(name: str, context: Context, path: str | None = None) -> str:
     """The IRI of an attribute's name (4.6.2). `path`: where the name is, for errors in sub-attributes."""
-    if name in _NOT_NAMES:
+    if name in NOT_NAMES:
         raise BadRequestData(f"{path or name}: a core term cannot name an attribute")
     if not is_name(name):
         raise BadRequestData(f"{path or name!r}: expected a name of letters, digits and _, or an IRI")
@@ -140,9 +141,16 @@ def instance(path: str, raw: Json, reading: Reading) -> Instance:
         raise BadRequestData(f"{path}.{kind.value}: expected, since {path} is a {kind.type}")
     if path.endswith(PROOF):
         check_proof(path, parsed[kind.value], kind)
-    if reading.past and "deletedAt" in doc and parsed[kind.value] == NULL:
+    if reading.received:
+        parsed |= system_times(doc)
+    elif reading.past and "deletedAt" in doc and parsed[kind.value] == NULL:
         parsed["deletedAt"] = moment(doc["deletedAt"], f"{path}.deletedAt")
     return parsed
+
+
+def system_times(doc: dict[str, Json]) -> dict[str, str]:
+    """The system attributes (4.8) that are instants; others tell nothing, and are left out."""
+    return {name: time for name in _TIMES if (time := instant.parse(doc.get(name))) is not None}
 
 
 def check_proof(path: str, value: Json, kind: Kind) -> None:

@@ -39,13 +39,15 @@ class Reading:
     `nulls`: NGSI-LD Nulls, which delete (5.5.8). `deep`: partial values with Nulls inside, for a merge
     (5.5.12), which checks the merged value. `past`: attributes of a temporal evolution; they may have several
     instances of one datasetId, and a Null as the value of an instance that records a deletion (4.5.7).
-    `room`: counts the instances, so a Reading is for one entity only.
+    `received`: system attributes are kept, since a context source sent them. `room`: counts the instances, so
+    a Reading is for one entity only.
     """
 
     context: Context
     nulls: bool = False
     deep: bool = False
     past: bool = False
+    received: bool = False
     room: InstanceBudget = field(default_factory=InstanceBudget, compare=False, repr=False)
 
     @property

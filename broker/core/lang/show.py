@@ -1,17 +1,21 @@
-"""Prints the tree of a query (clause 4.9) as text, in the names of an @context.
+"""Prints queries (4.9), type selections (4.17), scope queries (4.19) and geoqueries (4.10) as text.
 
-Parsing the printed text gives an equal tree, if both use the same `expand_values` and an @context whose
-`expand` is the inverse of its `compact`. An IRI is printed in <> if the @context has no name for it, or if
-the name would mean something else there: the name of a member or a parameter, or in braces a prefix:term,
-whose prefix would be parsed as a type. One thing cannot be printed: a value of
-`expand_values` whose IRI begins with a prefix that the @context defines, since it would be expanded again.
+The names are those of an @context. Parsing the printed text gives an equal tree, if both use the same
+`expand_values` and an @context whose `expand` is the inverse of its `compact`. In q, an IRI is printed in <>
+if the @context has no name for it, or if the name would mean something else there: the name of a member or a
+parameter, or in braces a prefix:term, whose prefix would be parsed as a type. Two things cannot be printed: a
+value of `expand_values` whose IRI begins with a prefix that the @context defines, since it would be expanded
+again, and in a type selection, which has no <>, an IRI with a sign of its grammar.
 """
 
 import json
 import re
 from collections.abc import Callable, Collection
 
+from broker.core import Json
+from broker.core.lang.geo import LOCATION, GeoQuery
 from broker.core.lang.q import NO_ATTRIBUTES, TERM
+from broker.core.lang.scope import ScopeQuery
 from broker.core.lang.terms import (
     MEMBERS,
     TEMPORAL,
@@ -28,6 +32,10 @@ from broker.core.lang.terms import (
     Value,
     literals,
 )
+from broker.core.lang.types import TYPE, TypeSelection
+from broker.core.uri import is_name
+
+_WHOLE = 2**53  # metres below which a float without a fraction is written as an integer
 
 _TERM = re.compile(TERM)
 _NAME = re.compile(f"{TERM}(?::{TERM})?")
@@ -39,6 +47,36 @@ def show(q: Q, compact: Callable[[str], str], expand_values: Collection[str] = (
     `expand_values`: the attributes (IRIs) whose values are names to be expanded, as for `q.parse`.
     """
     return _Printer(compact, frozenset(expand_values)).query(q)
+
+
+def show_types(selection: TypeSelection, compact: Callable[[str], str]) -> str:
+    """The text of a type selection."""
+    return "|".join(_all_of([_type_name(iri, compact) for iri in names]) or "*" for names in selection.any_of)
+
+
+def show_scope(query: ScopeQuery) -> str:
+    """The text of a scope query."""
+    return "|".join(_all_of([*map(str, patterns)]) for patterns in query.any_of)
+
+
+def show_geo(query: GeoQuery, compact: Callable[[str], str]) -> dict[str, Json]:
+    """The members of a GeoQuery (5.2.13); in a query string, the coordinates are a text of JSON."""
+    relation = query.relation
+    if query.distance is not None:
+        whole = query.distance < _WHOLE and query.distance == int(query.distance)
+        relation = f"near;{relation}=={int(query.distance) if whole else query.distance}"
+    shape = query.reference
+    members = {"georel": relation, "geometry": shape["type"], "coordinates": shape["coordinates"]}
+    return members if query.property == LOCATION else {**members, "geoproperty": compact(query.property)}
+
+
+def _all_of(texts: list[str]) -> str:
+    return f"({';'.join(texts)})" if len(texts) > 1 else "".join(texts)
+
+
+def _type_name(iri: str, compact: Callable[[str], str]) -> str:
+    name = compact(iri)
+    return name if TYPE.fullmatch(name) and is_name(name) else iri
 
 
 class _Printer:

@@ -15,7 +15,7 @@ from broker.core.errors import TooComplexQuery
 from broker.core.lang.scanner import Scanner
 from broker.core.uri import is_name
 
-_TYPE = re.compile(r"[^\s,;|()]+")
+TYPE = re.compile(r"[^\s,;|()]+")
 _MOST = 500
 
 Names = tuple[str, ...]
@@ -80,7 +80,7 @@ def _element(scanner: Scanner, expand: Callable[[str], str], *, inner: bool) -> 
 
 def _type(scanner: Scanner, expand: Callable[[str], str]) -> str:
     at = scanner.at
-    match = scanner.take(_TYPE)
+    match = scanner.take(TYPE)
     if match is None or not is_name(match[0]):
         scanner.fail("the name of an entity type", at)
     return expand(match[0])
