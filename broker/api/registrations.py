@@ -12,10 +12,9 @@ from broker.api.pages import page_links
 from broker.api.representation import projections
 from broker.core.errors import BadRequestData
 from broker.core.federation import registration as rules
-from broker.core.federation.matching import Spec
+from broker.core.federation.matching import Spec, spec_of_query
 from broker.core.jsonld.context import Context
 from broker.core.lang import natural, q
-from broker.core.lang.terms import attributes
 from broker.core.temporal import window
 from broker.core.uri import is_name
 from broker.operations import registrations as operations
@@ -86,23 +85,12 @@ def _spec(call: Call, context: Context) -> Spec:
     """What is asked for; BadRequestData if that is too wide (5.10.2.4)."""
     params = call.params
     query = p.read_selection(params, context, call.broker.limits)
-    attrs = {*query.attrs, *_picked(params, context)}
-    if query.is_too_wide and not attrs and not query.ids:
+    picked = _picked(params, context)
+    if query.is_too_wide and not (query.attrs or picked or query.ids):
         raise BadRequestData("query: too wide; expected type, attrs, q, georel or id")
-    attrs |= attributes(query.q) if query.q is not None else set()
-    attrs |= {query.geo.property} if query.geo is not None else set()
     expand = rules.of_members(context.expand)
     csf = q.parse(params["csf"], expand, what="csf") if "csf" in params else None
-    return Spec(
-        query.types,
-        query.ids,
-        query.id_pattern,
-        frozenset(attrs),
-        query.geo,
-        query.scope,
-        _window(params),
-        csf,
-    )
+    return spec_of_query(query, picked, window=_window(params), csf=csf)
 
 
 def _picked(params: p.Params, context: Context) -> frozenset[str]:

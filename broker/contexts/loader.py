@@ -2,7 +2,7 @@
 
 The documents of a context are read from the storage, or fetched, once; from then on a request costs one
 dictionary lookup. When a stored @context changes, every worker evicts it (`forget`) before the client that
-changed it gets its response (`store.registry.context_changes`). So no request has to check whether anything
+changed it gets its response (`store.registry.announcements`). So no request has to check whether anything
 changed.
 """
 

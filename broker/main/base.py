@@ -7,8 +7,11 @@ from broker.clock import Clock
 from broker.config import Settings
 from broker.store.background.lease import Lease
 from broker.store.background.runner import Runner, Task
+from broker.store.registry.announcements import Announcements
 from broker.store.wire.client import Database
 from broker.store.wire.tenants import Tenants
+
+_RETRY = 0.2  # seconds until announcements are followed again after a failure
 
 
 class Base:
@@ -23,6 +26,14 @@ class Base:
         self.runner = Runner(self.clock)
         self.tenants = Tenants(self.client, settings.database)
         self.tasks = self.client[settings.database]["tasks"]
+        self.announcements = Announcements(
+            self.client, settings.database, settings.process_id, settings.process_lease, self.clock
+        )
+
+    async def open(self) -> None:
+        """Opens the announcements; they are followed once the runner has started."""
+        await self.announcements.open()
+        self.repeat("announcements", self.announcements.follow, _RETRY)
 
     def repeat(self, name: str, work: Callable[[], Awaitable[object]], seconds: float) -> None:
         """Repeats `work` in the background, with pauses of `seconds`, once the runner has started."""

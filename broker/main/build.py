@@ -30,7 +30,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     await clock_check.look()
     processes = Processes(base.client, settings.database, settings.process_id, settings.process_lease)
     stack.push_async_callback(processes.leave)
-    contexts, notify, federation = ContextRoom(base), NotifyRoom(base), FederationRoom(base)
+    contexts, notify, federation = ContextRoom(base), NotifyRoom(base), FederationRoom(base, processes)
 
     # Notifications read linked entities and reports, from rooms that are built below.
     async def links(
@@ -48,7 +48,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     sessions = [*store.sessions(), *notify.sessions(), *federation.sessions()]
     await processes.enter(sessions)
     await base.tenants.obtain("")
+    await base.open()
     await contexts.open()
+    federation.begin()
     store.begin(processes, sessions)
     notify.begin(processes)
     base.repeat("clock", clock_check.look, settings.process_lease / 3)
@@ -69,6 +71,7 @@ def _broker(
         notify.subscriptions,
         notify.undelivered,
         federation.registrations,
+        federation.sources,
         notify.notifier.tallied,
         contexts.contexts,
         contexts.storage,

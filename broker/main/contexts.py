@@ -9,12 +9,11 @@ from broker.contexts.hits import Hits
 from broker.contexts.loader import Contexts
 from broker.contexts.storage import Storage
 from broker.main.base import Base
-from broker.ports.contexts import ContextKey
-from broker.store.registry.context_changes import ContextChanges
+from broker.store.registry.announcements import Key
 from broker.store.registry.contexts import MongoContexts
 
 _FLUSH = 1.0  # seconds between writes of hits to the database
-_RETRY = 0.2  # seconds until changes of @contexts are followed again after a failure
+_KIND = "context"  # of announcements
 
 
 class ContextRoom:
@@ -30,22 +29,19 @@ class ContextRoom:
         now, lifetime = base.clock.seconds, settings.context_lifetime
         self.contexts = Contexts(fetcher, store, self._hits, now, lifetime=lifetime)
         base.stack.push_async_callback(self.contexts.close)
-        self._changes = ContextChanges(
-            base.client, settings.database, settings.process_id, settings.process_lease, base.clock
-        )
-        tell = partial(self._changes.tell, self._forget)
+        base.announcements.on(_KIND, self._forget)
+        tell = partial(base.announcements.announce, _KIND)
         self.storage = Storage(self.contexts, store, self._hits, tell, now)
 
     async def open(self) -> None:
-        """Begins to follow changes of @contexts, and stores the core @context."""
-        await self._changes.open()
+        """Stores the core @context."""
         await self.storage.open()
-        self._base.repeat("contexts", partial(self._changes.follow, self._forget), _RETRY)
         self._base.repeat("hits", self._hits.flush, _FLUSH)
 
-    def _forget(self, keys: Collection[ContextKey] | None) -> None:
-        self.contexts.forget(keys)
-        self.storage.forget(keys)
+    async def _forget(self, keys: Collection[Key] | None) -> None:
+        names = None if keys is None else [(tenant, name) for tenant, name in keys]
+        self.contexts.forget(names)
+        self.storage.forget(names)
 
 
 def _limits(settings: Settings) -> FetchLimits:

@@ -1,16 +1,49 @@
-"""The room of context sources: what is registered."""
+"""The room of context sources: what is registered, and what every worker knows of it."""
 
+from collections.abc import Collection, Sequence
+
+from broker.core.federation.origin import Origin
+from broker.core.federation.step import Fault, Reply, Step
+from broker.federation.known_sources import KnownSources
 from broker.main.base import Base
+from broker.store.registry.announcements import Key
+from broker.store.registry.processes import Processes
 from broker.store.registry.registrations import MongoRegistrations
 from broker.store.wire.client import Session
 
+_KIND = "registration"  # of announcements; the key is (tenant,)
+_CHECK = 30.0  # seconds between searches for changes that nobody announced, since their process died
+
 
 class FederationRoom:
-    """Registrations of context sources. Nobody is asked yet."""
+    """Registrations of context sources, and the sources. Nobody is asked yet."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, processes: Processes) -> None:
+        self._base, self._processes = base, processes
         self.registrations = MongoRegistrations(base.client, base.tenants, base.clock)
+        self.sources = KnownSources(self.registrations, _refuse, self._is_current)
+        base.stack.push_async_callback(self.sources.close)
+        base.announcements.on(_KIND, self._changed)
+        self.registrations.tell(lambda tenant: base.announcements.announce(_KIND, (tenant,)))
 
     def sessions(self) -> list[Session]:
         """Those that write."""
         return [self.registrations.session]
+
+    def begin(self) -> None:
+        """Starts the work in the background."""
+        self._base.repeat("sources", self._check, _CHECK)
+
+    def _is_current(self) -> bool:
+        processes = self._processes
+        return processes.is_alive() and self._base.announcements.is_current(processes.alive_since)
+
+    async def _changed(self, keys: Collection[Key] | None) -> None:
+        await self.sources.changed(None if keys is None else [tenant for (tenant,) in keys])
+
+    async def _check(self) -> None:
+        await self.sources.check(self._base.clock.expiring())
+
+
+async def _refuse(_: Origin, steps: Sequence[Step]) -> list[Reply]:
+    return [Reply(step, fault=Fault.REFUSED) for step in steps]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from broker.clock import Clock
 from broker.ports.contexts import ContextLoader, ContextStorage
 from broker.ports.entities import DiscoveryStore, EntityStore, TemporalStore
-from broker.ports.sources import Registrations
+from broker.ports.sources import Registrations, Sources
 from broker.ports.subscriptions import DeadLetters, SubscriptionStore
 
 
@@ -46,6 +46,7 @@ class Broker:
     subscriptions: SubscriptionStore
     undelivered: DeadLetters
     registrations: Registrations
+    sources: Sources
     tallied: Callable[[str, str], Awaitable[None]]
     contexts: ContextLoader
     context_storage: ContextStorage

@@ -1,12 +1,13 @@
 """Registrations of context sources, and the sources as they are asked."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from broker.core.federation.matching import Spec
 from broker.core.federation.origin import Origin
 from broker.core.federation.registration import Registration
-from broker.core.federation.source import Match
+from broker.core.federation.source import Match, Source
 from broker.core.federation.step import Reply, Step
 
 Approve = Callable[[Registration], Awaitable[None]]
@@ -37,6 +38,27 @@ class Registrations(Protocol):
 
     def find(self, tenant: str, types: frozenset[str] | None) -> AsyncGenerator[Registration, None]:
         """Those that may be of entities of any of these types, or all, in the order of their ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceChanges:
+    """The changes to a tenant's sources up to `epoch`; its parts are as those of `SubscriptionChanges`."""
+
+    epoch: int
+    changed: Sequence[Source] = ()
+    gone: Sequence[str] = ()
+    whole: bool = False
+    mark: str = ""
+
+
+class SourceLog(Protocol):
+    """What changed in the registrations of each tenant."""
+
+    async def since(self, tenant: str, epoch: int, mark: str = "") -> SourceChanges:
+        """The changes after an epoch; all sources for epoch -1, or if the mark is of another history.
+
+        NonexistentTenant if there is no such tenant.
+        """
 
 
 class Registry(Protocol):

@@ -1,0 +1,1 @@
+"""Tests of context sources: which are known, and how they are asked."""

@@ -73,6 +73,12 @@ class Registration:
             yield from info.entities or (EntityInfo.model_construct(),)
 
     @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes for which it has entities; none for any."""
+        found = self.body.scope
+        return (found,) if isinstance(found, str) else tuple(found or ())
+
+    @property
     def expires(self) -> str | None:
         """The instant from which on it is gone; None if it is there for ever."""
         return instant.parse(self.body.expires_at)
@@ -87,16 +93,19 @@ class Registration:
         What is not said and has a default is there with that.
         """
         members = _DEFAULTS | self.body.model_dump(by_alias=True, exclude_none=True)
-        own = {NGSI_LD + name: [_instance(name, value)] for name, value in members.items()}
         times = {"createdAt": self.created_at, "modifiedAt": self.modified_at}
         expiry = {"expiresAt": self.expires} if self.expires else {}
         return {"id": self.id, "type": [NGSI_LD + self.body.type], **times, **expiry} | {
-            "attrs": {**self.properties, **own}
+            "attrs": {**self.properties, **member_attributes(members)}
         }
 
 
-def _instance(name: str, value: Json) -> dict[str, Json]:
-    return {"type": "GeoProperty" if name in _GEOMETRIES else "Property", "value": value}
+def member_attributes(members: dict[str, Json]) -> Attributes:
+    """Members of 5.2.9 as attributes of an entity."""
+    return {
+        NGSI_LD + name: [{"type": "GeoProperty" if name in _GEOMETRIES else "Property", "value": value}]
+        for name, value in members.items()
+    }
 
 
 def of_members(expand: Expand) -> Expand:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from broker.core import Attributes, Json
+from broker.core import Attributes, Entity, Json
 from broker.core.federation.operations import expanded
-from broker.core.federation.registration import Registration
+from broker.core.federation.registration import Registration, member_attributes
 from broker.core.federation.registration_body import RegistrationInfo, TimeInterval
+from broker.core.jsonld.core_context import NGSI_LD
 
 Pair = tuple[str, str]
 
@@ -118,7 +119,6 @@ def source(registration: Registration) -> Source:
     """The source that a registration describes."""
     body, pairs = registration.body, {p.key: p.value for p in registration.body.context_source_info or ()}
     management = body.management
-    scopes = (body.scope,) if isinstance(body.scope, str) else tuple(body.scope or ())
     areas = {
         "location": body.location,
         "observationSpace": body.observation_space,
@@ -133,7 +133,7 @@ def source(registration: Registration) -> Source:
         tuple(_info(info) for info in body.information),
         body.context_source_alias,
         frozenset(body.dataset_id or ()),
-        scopes,
+        registration.scopes,
         tuple((name, area) for name, area in areas.items() if area is not None),
         body.observation_interval,
         body.management_interval,
@@ -145,6 +145,28 @@ def source(registration: Registration) -> Source:
         _seconds(management.timeout if management else None),
         _seconds(management.cooldown if management else None),
     )
+
+
+def as_entity(source: Source) -> Entity:
+    """An entity with what is known of a source as attributes, for a context source query (4.9).
+
+    Unlike `Registration.as_entity` it has no members that only people or requests to the source need, and the
+    operations of a group in place of its name.
+    """
+    members: dict[str, Json] = {
+        "endpoint": source.endpoint,
+        "mode": source.mode,
+        "operations": sorted(source.operations),
+        **dict(source.areas),
+    }
+    if source.tenant:
+        members["tenant"] = source.tenant
+    if source.alias is not None:
+        members["contextSourceAlias"] = source.alias
+    for name, values in (("datasetId", sorted(source.datasets)), ("scope", [*source.scopes])):
+        members |= {name: values} if values else {}
+    attrs = {**source.properties, **member_attributes(members)}
+    return {"id": source.id, "type": [NGSI_LD + "ContextSourceRegistration"], "attrs": attrs}
 
 
 def _info(info: RegistrationInfo) -> SourceInfo:

@@ -36,3 +36,19 @@ async def advance(
     await log.insert_one({"_id": step.number, "s": changed, "before": before}, session=session)
     await log.delete_one({"_id": step.number - LOGGED}, session=session)
     return step
+
+
+async def changed_since(
+    log: Collection, epoch: int, mark: str, session: AsyncClientSession
+) -> list[str] | None:
+    """The ids of what changed after an epoch; None if the log does not continue it.
+
+    Each change in the log has the mark of the epoch before it. So a process notices if a backup was restored
+    and the same numbers are used again.
+    """
+    if epoch < 0:
+        return None
+    logged = await log.find({"_id": {"$gt": epoch}}, sort=[("_id", 1)], session=session).to_list()
+    if not logged or (logged[0]["_id"], logged[0].get("before", "")) != (epoch + 1, mark):
+        return None
+    return [*{change["s"] for change in logged}]

@@ -8,6 +8,7 @@ sessions at once, and takes over its pending entries and timers.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 from bson import Binary
@@ -43,21 +44,31 @@ class Processes:
         self._process = process
         self._lease = lease
         self._seen: dict[str, tuple[float, float]] = {}  # other process: (end of its lease, since when seen)
+        self.alive_since = inf  # monotonic time (s) from which on other processes know this one
+        self._alive_until = 0.0  # monotonic time (s) up to which its lease lasts at least
         self._looks_closer_at = 0.0  # when to search for unknown processes: at the start and after an outage
 
     async def enter(self, sessions: list[AsyncClientSession]) -> None:
         """Inserts or replaces the document of this process, with the ids of its sessions."""
         ids = [session.session_id["id"] for session in sessions]
+        began = time.monotonic()
         document = {"_id": self._process, "sessions": {"$literal": ids}, "until": in_seconds(self._lease)}
         with reported():
             await self._list.update_one({"_id": self._process}, [{"$replaceWith": document}], upsert=True)
+        self.alive_since, self._alive_until = time.monotonic(), began + self._lease
 
     async def renew(self) -> bool:
         """Renews the lease and returns True; False if it has run out, so others may have taken over."""
-        alive = {"_id": self._process, **ALIVE}
+        alive, began = {"_id": self._process, **ALIVE}, time.monotonic()
         with self._reported():
             result = await self._list.update_one(alive, [{"$set": {"until": in_seconds(self._lease)}}])
-        return result.matched_count == 1
+        if is_mine := result.matched_count == 1:
+            self._alive_until = began + self._lease
+        return is_mine
+
+    def is_alive(self) -> bool:
+        """Whether all other processes know that this one is alive."""
+        return time.monotonic() < self._alive_until
 
     async def leave(self) -> None:
         """Gives up the lease, so that others take over the entries that are still pending."""

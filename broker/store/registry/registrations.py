@@ -20,14 +20,16 @@ from broker.core.errors import AlreadyExists, Conflict, ResourceNotFound
 from broker.core.federation.conflicts import PROXIED, clash
 from broker.core.federation.registration import Registration
 from broker.core.federation.registration_body import RegistrationBody
-from broker.ports.sources import Approve
-from broker.store.registry.epochs import advance
+from broker.core.federation.source import Source, source
+from broker.ports.sources import Approve, SourceChanges
+from broker.store.registry.epochs import advance, changed_since
 from broker.store.wire.errors import reported
-from broker.store.wire.tenants import REGISTRATION_EPOCH, Tenant, Tenants
+from broker.store.wire.tenants import REGISTRATION_EPOCH, Tenant, Tenants, epoch_of
 from broker.store.wire.transactions import Transactions
 
 log = logging.getLogger(__name__)
 Document = dict[str, Any]
+Tell = Callable[[str], Awaitable[None]]
 
 _BATCH = 100  # registrations that are read at once: others get a turn in between
 
@@ -36,9 +38,15 @@ class MongoRegistrations:
     """See `ports.Registrations`."""
 
     def __init__(self, client: AsyncMongoClient[Document], tenants: Tenants, clock: Clock) -> None:
+        self._client = client
         self._tenants = tenants
         self._clock = clock
         self._transactions = Transactions(client)  # all bump one document: side by side they would conflict
+        self._tell: Tell | None = None
+
+    def tell(self, tell: Tell) -> None:
+        """Sets what is called with the tenant of each change of this process before it is acknowledged."""
+        self._tell = tell
 
     @property
     def session(self) -> AsyncClientSession:
@@ -110,6 +118,13 @@ class MongoRegistrations:
                     for one in _decoded([document]):
                         yield one
 
+    async def since(self, tenant: str, epoch: int, mark: str = "") -> SourceChanges:
+        """See `ports.SourceLog.since`. Reads in one snapshot."""
+        handle = await self._tenants.get(tenant)
+        with reported():
+            async with self._client.start_session(snapshot=True) as session:
+                return await _since(handle, epoch, mark, session)
+
     async def _check(
         self, handle: Tenant, new: Registration, approve: Approve, session: AsyncClientSession
     ) -> None:
@@ -138,6 +153,20 @@ class MongoRegistrations:
             await advance(handle.entities, REGISTRATION_EPOCH, handle.registration_log, changed, session)
 
         await self._transactions.run(all_of_it)
+        if self._tell is not None:
+            await self._tell(handle.name)
+
+
+async def _since(handle: Tenant, epoch: int, mark: str, session: AsyncClientSession) -> SourceChanges:
+    newest, new_mark = epoch_of(await handle.entities.find_one({"_id": REGISTRATION_EPOCH}, session=session))
+    if (newest, new_mark) == (epoch, mark):
+        return SourceChanges(epoch, mark=mark)
+    ids = await changed_since(handle.registration_log, epoch, mark, session)
+    wanted = {} if ids is None else {"_id": {"$in": ids}}
+    cursor = handle.registrations.find(wanted, session=session, batch_size=_BATCH)
+    changed = [found async for document in cursor if (found := _source(document)) is not None]
+    gone = set(ids or ()) - {source.id for source in changed}
+    return SourceChanges(newest, changed, sorted(gone), whole=ids is None, mark=new_mark)
 
 
 def _rivals(new: Registration) -> Document:
@@ -188,6 +217,15 @@ def _registration(document: Document) -> Registration:
         text["properties"],
         frozenset(text["bare"]),
     )
+
+
+def _source(document: Document) -> Source | None:
+    """The source of a stored registration; None if it cannot be decoded."""
+    try:
+        return source(_registration(document))
+    except Exception:  # damaged, or of another version
+        log.exception("a stored registration cannot be compiled", extra={"registration": document["_id"]})
+        return None
 
 
 def _decoded(documents: Iterable[Document]) -> list[Registration]:

@@ -21,7 +21,7 @@ from broker.core.subscription_body import SubscriptionBody
 from broker.ports.changes import SubscriptionChanges, Tally
 from broker.store.pending.dead_letters import all_of
 from broker.store.pending.outbox import forget
-from broker.store.registry.epochs import advance
+from broker.store.registry.epochs import advance, changed_since
 from broker.store.registry.timers import Schedule
 from broker.store.wire.errors import reported
 from broker.store.wire.tenants import EPOCH, Tenant, Tenants, epoch_of
@@ -151,7 +151,7 @@ class MongoSubscriptions:
             newest, new_mark = epoch_of(await handle.entities.find_one({"_id": EPOCH}, session=session))
             if (newest, new_mark) == (epoch, mark):
                 return SubscriptionChanges(newest, [], [], mark=mark)
-            if (ids := await _changed_since(handle, epoch, mark, session)) is None:
+            if (ids := await changed_since(handle.subscription_log, epoch, mark, session)) is None:
                 documents = await handle.subscriptions.find(session=session).to_list()
                 return SubscriptionChanges(newest, _decoded(documents), whole=True, mark=new_mark)
             documents = await handle.subscriptions.find({"_id": {"$in": ids}}, session=session).to_list()
@@ -182,23 +182,6 @@ class MongoSubscriptions:
         changes = await self._transactions.run(commit)
         if self._tell is not None:
             await self._tell(tenant.name, changes)
-
-
-async def _changed_since(
-    handle: Tenant, epoch: int, mark: str, session: AsyncClientSession
-) -> list[str] | None:
-    """The ids of the subscriptions that changed after an epoch; None if the log does not continue it.
-
-    Each change in the log has the mark of the epoch before it. So a process notices if a backup was restored
-    and the same numbers are used again.
-    """
-    if epoch < 0:
-        return None
-    later = {"_id": {"$gt": epoch}}
-    logged = await handle.subscription_log.find(later, sort=[("_id", 1)], session=session).to_list()
-    if not logged or (logged[0]["_id"], logged[0].get("before", "")) != (epoch + 1, mark):
-        return None
-    return [*{change["s"] for change in logged}]
 
 
 def _missing(subscription_id: str) -> ResourceNotFound:
