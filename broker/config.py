@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from broker.core.egress import egress_rule
 from broker.core.errors import NgsiLdError
 from broker.core.lang import collation
 from broker.core.temporal.retention import parse as parse_retention
@@ -216,6 +217,22 @@ class Settings(BaseSettings):
         default=3, ge=0, le=20, description="Maximum number of redirects for one @context."
     )
 
+    egress_private: bool = Field(
+        default=True,
+        description="Whether requests to other hosts (for @contexts, notifications, context sources) may go "
+        "to loopback and private addresses; false where strangers may name hosts.",
+    )
+    egress_deny: Names = Field(
+        default=(),
+        description="Networks that such requests may not go to, by commas, beside link-local, unspecified, "
+        "multicast and broadcast addresses and the metadata services of clouds, which are denied anyway.",
+    )
+    egress_allow: Names = Field(
+        default=(),
+        description="Hosts and networks that such requests may go to, whatever is denied: "
+        "names and networks, separated by commas, such as receiver.example, 10.1.0.0/16.",
+    )
+
     notification_timeout: Seconds = Field(
         default=5.0, description="Timeout of one attempt to deliver a notification."
     )
@@ -294,6 +311,11 @@ class Settings(BaseSettings):
         le=10_000,
         description="Maximum number of context sources that one request may concern; for more it gets 403.",
     )
+    federation_purge: Literal["narrowed", "as_asked"] = Field(
+        default="narrowed",
+        description="How a purge is sent to a context source of which only some attributes are registered: "
+        "narrowed to these, or as it came, which deletes more than is registered.",
+    )
     federation_ca: Path | None = Field(
         default=None,
         description="CA certificates (PEM) to verify context sources with, instead of the system's.",
@@ -343,6 +365,18 @@ class Settings(BaseSettings):
             raise ValueError("should be names like temperature or temperature@Room, separated by commas")
         return names
 
+    @field_validator("egress_deny")
+    @classmethod
+    def _networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        egress_rule(deny=texts)
+        return texts
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _hosts(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        egress_rule(allow=texts)
+        return texts
+
     @field_validator("data_dir", "mongod", "notification_ca", "federation_ca")
     @classmethod
     def _home(cls, path: Path | None) -> Path | None:
@@ -371,6 +405,7 @@ SECTIONS = {  # the first field of each section, for help texts and documentatio
     "cors_origins": "Requests",
     "queue_limit": "Throughput",
     "public_url": "Contexts",
+    "egress_private": "Egress",
     "notification_timeout": "Notifications",
     "federation_timeout": "Federation",
     "process_lease": "Processes",
@@ -400,5 +435,5 @@ def complaints(error: ValidationError) -> list[str]:
 
 def _complaint(detail: Mapping[str, Any]) -> str:
     field = str(detail["loc"][0])
-    message = re.sub("^Input should", "should", str(detail["msg"]))
+    message = re.sub("^(Input (?=should)|Value error, )", "", str(detail["msg"]))
     return f"--{field.replace('_', '-')} ({variable(field)}) {message}"

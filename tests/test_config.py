@@ -41,6 +41,7 @@ def test_sections_name_fields() -> None:
     [
         {},
         {"mongo_uri": "mongodb://a:b@c/?replicaSet=d", "transaction_lifetime": None, "access_log": True},
+        {"egress_private": False, "egress_allow": ("a.example", "::1"), "egress_deny": ("10.0.0.0/8",)},
         {"context_allowed_hosts": ("a.example", "b.example"), "mongod": "/opt/mongod", "query_timeout": 0.5},
     ],
 )
@@ -93,6 +94,9 @@ def test_processes_have_names_of_their_own() -> None:
         ("queue_limit", -1),
         ("process_lease", 0),
         ("process_id", "me"),
+        ("egress_deny", "valve.example"),
+        ("egress_deny", "10.1.2.3/8"),
+        ("egress_allow", "http://valve.example"),
     ],
 )
 def test_a_wrong_value_is_explained_in_one_line(field: str, value: object) -> None:

@@ -1,5 +1,6 @@
 """Downloads of @context documents, within limits (clause 5.5.6)."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ import orjson
 
 from broker.contexts.compiler import refuse_deep
 from broker.core import Json
+from broker.core.egress import NO_ANSWER
 from broker.core.errors import BadRequestData, LdContextNotAvailable
+from broker.egress import Egress
 
+log = logging.getLogger(__name__)
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_AGE = re.compile(r"(?<![\w-])max-age\s*=\s*\"?(\d{1,10})", re.IGNORECASE)
 _NO_CACHE = re.compile(r"(?<![\w-])no-(?:cache|store)(?![\w-])", re.IGNORECASE)
@@ -41,7 +45,8 @@ class Fetched:
 class Fetcher:
     """Fetches JSON documents that hold an @context."""
 
-    def __init__(self, limits: FetchLimits) -> None:
+    def __init__(self, egress: Egress, limits: FetchLimits) -> None:
+        self._egress = egress
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
 
@@ -53,7 +58,9 @@ class Fetcher:
         try:
             body, lifetime = await self._body(url)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise LdContextNotAvailable(f"{url}: {type(error).__name__} {error}".rstrip()) from error
+            reason = f"{type(error).__name__}: {error}"
+            log.info("an @context cannot be fetched", extra={"url": url, "reason": reason})
+            raise LdContextNotAvailable(f"{url}: {NO_ANSWER}") from error
         return Fetched(_document(url, body), lifetime)
 
     async def close(self) -> None:
@@ -64,7 +71,7 @@ class Fetcher:
     async def _body(self, url: str) -> tuple[bytes, float | None]:
         """(body, lifetime). Follows redirects itself, to check each host before it sends a request there."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(self._limits.timeout))
+            self._session = self._egress.session(timeout=aiohttp.ClientTimeout(self._limits.timeout))
         here = url
         for _ in range(self._limits.redirects + 1):
             self._check(here)

@@ -1,10 +1,12 @@
-"""What all rooms of a worker share: settings, database, clock, background runner, and the exit stack."""
+"""What all rooms of a worker share: settings, database, clock, egress, background runner, exit stack."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from broker.clock import Clock
 from broker.config import Settings
+from broker.core.egress import egress_rule
+from broker.egress import Egress
 from broker.store.background.lease import Lease
 from broker.store.background.runner import Runner, Task
 from broker.store.registry.announcements import Announcements
@@ -23,6 +25,10 @@ class Base:
         self.client = database.client
         self.stack = stack
         self.clock = Clock(offset=settings.clock_offset, bound=settings.clock_bound)
+        self.egress = Egress(
+            egress_rule(settings.egress_allow, settings.egress_deny, private=settings.egress_private)
+        )
+        stack.push_async_callback(self.egress.close)
         self.runner = Runner(self.clock)
         self.tenants = Tenants(self.client, settings.database)
         self.tasks = self.client[settings.database]["tasks"]

@@ -24,7 +24,7 @@ class ContextRoom:
         store = MongoContexts(base.client, settings.database, base.tenants)
         self._hits = Hits(store.add_hits)
         base.stack.push_async_callback(self._hits.flush)
-        fetcher = Fetcher(_limits(settings))
+        fetcher = Fetcher(base.egress, _limits(settings))
         base.stack.push_async_callback(fetcher.close)
         now, lifetime = base.clock.seconds, settings.context_lifetime
         self.contexts = Contexts(fetcher, store, self._hits, now, lifetime=lifetime)

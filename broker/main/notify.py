@@ -6,6 +6,7 @@ from functools import partial
 from broker.config import Settings
 from broker.core.delivery.lane_buffer import Memory
 from broker.core.delivery.machine_base import Bounds
+from broker.egress import Egress
 from broker.main.base import Base
 from broker.notify.backlog import Backlog
 from broker.notify.deliverer import Deliverer, DeliverySettings
@@ -86,13 +87,15 @@ class NotifyRoom:
         backlog = Backlog(outbox, settings.outbox_limit)
         base.repeat("backlog", backlog.count, _COUNT)
         means = _means(settings)
-        deliverer = Deliverer(indexes, outbox, backlog, messages, _senders(settings), means, base.clock)
+        senders = _senders(settings, base.egress)
+        deliverer = Deliverer(indexes, outbox, backlog, messages, senders, means, base.clock)
         return Notifier(indexes, self.subscriptions, outbox, deliverer, backlog)
 
 
-def _senders(settings: Settings) -> dict[str, Sender]:
+def _senders(settings: Settings, egress: Egress) -> dict[str, Sender]:
     tls = ssl.create_default_context(cafile=settings.notification_ca)
-    http, mqtt = HttpSender(tls, settings.notification_refusals or ()), MqttSender(tls)
+    http = HttpSender(egress, tls, settings.notification_refusals or ())
+    mqtt = MqttSender(egress, tls)
     return {"http": http, "https": http, "mqtt": mqtt, "mqtts": mqtt}
 
 

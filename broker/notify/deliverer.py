@@ -153,7 +153,7 @@ class Deliverer:
                     await self._post(message, to)
                     settler.attempt(to.id, now, failed=False)
         except DeliveryFailed as failure:
-            reason = {"subscription": to.id, "reason": str(failure)}
+            reason = {"subscription": to.id, "reason": failure.detail}
             log.info("a notification was not delivered", extra=reason)
             settler.attempt(to.id, now, failed=True)
             failure.rest = to.cooldown or 0.0

@@ -8,6 +8,8 @@ from functools import lru_cache
 import aiohttp
 from yarl import URL
 
+from broker.core.egress import NO_ANSWER
+from broker.egress import Egress
 from broker.ports.delivery import DeliveryFailed, Message
 
 _url = lru_cache(10_000)(URL)
@@ -20,11 +22,12 @@ class HttpSender:
     `refusals`: the statuses with which a receiver refuses a notification for good.
     """
 
-    def __init__(self, tls: ssl.SSLContext, refusals: Collection[int]) -> None:
+    def __init__(self, egress: Egress, tls: ssl.SSLContext, refusals: Collection[int]) -> None:
         self._refusals = refusals
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ssl=tls)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
+        self._session = egress.session(
+            tls=tls,
+            connections=0,
+            keep_alive=30.0,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(),  # `send` has its own
             auto_decompress=False,
@@ -43,9 +46,9 @@ class HttpSender:
                 if not answer.content.at_eof():
                     await answer.content.read(_ANSWER)
         except TimeoutError as error:
-            raise DeliveryFailed(f"no answer within {seconds:g} s") from error
+            raise DeliveryFailed(NO_ANSWER, detail=f"no answer within {seconds:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise DeliveryFailed(f"{type(error).__name__}: {error}") from error
+            raise DeliveryFailed(NO_ANSWER, detail=f"{type(error).__name__}: {error}") from error
         if not 200 <= answer.status < 300:
             is_final = answer.status in self._refusals
             raise DeliveryFailed(f"answered with status {answer.status}", is_final=is_final)

@@ -130,9 +130,9 @@ class Lane:
             await self._send(stream, self._failures > 0)
         except DeliveryFailed as failure:
             self._failed(stream, failure)
-        except Exception as error:
+        except Exception:
             log.exception("a notification could not be sent", extra={"subscription": stream.subscription})
-            self._failed(stream, DeliveryFailed(f"{type(error).__name__}: {error}"))
+            self._failed(stream, DeliveryFailed("an error of the broker, which its log describes"))
         else:
             self._taken(stream, None)
 

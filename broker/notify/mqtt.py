@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from broker.core.egress import NO_ANSWER
 from broker.core.mqtt_endpoint import Server, endpoint
+from broker.egress import Egress
 from broker.ports.delivery import DeliveryFailed, Message
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ class MqttSender:
     their pauses grow with each failure.
     """
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    def __init__(self, egress: Egress, tls: ssl.SSLContext) -> None:
+        self._egress = egress
         self._tls = tls
         self._connections: dict[Server, Connection] = {}
 
@@ -39,7 +42,8 @@ class MqttSender:
             async with asyncio.timeout(seconds):
                 await connection.publish(at, _payload(message))
         except TimeoutError as error:
-            raise DeliveryFailed(f"the MQTT server did not take it within {seconds:g} s") from error
+            reason = f"the MQTT server did not take it within {seconds:g} s"
+            raise DeliveryFailed(NO_ANSWER, detail=reason) from error
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -48,7 +52,8 @@ class MqttSender:
     async def _connection(self, server: Server) -> "Connection":
         if server not in self._connections:
             kind = await asyncio.to_thread(_load)
-            self._connections.setdefault(server, kind(server, self._tls, self._connections.pop))
+            connection = kind(server, self._egress, self._tls, self._connections.pop)
+            self._connections.setdefault(server, connection)
         return self._connections[server]
 
 

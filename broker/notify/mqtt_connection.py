@@ -2,12 +2,17 @@
 
 import asyncio
 import logging
+import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, cast
 
 import aiomqtt
 
+from broker.core.egress import NO_ANSWER
 from broker.core.mqtt_endpoint import MqttEndpoint, Server
+from broker.egress import Egress
 from broker.ports.delivery import DeliveryFailed
 
 log = logging.getLogger(__name__)
@@ -24,9 +29,16 @@ class Connection:
     `forget(server, None)` is called when nobody uses this object any more.
     """
 
-    def __init__(self, server: Server, tls: ssl.SSLContext, forget: Callable[[Server, None], object]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        egress: Egress,
+        tls: ssl.SSLContext,
+        forget: Callable[[Server, None], object],
+    ) -> None:
         self._server = server
-        self._tls = tls if server.is_secure else None
+        self._egress = egress
+        self._tls = _TlsByName(tls, server.host) if server.is_secure else None
         self._forget = forget
         self._holding: asyncio.Task[None] | None = None
         self._client: asyncio.Future[aiomqtt.Client]
@@ -46,8 +58,10 @@ class Connection:
                 await self._publish(client, self._holding, at, payload)
         except TimeoutError:
             raise
-        except (aiomqtt.MqttError, OSError, ValueError) as error:
+        except aiomqtt.MqttCodeError as error:  # an answer
             raise DeliveryFailed(f"MQTT: {error}") from error
+        except (aiomqtt.MqttError, OSError, ValueError) as error:
+            raise DeliveryFailed(NO_ANSWER, detail=f"MQTT: {error}") from error
         finally:
             self._users -= 1
             self._used = asyncio.get_running_loop().time()
@@ -75,7 +89,7 @@ class Connection:
     async def _hold(self, client: asyncio.Future[aiomqtt.Client]) -> None:
         """Opens the connection, sets the result of `client`, and keeps it open until it breaks or is idle."""
         try:
-            async with self._new_client() as connected:
+            async with self._connected() as connected:
                 client.set_result(connected)
                 await self._until_idle(connected)
         except (aiomqtt.MqttError, OSError, ValueError) as error:
@@ -95,10 +109,28 @@ class Connection:
         if not self._users and self._holding is None:
             self._forget(self._server, None)
 
-    def _new_client(self) -> aiomqtt.Client:
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[aiomqtt.Client]:
+        """A client that is connected to the first address of the server where somebody answers."""
+        addresses = await self._egress.addresses(self._server.host, self._server.port)
+        async with AsyncExitStack() as stack:
+            yield await self._connect(stack, addresses)
+
+    async def _connect(self, stack: AsyncExitStack, addresses: list[str]) -> aiomqtt.Client:
+        for address in addresses[:-1]:
+            try:
+                return await stack.enter_async_context(self._new_client(address))
+            except aiomqtt.MqttCodeError:
+                raise
+            except aiomqtt.MqttError as error:
+                reason = {"server": self._server.host, "address": address, "reason": str(error)}
+                log.info("an address does not answer", extra=reason)
+        return await stack.enter_async_context(self._new_client(addresses[-1]))
+
+    def _new_client(self, address: str) -> aiomqtt.Client:
         server = self._server
         client = aiomqtt.Client(
-            server.host,
+            address,
             server.port,
             username=server.username,
             password=server.password,
@@ -106,7 +138,7 @@ class Connection:
             timeout=_CONNECT,
             keepalive=_ALIVE,
             max_inflight_messages=_IN_FLIGHT,
-            tls_context=self._tls,
+            tls_context=cast(ssl.SSLContext | None, self._tls),
         )
         client.pending_calls_threshold = _IN_FLIGHT
         return client
@@ -121,3 +153,17 @@ class Connection:
                         continue
             except TimeoutError:
                 continue
+
+
+class _TlsByName:
+    """A TLS context, as paho uses it: the connection is to an address, and the host's name is verified."""
+
+    check_hostname = True  # paho leaves it to the context
+
+    def __init__(self, tls: ssl.SSLContext, name: str) -> None:
+        self._tls = tls
+        self._name = name
+
+    def wrap_socket(self, connected: socket.socket, **options: Any) -> ssl.SSLSocket:
+        """A TLS connection over a connected socket, for this name."""
+        return self._tls.wrap_socket(connected, **{**options, "server_hostname": self._name})

@@ -83,12 +83,14 @@ class Sender(Protocol):
 
 
 class DeliveryFailed(Exception):
-    """The endpoint did not accept the notification; the message gives the reason.
+    """The endpoint did not accept the notification; the message gives the reason, as clients may see it.
 
-    `is_final`: a retry is useless. `rest`: seconds for which the endpoint asked to be left alone.
+    `detail`: the reason for the log, if there is more to say. `is_final`: a retry is useless. `rest`: seconds
+    for which the endpoint asked to be left alone.
     """
 
-    def __init__(self, reason: str, *, is_final: bool = False, rest: float = 0.0) -> None:
+    def __init__(self, reason: str, *, detail: str = "", is_final: bool = False, rest: float = 0.0) -> None:
         super().__init__(reason)
+        self.detail = detail or reason
         self.is_final = is_final
         self.rest = rest

@@ -17,8 +17,10 @@ from broker.contexts.fetch import Fetcher, FetchLimits, _lifetime
 from broker.contexts.hits import Counts, Hits
 from broker.contexts.loader import Contexts, ContextStore
 from broker.core import Json
+from broker.core.egress import NO_ANSWER, egress_rule
 from broker.core.errors import BadRequestData, LdContextNotAvailable
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL, NGSI_LD
+from broker.egress import Egress
 from broker.ports.contexts import ContextKey, StoredContext
 from broker.store.registry.contexts import MongoContexts
 from broker.store.wire.tenants import Tenants
@@ -92,7 +94,7 @@ def loader(fetcher: Fetcher, store: ContextStore | None = None) -> Contexts:
 
 @pytest.fixture
 async def fetcher() -> AsyncIterator[Fetcher]:
-    fetcher = Fetcher(FetchLimits(timeout=2, size=2000, redirects=2))
+    fetcher = Fetcher(Egress(egress_rule()), FetchLimits(timeout=2, size=2000, redirects=2))
     yield fetcher
     await fetcher.close()
 
@@ -210,15 +212,15 @@ async def test_a_failure_is_not_remembered(contexts: Contexts, host: Host) -> No
 
 
 async def test_a_slow_host_is_not_waited_for(host: Host) -> None:
-    fetcher = Fetcher(FetchLimits(timeout=0.05))
+    fetcher = Fetcher(Egress(egress_rule()), FetchLimits(timeout=0.05))
     host.seconds = 0.3
-    with pytest.raises(LdContextNotAvailable, match="Timeout"):
+    with pytest.raises(LdContextNotAvailable, match=NO_ANSWER):
         await loader(fetcher).resolve(host("/one", SPEED))
     await fetcher.close()
 
 
 async def test_only_hosts_that_are_allowed_are_called(host: Host) -> None:
-    fetcher = Fetcher(FetchLimits(hosts=("localhost",)))
+    fetcher = Fetcher(Egress(egress_rule()), FetchLimits(hosts=("localhost",)))
     contexts = loader(fetcher)
     url = host("/one", SPEED)
     for path in ("/one", "/to/one"):
@@ -226,6 +228,25 @@ async def test_only_hosts_that_are_allowed_are_called(host: Host) -> None:
             await contexts.resolve(host.root + path)
     assert not host.asked
     assert await contexts.resolve(url.replace("127.0.0.1", "localhost"))
+    await fetcher.close()
+
+
+async def test_addresses_that_are_denied_are_not_called(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """Redirects lead there neither. A client cannot tell them from addresses where nobody answers."""
+    fetcher = Fetcher(Egress(egress_rule(["localhost"], ["127.0.0.1"])), FetchLimits())
+    contexts = loader(fetcher)
+    direct, here = host("/one", SPEED), host.root.replace("127.0.0.1", "localhost")
+    led = f"{here}/to{direct.removeprefix('http:')}"
+    with caplog.at_level("INFO"):
+        for url in (direct, led, "http://localhost:1/"):
+            with pytest.raises(LdContextNotAvailable) as caught:
+                await contexts.resolve(url)
+            assert caught.value.detail == f"{url}: {NO_ANSWER}"
+    logged = [record for record in caplog.records if record.name == "broker.contexts.fetch"]
+    reasons = [vars(record)["reason"] for record in logged]
+    assert ["egress rule" in reason for reason in reasons] == [True, True, False]
+    assert "/one" not in host.asked
+    assert await contexts.resolve(f"{here}/one")
     await fetcher.close()
 
 
