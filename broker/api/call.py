@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import unquote
@@ -12,12 +12,15 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api.accept import JSON, LD_JSON, MERGE_PATCH, TAKEN, negotiate, preferences, taken
-from broker.api.params import Params, of_list, read_params
+from broker.api.params import LOCAL, Params, flag, of_list, read_params
 from broker.api.parsed_requests import ParsedRequests, Read
 from broker.api.problem import HttpError, TooLarge
 from broker.core import Json
 from broker.core.entity.downgrade import CURRENT, Version, conformant
-from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable
+from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable, LoopDetected
+from broker.core.federation.origin import Origin
+from broker.core.federation.via import MOST, pseudonyms, read_via
+from broker.core.identity import alias
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.link_header import IGNORED, linked_context
 from broker.core.uri import is_uri
@@ -28,6 +31,10 @@ _VALUE = 8  # bytes of the largest body per value that a body may have: about wh
 _QUERY = 1024**2  # bytes, the largest body of a query, subscription or registration
 _TURN = 0.005  # seconds of work on a batch, before other requests get a turn
 _TENANT = re.compile(r"[\w.:\-]{1,256}", re.ASCII)
+
+VIA = "Via"
+DEADLINE = "Eridanus-Deadline"  # ms that a broker of this kind waits for the answer to what it sent on
+WARNINGS = "warnings"  # the key of a request under which warnings for its response are kept
 
 Item = TypeVar("Item")
 
@@ -80,6 +87,43 @@ class Call:
     def _prefer(self) -> str | None:
         headers = self.http.headers
         return ", ".join(headers.getall("Prefer")) if "Prefer" in headers else None
+
+    @property
+    def origin(self) -> Origin:
+        """Who asked, as far as context sources must know. A loop of reads ends here (6.3.17, 6.3.18)."""
+        headers = self.http.headers
+        is_local = flag(self.params, LOCAL)
+        deadline = asyncio.get_running_loop().time() + self._patience()
+        if VIA not in headers:
+            return Origin(self.tenant, (), is_local, headers, deadline)
+        via = read_via(headers.getall(VIA))
+        if self.alias in pseudonyms(via):
+            self.warn(
+                [f'199 {self.alias} "the request was at this broker before; its sources are not asked"']
+            )
+            is_local = True
+        return Origin(self.tenant, via, is_local or len(via) > MOST, headers, deadline)
+
+    def _patience(self) -> float:
+        """Seconds for what sources are asked: fewer if a broker that sent the request says so."""
+        longest = self.broker.limits.sources_deadline
+        left = self.http.headers.get(DEADLINE, "")
+        return min(longest, int(left) / 1000) if left.isdigit() and len(left) < 10 else longest
+
+    @property
+    def alias(self) -> str:
+        """The pseudonym of this broker in Via headers, for the tenant of the request."""
+        return alias(self.broker.alias, self.tenant)
+
+    def refuse_loop(self) -> None:
+        """LoopDetected if the request has been at this broker before (6.3.17)."""
+        if self.alias in pseudonyms(read_via(self.http.headers.getall(VIA))):
+            raise LoopDetected(f"Via: the request was at {self.alias} before")
+
+    def warn(self, warnings: Collection[str]) -> None:
+        """Adds NGSILD-Warning headers (6.3.17) to the response, whatever that will be."""
+        if warnings:
+            self.http[WARNINGS] = [*self.http.get(WARNINGS, ()), *warnings]
 
     def path_uri(self, name: str) -> str:
         """The URI in the path, which the specification calls `name`; BadRequestData if it is none."""

@@ -9,20 +9,25 @@ from broker.api import params as p
 from broker.api import reply
 from broker.api.accept import GEO_JSON, SPATIAL, negotiate
 from broker.api.call import Call
-from broker.api.pages import encoded, entity_links
+from broker.api.pages import Link, encoded, entity_links
 from broker.api.representation import JOIN, VIEW, Representation, read_representation
-from broker.core import Entity, Json
+from broker.api.writes import done, entity_id, new_write, read_write
+from broker.core import Entity
 from broker.core.entity import parse
 from broker.core.entity.linked_entities import Join
-from broker.core.entity.merge import merge, patch
 from broker.core.entity.sent import Form
 from broker.core.entity.values import is_language, moment
 from broker.core.errors import BadRequestData, ResourceNotFound
+from broker.core.federation.matching import Spec
 from broker.core.jsonld.context import Context
+from broker.core.lang import types as type_language
 from broker.core.query import Query
 from broker.core.query_body import parameters, query_body
 from broker.core.selector import selector
+from broker.operations import distributed_query
 from broker.operations import entities as operations
+from broker.operations import entity_writes as writes
+from broker.operations.distributed import retrieved
 from broker.operations.linked_entities import linked_entities
 from broker.ports.entities import Renderer
 
@@ -44,25 +49,25 @@ class Queried:
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieved:
+class Wanted:
     """A parsed retrieval. `renderer`: for a plain one; None if conditions or a join need the entity itself.
 
-    `gate`: the condition on its types. `attrs`: the entity must have at least one of these.
+    `attrs`: the entity must have at least one of these. `spec`: the types and attributes asked for.
     """
 
     representation: Representation
     renderer: Renderer | None
-    gate: operations.Gate
     attrs: tuple[str, ...]
+    spec: Spec
 
 
 async def create_entity(call: Call) -> web.Response:
     """6.4.3.1 POST /entities."""
     p.allow(call.params)
     doc, context = await call.body()
-    entity = parse.entity(doc, context)
-    await operations.create_entity(call.broker, call.tenant, entity)
-    return reply.created("entities", entity["id"])
+    write = new_write(call, "createEntity", parse.entity_id(doc), context, doc)
+    settled = await writes.create_entity(call.broker, call.origin, write)
+    return done(settled, write.entity_id, reply.created("entities", write.entity_id))
 
 
 async def query_entities(call: Call) -> web.Response:
@@ -103,38 +108,84 @@ def _queried(query: Query, representation: Representation, params: p.Params) -> 
 
 async def _answer(call: Call, queried: Queried) -> web.Response:
     """The response to a query (5.7.2)."""
-    broker, tenant, query, representation = call.broker, call.tenant, queried.query, queried.representation
-    is_amended = False
-    if queried.renderer is not None:
-        texts_page, count = await operations.show_entities(broker, tenant, query, queried.renderer)
-        texts, links = texts_page.items, entity_links(call, queried.others, query, texts_page)
-    else:
-        page, count = await operations.query_entities(broker, tenant, query)
-        texts, is_amended = await _shown(call, page.items, representation)
-        links = entity_links(call, queried.others, query, page)
+    shown = await _distributed(call, queried) or await _page(call, queried)
+    representation = queried.representation
     if representation.is_linked and representation.context.source is not None:
         representation = replace(representation, context=await call.named(representation.context))
-    return reply.amended(reply.many_shown(representation, texts, count, links), is_amended=is_amended)
+    answer = reply.many_shown(representation, shown.texts, shown.count, shown.links)
+    return reply.amended(answer, is_amended=shown.is_amended)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A page as it is shown: its texts, links to others, the full count, and whether it was amended."""
+
+    texts: Sequence[bytes]
+    links: Sequence[Link]
+    count: int | None
+    is_amended: bool = False
+
+
+async def _distributed(call: Call, queried: Queried) -> _Shown | None:
+    """A page of what this broker and its sources have; None if the query concerns no source."""
+    found = await distributed_query.queried(
+        call.broker, call.origin, queried.query, queried.representation.context
+    )
+    if found is None:
+        return None
+    call.warn(found.warnings)
+    texts, is_amended = await _shown(call, found.page.items, queried.representation)
+    links = entity_links(call, queried.others, queried.query, found.page)
+    return _Shown(texts, links, found.count, is_amended)
+
+
+async def _page(call: Call, queried: Queried) -> _Shown:
+    """A page of what this broker has."""
+    broker, tenant, query = call.broker, call.tenant, queried.query
+    if queried.renderer is not None:
+        texts, count = await operations.show_entities(broker, tenant, query, queried.renderer)
+        return _Shown(texts.items, entity_links(call, queried.others, query, texts), count)
+    page, count = await operations.query_entities(broker, tenant, query)
+    shown, is_amended = await _shown(call, page.items, queried.representation)
+    return _Shown(shown, entity_links(call, queried.others, query, page), count, is_amended)
 
 
 async def retrieve_entity(call: Call) -> web.Response:
     """6.5.3.1 GET /entities/{entityId}."""
     p.allow(call.params, _RETRIEVED)
-    retrieved = call.read(_read_retrieved, await call.context())
-    if retrieved.renderer is not None:
-        text = await operations.show_entity(call.broker, call.tenant, entity_id(call), retrieved.renderer)
-        return reply.one_shown(retrieved.representation, text)
-    entity = await operations.retrieve_entity(call.broker, call.tenant, entity_id(call), retrieved.gate)
-    if retrieved.attrs and not any(iri in entity["attrs"] for iri in retrieved.attrs):
+    context = await call.context()
+    wanted = call.read(_read_retrieved, context)
+    target = entity_id(call)
+    found = await retrieved(call.broker, call.origin, target, replace(wanted.spec, ids=(target,)), context)
+    if found is not None:
+        call.warn(found.warnings)
+        return await _retrieved_answer(call, found.entity, wanted)
+    if wanted.renderer is not None:
+        text = await operations.show_entity(call.broker, call.tenant, target, wanted.renderer)
+        return reply.one_shown(wanted.representation, text)
+    return await _retrieved_answer(
+        call, await operations.retrieve_entity(call.broker, call.tenant, target), wanted
+    )
+
+
+async def _retrieved_answer(call: Call, entity: Entity | None, wanted: Wanted) -> web.Response:
+    """The response with an entity that was asked for; ResourceNotFound if it is not what was asked for."""
+    types = wanted.spec.types
+    if entity is None or (types is not None and not type_language.matches(types, entity["type"])):
+        of_types = " of the type asked for" if types is not None else ""
+        raise ResourceNotFound(f"there is no entity {entity_id(call)}{of_types}")
+    if wanted.attrs and not any(iri in entity["attrs"] for iri in wanted.attrs):
         raise ResourceNotFound(f"{entity['id']} has none of the attributes asked for")
-    return await _entity_answer(call, entity, retrieved.representation)
+    return await _entity_answer(call, entity, wanted.representation)
 
 
-def _read_retrieved(call: Call, context: Context) -> Retrieved:
+def _read_retrieved(call: Call, context: Context) -> Wanted:
     representation = _representation(call, context, call.params)
-    gate, attrs = p.type_gate(call.params, context), p.attrs(call.params, context)
-    is_plain = gate is None and not attrs and representation.is_cacheable
-    return Retrieved(representation, representation.renderer(alone=True) if is_plain else None, gate, attrs)
+    types, attrs = p.type_selection(call.params, context), p.attrs(call.params, context)
+    is_plain = types is None and not attrs and representation.is_cacheable
+    renderer = representation.renderer(alone=True) if is_plain else None
+    picked = {iri for iri in representation.view.needed if iri != "scope"}
+    return Wanted(representation, renderer, attrs, Spec(types, attrs=frozenset(attrs) | picked))
 
 
 async def _entity_answer(call: Call, entity: Entity, representation: Representation) -> web.Response:
@@ -195,36 +246,29 @@ def _representation(call: Call, context: Context, params: p.Params) -> Represent
 async def delete_entity(call: Call) -> web.Response:
     """6.5.3.2 DELETE /entities/{entityId}."""
     p.allow(call.params, ("type",))
-    gate = p.type_gate(call.params, await call.context()) if "type" in call.params else None
-    await operations.delete_entity(call.broker, call.tenant, entity_id(call), gate)
-    return reply.nothing()
+    context = await (call.context() if "type" in call.params else call.context_for(None))
+    write = new_write(call, "deleteEntity", entity_id(call), context)
+    settled = await writes.delete_entity(call.broker, call.origin, write)
+    return done(settled, write.entity_id, reply.nothing())
 
 
 async def replace_entity(call: Call) -> web.Response:
     """6.5.3.3 PUT /entities/{entityId}."""
     p.allow(call.params, ("type",))
-    target = entity_id(call)
-    doc, context = await call.body()
-    entity = parse.entity({"id": target, **doc}, context)
-    if entity["id"] != target:
-        raise BadRequestData("id: expected the id in the path, or none")
-    gate = p.type_gate(call.params, context)
-    await operations.replace_entity(call.broker, call.tenant, target, entity, gate)
-    return reply.nothing()
+    write = await read_write(call, "replaceEntity")
+    write = replace(write, doc={"id": write.entity_id, **write.doc})
+    settled = await writes.replace_entity(call.broker, call.origin, write)
+    return done(settled, write.entity_id, reply.nothing())
 
 
 async def merge_entity(call: Call) -> web.Response:
     """6.5.3.4 PATCH /entities/{entityId}."""
     p.allow(call.params, ("type", "format", "options", "lang", "observedAt"))
-    target = entity_id(call)
-    doc, context = await call.body()
-    same_id(doc, target)
-    fragment = patch(doc, _form(call, context))
+    write = await read_write(call, "mergeEntity")
+    form = _form(call, write.context)
     observed_at = moment(call.params["observedAt"], "observedAt") if "observedAt" in call.params else None
-    gate = p.type_gate(call.params, context)
-    rule = merge(target, fragment, observed_at)
-    await operations.merge_entity(call.broker, call.tenant, target, rule, gate)
-    return reply.nothing()
+    settled = await writes.merge_entity(call.broker, call.origin, write, form, observed_at)
+    return done(settled, write.entity_id, reply.nothing())
 
 
 async def purge_entities(call: Call) -> web.Response:
@@ -232,9 +276,9 @@ async def purge_entities(call: Call) -> web.Response:
     p.allow(call.params, p.SELECTION, ("keep", "drop"))
     is_nameless = call.params.keys() <= p.NAMELESS
     context = await (call.context_for(None) if is_nameless else call.context())
-    query = p.check_depth(p.read_query(call.params, context, call.broker.limits), 0)
-    await operations.purge_entities(call.broker, call.tenant, query, p.read_purge(call.params, context))
-    return reply.nothing()
+    purge = p.read_purge(call.params, context, call.broker.limits)
+    settled = await writes.purge_entities(call.broker, call.origin, purge, context)
+    return done(settled, None, reply.nothing())
 
 
 def _form(call: Call, context: Context) -> Form:
@@ -245,17 +289,6 @@ def _form(call: Call, context: Context) -> Form:
     return Form(context, chosen == "simplified", call.params.get("lang"))
 
 
-def same_id(doc: Json, target: str) -> None:
-    """5.4: returns if the id of a fragment is `target` or missing; BadRequestData otherwise."""
-    if isinstance(doc, dict) and doc.get("id", doc.get("@id", target)) != target:
-        raise BadRequestData("id: expected the id in the path, or none")
-
-
 async def without_id(call: Call) -> web.Response:
     """PUT and PATCH /entities/: BadRequestData, since the id of the entity is missing."""
     raise BadRequestData("entityId: expected a URI in the path")
-
-
-def entity_id(call: Call) -> str:
-    """The entity id in the path; BadRequestData if it is no URI."""
-    return call.path_uri("entityId")

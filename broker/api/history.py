@@ -5,8 +5,8 @@ from aiohttp import web
 from broker.api import params as p
 from broker.api import reply
 from broker.api.call import Call
-from broker.api.entities import entity_id, same_id
 from broker.api.problem import HttpError
+from broker.api.writes import entity_id, same_id
 from broker.core.entity import parse
 from broker.core.errors import BadRequestData
 from broker.core.temporal.revision import AttributeDeletion, InstanceChange, addition, replacement

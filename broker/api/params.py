@@ -4,7 +4,7 @@ All readers raise BadRequestData or InvalidRequest for parameters that are wrong
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -15,6 +15,7 @@ from broker.core.lang import collation as collations
 from broker.core.lang import geo, order, pattern, q, scope, types
 from broker.core.lang.order import Ordering
 from broker.core.lang.terms import Q, depth
+from broker.core.purge import Purge
 from broker.core.query import Query
 from broker.core.selector import Selector
 from broker.core.uri import is_name, is_uri
@@ -42,7 +43,7 @@ VIEW = frozenset({"options", "format", "attrs"})
 ORDER = frozenset({"orderBy", "orderFrom", "orderGeometry", "collation"})
 _GEO = frozenset({*geo.MEMBERS, "geoproperty"})
 SELECTION = _GEO | {"type", "id", "idPattern", "q", "expandValues", "jsonKeys", "scopeQ", "csf", "attrs"}
-LOCAL = "local"  # accepted everywhere: this broker does not query other brokers yet
+LOCAL = "local"  # accepted everywhere: no other broker is asked (6.3.18)
 NAMELESS = frozenset({"id", "idPattern", "scopeQ", LOCAL})  # parameters that need no @context
 _COUNT = "count"
 PAGE = frozenset({"limit", "offset", _COUNT})
@@ -197,17 +198,18 @@ def _geo(params: Params, context: Context) -> geo.GeoQuery | None:
     return geo.parse(members, context.expand) if members.keys() - {"geoproperty"} else None
 
 
-def read_purge(params: Params, context: Context) -> Callable[[str], bool] | None:
-    """5.6.21: whether an attribute is deleted, as `keep` or `drop` says; None to delete whole entities."""
+def read_purge(params: Params, context: Context, limits: Limits) -> Purge:
+    """5.6.21: the purge that the parameters describe."""
     if "keep" in params and "drop" in params:
         raise BadRequestData("keep, drop: expected one of them at most")
-    if "keep" in params:
-        kept = {attribute_name(name, context) for name in _names(params["keep"])}
-        return lambda iri: iri not in kept
-    if "drop" in params:
-        dropped = {attribute_name(name, context) for name in _names(params["drop"])}
-        return lambda iri: iri in dropped
-    return None
+    query = check_depth(read_query(params, context, limits), 0)
+    return Purge(query, _attributes(params, context, "drop"), _attributes(params, context, "keep"))
+
+
+def _attributes(params: Params, context: Context, name: str) -> frozenset[str] | None:
+    if name not in params:
+        return None
+    return frozenset(attribute_name(listed, context) for listed in _names(params[name]))
 
 
 def _names(text: str) -> list[str]:
@@ -244,12 +246,9 @@ def dataset(params: Params) -> str | None:
     return None if dataset_id == "@none" else dataset_id
 
 
-def type_gate(params: Params, context: Context) -> Callable[[list[str]], bool] | None:
-    """4.17: whether the types of an entity match the `type` parameter; None without the parameter."""
-    if "type" not in params:
-        return None
-    selection = types.parse(params["type"], context.expand)
-    return lambda entity_types: types.matches(selection, entity_types)
+def type_selection(params: Params, context: Context) -> types.TypeSelection | None:
+    """4.17: the selection of the `type` parameter; None without it."""
+    return types.parse(params["type"], context.expand) if "type" in params else None
 
 
 def uris(params: Params, name: str, *words: str) -> tuple[str, ...]:

@@ -7,10 +7,13 @@ from broker.core import errors
 
 _STATUS: dict[type[errors.NgsiLdError], int] = {
     errors.AlreadyExists: 409,
+    errors.BadGateway: 502,
     errors.BadRequestData: 400,
     errors.Conflict: 409,
+    errors.GatewayTimeout: 504,
     errors.InvalidRequest: 400,
     errors.LdContextNotAvailable: 504,
+    errors.LoopDetected: 508,
     errors.NonexistentTenant: 404,
     errors.OperationNotSupported: 422,
     errors.ResourceNotFound: 404,

@@ -35,12 +35,18 @@ class Resource:
     """A path template such as `/entities/{entityId}`, and its handlers by method.
 
     `is_finished`: handlers run to their end even if the client disconnects. Otherwise they are cancelled:
-    reads stop, and writes that are still queued are withdrawn; a commit that has begun goes on.
+    reads stop, and writes that are still queued are withdrawn; a commit that has begun goes on. `is_query`:
+    its POST only reads.
     """
 
     template: str
     methods: dict[str, Handler]
     is_finished: bool = False
+    is_query: bool = False
+
+    def is_safe(self, method: str) -> bool:
+        """Whether a request of this method changes nothing."""
+        return method == "GET" or self.is_query
 
     def has_body(self, method: str) -> bool:
         """Whether requests of this method have a body."""
@@ -103,7 +109,7 @@ ROUTES = (
     Resource(f"{_API}/entityOperations/update", {"POST": batch.batch_update}),
     Resource(f"{_API}/entityOperations/merge", {"POST": batch.batch_merge}),
     Resource(f"{_API}/entityOperations/delete", {"POST": batch.batch_delete}),
-    Resource(f"{_API}/entityOperations/query", {"POST": entities.query_batch}),
+    Resource(f"{_API}/entityOperations/query", {"POST": entities.query_batch}, is_query=True),
     Resource(
         f"{_API}/subscriptions",
         {"GET": subscriptions.query_subscriptions, "POST": subscriptions.create_subscription},
@@ -146,7 +152,9 @@ ROUTES = (
     Resource(f"{_API}/types/{{type}}", {"GET": types.retrieve_type}),
     Resource(f"{_API}/attributes", {"GET": types.retrieve_attributes}),
     Resource(f"{_API}/attributes/{{attrId}}", {"GET": types.retrieve_attribute}),
-    Resource(f"{_API}/temporal/entityOperations/query", {"POST": temporal.query_temporal_batch}),
+    Resource(
+        f"{_API}/temporal/entityOperations/query", {"POST": temporal.query_temporal_batch}, is_query=True
+    ),
     Resource(f"{_API}/temporal/entities", {"GET": temporal.query_temporal, "POST": history.upsert_temporal}),
     Resource(
         f"{_API}/temporal/entities/{{entityId}}",

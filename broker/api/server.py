@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api.admission import LARGE, Admission
-from broker.api.call import new_call
+from broker.api.call import VIA, WARNINGS, new_call
 from broker.api.cors import cors
 from broker.api.metering import Meter
 from broker.api.parsed_requests import ParsedRequests
@@ -105,6 +105,8 @@ class Front:
             answer = problem(NgsiLdError("an internal error; the broker's log says more"))
         if tenant := http.headers.get("NGSILD-Tenant"):
             answer.headers["NGSILD-Tenant"] = tenant
+        for warning in http.get(WARNINGS, ()):
+            answer.headers.add("NGSILD-Warning", warning)
         return answer
 
     async def _call(
@@ -122,6 +124,8 @@ class Front:
         if handler is None or "" in path[-1:]:
             raise HttpError(405, {"Allow": allowed(resource)})
         call = new_call(self._broker, http, path, query, self._readings)
+        if VIA in http.headers and not resource.is_safe(method):
+            call.refuse_loop()
         if length is not None and int(length) > LARGE:
             async with self._admission.of(http):
                 answer = await self._run(resource, handler(call))

@@ -9,9 +9,9 @@ from broker.api import params as p
 from broker.api import reply
 from broker.api.accept import JSON
 from broker.api.call import Call
-from broker.api.entities import entity_id
 from broker.api.evolution_request import ASPECTS, SELECTION, read_aspects
 from broker.api.pages import page_links
+from broker.api.writes import entity_id
 from broker.core import Json
 from broker.core.errors import ResourceNotFound
 from broker.core.jsonld.context import Context

@@ -33,6 +33,18 @@ class Conflict(NgsiLdError):
     title = "Conflict"
 
 
+class BadGateway(NgsiLdError):
+    """The one context source that holds the data failed (6.3.17)."""
+
+    title = "A context source failed"
+
+
+class GatewayTimeout(NgsiLdError):
+    """The one context source that holds the data did not answer in time (6.3.17)."""
+
+    title = "A context source did not answer in time"
+
+
 class InvalidRequest(NgsiLdError):
     """The request is syntactically invalid or has wrong content."""
 
@@ -45,6 +57,12 @@ class LdContextNotAvailable(NgsiLdError):
 
     type = "https://uri.etsi.org/ngsi-ld/errors/LdContextNotAvailable"
     title = "@context not available"
+
+
+class LoopDetected(NgsiLdError):
+    """The request has been at this broker before, or its one context source sent it back here (6.3.17)."""
+
+    title = "Loop detected"
 
 
 class NonexistentTenant(NgsiLdError):

@@ -34,7 +34,8 @@ async def read(step: Step, answer: Answer, names: Context, contexts: ContextLoad
     warnings = tuple(answer.headers.getall("NGSILD-Warning", ())[:_WARNINGS])
     body = answer.body or b""
     doc, fault = await _unhindered(len(body), lambda: _parsed(body))
-    reply = Reply(step, answer.status, doc=doc, warnings=warnings)
+    has_more, has_cursor = _next_page(answer)
+    reply = Reply(step, answer.status, doc=doc, has_more=has_more, has_cursor=has_cursor, warnings=warnings)
     if step.operation not in READS or not 200 <= answer.status < 300:
         return reply
     if fault := answer.fault or fault:
@@ -95,6 +96,15 @@ def _link(answer: Answer) -> str | None:
         return linked_context(", ".join(answer.headers.getall("Link", ())))
     except NgsiLdError:  # no list of links: what the source was asked in is more likely than anything else
         return None
+
+
+def _next_page(answer: Answer) -> tuple[bool, bool]:
+    """(whether the answer links to a next page, whether that link has a cursor as ours have)."""
+    for link in ", ".join(answer.headers.getall("Link", ())).split(", <"):
+        url, _, relation = link.partition(">")
+        if 'rel="next"' in relation.replace(" ", ""):
+            return True, "&after=" in url.replace("?", "&")
+    return False, False
 
 
 async def _resolved(step: Step, source: Json, names: Context, contexts: ContextLoader) -> Context | None:

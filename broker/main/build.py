@@ -30,7 +30,8 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     await clock_check.look()
     processes = Processes(base.client, settings.database, settings.process_id, settings.process_lease)
     stack.push_async_callback(processes.leave)
-    contexts, notify, federation = ContextRoom(base), NotifyRoom(base), FederationRoom(base, processes)
+    contexts, notify = ContextRoom(base), NotifyRoom(base)
+    federation = FederationRoom(base, processes, contexts.contexts)
 
     # Notifications read linked entities and reports, from rooms that are built below.
     async def links(
@@ -93,4 +94,6 @@ def _limits(settings: Settings) -> Limits:
         settings.temporal_page,
         settings.max_linked,
         settings.collation,
+        settings.federation_deadline,
+        settings.federation_purge == "as_asked",
     )

@@ -1,11 +1,14 @@
 """The room of context sources: what is registered, and what every worker knows of it."""
 
-from collections.abc import Collection, Sequence
+import ssl
+from collections.abc import Collection
 
-from broker.core.federation.origin import Origin
-from broker.core.federation.step import Fault, Reply, Step
+from broker.config import Settings
+from broker.federation.asking import Asker, AskingLimits
+from broker.federation.exchange import KEEP_ALIVE, ExchangeLimits, session_options
 from broker.federation.known_sources import KnownSources
 from broker.main.base import Base
+from broker.ports.contexts import ContextLoader
 from broker.store.registry.announcements import Key
 from broker.store.registry.processes import Processes
 from broker.store.registry.registrations import MongoRegistrations
@@ -16,12 +19,16 @@ _CHECK = 30.0  # seconds between searches for changes that nobody announced, sin
 
 
 class FederationRoom:
-    """Registrations of context sources, and the sources. Nobody is asked yet."""
+    """Registrations of context sources, and the sources, which can be asked."""
 
-    def __init__(self, base: Base, processes: Processes) -> None:
-        self._base, self._processes = base, processes
+    def __init__(self, base: Base, processes: Processes, contexts: ContextLoader) -> None:
+        self._base, self._processes, settings = base, processes, base.settings
         self.registrations = MongoRegistrations(base.client, base.tenants, base.clock)
-        self.sources = KnownSources(self.registrations, _refuse, self._is_current)
+        tls = ssl.create_default_context(cafile=settings.federation_ca)
+        session = base.egress.session(tls=tls, connections=0, keep_alive=KEEP_ALIVE, **session_options())
+        base.stack.push_async_callback(session.close)
+        asker = Asker(session, contexts, settings.alias, _limits(settings))
+        self.sources = KnownSources(self.registrations, asker.ask, self._is_current)
         base.stack.push_async_callback(self.sources.close)
         base.announcements.on(_KIND, self._changed)
         self.registrations.tell(lambda tenant: base.announcements.announce(_KIND, (tenant,)))
@@ -45,5 +52,11 @@ class FederationRoom:
         await self.sources.check(self._base.clock.expiring())
 
 
-async def _refuse(_: Origin, steps: Sequence[Step]) -> list[Reply]:
-    return [Reply(step, fault=Fault.REFUSED) for step in steps]
+def _limits(settings: Settings) -> AskingLimits:
+    return AskingLimits(
+        settings.federation_timeout,
+        settings.federation_deadline,
+        settings.federation_fanout,
+        settings.federation_sources,
+        ExchangeLimits(settings.federation_max_bytes),
+    )

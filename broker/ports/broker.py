@@ -17,7 +17,9 @@ class Limits:
     `body_bytes`: the size of a body. `batch`: the items of a batch operation. `depth`: the nesting of JSON.
     `default_page`, `page`: the default and the maximum of `limit`. `temporal_page`: the instances of one
     attribute in a temporal answer. `linked`: the linked entities that one answer may join. `collation`: the
-    ICU collation of an `orderBy` without one; None: by code points.
+    ICU collation of an `orderBy` without one; None: by code points. `sources_deadline`: seconds for all that
+    context sources are asked for one request. `purges_as_asked`: whether a purge is sent to sources as wide
+    as the client asks for it, though less is registered.
     """
 
     body_bytes: int
@@ -28,6 +30,8 @@ class Limits:
     temporal_page: int
     linked: int
     collation: str | None
+    sources_deadline: float = 10.0
+    purges_as_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from broker.core import Json
+from tests.conftest import free_port, running
+from tests.core.federation.registrations import info, small
 
 ROOT = "/ngsi-ld/v1/"
 ERRORS = "https://uri.etsi.org/ngsi-ld/errors/"
@@ -212,3 +214,59 @@ async def receiver() -> AsyncIterator[Receiver]:
     """A receiver for a test of its own."""
     async with serving() as receiver:
         yield receiver
+
+
+class Cities:
+    """`home` registers what `river` has, the broker of another city; both in a tenant of the same name."""
+
+    def __init__(self, home: Api, river: Api) -> None:
+        self.home, self.river = home, river
+
+    async def register(
+        self,
+        name: str = "1",
+        *information: Json,
+        endpoint: str | None = None,
+        operations: list[str] | None = None,
+        **members: Any,
+    ) -> None:
+        """Registers at home what the river's broker has, or another source: all of type T."""
+        tenant = {"tenant": self.river.tenant["NGSILD-Tenant"]} if endpoint is None else {}
+        doc = small(
+            *information or [info(type="T")],
+            id=f"urn:r:{name}",
+            operations=operations or ["redirectionOps"],
+            **{**tenant, **members, "endpoint": endpoint or self.river.root},
+        )
+        answer = await self.home("POST", "csourceRegistrations", doc)
+        assert answer.status == 201, answer.body
+
+    async def here(self, entity_id: str = "urn:x:1") -> Any:
+        """An entity as it is at home alone, simplified; None if it is not there."""
+        return _found(await self.home("GET", f"entities/{entity_id}?local=true&options=simplified"))
+
+    async def there(self, entity_id: str = "urn:x:1") -> Any:
+        """An entity as it is at the river's broker, simplified; None if it is not there."""
+        return _found(await self.river("GET", f"entities/{entity_id}?options=simplified"))
+
+
+def _found(answer: Answer) -> Any:
+    assert answer.status in (200, 404), answer.body
+    return answer.doc if answer.status == 200 else None
+
+
+@pytest.fixture(scope="session")
+async def river_url(mongo_uri: str) -> AsyncIterator[str]:
+    """The root of a second broker, with a database and an alias of its own."""
+    port = free_port()
+    async with running(port, mongo_uri=mongo_uri, database="river", alias="river"):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+async def cities(api: Api, http: aiohttp.ClientSession, river_url: str) -> Cities:
+    """Two brokers; a tenant of the same name exists at both."""
+    river = Api(http, river_url, api.tenant)
+    for city in (api, river):
+        await city.make({"id": "urn:x:first", "type": "First"})
+    return Cities(api, river)

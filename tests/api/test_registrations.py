@@ -271,12 +271,3 @@ async def test_each_tenant_has_its_own(api: Api, kept: Kept) -> None:
     path = await register(api, "1")
     assert (await kept("GET", path)).is_problem(404, "ResourceNotFound")
     assert await found(api, "type=T") == ["1"]
-
-
-@pytest.mark.clause("4.3.6")
-async def test_nobody_is_asked_yet(api: Api) -> None:
-    """A registration changes nothing about entities."""
-    await register(api, "1", ONE, mode="exclusive", endpoint="http://127.0.0.1:1")
-    await api.make(room(heat=1))
-    assert (await api.entity())["heat"] == 1
-    assert (await api("DELETE", "entities/urn:x:1")).status == 204

@@ -9,8 +9,8 @@ class Origin:
     """The origin of a request.
 
     `via`: the elements of its Via headers, in order. `is_local`: whether it must be answered from here alone.
-    `headers`: all its headers. `deadline`: the time of the event loop at which the answer is due; None: the
-    longest time that the broker gives to distributed operations.
+    `headers`: all its headers. `deadline`: the time of the event loop until which sources are asked; None:
+    the longest that the broker waits for them.
     """
 
     tenant: str

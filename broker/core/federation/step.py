@@ -27,7 +27,8 @@ class Step:
     `operation`: its name of 4.20. `context`: the @context of `doc` and of the names in `params`.
     `entity_id`: the entity in the path; of a query (queryEntity, queryBatch, purgeEntity) there is none.
     `attr` (IRI, or "scope"): the attribute in the path. `doc`: the body in the client's own JSON.
-    `params`: parameters to send as they are. `query`: what is asked for, with all names expanded.
+    `params`: parameters to send beside it, in the names of `context`. `query`: what is asked for, with all
+    names expanded.
     """
 
     match: Match
@@ -55,7 +56,8 @@ class Reply:
     """What came of a step: the status and JSON of the response, or a fault.
 
     `doc`: the parsed body; None if there is none, or if it is no JSON. `entities`: those of a response to a
-    read. `warnings`: NGSILD-Warning fields that the source sent.
+    read. `has_more`: whether it links to a next page; `has_cursor`: whether that link has a cursor of ours,
+    so that the source orders entities by id. `warnings`: NGSILD-Warning fields that the source sent.
     """
 
     step: Step
@@ -63,4 +65,14 @@ class Reply:
     fault: Fault | None = None
     doc: Json = None
     entities: tuple[Entity, ...] = ()
+    has_more: bool = False
+    has_cursor: bool = False
     warnings: tuple[str, ...] = ()
+
+
+def asked_attrs(step: Step, entity: Entity) -> Entity:
+    """An entity without attributes that its source was not asked for."""
+    if step.query is None or not step.query.attrs:
+        return entity
+    attrs = {iri: instances for iri, instances in entity["attrs"].items() if iri in step.query.attrs}
+    return {**entity, "attrs": attrs}
