@@ -24,7 +24,7 @@ def entity_id(call: Call) -> str:
 async def read_write(call: Call, operation: str, *, is_path_enough: bool = False) -> Write:
     """The write of a request with a document; `operation`: its name of 4.20.
 
-    BadRequestData if the document is of another entity than the path, unless `is_path_enough` (doubt 106).
+    BadRequestData if the document is of another entity than the path, unless `is_path_enough` (doubt 108).
     """
     target = entity_id(call)
     doc, context = await call.body()
