@@ -1,7 +1,6 @@
 """The resources /entityOperations/… (clauses 6.14 to 6.17 and 6.31)."""
 
 import logging
-from collections.abc import Callable
 
 from aiohttp import web
 
@@ -19,17 +18,17 @@ from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
 from broker.core.jsonld.context import Context
 from broker.core.uri import is_uri
 from broker.operations import batch as operations
-from broker.operations.batch import BatchResult, Item
+from broker.operations.batch import Batch, BatchResult, Item
+from broker.operations.distributed_batch import ReadRule
 
 log = logging.getLogger(__name__)
-_Read = Callable[[Json, Context], Rule]
 
 
 async def batch_create(call: Call) -> web.Response:
     """6.14.3.1 POST /entityOperations/create."""
     p.allow(call.params)
-    items = await _items(call, lambda doc, context: update.create(parse.entity(doc, context)))
-    result = await operations.batch_create(call.broker, call.tenant, items)
+    batch = await _batch(call, lambda doc, context: update.create(parse.entity(doc, context)))
+    result = await operations.batch_create(call.broker, call.origin, batch)
     return _mixed(result) if result.errors else reply.plain(201, result.created)
 
 
@@ -40,10 +39,12 @@ async def batch_upsert(call: Call) -> web.Response:
     if len(chosen) > 1:
         raise InvalidRequest("options: expected replace or update, not both")
     only_update = "update" in chosen
-    items = await _items(
-        call, lambda doc, context: update.upsert(parse.entity(doc, context), update=only_update)
+    batch = await _batch(
+        call,
+        lambda doc, context: update.upsert(parse.entity(doc, context), update=only_update),
+        "".join(chosen),
     )
-    result = await operations.batch_upsert(call.broker, call.tenant, items)
+    result = await operations.batch_upsert(call.broker, call.origin, batch)
     if result.errors:
         return _mixed(result)
     return reply.plain(201, result.created) if result.created else reply.nothing()
@@ -60,8 +61,8 @@ async def batch_update(call: Call) -> web.Response:
     def read(doc: Json, context: Context) -> Rule:
         return update.append(parse.entity_id(doc), parse.fragment(doc, Reading(context)), overwrite=overwrite)
 
-    result = await operations.batch_update(call.broker, call.tenant, await _items(call, read))
-    return _done(result)
+    batch = await _batch(call, read, "" if overwrite else "noOverwrite")
+    return _done(await operations.batch_update(call.broker, call.origin, batch))
 
 
 async def batch_merge(call: Call) -> web.Response:
@@ -71,35 +72,37 @@ async def batch_merge(call: Call) -> web.Response:
     def read(doc: Json, context: Context) -> Rule:
         return merge(parse.entity_id(doc), patch(doc, Form(context)))
 
-    result = await operations.batch_merge(call.broker, call.tenant, await _items(call, read))
-    return _done(result)
+    return _done(await operations.batch_merge(call.broker, call.origin, await _batch(call, read)))
 
 
 async def batch_delete(call: Call) -> web.Response:
     """6.17.3.1 POST /entityOperations/delete."""
     p.allow(call.params)
     ids, _ = await call.bodies(plain=True)
-    wrong = BadRequestData("id: expected a URI")
-    items: list[Item] = [(str(id_), update.delete(id_) if is_uri(id_) else wrong) for id_ in ids]
-    return _done(await operations.batch_delete(call.broker, call.tenant, items))
+    wrong, context = BadRequestData("id: expected a URI"), await call.context_for(None)
+    items = [Item(str(id_), update.delete(id_) if is_uri(id_) else wrong, context) for id_ in ids]
+    batch = Batch(items, lambda doc, _: update.delete(doc))
+    return _done(await operations.batch_delete(call.broker, call.origin, batch))
 
 
-async def _items(call: Call, read: _Read) -> list[Item]:
+async def _batch(call: Call, read: ReadRule, option: str = "") -> Batch:
     docs, contexts = await call.bodies()
-    return [_item(*pair, read) async for pair in unhurried(zip(docs, contexts, strict=True))]
+    core = call.broker.contexts.core
+    items = [_item(*pair, read, core) async for pair in unhurried(zip(docs, contexts, strict=True))]
+    return Batch(items, read, option)
 
 
-def _item(doc: Json, context: Context | Exception, read: _Read) -> Item:
+def _item(doc: Json, context: Context | Exception, read: ReadRule, core: Context) -> Item:
     sent_id = doc.get("id", doc.get("@id")) if isinstance(doc, dict) else None
     entity_id = sent_id if isinstance(sent_id, str) else ""
     if isinstance(context, Exception):
-        return entity_id, context
+        return Item(entity_id, context, core)
     try:
-        return entity_id, read(doc, context)
+        return Item(entity_id, read(doc, context), context, doc)
     except UnicodeEncodeError as error:
-        return entity_id, InvalidRequest(f"text that is not Unicode: {error.reason}")
+        return Item(entity_id, InvalidRequest(f"text that is not Unicode: {error.reason}"), core)
     except Exception as error:  # the client's mistake or an internal error: it fails this item only
-        return entity_id, error
+        return Item(entity_id, error, core)
 
 
 def _done(result: BatchResult) -> web.Response:
@@ -107,8 +110,14 @@ def _done(result: BatchResult) -> web.Response:
 
 
 def _mixed(result: BatchResult) -> web.Response:
-    for entity_id, error in result.errors:
-        if not isinstance(error, NgsiLdError):
-            log.error("an item of a batch failed", extra={"entity": entity_id}, exc_info=error)
-    errors = [{"entityId": entity_id, "error": details(error)} for entity_id, error in result.errors]
-    return reply.plain(207, {"success": result.success, "errors": errors})
+    """207 with a BatchOperationResult (5.2.16)."""
+    return reply.plain(207, {"success": result.success, "errors": [*map(_error, result.errors)]})
+
+
+def _error(failed: tuple[str, Exception, str | None]) -> dict[str, Json]:
+    """A BatchEntityError (5.2.17)."""
+    entity_id, error, registration = failed
+    if not isinstance(error, NgsiLdError):
+        log.error("an item of a batch failed", extra={"entity": entity_id}, exc_info=error)
+    source = {} if registration is None else {"registrationId": registration}
+    return {"entityId": entity_id, "error": details(error), **source}

@@ -46,11 +46,11 @@ async def written(broker: Broker, origin: Origin, write: Write, rule_of: RuleOf,
     error of the only part, if that fails.
     """
     rule = rule_of(write.doc)
-    matches = await _matches_of_write(broker, origin, write)
+    matches = await matches_of_write(broker, origin, write)
     if not matches:
         return of_update(await commit(rule))
     plan = plan_write(matches, write)
-    return await _to_its_end(_carry_out(broker, origin, plan, lambda: commit(rule_of(plan.left))))
+    return await to_its_end(_carry_out(broker, origin, plan, lambda: commit(rule_of(plan.left))))
 
 
 async def purged(broker: Broker, origin: Origin, purge: Purge, context: Context, here: Here) -> Settled:
@@ -60,7 +60,7 @@ async def purged(broker: Broker, origin: Origin, purge: Purge, context: Context,
     spec = spec_of_query(purge.query)
     matches = registry.concerned(spec, pseudonyms(origin.via), broker.clock.expiring())
     plan = plan_purge(matches, purge, context, as_asked=broker.limits.purges_as_asked)
-    return await _to_its_end(_carry_out(broker, origin, plan, here))
+    return await to_its_end(_carry_out(broker, origin, plan, here))
 
 
 async def _carry_out(broker: Broker, origin: Origin, plan: WritePlan, here: Here) -> Settled:
@@ -78,7 +78,7 @@ async def _here(plan: WritePlan, here: Here) -> UpdateResult | NgsiLdError | Non
         return error
 
 
-async def _to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
+async def to_its_end(work: Coroutine[Any, Any, Result]) -> Result:
     """The result of work that goes on if the client leaves: it may have begun at a source."""
     task = asyncio.ensure_future(work)
     _unfinished.add(task)
@@ -94,7 +94,8 @@ def _finished(task: asyncio.Future[Any]) -> None:
         log.error("a distributed write failed", exc_info=fault)
 
 
-async def _matches_of_write(broker: Broker, origin: Origin, write: Write) -> list[Match]:
+async def matches_of_write(broker: Broker, origin: Origin, write: Write) -> list[Match]:
+    """The sources that a write concerns, of any mode."""
     if origin.is_local or (registry := await broker.sources.of(origin.tenant)) is None:
         return []
     spec = Spec(write.types, (write.entity_id,), attrs=attributes(write.members))

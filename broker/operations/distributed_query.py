@@ -1,6 +1,6 @@
 """5.7.2 Query Entities over this broker and the context sources that the query concerns.
 
-Sources and this broker are read side by side, in rounds, until the ids of one page are final (`source_stream`).
+Sources and this broker are read side by side, in rounds, until the ids of one page are final.
 """
 
 import asyncio

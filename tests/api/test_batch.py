@@ -175,6 +175,6 @@ def test_whatever_is_wrong_with_an_item_is_its_own(raised: Exception, kept: type
     def read(doc: Json, context: Context) -> Any:
         raise raised
 
-    entity_id, outcome = _item(room("urn:x:1"), CORE, read)
-    assert entity_id == "urn:x:1"
-    assert type(outcome) is kept
+    item = _item(room("urn:x:1"), CORE, read, CORE)
+    assert item.entity_id == "urn:x:1"
+    assert type(item.rule) is kept

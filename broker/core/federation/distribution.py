@@ -17,7 +17,8 @@ from broker.core.jsonld.context import Context
 from broker.core.purge import Purge
 from broker.core.query import Query
 
-_EVERYWHERE = "deleteEntity"  # always applied here, too, and wherever a part of the entity is (5.6.6.4)
+# Always applied here, too, and wherever a part of the entity is (5.6.6.4, 5.6.10.4).
+_EVERYWHERE = ("deleteEntity", "deleteBatch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def plan_write(matches: Sequence[Match], write: Write) -> WritePlan:
     redirected, rest = _parts(write, _of(matches, "redirect"), left, is_whole=is_whole)
     included, _ = _parts(write, _of(matches, "inclusive"), rest, is_whole=is_whole)
     proxied = exclusive + redirected
-    is_here = bool(rest) or not proxied or write.operation == _EVERYWHERE
+    is_here = bool(rest) or not proxied or write.operation in _EVERYWHERE
     parts = (*proxied, *(part for part in included if part.step is not None))
     return WritePlan(parts, is_here, write.part(rest), tuple(rest.values()))
 
@@ -86,7 +87,7 @@ def _parts(
 
 def _has_all(write: Write, match: Match) -> bool:
     """Whether a write of a whole entity goes to a source: a deletion does even if it has only attributes."""
-    return match.attrs is None or write.operation == _EVERYWHERE
+    return match.attrs is None or write.operation in _EVERYWHERE
 
 
 def _covered(match: Match, members: Mapping[str, str]) -> dict[str, str]:
@@ -96,10 +97,10 @@ def _covered(match: Match, members: Mapping[str, str]) -> dict[str, str]:
 
 def _part(write: Write, match: Match, members: Mapping[str, str]) -> Part:
     step = None
-    if match.supports(write.operation):
+    if (operation := match.first_of(write.ladder or (write.operation,))) is not None:
         step = Step(
             match,
-            write.operation,
+            operation,
             write.context,
             write.entity_id,
             write.attr,
@@ -122,7 +123,7 @@ def plan_retrieve(
     """
     steps = []
     for match in matches:
-        if (read := next((name for name in _READS if match.supports(name)), None)) is not None:
+        if (read := match.first_of(_READS)) is not None:
             steps.append(_read(match, read, entity_id, wanted_attrs(match, attrs), context))
     return tuple(steps)
 
@@ -163,7 +164,7 @@ def _purge(match: Match, purge: Purge, context: Context) -> Step | None:
 
 
 def _purge_as_asked(match: Match, purge: Purge, context: Context) -> Step | None:
-    if not match.supports("purgeEntity"):
+    if match.first_of(("purgeEntity",)) is None:
         return None
     listed = {"drop": purge.drop, "keep": purge.keep}
     params = {
@@ -181,6 +182,6 @@ def plan_query(matches: Iterable[Match], query: Query, context: Context) -> tupl
     """The steps of a query, each narrowed to what is registered (4.3.6.1); `query.limit` is that of each."""
     steps = []
     for match in matches:
-        if (read := next((name for name in _QUERIES if match.supports(name)), None)) is not None:
+        if (read := match.first_of(_QUERIES)) is not None:
             steps.append(Step(match, read, context, query=narrowed(query, match)))
     return tuple(steps)

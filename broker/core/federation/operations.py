@@ -45,3 +45,16 @@ def expanded(names: Iterable[str] | None) -> frozenset[str]:
     """The operations that names of operations and groups stand for; None: those of the default group."""
     groups = (GROUPS.get(name, frozenset((name,))) for name in ((DEFAULT,) if names is None else names))
     return frozenset[str]().union(*groups)
+
+
+# By which operations a source can do its part of a batch: the first of them that it offers. An upsert by
+# createEntity is followed by the one after it for an entity that exists.
+LADDERS: dict[str, tuple[str, ...]] = {
+    "createBatch": ("createBatch", "createEntity"),
+    "upsertBatch": ("upsertBatch", "createEntity", "replaceEntity"),
+    "upsertBatch update": ("upsertBatch", "createEntity", "updateEntity"),
+    "updateBatch": ("updateBatch", "updateEntity"),
+    "updateBatch noOverwrite": ("updateBatch", "appendAttrs"),
+    "mergeBatch": ("mergeBatch", "mergeEntity"),
+    "deleteBatch": ("deleteBatch", "deleteEntity"),
+}

@@ -1,5 +1,7 @@
 """The bodies of requests to context sources, in their names and version (clauses 4.3.6.6, 4.3.6.8)."""
 
+from dataclasses import replace
+
 from broker.core import Attributes, Instance, Json
 from broker.core.entity import parse
 from broker.core.entity.downgrade import CURRENT, Older, Version, conformant, newer_members
@@ -11,20 +13,23 @@ from broker.core.jsonld.context import Context
 from broker.core.uri import NULL
 
 _OF_ATTRIBUTE = frozenset(("updateAttrs", "replaceAttrs"))  # their document is one attribute's
+_MERGES = ("mergeEntity", "mergeBatch")
 _SIMPLIFIED = ("simplified", "keyValues")
 
 
 def payload(step: Step, names: Context) -> Json:
-    """The document of a step, in the names of an @context and in the version of the source.
+    """The document of a step, or of each item of a batch, in some names and in the version of the source.
 
     As it came, if that is what the source understands. BadRequestData if it is no valid document.
     """
+    if isinstance(step.doc, list):
+        return [payload(replace(step, doc=item), names) for item in step.doc]
     version = conformant(step.match.source.naming.version or "")
     if version is not None and version < CURRENT and not _is_simplified(step):
         return _downgraded(step, names, version)
     if names is step.context or not isinstance(step.doc, dict):
         return step.doc
-    renaming = Renaming(step.context, names, is_merge=step.operation == "mergeEntity")
+    renaming = Renaming(step.context, names, is_merge=step.operation in _MERGES)
     if step.operation not in _OF_ATTRIBUTE:
         return renaming.entity(step.doc)
     return renaming.instance(step.doc) if step.operation == "updateAttrs" else renaming.attribute(step.doc)

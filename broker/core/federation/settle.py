@@ -23,7 +23,7 @@ _SLOW = (Fault.TIMEOUT, Fault.COOLING)
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A part of a write that failed. `attrs`: see `distribution.Part`. `registration`: None for the part here."""
+    """A part of a write that failed. `attrs`: as of `Part`. `registration`: None for the part here."""
 
     error: NgsiLdError
     attrs: tuple[str, ...] = ()
@@ -58,15 +58,35 @@ def settle(plan: WritePlan, here: UpdateResult | NgsiLdError | None, replies: Se
 
     Raises the error of the only part, or of all parts if that is the same type and all are proxied.
     """
-    outcomes = [*_elsewhere(plan, replies)]
-    if plan.is_here and not (isinstance(here, ResourceNotFound) and _is_proxied(plan)):
-        outcomes.append(_Outcome(is_proxied=False, settled=_here(plan, here)))
+    outcomes = _outcomes(plan, here, replies)
+    settled = _joined(outcomes)
+    if settled.failures and not settled.is_done:
+        _raise_alike(outcomes, settled.failures)
+    return settled
+
+
+def settle_item(
+    plan: WritePlan, here: UpdateResult | NgsiLdError | None, replies: Sequence[Reply]
+) -> Settled:
+    """The outcome of all parts of an item of a batch, which lists all errors."""
+    return _joined(_outcomes(plan, here, replies))
+
+
+def _joined(outcomes: Sequence[_Outcome]) -> Settled:
     failures = tuple(failure for one in outcomes for failure in one.settled.failures)
-    if failures and not any(one.settled.is_done for one in outcomes):
-        _raise_alike(outcomes, failures)
     failed = {name for failure in failures for name in failure.attrs}
     names = dict.fromkeys(name for one in outcomes for name in one.settled.updated if name not in failed)
     return Settled(tuple(names), failures, any(one.settled.is_done for one in outcomes))
+
+
+def _outcomes(
+    plan: WritePlan, here: UpdateResult | NgsiLdError | None, replies: Sequence[Reply]
+) -> list[_Outcome]:
+    """What became of each part. That a proxied entity is not here is no error."""
+    outcomes = [*_elsewhere(plan, replies)]
+    if plan.is_here and not (isinstance(here, ResourceNotFound) and _is_proxied(plan)):
+        outcomes.append(_Outcome(is_proxied=False, settled=_here(plan, here)))
+    return outcomes
 
 
 def _is_proxied(plan: WritePlan) -> bool:

@@ -1,6 +1,6 @@
 """A context source: a registration, compiled for matching and asking (clauses 4.3.6, 5.2.9, 5.2.34)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from broker.core import Attributes, Entity, Json
@@ -110,9 +110,9 @@ class Match:
         types = [entity.types for info in self.infos for entity in info.entities or (SourceEntity(),)]
         return () if () in types else tuple(dict.fromkeys(name for names in types for name in names))
 
-    def supports(self, *operations: str) -> bool:
-        """Whether the source offers one of these operations (4.20)."""
-        return not self.source.operations.isdisjoint(operations)
+    def first_of(self, operations: Iterable[str]) -> str | None:
+        """The first of these operations (4.20) that the source offers; None if it offers none."""
+        return next((name for name in operations if name in self.source.operations), None)
 
 
 def source(registration: Registration) -> Source:

@@ -51,6 +51,11 @@ ROUTES = {
     "deleteAttrs": Route("DELETE", "entities/{id}/attrs/{attr}"),
     "deleteEntity": Route("DELETE", "entities/{id}"),
     "purgeEntity": Route("DELETE", "entities"),
+    "createBatch": Route("POST", "entityOperations/create"),
+    "upsertBatch": Route("POST", "entityOperations/upsert"),
+    "updateBatch": Route("POST", "entityOperations/update"),
+    "mergeBatch": Route("POST", "entityOperations/merge"),
+    "deleteBatch": Route("POST", "entityOperations/delete"),
 }
 READS = frozenset(("retrieveEntity", "queryEntity", "queryBatch"))
 
@@ -180,6 +185,11 @@ def _body(step: Step, names: Context) -> bytes | None:
     if not _has_body(step):
         return None
     doc: Json = query_body(step, names) if step.operation == "queryBatch" else payload(step, names)
-    if _is_ld_json(step) and isinstance(doc, dict):
-        doc = {**doc, "@context": asked_in(step) or CORE_CONTEXT_URL}
-    return orjson.dumps(doc)
+    return orjson.dumps(_with_context(doc, step) if _is_ld_json(step) else doc)
+
+
+def _with_context(doc: Json, step: Step) -> Json:
+    """The document with its @context inside; in a batch, inside of each item."""
+    if isinstance(doc, list):
+        return [_with_context(item, step) for item in doc]
+    return {**doc, "@context": asked_in(step) or CORE_CONTEXT_URL} if isinstance(doc, dict) else doc

@@ -8,7 +8,12 @@ from broker.core.entity.kinds import SYSTEM, TYPE
 from broker.core.jsonld.context import Context
 from broker.core.lang.types import TypeSelection
 
-_TYPED = ("createEntity", "replaceEntity")  # operations whose document names all types of the entity
+_TYPED = (
+    "createEntity",
+    "replaceEntity",
+    "createBatch",
+    "upsertBatch",
+)  # operations whose document names all types of the entity
 _IDENTITY = TYPE | {"id", "@id"}  # members that each part of a document has
 _PLAIN = frozenset(("scope", "expiresAt"))  # members that go where the whole entity goes
 _OTHERS = (SYSTEM - {"instanceId"}) | {"@context"}  # members that no part has: only a broker sets them
@@ -18,10 +23,11 @@ _OTHERS = (SYSTEM - {"instanceId"}) | {"@context"}  # members that no part has: 
 class Write:
     """A write to one entity.
 
-    `operation`: its name of 4.20. `context`: the @context of `doc` and `params`. `doc`: the JSON of the
-    client; None if the operation has no body. `attr`: the attribute (IRI, or "scope") in the path; the whole
-    document is about it then. `gate`: the types that the client asks for; an entity of other types is not
-    found.
+    `operation`: its name of 4.20; of an item of a batch, that of the batch. `ladder`: the operations by which
+    a source can do it, the best one first; none: the operation itself. `context`: the @context of `doc` and
+    `params`. `doc`: the JSON of the client; None if the operation has no body. `attr`: the attribute (IRI, or
+    "scope") in the path; the whole document is about it then. `gate`: the types that the client asks for; an
+    entity of other types is not found.
     """
 
     operation: str
@@ -31,6 +37,7 @@ class Write:
     params: Mapping[str, str] = field(default_factory=dict)
     attr: str | None = None
     gate: TypeSelection | None = None
+    ladder: tuple[str, ...] = ()
 
     @property
     def types(self) -> TypeSelection | None:
