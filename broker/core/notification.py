@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from broker.core import Attributes, Entity, Json
 from broker.core.change import ATTRIBUTE_DELETED, ENTITY_DELETED
@@ -16,6 +15,7 @@ from broker.core.jsonld.core_context import CORE_CONTEXT_URL, NGSI_LD
 from broker.core.lang import natural
 from broker.core.lang.projection import of_attrs
 from broker.core.notified_entity import Interest, entity_for_subscriber
+from broker.core.sharing import shared
 from broker.core.subscription import Subscription, projected
 from broker.core.trigger import mask
 
@@ -63,9 +63,9 @@ def subscriber(subscription: Subscription) -> Subscriber:
         endpoint.cooldown / 1000 if endpoint.cooldown else None,
         tuple((pair.key, pair.value) for pair in endpoint.receiver_info or ()),
         tuple((pair.key, pair.value) for pair in endpoint.notifier_info or ()),
-        _shared(_view(subscription)),
-        _shared(Join(params.join, params.join_level or 1) if params.join in ("flat", "inline") else None),
-        _shared(_interest(subscription)),
+        shared(_view(subscription)),
+        shared(Join(params.join, params.join_level or 1) if params.join in ("flat", "inline") else None),
+        shared(_interest(subscription)),
         body.jsonld_context or subscription.context,
         body.is_active is False,
     )
@@ -100,18 +100,6 @@ def _interest(subscription: Subscription) -> Interest:
     if events & ENTITY_DELETED or not events & ATTRIBUTE_DELETED:
         return Interest(shows)
     return Interest(shows, frozenset(body.watched_attributes) if body.watched_attributes else None)
-
-
-_T = TypeVar("_T")
-_known: dict[Any, Any] = {}
-
-
-def _shared(value: _T) -> _T:
-    """Interns a value: returns an equal object seen before, so that 100,000 subscribers share theirs."""
-    if len(_known) > 10_000:
-        _known.clear()
-    shared: _T = _known.setdefault(value, value)
-    return shared
 
 
 @dataclass(frozen=True, slots=True)

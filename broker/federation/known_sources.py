@@ -8,15 +8,18 @@ that may have missed an announcement reads the epoch before each use, until it h
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 
 from broker.core.errors import NonexistentTenant, Unavailable
 from broker.core.federation.origin import Origin
 from broker.core.federation.step import Reply, Step
 from broker.core.lang.geo import load_geometries
 from broker.federation.source_index import SourceIndex
-from broker.ports.sources import Registry, SourceLog
+from broker.ports.sources import Registry, SourceChanges, SourceLog
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE = 100  # sources that are put into an index without a pause
 
 Ask = Callable[[Origin, Sequence[Step]], Awaitable[list[Reply]]]
 
@@ -94,8 +97,18 @@ class KnownSources:
             return
         if any(source.areas for source in changes.changed):
             await asyncio.to_thread(load_geometries)
-        index.update(changes)
-        self._loaded[tenant] = index
+        self._loaded[tenant] = await _updated(index, changes)
+
+
+async def _updated(index: SourceIndex, changes: SourceChanges) -> SourceIndex:
+    """The index after changes; a new one if they are all that there is. Others get a turn in between."""
+    updated = SourceIndex() if changes.whole else index
+    for start in range(0, len(changes.changed), _AT_ONCE):
+        part = changes.changed[start : start + _AT_ONCE]
+        updated.update(SourceChanges(updated.epoch, part, mark=updated.mark))
+        await asyncio.sleep(0)
+    updated.update(replace(changes, changed=()))
+    return updated
 
 
 class _Refreshes:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.core import Entity
-from broker.core.lang.needs import Between, OneOf, needle, needs, values
+from broker.core.lang.needles import Needles, short_needle
+from broker.core.lang.needs import Between, OneOf, needs, values
 from broker.core.trigger import Trigger
 from broker.notify.intervals import Intervals
 
 _FEW = 4  # triggers that are candidates each time, rather than sorted by their needs
-_LONGEST = 8  # characters of a needle that are searched for
 _CROWD = 64  # triggers with the same need, above which a range is the better place for one more
 Triggers = dict[str, Trigger]
 
@@ -70,8 +70,7 @@ class Sieve:
         self._needs: dict[str, TriggerNeed] = {}
         self._rest: Triggers = {}
         self._one_of: dict[str, dict[Any, Triggers]] = {}
-        self._needles: dict[Any, Triggers] = {}
-        self._lengths: dict[int, int] = {}  # the lengths of needles, and how many needles have each
+        self._needles: Needles[Trigger] = Needles()
         self._between: dict[str, Intervals] = {}
         self._in_between: Triggers = {}
 
@@ -88,8 +87,7 @@ class Sieve:
                 for value in wanted:
                     by_value.setdefault(value, {})[name] = trigger
             case Needle(text):
-                self._lengths[len(text)] = self._lengths.get(len(text), 0) + 1
-                self._needles.setdefault(text, {})[name] = trigger
+                self._needles.add(text, name, trigger)
             case Between(iri, low, high):
                 self._in_between[name] = trigger
                 self._between.setdefault(iri, Intervals()).add(name, low, high)
@@ -106,10 +104,7 @@ class Sieve:
                 if not self._one_of[iri]:
                     del self._one_of[iri]
             case Needle(text):
-                _drop(self._needles, text, name)
-                self._lengths[len(text)] -= 1
-                if not self._lengths[len(text)]:
-                    del self._lengths[len(text)]
+                self._needles.remove(text, name)
             case Between(iri):
                 del self._in_between[name]
                 self._between[iri].discard(name)
@@ -122,7 +117,7 @@ class Sieve:
         """See `Bucket.candidates`."""
         yield self._rest
         yield from self._with_values(entity)
-        yield from self._with_needles(entity["id"])
+        yield from self._needles.within(entity["id"])
         for iri in entity["attrs"].keys() & self._between.keys():
             numbers = [value for value in values(entity, iri) if isinstance(value, int | float)]
             if numbers:
@@ -134,16 +129,10 @@ class Sieve:
             by_value = self._one_of[iri]
             yield from (by_value[value] for value in values(entity, iri) if value in by_value)
 
-    def _with_needles(self, entity_id: str) -> Iterator[Triggers]:
-        for length in self._lengths:
-            for at in range(len(entity_id) - length + 1):
-                if (triggers := self._needles.get(entity_id[at : at + length])) is not None:
-                    yield triggers
-
     def _need(self, trigger: Trigger) -> TriggerNeed:
         needed: list[tuple[int, TriggerNeed]] = []  # how many triggers have each need already
-        if text := needle(_pattern(trigger))[-_LONGEST:]:
-            needed.append((len(self._needles.get(text, ())), Needle(text)))
+        if text := short_needle(_pattern(trigger)):
+            needed.append((self._needles.crowd(text), Needle(text)))
         for need in needs(trigger.q):
             if isinstance(need, OneOf):
                 by_value = self._one_of.get(need.iri, {})

@@ -2,16 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from broker.core import Attributes, Entity, Json
+from broker.core import Attributes, Entity, Json, instant
 from broker.core.federation.operations import expanded
 from broker.core.federation.registration import Registration, member_attributes
-from broker.core.federation.registration_body import RegistrationInfo, TimeInterval
+from broker.core.federation.registration_body import TimeInterval
 from broker.core.jsonld.core_context import NGSI_LD
+from broker.core.sharing import shared
 
 Pair = tuple[str, str]
 
 _ROOT = "/ngsi-ld/v1"
+_NO_PROPERTIES: Attributes = {}
+_AREAS = ("location", "observationSpace", "operationSpace")
 _JSON = "application/json"
 # 4.3.6.6: keys of contextSourceInfo that tell how to ask, and are no headers.
 _NAMING = frozenset(("accept", "contentType", "jsonldContext", "ngsildConformance"))
@@ -117,33 +121,38 @@ class Match:
 
 def source(registration: Registration) -> Source:
     """The source that a registration describes."""
-    body, pairs = registration.body, {p.key: p.value for p in registration.body.context_source_info or ()}
-    management = body.management
-    areas = {
-        "location": body.location,
-        "observationSpace": body.observation_space,
-        "operationSpace": body.operation_space,
-    }
+    members = registration.body.model_dump(by_alias=True, exclude_none=True)
+    return compiled(registration.id, members, registration.properties)
+
+
+def compiled(registration_id: str, members: Mapping[str, Any], properties: Attributes) -> Source:
+    """The source of the members of a valid registration (5.2.9) with expanded names, as it is stored.
+
+    100,000 of them are compiled when a worker starts, so they are not validated again.
+    """
+    pairs = {pair["key"]: pair["value"] for pair in members.get("contextSourceInfo", ())}
+    management = members.get("management", {})
+    scopes = members.get("scope", ())
     return Source(
-        registration.id,
-        body.endpoint.rstrip("/").removesuffix(_ROOT),
-        body.tenant or "",
-        registration.mode,
-        expanded(body.operations),
-        tuple(_info(info) for info in body.information),
-        body.context_source_alias,
-        frozenset(body.dataset_id or ()),
-        registration.scopes,
-        tuple((name, area) for name, area in areas.items() if area is not None),
-        body.observation_interval,
-        body.management_interval,
-        registration.properties,
-        registration.expires,
-        tuple((key, value) for key, value in pairs.items() if key not in _NAMING),
-        _naming(pairs),
-        bool(body.local_only or (management and management.local_only)),
-        _seconds(management.timeout if management else None),
-        _seconds(management.cooldown if management else None),
+        registration_id,
+        shared(members["endpoint"].rstrip("/").removesuffix(_ROOT)),
+        shared(members.get("tenant", "")),
+        shared(members.get("mode", "inclusive")),
+        shared(expanded(members.get("operations"))),
+        tuple(map(_info, members["information"])),
+        shared(members.get("contextSourceAlias")),
+        shared(frozenset(members.get("datasetId", ()))),
+        shared((scopes,) if isinstance(scopes, str) else tuple(scopes)),
+        tuple((name, members[name]) for name in _AREAS if name in members),
+        _interval(members.get("observationInterval")),
+        _interval(members.get("managementInterval")),
+        properties or _NO_PROPERTIES,
+        instant.parse(members.get("expiresAt")),
+        shared(tuple((key, value) for key, value in pairs.items() if key not in _NAMING)),
+        shared(_naming(pairs)),
+        bool(members.get("localOnly") or management.get("localOnly")),
+        _seconds(management.get("timeout")),
+        _seconds(management.get("cooldown")),
     )
 
 
@@ -169,9 +178,19 @@ def as_entity(source: Source) -> Entity:
     return {"id": source.id, "type": [NGSI_LD + "ContextSourceRegistration"], "attrs": attrs}
 
 
-def _info(info: RegistrationInfo) -> SourceInfo:
-    entities = tuple(SourceEntity(one.types, one.id, one.id_pattern) for one in info.entities or ())
-    return SourceInfo(entities, info.attrs)
+def _info(info: Mapping[str, Any]) -> SourceInfo:
+    attrs = (*info.get("propertyNames", ()), *info.get("relationshipNames", ()))
+    return SourceInfo(tuple(map(_entity, info.get("entities", ()))), shared(frozenset(map(shared, attrs))))
+
+
+def _entity(entity: Mapping[str, Any]) -> SourceEntity:
+    types = entity.get("type", ())
+    names = (types,) if isinstance(types, str) else tuple(types)
+    return SourceEntity(shared(tuple(map(shared, names))), entity.get("id"), shared(entity.get("idPattern")))
+
+
+def _interval(members: Json) -> TimeInterval | None:
+    return None if members is None else TimeInterval.model_validate(members)
 
 
 def _naming(pairs: Mapping[str, str]) -> Naming:

@@ -97,9 +97,14 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 
+# A literal text, and perhaps anything after it: what most patterns of ids are.
+_SIMPLE = re.compile(r"\^?([^\\.^$*+?{}()\[\]|]+)(?:\.\*)?\$?")
+
 
 def needle(pattern: str) -> str:
     """The longest literal text that every match of a regular expression contains; "" if none is found."""
+    if (simple := _SIMPLE.fullmatch(pattern)) is not None:
+        return simple[1]
     run, best, depth, at = "", "", 0, 0
     while at < len(pattern):
         token = _TOKEN.match(pattern, at)

@@ -20,7 +20,7 @@ from broker.core.errors import AlreadyExists, Conflict, ResourceNotFound
 from broker.core.federation.conflicts import PROXIED, clash
 from broker.core.federation.registration import Registration
 from broker.core.federation.registration_body import RegistrationBody
-from broker.core.federation.source import Source, source
+from broker.core.federation.source import Source, compiled
 from broker.ports.sources import Approve, SourceChanges
 from broker.store.registry.epochs import advance, changed_since
 from broker.store.wire.errors import reported
@@ -222,7 +222,8 @@ def _registration(document: Document) -> Registration:
 def _source(document: Document) -> Source | None:
     """The source of a stored registration; None if it cannot be decoded."""
     try:
-        return source(_registration(document))
+        text = orjson.loads(document["text"])
+        return compiled(document["_id"], text["body"], text["properties"])
     except Exception:  # damaged, or of another version
         log.exception("a stored registration cannot be compiled", extra={"registration": document["_id"]})
         return None
