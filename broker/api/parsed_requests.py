@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-_LIMIT = 256 * 1024  # characters of query strings; each parses to some hundred bytes at most
+_LIMIT = 256 * 1024  # characters of keys; each parses to some hundred bytes at most
 _OVERHEAD = 100  # characters that each cached request counts in addition
 
 Read = TypeVar("Read")
@@ -16,7 +16,7 @@ Key = tuple[Callable[..., Any], str, Hashable]  # the reader, the query string, 
 
 
 class ParsedRequests:
-    """An LRU cache, bounded by the total length of the query strings (`limit`, characters)."""
+    """An LRU cache, bounded by the total length of query strings and headers (`limit`, characters)."""
 
     def __init__(self, limit: int = _LIMIT) -> None:
         self._limit = limit
@@ -24,15 +24,25 @@ class ParsedRequests:
         self._cache: OrderedDict[Key, Any] = OrderedDict()
 
     def get(self, reader: Callable[..., Read], query: str, beside: Hashable, *arguments: Any) -> Read:
-        """`reader(*arguments)`, cached. The query string and `beside` must determine the arguments."""
+        """`reader(*arguments)`, cached. The query string and `beside` must determine the arguments.
+
+        `beside`: a header, or a tuple of headers and the @context. Raises what the reader raises.
+        """
         key = (reader, query, beside)
         if key in self._cache:
             self._cache.move_to_end(key)
             cached: Read = self._cache[key]
             return cached
         parsed = self._cache[key] = reader(*arguments)
-        self._size += len(query) + _OVERHEAD
+        self._size += _length(key)
         while self._size > self._limit:
-            (_, oldest, _), _ = self._cache.popitem(last=False)
-            self._size -= len(oldest) + _OVERHEAD
+            oldest, _ = self._cache.popitem(last=False)
+            self._size -= _length(oldest)
         return parsed
+
+
+def _length(key: Key) -> int:
+    """The characters of the query string and of the headers in a key, and what each request counts beside."""
+    _, query, beside = key
+    texts = beside if isinstance(beside, tuple) else (beside,)
+    return len(query) + sum(len(text) for text in texts if isinstance(text, str)) + _OVERHEAD

@@ -1,6 +1,7 @@
 """What requests ask for is remembered by their words, and by nothing less."""
 
 import secrets
+from collections.abc import Hashable
 from typing import Any
 
 import aiohttp
@@ -64,6 +65,24 @@ def test_a_long_query_string_counts_by_its_length() -> None:
     long = readings.get(read, "q=" + "x" * 2000, None, "x")
     assert readings.get(read, "q=" + "x" * 2000, None, "x") is not long
     assert readings.get(read, "a=0", None, "x") is not first
+
+
+@pytest.mark.parametrize("beside", ["x" * 2000, (None, "x" * 2000, NAMES), ("x" * 2000, None, NAMES)])
+def test_long_headers_count_by_their_length(beside: Hashable) -> None:
+    readings = ParsedRequests(1000)
+    first = readings.get(read, "a=0", None, "x")
+    long = readings.get(read, "a=1", beside, "x")
+    assert readings.get(read, "a=1", beside, "x") is not long
+    assert readings.get(read, "a=0", None, "x") is not first
+
+
+def test_evicted_requests_leave_room_for_as_many_new_ones() -> None:
+    readings = ParsedRequests(1000)
+    for n in range(100):
+        readings.get(read, f"a={n}", ("x" * 100, None, NAMES), "x")
+    first, second = (readings.get(read, f"b={n}", ("x" * 100, None, NAMES), "x") for n in range(2))
+    assert readings.get(read, "b=0", ("x" * 100, None, NAMES), "x") is first
+    assert readings.get(read, "b=1", ("x" * 100, None, NAMES), "x") is second
 
 
 def test_what_is_refused_is_read_anew() -> None:
