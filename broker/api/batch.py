@@ -33,7 +33,7 @@ async def batch_create(call: Call) -> web.Response:
 
 
 async def batch_upsert(call: Call) -> web.Response:
-    """6.15.3.1 POST /entityOperations/upsert."""
+    """6.15.3.1 POST /entityOperations/upsert. InvalidRequest for both of the options, replace and update."""
     p.allow(call.params, ("options",))
     chosen = p.options(call.params, ("replace", "update"))
     if len(chosen) > 1:
@@ -51,7 +51,7 @@ async def batch_upsert(call: Call) -> web.Response:
 
 
 async def batch_update(call: Call) -> web.Response:
-    """6.16.3.1 POST /entityOperations/update."""
+    """6.16.3.1 POST /entityOperations/update. InvalidRequest for both of the options."""
     p.allow(call.params, ("options",))
     chosen = p.options(call.params, ("noOverwrite", "update"))  # `update` changes nothing
     if len(chosen) > 1:

@@ -14,7 +14,7 @@ COLLECTION = "jsonldContexts"
 
 
 async def add_context(call: Call) -> web.Response:
-    """6.29.3.1 POST /jsonldContexts."""
+    """6.29.3.1 POST /jsonldContexts. InvalidRequest if the body has no @context."""
     p.allow(call.params)
     content_type(call.http)
     doc = await read_json(call.http, call.broker.limits)
@@ -24,7 +24,7 @@ async def add_context(call: Call) -> web.Response:
 
 
 async def list_contexts(call: Call) -> web.Response:
-    """6.29.3.2 GET /jsonldContexts."""
+    """6.29.3.2 GET /jsonldContexts. BadRequestData if there is no such `kind`."""
     p.allow(call.params, ("details", "kind"))
     details, kind = p.flag(call.params, "details"), call.params.get("kind")
     if kind is not None and kind not in CONTEXT_KINDS:

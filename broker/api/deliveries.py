@@ -39,7 +39,10 @@ async def delete_deliveries(call: Call) -> web.Response:
 
 
 async def explain_subscription(call: Call) -> web.Response:
-    """GET …/explain: whether an entity would notify, and if not, which member stops it."""
+    """GET …/explain: whether an entity would notify, and if not, which member stops it.
+
+    BadRequestData if `entity` is no URI.
+    """
     p.allow(call.params, ("entity",))
     subscription_id, entity_id = _subscription(call), call.params.get("entity")
     if not is_uri(entity_id):

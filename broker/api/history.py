@@ -52,7 +52,10 @@ async def delete_temporal_attr(call: Call) -> web.Response:
 
 
 async def modify_instance(call: Call) -> web.Response:
-    """6.22.3.1 PATCH /temporal/entities/{entityId}/attrs/{attrId}/{instanceId}."""
+    """6.22.3.1 PATCH /temporal/entities/{entityId}/attrs/{attrId}/{instanceId}.
+
+    BadRequestData if the instanceId is no URI; HttpError 405 without a name of an attribute.
+    """
     p.allow(call.params)
     target, (_, name, instance_id) = entity_id(call), call.path
     if not name:  # the ETSI suite expects 405 here, though 400 for DELETE without a name
@@ -65,7 +68,10 @@ async def modify_instance(call: Call) -> web.Response:
 
 
 async def delete_instance(call: Call) -> web.Response:
-    """6.22.3.2 DELETE /temporal/entities/{entityId}/attrs/{attrId}/{instanceId}."""
+    """6.22.3.2 DELETE /temporal/entities/{entityId}/attrs/{attrId}/{instanceId}.
+
+    BadRequestData if the instanceId is no URI.
+    """
     p.allow(call.params)
     target, context = entity_id(call), await call.context_for(call.path[1])
     change = InstanceChange(parse.attribute_name(call.path[1], context), _instance_id(call.path[2]))

@@ -71,7 +71,10 @@ def read_params(query: str) -> Params:
 
 
 def allow(params: Params, *known: Collection[str]) -> None:
-    """6.3.20: returns if the operation has all these parameters; InvalidRequest otherwise."""
+    """6.3.20: returns if the operation has all these parameters; InvalidRequest otherwise.
+
+    BadRequestData if `local` is not true or false.
+    """
     for name in params:
         if name != LOCAL and not any(name in group for group in known):
             raise InvalidRequest(f"{name}: not a parameter of this operation")
@@ -97,7 +100,10 @@ def options(params: Params, allowed: Collection[str]) -> set[str]:
 
 
 def read_format(params: Params) -> str:
-    """The format that `format` or, without it, `options` names: normalized, concise or simplified."""
+    """The format that `format` or, without it, `options` names: normalized, concise or simplified.
+
+    InvalidRequest if it names another one.
+    """
     chosen = options(params, OPTIONS)
     formats = [format for format in FORMATS if format in chosen]
     name = params.get("format", formats[0] if formats else "normalized")
@@ -108,7 +114,10 @@ def read_format(params: Params) -> str:
 
 
 def attrs(params: Params, context: Context, param: str = "attrs") -> tuple[str, ...]:
-    """The IRIs of the attributes that a parameter lists; empty without the parameter."""
+    """The IRIs of the attributes that a parameter lists; empty without the parameter.
+
+    BadRequestData if one is no name of an attribute.
+    """
     if param not in params:
         return ()
     names = _names(params[param])
@@ -140,7 +149,10 @@ def read_query(
 def read_selection(
     params: Params, context: Context, limits: Limits, selectors: tuple[Selector, ...] = ()
 ) -> Query:
-    """The same query, which may be too wide. TooManyResults if the limit is too high."""
+    """The same query, which may be too wide. TooManyResults if the limit is too high.
+
+    BadRequestData if a parameter is wrong.
+    """
     limit, offset, count = read_page(params, limits)
     return Query(
         types=None if "type" not in params else types.parse(params["type"], context.expand),
@@ -160,7 +172,10 @@ def read_selection(
 
 
 def read_order(params: Params, context: Context, collation: str | None) -> Ordering | None:
-    """The order of the results (4.23); None without `orderBy`. `collation`: the default collation."""
+    """The order of the results (4.23); None without `orderBy`. `collation`: the default collation.
+
+    BadRequestData if a parameter is wrong, or one is missing that another one needs.
+    """
     name = params.get("collation", collation)
     rules = None if name is None else collations.parse(name)
     origin = None
@@ -199,7 +214,10 @@ def _geo(params: Params, context: Context) -> geo.GeoQuery | None:
 
 
 def read_purge(params: Params, context: Context, limits: Limits) -> Purge:
-    """5.6.21: the purge that the parameters describe."""
+    """5.6.21: the purge that the parameters describe.
+
+    BadRequestData if it is too wide, if both `keep` and `drop` are there, or if one lists what is no name.
+    """
     if "keep" in params and "drop" in params:
         raise BadRequestData("keep, drop: expected one of them at most")
     query = check_depth(read_query(params, context, limits), 0)
@@ -231,7 +249,7 @@ def read_page(params: Params, limits: Limits) -> Paging:
 
 
 def flag(params: Params, name: str) -> bool:
-    """The value of a boolean parameter; False without it."""
+    """The value of a boolean parameter; False without it. BadRequestData if it is not true or false."""
     value = params.get(name, "false")
     if value not in ("true", "false"):
         raise BadRequestData(f"{name}: expected true or false")
@@ -239,7 +257,10 @@ def flag(params: Params, name: str) -> bool:
 
 
 def dataset(params: Params) -> str | None:
-    """The `datasetId`; None for the default instance, which is @none or no parameter."""
+    """The `datasetId`; None for the default instance, which is @none or no parameter.
+
+    BadRequestData if it is neither a URI nor @none.
+    """
     dataset_id = params.get("datasetId")
     if dataset_id not in (None, "@none") and not is_uri(dataset_id):
         raise BadRequestData("datasetId: expected a URI or @none")
@@ -247,12 +268,15 @@ def dataset(params: Params) -> str | None:
 
 
 def type_selection(params: Params, context: Context) -> types.TypeSelection | None:
-    """4.17: the selection of the `type` parameter; None without it."""
+    """4.17: the selection of the `type` parameter; None without it. BadRequestData if it is none."""
     return types.parse(params["type"], context.expand) if "type" in params else None
 
 
 def uris(params: Params, name: str, *words: str) -> tuple[str, ...]:
-    """The URIs that a parameter lists; empty without it. `words`: keywords allowed in place of a URI."""
+    """The URIs that a parameter lists; empty without it. `words`: keywords allowed in place of a URI.
+
+    BadRequestData if it lists anything else.
+    """
     listed = tuple(_names(params[name])) if name in params else ()
     for uri in listed:
         if uri not in words and not is_uri(uri):
@@ -268,7 +292,7 @@ def _pattern(params: Params) -> str | None:
 
 
 def number(params: Params, name: str, default: int) -> int:
-    """The value of a parameter that is a whole number of 0 or more."""
+    """The value of a parameter that is a whole number of 0 or more. BadRequestData if it is none."""
     text = params.get(name)
     if text is None:
         return default

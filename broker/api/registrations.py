@@ -36,7 +36,7 @@ async def create_registration(call: Call) -> web.Response:
 
 
 async def query_registrations(call: Call) -> web.Response:
-    """6.8.3.2 GET /csourceRegistrations."""
+    """6.8.3.2 GET /csourceRegistrations. BadRequestData if the query is too wide."""
     call = call.of_list()
     p.allow(call.params, _SELECTION, _TIME, _VIEW, p.PAGE)
     _ = call.accept

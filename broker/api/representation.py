@@ -109,7 +109,10 @@ def read_representation(
 
 
 def read_view(params: Params, context: Context) -> View:
-    """The view that parameters ask for; `format` wins over `options`."""
+    """The view that parameters ask for; `format` wins over `options`.
+
+    BadRequestData or InvalidRequest if a parameter is wrong.
+    """
     if not params:
         return _PLAIN
     chosen = options(params, OPTIONS)

@@ -66,7 +66,10 @@ async def _queried(
 
 
 async def retrieve_temporal(call: Call) -> web.Response:
-    """6.19.3.1 GET /temporal/entities/{entityId}."""
+    """6.19.3.1 GET /temporal/entities/{entityId}.
+
+    ResourceNotFound if there is no evolution, or if it has none of the members asked for.
+    """
     p.allow(call.params, ASPECTS)
     _ = call.accept
     context = await call.context()

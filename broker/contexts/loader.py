@@ -133,7 +133,10 @@ class Contexts:
         return StoredContext(uuid4().hex, CACHED, fetched.document, now, url=url, expires=now + lifetime)
 
     async def check(self, context: StoredContext) -> None:
-        """Raises what `resolve` would raise if this @context were stored under its key."""
+        """Returns if `resolve` could use this @context, were it stored under its key.
+
+        LdContextNotAvailable or BadRequestData otherwise, as there.
+        """
         documents = await self._gather(context.document["@context"], context.tenant, context.url or "")
         await asyncio.to_thread(compile_context, context.document["@context"], _contents(documents))
 

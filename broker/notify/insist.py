@@ -17,8 +17,8 @@ T = TypeVar("T")
 async def insist(work: Callable[[], Awaitable[T]], what: str, tries: int = 0) -> T:
     """Runs `work` until it succeeds, with growing pauses, and returns its result. `what` names it in the log.
 
-    After `tries` attempts (0: never) it raises the error of the last one. While the database is Unavailable
-    it goes on in any case.
+    After `tries` attempts (0: never) it raises the error of the last one, whichever it is. While the database
+    is Unavailable it goes on in any case.
     """
     for count in itertools.count(1):
         try:

@@ -49,7 +49,7 @@ class Fragment:
 
 
 def entity(doc: Json, context: Context) -> Entity:
-    """A complete entity, for create, replace and upsert."""
+    """A complete entity, for create, replace and upsert. BadRequestData if the document is none."""
     draft = fragment(doc, Reading(context))
     if not draft.types:
         raise BadRequestData("type: expected a type name, or an array of at least one")
@@ -57,7 +57,7 @@ def entity(doc: Json, context: Context) -> Entity:
 
 
 def entity_id(doc: Json) -> str:
-    """The id of the entity in a body."""
+    """The id of the entity in a body. BadRequestData if it is no URI or the body no object."""
     if not isinstance(doc, dict):
         raise BadRequestData("entity: expected a JSON object")
     if "id" in doc and "@id" in doc:
@@ -66,7 +66,7 @@ def entity_id(doc: Json) -> str:
 
 
 def fragment(doc: Json, reading: Reading) -> Fragment:
-    """The attributes, types and plain members of a document."""
+    """The attributes, types and plain members of a document. BadRequestData if one of them is wrong."""
     attrs: Attributes = {}
     for name, raw in named_attributes(doc, reading):
         iri = attribute_name(name, reading.context)
@@ -77,7 +77,10 @@ def fragment(doc: Json, reading: Reading) -> Fragment:
 
 
 def named_attributes(doc: Json, reading: Reading) -> Iterator[tuple[str, Json]]:
-    """Yields (name, JSON) for each member of a document that is an attribute."""
+    """Yields (name, JSON) for each member of a document that is an attribute.
+
+    BadRequestData if the document is no object, or if an NGSI-LD Null stands where none may.
+    """
     if not isinstance(doc, dict):
         raise BadRequestData("entity: expected a JSON object")
     for name, raw in doc.items():
@@ -88,7 +91,10 @@ def named_attributes(doc: Json, reading: Reading) -> Iterator[tuple[str, Json]]:
 
 
 def attribute_name(name: str, context: Context, path: str | None = None) -> str:
-    """The IRI of an attribute's name (4.6.2). `path`: where the name is, for errors in sub-attributes."""
+    """The IRI of an attribute's name (4.6.2). BadRequestData if no attribute can have this name.
+
+    `path`: where the name is, for errors in sub-attributes.
+    """
     if name in NOT_NAMES:
         raise BadRequestData(f"{path or name}: a core term cannot name an attribute")
     if not is_name(name):
@@ -100,7 +106,10 @@ def attribute_name(name: str, context: Context, path: str | None = None) -> str:
 
 
 def attribute(path: str, raw: Json, reading: Reading) -> list[Instance]:
-    """All instances of one attribute (4.5.5): one for each datasetId."""
+    """All instances of one attribute (4.5.5): one for each datasetId.
+
+    BadRequestData if one is wrong, or if two have the same datasetId.
+    """
     if not isinstance(raw, list):
         return [instance(path, raw, reading)]
     if reading.past:
@@ -114,6 +123,8 @@ def attribute(path: str, raw: Json, reading: Reading) -> list[Instance]:
 def instances(path: str, raw: Json, is_one: Callable[[dict[str, Json]], bool]) -> list[Json]:
     """The JSON of each instance of an attribute. An array is several instances if each of its items is an
     object for which `is_one` holds, otherwise it is a single value (4.5.2.3).
+
+    BadRequestData if there are more than 1000.
     """
     if not (isinstance(raw, list) and raw and all(isinstance(item, dict) and is_one(item) for item in raw)):
         return [raw]
@@ -128,7 +139,7 @@ def is_instance(raw: dict[str, Json]) -> bool:
 
 
 def instance(path: str, raw: Json, reading: Reading) -> Instance:
-    """One instance of an attribute, in normalized or concise form."""
+    """One instance of an attribute, in normalized or concise form. BadRequestData if it is wrong."""
     reading.room.take()
     kind, doc = _normalized(path, raw)
     parsed: Instance = {"type": kind.type}
@@ -154,13 +165,16 @@ def system_times(doc: dict[str, Json]) -> dict[str, str]:
 
 
 def check_proof(path: str, value: Json, kind: Kind) -> None:
-    """C.11: the value of an `ngsildproof` is an object."""
+    """C.11: returns if the value of an `ngsildproof` is an object; BadRequestData otherwise."""
     if not isinstance(value, dict):
         raise BadRequestData(f"{path}.{kind.value}: expected an object, the proof")
 
 
 def partial(path: str, raw: Json, reading: Reading) -> Instance:
-    """An Attribute Fragment for partial update (5.6.4): an instance that may lack its value and its type."""
+    """An Attribute Fragment for partial update (5.6.4): an instance that may lack its value and its type.
+
+    BadRequestData if a member of it is wrong, or if it has none.
+    """
     if not isinstance(raw, dict) or not raw:
         raise BadRequestData(f"{path}: expected a JSON object with at least one member")
     kind = kind_of(raw)
@@ -224,7 +238,10 @@ def _member(parsed: Instance, kind: Kind | None, name: str, raw: Json, path: str
 
 
 def plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading) -> Instance:
-    """A member of an instance that is not a sub-attribute, as {name: value}; {} for the datasetId @none."""
+    """A member of an instance that is not a sub-attribute, as {name: value}; {} for the datasetId @none.
+
+    BadRequestData if its value is wrong, or if an instance of this kind has no such member.
+    """
     if raw == NULL and reading.nulls and name in _DELETABLE:
         return {name: NULL}
     if name == "datasetId":
@@ -247,7 +264,7 @@ def plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading)
 
 
 def types(doc: dict[str, Json], context: Context) -> list[str]:
-    """The entity types (IRIs) that a document names; empty without a type."""
+    """The entity types (IRIs) that a document names; empty without a type. BadRequestData if one is none."""
     raw = doc.get("type", doc.get("@type"))
     if raw is None:
         return []
@@ -264,7 +281,7 @@ def _is_type(name: Json) -> bool:
 
 
 def plain_members(doc: dict[str, Json], reading: Reading) -> dict[str, Json]:
-    """The plain members of an entity: scope and expiresAt."""
+    """The plain members of an entity: scope and expiresAt. BadRequestData if one is wrong."""
     members: dict[str, Json] = {}
     for name, read in (("scope", _scope), ("expiresAt", moment)):
         if name in doc:

@@ -29,7 +29,10 @@ class Sweeper:
         self.lease = Lease(tasks, "sweep", process, _LEASE)
 
     async def sweep(self, tenant: str) -> None:
-        """Removes the expired entities and attributes of a tenant, and expired instances of its history."""
+        """Removes the expired entities and attributes of a tenant, and expired instances of its history.
+
+        Unavailable if the database is away or the queue of writes is full; any other error of a write, too.
+        """
         handle = await self._tenants.obtain(tenant)
         now = self._clock.expiring()
         stuck: list[str] = []

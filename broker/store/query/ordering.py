@@ -41,7 +41,8 @@ def stages(
     """The pipeline of a page of the entities that `wanted` selects, with the members `shown` and sort keys.
 
     `page`: (key of the page before, or None; number of entities to skip; limit). Only these members are
-    sorted, and MongoDB keeps no more entities than fit on the pages up to this one.
+    sorted, and MongoDB keeps no more entities than fit on the pages up to this one. BadRequestData if the key
+    is invalid.
     """
     after, skip, limit = page
     begin: list[Document] = [{"$match": behind(ordering, after)}] if after is not None else []

@@ -47,7 +47,10 @@ class Selections:
         self._filters: WeakKeyDictionary[Query, Filter] = WeakKeyDictionary()
 
     async def filter(self, tenant: Tenant, query: Query) -> Filter:
-        """The filter that selects the query's entities at present. Callers must not change it."""
+        """The filter that selects the query's entities at present. Callers must not change it.
+
+        TooComplexQuery if it would have to read too many entities, or takes too long.
+        """
         if (known := self._filters.get(query)) is not None:
             return known
         terms = list(linked_terms(query.q))

@@ -146,7 +146,10 @@ def encode_places(attrs: Attributes) -> Document:
 
 
 def decode_attrs(stored: Document) -> Attributes:
-    """Attributes by IRI. Returns the stored instances themselves, restored in place where they need it."""
+    """Attributes by IRI. Returns the stored instances themselves, restored in place where they need it.
+
+    KeyError if an instance lacks its value or its type, or is of an unknown kind.
+    """
     attrs = {}
     for k, instances in stored.items():
         for instance in instances:

@@ -108,13 +108,13 @@ async def update(collection: Collection, updates: Sequence[Document], session: A
 
 
 async def delete(collection: Collection, ids: Sequence[str], session: AsyncClientSession) -> None:
-    """Deletes documents by id."""
+    """Deletes documents by id. WriteError if the server refuses to."""
     if ids:
         await delete_all(collection, [{"_id": {"$in": ids}}], session)
 
 
 async def delete_all(collection: Collection, filters: Sequence[Document], session: AsyncClientSession) -> int:
-    """Deletes every document that matches one of the filters. Returns their number."""
+    """Deletes every document that matches one of the filters. Returns their number. WriteError as above."""
     deletes = [{"q": wanted, "limit": 0} for wanted in filters]
     return await _run(collection, "delete", "deletes", deletes, session)
 
@@ -122,13 +122,13 @@ async def delete_all(collection: Collection, filters: Sequence[Document], sessio
 async def update_each(
     collection: Collection, updates: Sequence[Document], session: AsyncClientSession
 ) -> None:
-    """As `update`; Missed if one of the updates matches no document."""
+    """As `update`, which may raise WriteError; Missed if one of the updates matches no document."""
     if await _run(collection, "update", "updates", updates, session) < len(updates):
         raise Missed
 
 
 async def delete_each(collection: Collection, ids: Sequence[Document], session: AsyncClientSession) -> None:
-    """Deletes documents by id; Missed if one of them does not exist."""
+    """Deletes documents by id; Missed if one of them does not exist, WriteError if the server refuses to."""
     deletes = [{"q": {"_id": key}, "limit": 1} for key in ids]
     if await _run(collection, "delete", "deletes", deletes, session) < len(ids):
         raise Missed

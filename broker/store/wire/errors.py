@@ -67,7 +67,10 @@ def why(codes: Iterable[int | None]) -> str:
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Raises the errors of the driver inside the block as their `meaning`: mostly Unavailable."""
+    """Raises the errors of the driver inside the block as their `meaning`.
+
+    Unavailable mostly; TooComplexQuery, BadRequestData, or the driver's error as it is.
+    """
     try:
         yield
     except PyMongoError as error:

@@ -74,7 +74,7 @@ class Guarded:
     async def insert(
         self, collection: Collection, documents: Sequence[Document], doubt: Callable[[], None]
     ) -> dict[int, Failed]:
-        """Inserts documents. Results and errors are as in `update`."""
+        """Inserts documents. Returns failures and raises Away or the driver's error, as `update` does."""
         return await self._run(collection, "insert", "documents", documents, doubt)
 
     async def _run(

@@ -87,7 +87,7 @@ class Mover:
     async def write(
         self, session: AsyncClientSession, tenant: Tenant, drafts: Sequence[Draft], *, has_read: bool = False
     ) -> int | None:
-        """Writes drafts in the open transaction of a session.
+        """Writes drafts in the open transaction of a session. WriteConflict if an entity has changed.
 
         Returns the time of the first timer that it sets, to be given to `expect` after the commit; None if it
         sets none. `has_read`: the documents were read in this transaction, so MongoDB detects conflicts and
