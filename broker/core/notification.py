@@ -14,7 +14,7 @@ from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import CORE_CONTEXT_URL, NGSI_LD
 from broker.core.lang import natural
 from broker.core.lang.projection import of_attrs
-from broker.core.notified_entity import Interest, entity_for_subscriber
+from broker.core.notified_entity import NotifiedParts, entity_for_subscriber
 from broker.core.sharing import shared
 from broker.core.subscription import Subscription, projected
 from broker.core.trigger import mask
@@ -45,7 +45,7 @@ class Subscriber:
     notifier: tuple[tuple[str, str], ...]
     shape: View
     join: Join | None
-    interest: Interest
+    parts: NotifiedParts
     context: Json
     is_paused: bool
 
@@ -65,7 +65,7 @@ def subscriber(subscription: Subscription) -> Subscriber:
         tuple((pair.key, pair.value) for pair in endpoint.notifier_info or ()),
         shared(_view(subscription)),
         shared(Join(params.join, params.join_level or 1) if params.join in ("flat", "inline") else None),
-        shared(_interest(subscription)),
+        shared(_notified_parts(subscription)),
         body.jsonld_context or subscription.context,
         body.is_active is False,
     )
@@ -94,12 +94,12 @@ def _view(subscription: Subscription) -> View:
     )
 
 
-def _interest(subscription: Subscription) -> Interest:
+def _notified_parts(subscription: Subscription) -> NotifiedParts:
     body = subscription.body
     shows, events = bool(body.notification.show_changes), mask(body.notification_trigger)
     if events & ENTITY_DELETED or not events & ATTRIBUTE_DELETED:
-        return Interest(shows)
-    return Interest(shows, frozenset(body.watched_attributes) if body.watched_attributes else None)
+        return NotifiedParts(shows)
+    return NotifiedParts(shows, frozenset(body.watched_attributes) if body.watched_attributes else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def notification(to: Subscriber, data: Json, notification_id: str, now: str) -> 
 
 def audience(to: Subscriber) -> Hashable:
     """A key. Subscribers of equal keys get the same `Rendering` of the same content in the same @context."""
-    return to.accept, _wants_link(to), to.shape, to.interest, to.join
+    return to.accept, _wants_link(to), to.shape, to.parts, to.join
 
 
 def rendering(to: Subscriber, content: Content, context: Context) -> Rendering:
@@ -176,7 +176,7 @@ def _data(to: Subscriber, content: Content, context: Context) -> list[tuple[Enti
 def _shown(
     to: Subscriber, entity: Entity, previous: Attributes | None, context: Context, inlined: Inlined | None
 ) -> dict[str, Json]:
-    new = entity_for_subscriber(entity, previous, to.interest, to.shape, context)
+    new = entity_for_subscriber(entity, previous, to.parts, to.shape, context)
     shown = view(new, context, to.shape) if inlined is None else inlined.show(new, to.shape)
     if "deletedAt" in entity:
         shown["deletedAt"] = entity["deletedAt"] + "Z"

@@ -10,27 +10,27 @@ from broker.core.uri import NULL
 
 
 @dataclass(frozen=True, slots=True)
-class Interest:
+class NotifiedParts:
     """What a subscriber gets beside the present state of an entity.
 
-    `before`: the previous values. `graves`: the attributes (IRIs; None: all) whose tombstones are part of the
-    notification when the whole entity is deleted; with `before` all of them are.
+    `previous`: the previous values. `tombstones`: the attributes (IRIs; None: all) whose tombstones are part
+    of the notification when the whole entity is deleted; with `previous` all of them are.
     """
 
-    before: bool = False
-    graves: frozenset[str] | None = frozenset()
+    previous: bool = False
+    tombstones: frozenset[str] | None = frozenset()
 
 
 def entity_for_subscriber(
-    entity: Entity, previous: Attributes | None, interest: Interest, view: View, context: Context
+    entity: Entity, previous: Attributes | None, parts: NotifiedParts, view: View, context: Context
 ) -> Entity:
     """An entity of `change.with_tombstones` adapted to one subscriber; the same object if nothing differs."""
-    before = (previous if interest.before else None) or {}
+    before = (previous if parts.previous else None) or {}
     attrs = entity["attrs"]
-    if "deletedAt" in entity and not interest.before and interest.graves is not None:
-        attrs = {iri: instances for iri, instances in attrs.items() if iri in interest.graves}
+    if "deletedAt" in entity and not parts.previous and parts.tombstones is not None:
+        attrs = {iri: instances for iri, instances in attrs.items() if iri in parts.tombstones}
     new = {
-        iri: _notified_instances(instances, before.get(iri, ()), interest, view, context)
+        iri: _notified_instances(instances, before.get(iri, ()), parts, view, context)
         for iri, instances in attrs.items()
         if iri in before or any("deletedAt" in instance for instance in instances)
     }
@@ -42,11 +42,11 @@ def entity_for_subscriber(
 def _notified_instances(
     instances: list[Instance],
     before: list[Instance] | tuple[()],
-    interest: Interest,
+    parts: NotifiedParts,
     view: View,
     context: Context,
 ) -> list[Instance]:
-    if not interest.before and _is_one_null(instances, view):
+    if not parts.previous and _is_one_null(instances, view):
         instances = [instance for instance in instances if "datasetId" not in instance]
     previous = {instance.get("datasetId"): instance for instance in before}
     return [

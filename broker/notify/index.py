@@ -55,7 +55,7 @@ class Index:
         triggered = []
         for candidate in self._candidates(change.entity, happened.attrs).values():
             if candidate.fires(change, happened):
-                shows_changes = self.subscribers[candidate.id].interest.before
+                shows_changes = self.subscribers[candidate.id].parts.previous
                 triggered.append(
                     Triggered(candidate.id, candidate.throttling, shows_changes, candidate.condition)
                 )

@@ -23,7 +23,7 @@ def data(
     doc = {"type": "Subscription", "entities": [{"type": "T"}], **members}
     to = subscriber(read({**doc, "notification": {**endpoint, **(params or {})}}, CORE, "urn:s:1", NOW))
     change = Change("urn:x:1", before, after, LATER)
-    was = previous(change) if to.interest.before else None
+    was = previous(change) if to.parts.previous else None
     (entity,) = rendering(to, Content([with_tombstones(change)], {"urn:x:1": was}), CORE).data
     return dict(entity)
 
