@@ -43,7 +43,7 @@ class Subscriber:
     cooldown: float | None
     headers: tuple[tuple[str, str], ...]
     notifier: tuple[tuple[str, str], ...]
-    shape: View
+    view: View
     join: Join | None
     parts: NotifiedParts
     context: Json
@@ -128,7 +128,7 @@ def notification(to: Subscriber, data: Json, notification_id: str, now: str) -> 
 
 def audience(to: Subscriber) -> Hashable:
     """A key. Subscribers of equal keys get the same `Rendering` of the same content in the same @context."""
-    return to.accept, _wants_link(to), to.shape, to.parts, to.join
+    return to.accept, _wants_link(to), to.view, to.parts, to.join
 
 
 def rendering(to: Subscriber, content: Content, context: Context) -> Rendering:
@@ -140,7 +140,7 @@ def rendering(to: Subscriber, content: Content, context: Context) -> Rendering:
     data: Json = [doc for _, doc in pairs]
     media = to.accept
     if media == GEO_JSON:
-        features = [feature(entity, shown, _LOCATION, to.shape) for entity, shown in pairs]
+        features = [feature(entity, shown, _LOCATION, to.view) for entity, shown in pairs]
         data = {"type": "FeatureCollection", "features": features}
         if not is_linked:
             data["@context"] = source
@@ -170,14 +170,14 @@ def _data(to: Subscriber, content: Content, context: Context) -> list[tuple[Enti
         for entity in content.entities
     ]
     beside = content.linked if join and join.kind == "flat" else ()
-    return pairs + [(entity, view(entity, context, shape)) for entity, shape in beside]
+    return pairs + [(entity, view(entity, context, its_view)) for entity, its_view in beside]
 
 
 def _shown(
     to: Subscriber, entity: Entity, previous: Attributes | None, context: Context, inlined: Inlined | None
 ) -> dict[str, Json]:
-    new = entity_for_subscriber(entity, previous, to.parts, to.shape, context)
-    shown = view(new, context, to.shape) if inlined is None else inlined.show(new, to.shape)
+    new = entity_for_subscriber(entity, previous, to.parts, to.view, context)
+    shown = view(new, context, to.view) if inlined is None else inlined.show(new, to.view)
     if "deletedAt" in entity:
         shown["deletedAt"] = entity["deletedAt"] + "Z"
     return shown

@@ -78,7 +78,7 @@ class Messages:
         if to.join is None or not alive:
             return ()
         try:
-            return await self._links(tenant, alive, to.shape, to.join)
+            return await self._links(tenant, alive, to.view, to.join)
         except TooManyResults as error:
             log.warning("linked entities are left out", extra={"subscription": to.id, "reason": error.detail})
             return ()

@@ -123,7 +123,7 @@ def test_linked_entities(join: str | None) -> None:
     doc: Json = {"endpoint": {"uri": "http://x/"}, "format": "simplified", **params}
     doc = {"type": "Subscription", "entities": [{"type": "T"}], "notification": doc}
     to = subscriber(read(doc, CORE, "urn:s:1", NOW))
-    found = rendering(to, Content([ENTITY], {}, [(linked, to.shape)]), CORE).data
+    found = rendering(to, Content([ENTITY], {}, [(linked, to.view)]), CORE).data
     shown = {"id": "urn:x:2", "type": "T", "n": 1}
     mine = {"id": "urn:x:1", "type": "T", "heat": 1, "cold": shown if join == "inline" else "urn:x:2"}
     assert found == [mine, shown] if join == "flat" else [mine]
