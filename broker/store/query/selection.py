@@ -27,7 +27,7 @@ from broker.store.wire.deadline import Deadline
 from broker.store.wire.tenants import Collection, Tenant
 
 if TYPE_CHECKING:
-    from broker.store.query.spatial import Spatial
+    from broker.store.query.spatial import SpatialFilters
 
 log = logging.getLogger(__name__)
 _TOGETHER = 200  # entities that are read and tested in one step
@@ -61,10 +61,10 @@ class Selections:
         if query.geo is None:
             return to_filter(query, links)
         rest = to_filter(replace(query, geo=None), links)
-        found = await self._run(_spatial, query.geo)
-        placed = await self._placed(tenant.entities, query.geo, rest, found, deadline)
-        certain = any_of([found.certain, {"_id": {"$in": placed}}]) if placed else found.certain
-        return all_of([rest, found.near, certain])
+        filters = await self._run(_spatial_filters, query.geo)
+        placed = await self._placed(tenant.entities, query.geo, rest, filters, deadline)
+        certain = any_of([filters.certain, {"_id": {"$in": placed}}]) if placed else filters.certain
+        return all_of([rest, filters.candidates, certain])
 
     async def _linking(self, entities: Collection, term: Term | Exists, deadline: Deadline) -> Filter:
         """The filter of a term on linked entities; reads the ids of those that meet it."""
@@ -82,18 +82,18 @@ class Selections:
             {"$group": {"_id": None, "ids": {"$push": "$_id"}}},
         ]  # fmt: skip
         cursor = await entities.aggregate(pipeline, maxTimeMS=deadline.left_ms())
-        found: list[str] = [one for group in await cursor.to_list() for one in group["ids"]]
-        if len(found) > self._candidates:
+        ids: list[str] = [entity_id for group in await cursor.to_list() for entity_id in group["ids"]]
+        if len(ids) > self._candidates:
             raise TooComplexQuery(
                 f"q: more than {self._candidates} linked entities; ask for less, or for a type"
             )
-        return found
+        return ids
 
     async def _placed(
-        self, entities: Collection, geo: GeoQuery, rest: Filter, found: "Spatial", deadline: Deadline
+        self, entities: Collection, geo: GeoQuery, rest: Filter, filters: "SpatialFilters", deadline: Deadline
     ) -> list[str]:
         """The ids of the entities that match a geoquery, of those that bounding boxes cannot decide."""
-        wanted = all_of([rest, found.near, found.open])
+        wanted = all_of([rest, filters.candidates, filters.possible])
         attribute = f"attrs.{codec.key(geo.property)}"
         placed: list[str] = []
         looked_at = 0
@@ -117,10 +117,10 @@ class Selections:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
 
-def _spatial(geo: GeoQuery) -> "Spatial":
-    from broker.store.query.spatial import spatial  # here, since it takes Shapely (see `core.lang.geo`)
+def _spatial_filters(geo: GeoQuery) -> "SpatialFilters":
+    from broker.store.query.spatial import spatial_filters  # it takes Shapely (see `core.lang.geo`)
 
-    return spatial(geo)
+    return spatial_filters(geo)
 
 
 def _looked_at(geo: GeoQuery, documents: Sequence[dict[str, Any]], deadline: Deadline) -> list[str]:

@@ -27,25 +27,25 @@ _NO_POINT: Filter = {"at": {"$exists": False}}
 
 
 @dataclass(frozen=True, slots=True)
-class Spatial:
+class SpatialFilters:
     """The filters of a geoquery.
 
-    Entities that meet `certain` match; those that meet `open` need an exact test; others do not match. `near`
-    uses the index of cells; all matches meet it.
+    Entities that meet `certain` match; those that meet `possible` need an exact test; others do not match.
+    `candidates` uses the index of cells; all matches meet it.
     """
 
-    near: Filter
+    candidates: Filter
     certain: Filter
-    open: Filter
+    possible: Filter
 
 
-def spatial(geo: GeoQuery) -> Spatial:
+def spatial_filters(geo: GeoQuery) -> SpatialFilters:
     """The filters of a geoquery."""
     sure, possible, boxes = _of_places(geo)
     certain = _some(geo, sure)
-    near: Filter = {} if geo.relation in _OUTSIDE else {"cells": places.around(boxes)}
+    candidates: Filter = {} if geo.relation in _OUTSIDE else {"cells": places.around(boxes)}
     looked_at: Filter = {"cells": places.around(boxes, _in_doubt(geo, boxes))}
-    return Spatial(near, certain, all_of([looked_at, _some(geo, possible), {"$nor": [certain]}]))
+    return SpatialFilters(candidates, certain, all_of([looked_at, _some(geo, possible), {"$nor": [certain]}]))
 
 
 def _in_doubt(geo: GeoQuery, boxes: list[Bounds]) -> list[str] | None:
