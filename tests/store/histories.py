@@ -19,7 +19,7 @@ from broker.core.temporal import SCOPE, TemporalQuery, Window
 from broker.store.history import records
 from broker.store.history.evolution_store import MongoTemporal
 from broker.store.history.packer import Packer, Packing
-from broker.store.history.records import held
+from broker.store.history.records import held_item
 from broker.store.wire import codec
 from broker.store.wire.tenants import Tenant, Tenants
 
@@ -159,7 +159,7 @@ class Store:
 
     async def _hold(self, documents: list[dict[str, Any]]) -> None:
         for one in documents:
-            push = {"$push": {"h": held(one)}, "$inc": {"rev": 1}}
+            push = {"$push": {"h": held_item(one)}, "$inc": {"rev": 1}}
             await self.tenant.entities.update_one({"_id": one["_id"]["e"]}, push)
 
     async def _pack_some(self, model: Model, r: Random) -> None:

@@ -10,7 +10,7 @@ from itertools import islice
 
 from broker.store.history.aggregates import parts
 from broker.store.history.buckets import SIZE, unpack
-from broker.store.history.records import single
+from broker.store.history.records import single_document
 from broker.store.history.windows import Document, Pipeline, Selection, Series, union
 
 Run = Callable[[Pipeline, int], Awaitable[list[Document]]]
@@ -65,11 +65,13 @@ async def first(run: Run, wanted: Mapping[Series, SeriesRequest]) -> dict[Series
 async def _pieces(run: Run, many: Sequence[tuple[Series, SeriesRequest]], few: int) -> dict[Series, _Pieces]:
     pipelines = (one.selection.pieces(series, one.limit, _buckets(one, few)) for series, one in many)
     most = sum(one.limit + _buckets(one, few) + 2 for _, one in many)
-    found = {series: _Pieces(held=[single(series[0], each) for each in one.held]) for series, one in many}
+    found = {
+        series: _Pieces(held=[single_document(series[0], item) for item in one.held]) for series, one in many
+    }
     for row in await run(union(pipelines), most):
         if "h" in row:
             for each in row["h"]:
-                found[row["_id"], each["a"]].held.append(single(row["_id"], each))
+                found[row["_id"], each["a"]].held.append(single_document(row["_id"], each))
         else:
             pieces = found[row["_id"]["e"], row["_id"]["a"]]
             (pieces.buckets if "n" in row else pieces.singles).append(row)

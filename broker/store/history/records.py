@@ -52,8 +52,8 @@ def instance_id(time: int, sequence: int) -> str:
     return _INSTANCE_ID + _PAIR.pack(time, sequence).hex()
 
 
-def place(instance_id: str) -> tuple[int, int] | None:
-    """(t, s) of an instanceId; None if this broker does not make such ids."""
+def time_and_sequence(instance_id: str) -> tuple[int, int] | None:
+    """The `t` and `s` of an instanceId; None if this broker does not make such ids."""
     if (parts := _ID_FORM.fullmatch(instance_id)) is None:
         return None
     time, sequence = (int(part, 16) for part in parts.groups())
@@ -111,17 +111,17 @@ def record(entity_id: str, key: str, instance: Instance, stamp: Stamp, place: in
     return document
 
 
-def held(single: Document) -> Document:
-    """The form of a single instance inside the document of its entity (an item of `h`)."""
-    key = single["_id"]
-    rest = {name: value for name, value in single.items() if name != "_id"}
+def held_item(document: Document) -> Document:
+    """The form of a single instance in the document of its entity: an item of `h`."""
+    key = document["_id"]
+    rest = {name: value for name, value in document.items() if name != "_id"}
     return {"a": key["a"], "t": key["t"], "s": key["s"], **rest}
 
 
-def single(entity_id: str, held: Document) -> Document:
-    """The document of a single instance from its form inside the document of its entity."""
-    rest = {name: value for name, value in held.items() if name not in ("a", "t", "s")}
-    return {"_id": {"e": entity_id, "a": held["a"], "t": held["t"], "s": held["s"]}, **rest}
+def single_document(entity_id: str, item: Document) -> Document:
+    """The document of a single instance, from its form in the document of its entity (see `held_item`)."""
+    rest = {name: value for name, value in item.items() if name not in ("a", "t", "s")}
+    return {"_id": {"e": entity_id, "a": item["a"], "t": item["t"], "s": item["s"]}, **rest}
 
 
 def _scopes_of(entity: Entity | None) -> list[str] | None:

@@ -14,7 +14,7 @@ from typing import Any
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from broker.store.history.buckets import LARGE, pack
-from broker.store.history.records import held, single
+from broker.store.history.records import held_item, single_document
 from broker.store.pending import entries
 from broker.store.pending.throttles import throttle
 from broker.store.registry.timers import Schedule
@@ -164,7 +164,7 @@ class _Moving:
         The other new instances stay in the document if they fit, else they move, too.
         """
         draft = self._draft
-        old = [] if draft.forgets else [single(draft.id, stored) for stored in self._old.get("h", ())]
+        old = [] if draft.forgets else [single_document(draft.id, item) for item in self._old.get("h", ())]
         new = [instance for instance in draft.history if bytes_of(instance) <= LARGE]
         self._add_singles(instance for instance in draft.history if bytes_of(instance) > LARGE)
         if len(new) > HELD or sum(map(bytes_of, new)) > HELD_BYTES:
@@ -224,7 +224,7 @@ class _Moving:
     def _new(self) -> Document:
         new = document(self._draft)
         if self._kept is not None:
-            new |= {"h": [*map(held, self._kept)], "hn": len(self._kept)}
+            new |= {"h": [*map(held_item, self._kept)], "hn": len(self._kept)}
             new["hb"] = sum(map(bytes_of, self._kept))
             new |= {"pn": self._outside} | ({"pk": 1} if self._outside >= WORTH else {})
             if self._packed:

@@ -18,7 +18,14 @@ from broker.core.temporal.revision import Addition, AttributeDeletion, Burial, I
 from broker.ports.entities import Undecodable
 from broker.store.history.aggregates import parts
 from broker.store.history.evolutions import facts_of
-from broker.store.history.records import SCOPE, at_most, of_attribute, place, single, time_of
+from broker.store.history.records import (
+    SCOPE,
+    at_most,
+    of_attribute,
+    single_document,
+    time_and_sequence,
+    time_of,
+)
 from broker.store.wire import codec
 from broker.store.wire.tenants import Collection, Tenant
 from broker.store.writes.queue import Write
@@ -172,7 +179,7 @@ class _Reader:
 def _past(document: Document) -> Past:
     entity_id = document["_id"]
     try:
-        held = [single(entity_id, stored) for stored in document.get("h", ())]
+        held = [single_document(entity_id, item) for item in document.get("h", ())]
         return Past(document["rev"], "type" in document, facts_of(document), held, document.get("pn", 0))
     except Exception as error:  # any fault here concerns this entity alone
         fault = Undecodable(entity_id)
@@ -240,7 +247,7 @@ def _key(write: Write) -> str:
 def _first_key(write: Write) -> Document | None:
     """The original key of the instance with an InstanceChange's instanceId; None if there is none."""
     change = write.rule
-    if not isinstance(change, InstanceChange) or (original := place(change.instance_id)) is None:
+    if not isinstance(change, InstanceChange) or (original := time_and_sequence(change.instance_id)) is None:
         return None
     return {"e": write.entity_id, "a": codec.key(change.iri), "t": original[0], "s": original[1]}
 

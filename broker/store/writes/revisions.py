@@ -28,7 +28,16 @@ from broker.core.temporal.revision import (
     recorded,
 )
 from broker.store.history.buckets import pack, unpack
-from broker.store.history.records import SCOPE, body, held, of_attribute, place, record, time_of, written_at
+from broker.store.history.records import (
+    SCOPE,
+    body,
+    held_item,
+    of_attribute,
+    record,
+    time_and_sequence,
+    time_of,
+    written_at,
+)
 from broker.store.wire import codec
 from broker.store.wire.tenants import Tenant
 from broker.store.writes.group_transaction import transaction
@@ -151,7 +160,7 @@ class _Work:
             return {"$set": {"rev": self.stamp.rev, **gone}, "$unset": dict.fromkeys(PAST, 1)}
         kept = list(self.held.values())
         size = {"hn": len(kept), "hb": sum(map(bytes_of, kept))}
-        members: Document = {"rev": self.stamp.rev, "h": [held(one) for one in kept], **size}
+        members: Document = {"rev": self.stamp.rev, "h": [held_item(document) for document in kept], **size}
         if self.batch.singles:
             members["pn"] = outside = self.past.outside + len(self.batch.singles)
             members |= {"pk": 1} if outside >= WORTH else {}
@@ -268,7 +277,7 @@ class _Work:
 
     def _instance(self, change: InstanceChange) -> Document:
         """The instance with the instanceId of a change, wherever it is; ResourceNotFound if there is none."""
-        wanted, key = place(change.instance_id), codec.key(change.iri)
+        wanted, key = time_and_sequence(change.instance_id), codec.key(change.iri)
         of_attr = (single for single in self.held.values() if single["_id"]["a"] == key)
         matches = [single for single in of_attr if _first_place(single) == wanted]
         matches = matches or self.past.found

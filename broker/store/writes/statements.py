@@ -6,7 +6,7 @@ from typing import Any
 from broker.core import Entity, Instance, Json
 from broker.core.change import Change
 from broker.core.entity import expiry
-from broker.store.history.records import held
+from broker.store.history.records import held_item
 from broker.store.pending import entries
 from broker.store.wire import codec
 from broker.store.wire.places import is_spatial
@@ -44,11 +44,11 @@ class Statement:
         """Adds single instances of `weight` bytes in all to the document's history; `anew`: replaces it."""
         size = {"hn": len(history), "hb": weight}
         if anew:
-            self.set |= {"h": [held(instance) for instance in history], **size}
+            self.set |= {"h": [held_item(instance) for instance in history], **size}
             for name in ("h", *size):
                 self.unset.pop(name, None)
         else:
-            self.push["h"] = {"$each": [held(instance) for instance in history]}
+            self.push["h"] = {"$each": [held_item(instance) for instance in history]}
             self.inc |= size
 
     @property
@@ -115,7 +115,7 @@ def document(draft: Draft) -> Document:
     if draft.has_past:
         new["past"] = {**draft.listing.facts, "attrs": list(draft.listing.attrs)}
     if draft.history:
-        new["h"] = [*map(held, draft.history)]
+        new["h"] = [*map(held_item, draft.history)]
         new |= {"hn": len(draft.history), "hb": sum(draft.weights)}
     if draft.entries:
         new["o"] = [*map(entries.held, draft.entries)]

@@ -15,7 +15,7 @@ from broker.core.temporal import Evolution, TemporalQuery
 from broker.store.history import first_instances, windows
 from broker.store.history.first_instances import SeriesRequest, first
 from broker.store.history.packer import Packer, Packing
-from broker.store.history.records import held, instance_id
+from broker.store.history.records import held_item, instance_id
 from broker.store.history.windows import Document, Pipeline
 from broker.store.wire import codec
 from tests.store.histories import NAMES, PAGE, Store, open_store, series, some_model, some_query
@@ -70,7 +70,7 @@ async def test_the_end_of_a_long_history_is_read_alone(store: Store) -> None:
     [(entity, [name])] = model.entities.items()
     last = await store.tenant.history.find_one_and_delete({"_id.e": entity}, sort=[("_id", -1)])
     assert last is not None
-    await store.tenant.entities.update_one({"_id": entity}, {"$set": {"h": [held(last)]}})
+    await store.tenant.entities.update_one({"_id": entity}, {"$set": {"h": [held_item(last)]}})
     base = replace(windows.selection(TemporalQuery(Query(), None, 3), NOW), held=True)
     one = (entity, codec.key(name))
     for pipeline in (base.first(one, 4), base.pieces(one, 4, 4)):

@@ -31,7 +31,7 @@ from broker.store.background.clock_check import ClockCheck
 from broker.store.entities.sweeper import Sweeper
 from broker.store.history.buckets import unpack
 from broker.store.history.evolution_store import MongoTemporal
-from broker.store.history.records import single
+from broker.store.history.records import single_document
 from broker.store.pending.dead_letters import DeadLetterLimits
 from broker.store.pending.outbox import MongoOutbox
 from broker.store.pending.reaper import Reaper
@@ -183,7 +183,7 @@ async def history_of(tenant: Tenant, name: str) -> list[Any]:
     buckets = tenant.packed.find({"_id.e": f"urn:x:{name}", "_id.a": "~n"})
     found += [one for bucket in await buckets.to_list() for one in unpack(bucket)]
     document = await tenant.entities.find_one({"_id": f"urn:x:{name}"}, {"h": 1}) or {}
-    found += [single(document["_id"], one) for one in document.get("h", ()) if one["a"] == "~n"]
+    found += [single_document(document["_id"], one) for one in document.get("h", ()) if one["a"] == "~n"]
     found.sort(key=lambda one: (one["_id"]["t"], one["_id"]["s"]))
     return [one["i"].get("value") for one in found]
 
