@@ -10,7 +10,7 @@ from typing import Any
 from broker.core import Instance
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.store.history import windows
-from broker.store.history.evolutions import SHOWN, candidate, candidates, evolution, facts_of
+from broker.store.history.evolutions import FACTS, candidate, candidates, evolution, facts_of
 from broker.store.history.first_instances import SeriesRequest, first
 from broker.store.history.shown_instances import shown
 from broker.store.history.windows import Pipeline, Selection, Series
@@ -58,7 +58,7 @@ class Dump:
                 yield one["_id"], None
 
     async def _of_entity(self, tenant: Tenant, entity_id: str) -> AsyncIterator[HistoryPart]:
-        found = await tenant.entities.find_one({"_id": entity_id}, SHOWN)
+        found = await tenant.entities.find_one({"_id": entity_id}, FACTS)
         facts = None if found is None else facts_of(found)
         for series in candidate(facts, self.query, self._base).wanted if facts else ():
             async for piece in self._of_series(tenant, series):
@@ -82,7 +82,7 @@ class Dump:
         self, tenant: Tenant, series: Series, start: int | None, most: int
     ) -> tuple[Document | None, list[Document]]:
         async with tenant.history.database.client.start_session(snapshot=True) as session:
-            found = await tenant.entities.find_one({"_id": series[0]}, SHOWN, session=session)
+            found = await tenant.entities.find_one({"_id": series[0]}, FACTS, session=session)
             facts = None if found is None else facts_of(found)
             if facts is None:
                 return None, []

@@ -12,7 +12,7 @@ from typing import Any
 from broker.clock import Clock
 from broker.core.temporal.retention import Retention
 from broker.store.background.lease import Lease
-from broker.store.history.evolutions import LISTED, SHOWN, facts_of
+from broker.store.history.evolutions import FACTS, LISTED, facts_of
 from broker.store.history.records import older
 from broker.store.history.windows import Series
 from broker.store.wire import codec
@@ -48,7 +48,7 @@ class Eraser:
 
     async def _erase_all(self, tenant: Tenant) -> int:
         gone = 0
-        async for document in tenant.entities.find(LISTED, SHOWN):
+        async for document in tenant.entities.find(LISTED, FACTS):
             for series, before in self._old(facts_of(document) or {}):
                 held = {"a": series[1], "t": {"$lt": before}}
                 if series[1] in document["held"]:

@@ -13,7 +13,7 @@ from broker.store.history import windows
 from broker.store.history.aggregates import aggregate
 from broker.store.history.evolution_filter import EvolutionFilter, Reader
 from broker.store.history.evolutions import (
-    SHOWN,
+    FACTS,
     Candidate,
     candidate,
     candidates,
@@ -82,7 +82,7 @@ class EvolutionAnswer:
         """The candidates that meet the query, ordered by id; filters `together` of them at a time."""
         cursor = self.tenant.entities.find(
             candidates(self._query),
-            SHOWN,
+            FACTS,
             sort=[("_id", direction(self._query))],
             batch_size=together,
             max_time_ms=self._deadline.left_ms(),

@@ -19,7 +19,7 @@ from broker.clock import Clock
 from broker.core.errors import Unavailable
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.store.history.evolution_answer import TOGETHER, EvolutionAnswer
-from broker.store.history.evolutions import WHOLE, facts_of
+from broker.store.history.evolutions import FACTS_AND_HISTORY, facts_of
 from broker.store.history.first_instances import first
 from broker.store.wire.client import Session
 from broker.store.wire.coalesced_reads import Reads
@@ -127,7 +127,7 @@ async def _moment(tenant: Tenant) -> AsyncIterator[Session]:
 async def _heads(tenant: Tenant, ids: list[str], session: Session, deadline: Deadline) -> dict[str, Document]:
     """The facts of the evolutions that there are of these entities, by id."""
     cursor = tenant.entities.find(
-        {"_id": {"$in": ids}}, WHOLE, max_time_ms=deadline.left_ms(), session=session
+        {"_id": {"$in": ids}}, FACTS_AND_HISTORY, max_time_ms=deadline.left_ms(), session=session
     )
     heads = (facts_of(document) for document in await cursor.to_list())
     return {one["_id"]: one for one in heads if one is not None}

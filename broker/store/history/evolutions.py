@@ -17,9 +17,9 @@ from broker.store.query.filters import to_filter
 from broker.store.wire import codec
 
 # The projection for `facts_of`. `held`: the keys of attributes with history in the document.
-SHOWN: Document = {"past": 1, "p": 1, "held": {"$setUnion": [{"$ifNull": ["$h.a", []]}]}}
+FACTS: Document = {"past": 1, "p": 1, "held": {"$setUnion": [{"$ifNull": ["$h.a", []]}]}}
 # The projection with the instances in the document, for reads of one entity.
-WHOLE: Document = {"past": 1, "p": 1, "h": 1}
+FACTS_AND_HISTORY: Document = {"past": 1, "p": 1, "h": 1}
 LISTED: Document = {"past": {"$exists": True}}
 
 

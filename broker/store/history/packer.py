@@ -24,7 +24,7 @@ from broker.store.background.lease import Lease
 from broker.store.background.runner import note_failure
 from broker.store.history.aggregates import parts
 from broker.store.history.buckets import LARGE, SIZE, pack, unpack
-from broker.store.history.evolutions import SHOWN, facts_of
+from broker.store.history.evolutions import FACTS, facts_of
 from broker.store.history.records import of_attribute, older
 from broker.store.history.windows import Series, union
 from broker.store.wire import codec, commands
@@ -100,7 +100,7 @@ class Packer:
 
     async def _heads(self, tenant: Tenant, after: str) -> list[Document]:
         wanted = {"pk": 1, "_id": {"$gt": after}}
-        cursor = tenant.entities.find(wanted, {**SHOWN, "pn": 1}, sort=[("_id", 1)], limit=_ENTITIES)
+        cursor = tenant.entities.find(wanted, {**FACTS, "pn": 1}, sort=[("_id", 1)], limit=_ENTITIES)
         return [
             {**facts, "pn": one.get("pn", 0)}
             for one in await cursor.to_list()
