@@ -38,8 +38,8 @@ _names: dict[str, str] = {}
 _INT64 = 2**63
 _VALUES = {kind: of.value for kind, of in KINDS.items()}
 PLACES = ("geo", "cells")
-# Members of documents that belong to the store, not to the entity.
-OWN = (
+# Members of documents that do not belong to the entity.
+STORE_MEMBERS = (
     "rev", "due", "shape", *PLACES, "past", "unlisted", "h", "hn", "hb", "p", "pk", "pn", "o", "ov", "gone",
 )  # fmt: skip
 # A projection that omits members which readers of entities do not need, and which may be large.
@@ -88,7 +88,7 @@ def decode_entity(document: Document) -> Entity:
     """
     entity_id = document["id"] = document.pop("_id")
     try:
-        for member in OWN:
+        for member in STORE_MEMBERS:
             document.pop(member, None)
         if type(document["type"]) is not list:
             raise TypeError("type: expected a list")

@@ -28,12 +28,12 @@ from broker.store.writes.transaction_batch import Batch
 
 Document = dict[str, Any]
 
-HELD = 32  # the most instances of history in a document
+HELD_INSTANCES = 32  # the most instances of history in a document
 HELD_BYTES = 32_768  # the most bytes of history in a document
 PENDING = 8  # the most pending entries in a document
 LARGE_ENTRY = 65_536  # bytes; a larger entry always goes to the outbox
 _FEW = 4  # the fewest instances for which a bucket is made
-WORTH = 128  # instances outside the document from which on packing pays
+WORTH_PACKING = 128  # instances outside the document from which on packing pays
 _SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1, "past.attrs": 1}
 
 
@@ -47,7 +47,11 @@ def _is_full(draft: Draft) -> bool:
     if not draft.history:
         return False
     sizes, stored = draft.weights, draft.stored
-    return stored.held + len(sizes) > HELD or stored.weight + sum(sizes) > HELD_BYTES or max(sizes) > LARGE
+    return (
+        stored.held + len(sizes) > HELD_INSTANCES
+        or stored.weight + sum(sizes) > HELD_BYTES
+        or max(sizes) > LARGE
+    )
 
 
 def _is_pending_full(draft: Draft) -> bool:
@@ -167,7 +171,7 @@ class _Moving:
         old = [] if draft.forgets else [single_document(draft.id, item) for item in self._old.get("h", ())]
         new = [instance for instance in draft.history if bytes_of(instance) <= LARGE]
         self._add_singles(instance for instance in draft.history if bytes_of(instance) > LARGE)
-        if len(new) > HELD or sum(map(bytes_of, new)) > HELD_BYTES:
+        if len(new) > HELD_INSTANCES or sum(map(bytes_of, new)) > HELD_BYTES:
             self._pack(old + new)
             self._kept = []
         else:
@@ -226,7 +230,7 @@ class _Moving:
         if self._kept is not None:
             new |= {"h": [*map(held_item, self._kept)], "hn": len(self._kept)}
             new["hb"] = sum(map(bytes_of, self._kept))
-            new |= {"pn": self._outside} | ({"pk": 1} if self._outside >= WORTH else {})
+            new |= {"pn": self._outside} | ({"pk": 1} if self._outside >= WORTH_PACKING else {})
             if self._packed:
                 new["p"] = self._packed
         if self._entries is not None:
@@ -236,7 +240,7 @@ class _Moving:
     def _count(self, update: Statement) -> None:
         """Updates the count of instances outside the document; marks it for the packer if that pays."""
         update.set["pn"] = outside = self._draft.stored.outside + self._outside
-        if outside >= WORTH:
+        if outside >= WORTH_PACKING:
             update.set["pk"] = 1
 
     def _pack(self, instances: list[Document]) -> None:

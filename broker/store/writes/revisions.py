@@ -41,7 +41,7 @@ from broker.store.history.records import (
 from broker.store.wire import codec
 from broker.store.wire.tenants import Tenant
 from broker.store.writes.group_transaction import transaction
-from broker.store.writes.moves import HELD, HELD_BYTES, WORTH
+from broker.store.writes.moves import HELD_BYTES, HELD_INSTANCES, WORTH_PACKING
 from broker.store.writes.past import Past, chosen, read
 from broker.store.writes.queue import Write
 from broker.store.writes.statements import PAST, bytes_of
@@ -147,7 +147,7 @@ class _Work:
     def _place(self) -> None:
         """Puts new instances into the document if they fit, else into `history`, as single instances."""
         together = [*self.held.values(), *self.new]
-        if len(together) <= HELD and sum(map(bytes_of, together)) <= HELD_BYTES:
+        if len(together) <= HELD_INSTANCES and sum(map(bytes_of, together)) <= HELD_BYTES:
             self.held |= {_key(one): one for one in self.new}
         else:
             self.batch.singles += self.new
@@ -163,7 +163,7 @@ class _Work:
         members: Document = {"rev": self.stamp.rev, "h": [held_item(document) for document in kept], **size}
         if self.batch.singles:
             members["pn"] = outside = self.past.outside + len(self.batch.singles)
-            members |= {"pk": 1} if outside >= WORTH else {}
+            members |= {"pk": 1} if outside >= WORTH_PACKING else {}
         return self._listed(members)
 
     def _listed(self, members: Document) -> Document:

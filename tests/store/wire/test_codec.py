@@ -26,7 +26,7 @@ def stored(mongo_uri: str) -> Iterator[Stored]:
 
 
 def there_and_back(stored: Stored, entity: Entity) -> Entity:
-    own = dict.fromkeys(codec.OWN, 1)
+    own = dict.fromkeys(codec.STORE_MEMBERS, 1)
     stored.replace_one({"_id": entity["id"]}, {**codec.encode_entity(entity), **own}, upsert=True)
     found = stored.find_one({"_id": entity["id"]})
     assert found is not None

@@ -606,7 +606,7 @@ async def test_history_moves_out_of_the_document_without_a_loss(start: Start) ->
     await asyncio.gather(*((one, other)[n % 2].change(*count("a")) for n in range(500)))
     assert await history_of(one.tenant, "a") == list(range(501))
     document = await one.document("a")
-    assert len(document["h"]) <= moves.HELD
+    assert len(document["h"]) <= moves.HELD_INSTANCES
     assert await one.tenant.packed.count_documents({}) > 1
     assert await one.tenant.history.count_documents({}) == 0
     await one.together(create("large", "x" * 20_000), create("small", 1))
