@@ -9,7 +9,8 @@ from broker.core.delivery.machine_base import Bounds
 from broker.egress import Egress
 from broker.main.base import Base
 from broker.notify.backlog import Backlog
-from broker.notify.deliverer import Deliverer, DeliverySettings
+from broker.notify.deliverer import Deliverer
+from broker.notify.delivery_settings import DeliverySettings
 from broker.notify.http import HttpSender
 from broker.notify.index import Index
 from broker.notify.lane import Retry

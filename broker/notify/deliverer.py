@@ -4,19 +4,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from broker.clock import Clock
-from broker.core.delivery.lane_buffer import Memory
-from broker.core.delivery.machine_base import Bounds, Route
+from broker.core.delivery.machine_base import Route
 from broker.core.delivery.stream import Stream
 from broker.core.errors import Unavailable
 from broker.core.notification import Subscriber
 from broker.notify.backlog import Backlog
+from broker.notify.delivery_settings import DeliverySettings
 from broker.notify.dispatcher import Dispatcher
 from broker.notify.index import Index
-from broker.notify.lane import Lane, Retry
 from broker.notify.messages import Messages
 from broker.ports.delivery import DeliveryFailed, Message, Outbox, Sender
 
@@ -24,22 +22,6 @@ log = logging.getLogger(__name__)
 _DRAIN = 5.0  # seconds that running deliveries get when the broker stops
 _GLANCE = 0.1  # seconds, at most, that a reader of the tallies waits for a receiver's answer
 Who = tuple[str, str]  # a tenant and a subscription
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverySettings:
-    """The settings of a process for delivery: its name, its memory and bounds, and its patience.
-
-    `timeout`: seconds for an attempt, unless the subscription has its own. `concurrency`: attempts at one
-    endpoint at the same time.
-    """
-
-    process: str
-    memory: Memory
-    bounds: Bounds
-    retry: Retry
-    concurrency: int
-    timeout: float
 
 
 class Deliverer:
@@ -55,7 +37,7 @@ class Deliverer:
         backlog: Backlog,
         messages: Messages,
         senders: Mapping[str, Sender],
-        means: DeliverySettings,
+        settings: DeliverySettings,
         clock: Clock,
     ) -> None:
         self._indexes = indexes
@@ -63,7 +45,7 @@ class Deliverer:
         self._backlog = backlog
         self._messages = messages
         self._senders = senders
-        self._means = means
+        self._settings = settings
         self._clock = clock
         self.refresh: Callable[[str], Awaitable[None]]  # reads the changes of a tenant's subscriptions
         self._dispatchers: dict[str, Dispatcher] = {}
@@ -115,22 +97,13 @@ class Deliverer:
             await sender.close()
 
     def _new(self, tenant: str) -> Dispatcher:
-        means, index = self._means, self._indexes[tenant]
+        index, send = self._indexes[tenant], partial(self._send, tenant)
 
         def route(subscription: str) -> Route | None:
             return index.subscribers.get(subscription)
 
         return Dispatcher(
-            tenant,
-            means.process,
-            route,
-            self._outbox,
-            self._backlog,
-            partial(Lane, concurrency=means.concurrency, retry=means.retry),
-            partial(self._send, tenant),
-            means.memory,
-            means.bounds,
-            lambda: self._clock.server() - round(means.retry.max_age * 1_000_000),
+            tenant, self._settings, route, self._outbox, self._backlog, send, self._clock.server
         )
 
     async def _send(self, tenant: str, stream: Stream, is_late: bool) -> None:
@@ -161,7 +134,7 @@ class Deliverer:
 
     async def _post(self, message: Message, to: Subscriber) -> None:
         sender = self._senders[to.uri.partition(":")[0].lower()]
-        await sender.send(message, to.timeout or self._means.timeout)
+        await sender.send(message, to.timeout or self._settings.timeout)
 
     @contextmanager
     def _attempting(self, who: Who) -> Iterator[None]:

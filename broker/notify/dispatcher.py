@@ -6,13 +6,13 @@ from itertools import islice
 from typing import Any
 
 from broker.core.delivery.effects import Effect, Fill, Forget, Load, Offer, Proceed, Settle, Withdraw
-from broker.core.delivery.lane_buffer import Memory
 from broker.core.delivery.machine import Machine
-from broker.core.delivery.machine_base import Bounds, Route
+from broker.core.delivery.machine_base import Route
 from broker.core.delivery.stream import Stream
 from broker.notify.backlog import Backlog
+from broker.notify.delivery_settings import DeliverySettings
 from broker.notify.insist import insist
-from broker.notify.lane import DeliveryEvents, Lane
+from broker.notify.lane import Lane
 from broker.notify.settler import Settler
 from broker.ports.changes import Entry
 from broker.ports.delivery import Outbox, Pending, PendingRequest
@@ -21,35 +21,30 @@ _AT_ONCE = 100  # entities in one load
 _SIDE_BY_SIDE = 4  # loads at the same time
 _OF_EACH, _FEW = 32, 4  # entries of one entity in a load, and in a recheck
 
-NewLane = Callable[[str, DeliveryEvents, Callable[[Stream, bool], Awaitable[None]]], Lane]
-
 
 class Dispatcher:
     """All that is under way for one tenant: its machine, lanes, settler, and reads of the store.
 
-    `send(stream, is_late)` makes one attempt, as in `Lane`. `oldest` returns the time (µs) before which an
-    entry is too old for a retry.
+    `route` returns where entries of a subscription go; None if it is gone. `send(stream, is_late)` makes one
+    attempt, as in `Lane`. `server_time` is in µs.
     """
 
     def __init__(
         self,
         tenant: str,
-        process: str,
+        settings: DeliverySettings,
         route: Callable[[str], Route | None],
         outbox: Outbox,
         backlog: Backlog,
-        new_lane: NewLane,
         send: Callable[[Stream, bool], Awaitable[None]],
-        memory: Memory,
-        bounds: Bounds,
-        oldest: Callable[[], int],
+        server_time: Callable[[], int],
     ) -> None:
         self._tenant = tenant
+        self._settings = settings
         self._outbox = outbox
-        self._new_lane = new_lane
         self._send = send
-        self._oldest = oldest
-        self._machine = Machine(process, route, memory, bounds)
+        self._server_time = server_time
+        self._machine = Machine(settings.process, route, settings.memory, settings.bounds)
         self.settler = Settler(tenant, outbox, backlog, self._settled)
         self._lanes: dict[str, Lane] = {}
         self._wanted: dict[str, Load] = {}
@@ -106,7 +101,8 @@ class Dispatcher:
         """See `DeliveryEvents.failed`."""
         now = self._loop.time()
         self._machine.failed(stream, now)
-        self._machine.expired(uri, self._oldest(), reason, now)
+        oldest = self._server_time() - round(self._settings.retry.max_age * 1_000_000)
+        self._machine.expired(uri, oldest, reason, now)
         self._perform()
 
     def idle(self, uri: str) -> None:
@@ -154,7 +150,9 @@ class Dispatcher:
     def _lane(self, uri: str) -> Lane:
         lane = self._lanes.get(uri)
         if lane is None:
-            lane = self._lanes[uri] = self._new_lane(uri, self, self._send)
+            retry, concurrency = self._settings.retry, self._settings.concurrency
+            lane = Lane(uri, self, self._send, concurrency=concurrency, retry=retry)
+            self._lanes[uri] = lane
         return lane
 
     def _load(self) -> None:

@@ -14,7 +14,8 @@ from broker.core.delivery.machine_base import Bounds
 from broker.core.errors import Unavailable
 from broker.core.subscription import Subscription
 from broker.notify.backlog import Backlog
-from broker.notify.deliverer import Deliverer, DeliverySettings
+from broker.notify.deliverer import Deliverer
+from broker.notify.delivery_settings import DeliverySettings
 from broker.notify.index import Index
 from broker.notify.lane import Retry
 from broker.notify.messages import Messages
