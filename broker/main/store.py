@@ -11,7 +11,7 @@ from broker.main.base import Base
 from broker.notify.notifier import Notifier
 from broker.store.background.lease import Lease
 from broker.store.entities.discovery import MongoDiscovery
-from broker.store.entities.entity_store import MongoEntities
+from broker.store.entities.entity_store import MongoEntities, ReadLimits
 from broker.store.entities.sweeper import Sweeper
 from broker.store.history.eraser import Eraser
 from broker.store.history.evolution_store import MongoTemporal
@@ -95,16 +95,12 @@ class StoreRoom:
 
     def _new_entities(self, compact: Expand) -> MongoEntities:
         settings = self._base.settings
+        limits = ReadLimits(
+            settings.read_batch, settings.query_timeout, settings.query_candidates, settings.rendering_bytes
+        )
+        advice = Advice(self._declared, settings.slow_query, compact)
         return MongoEntities(
-            self._base.tenants,
-            self._writer,
-            self._sweeper,
-            batch=settings.read_batch,
-            timeout=settings.query_timeout,
-            candidates=settings.query_candidates,
-            remembered=settings.rendering_bytes,
-            now=self._base.clock.expiring,
-            advice=Advice(self._declared, settings.slow_query, compact),
+            self._base.tenants, self._writer, self._sweeper, limits, advice, self._base.clock.expiring
         )
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -32,36 +33,41 @@ Document = dict[str, Any]
 _REV = {"rev": 1, "due": 1}
 
 
-class MongoEntities:
-    """See `ports.EntityStore`.
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """The limits of reads.
 
     `batch`: entities in one coalesced read; `timeout`: seconds for a query; `candidates`: entities at most
-    that a geoquery may have to check one by one; `remembered`: bytes of the cache of renderings; `now`
-    returns the present instant.
+    that a geoquery may have to check one by one; `cache`: bytes of the cache of renderings.
     """
+
+    batch: int
+    timeout: float
+    candidates: int
+    cache: int
+
+
+class MongoEntities:
+    """See `ports.EntityStore`. `now` returns the present instant."""
 
     def __init__(
         self,
         tenants: Tenants,
         writer: Writer,
         sweeper: Sweeper,
-        *,
-        batch: int,
-        timeout: float,
-        candidates: int,
-        remembered: int,
-        now: Callable[[], str],
+        limits: ReadLimits,
         advice: Advice,
+        now: Callable[[], str],
     ) -> None:
         self._tenants = tenants
         self._writer = writer
         self._sweeper = sweeper
-        self._batch = batch
-        self._timeout_ms = round(timeout * 1000)
-        self._selections = Selections(candidates=candidates, timeout=timeout)
+        self._batch = limits.batch
+        self._timeout_ms = round(limits.timeout * 1000)
+        self._selections = Selections(candidates=limits.candidates, timeout=limits.timeout)
         self._now = now
         self._advice = advice
-        self._renderings = Renderings(remembered)
+        self._renderings = Renderings(limits.cache)
         self._lookups: dict[str, Lookups] = {}
 
     async def get(self, tenant: str, entity_id: str) -> Entity | None:

@@ -15,7 +15,7 @@ from broker.core.lang import types
 from broker.core.query import Query
 from broker.core.temporal.recording import Recording
 from broker.ports.entities import Renderer
-from broker.store.entities.entity_store import MongoEntities
+from broker.store.entities.entity_store import MongoEntities, ReadLimits
 from broker.store.entities.renderings import Renderings
 from broker.store.entities.sweeper import Sweeper
 from broker.store.query.advice import Advice
@@ -66,12 +66,9 @@ async def entities(mongo_uri: str) -> AsyncIterator[MongoEntities]:
             tenants,
             writer,
             sweeper,
-            batch=10,
-            timeout=5,
-            candidates=1000,
-            remembered=100_000,
-            now=lambda: "2026-07-01T12:00:00",
-            advice=Advice([], 60, str),
+            ReadLimits(batch=10, timeout=5, candidates=1000, cache=100_000),
+            Advice([], 60, str),
+            lambda: "2026-07-01T12:00:00",
         )
 
 
