@@ -4,8 +4,7 @@ One is stored as text, with what it is looked for by beside it. What has expired
 that instant; MongoDB removes it some time after.
 """
 
-import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,12 +21,12 @@ from broker.core.federation.registration import Registration
 from broker.core.federation.registration_body import RegistrationBody
 from broker.core.federation.source import Source, compiled
 from broker.ports.sources import Approve, SourceChanges
+from broker.store.registry.decoding import decoded
 from broker.store.registry.epochs import advance, changed_since
 from broker.store.wire.errors import reported
 from broker.store.wire.tenants import REGISTRATION_EPOCH, Tenant, Tenants, epoch_of
 from broker.store.wire.transactions import Transactions
 
-log = logging.getLogger(__name__)
 Document = dict[str, Any]
 Tell = Callable[[str], Awaitable[None]]
 
@@ -104,8 +103,8 @@ class MongoRegistrations:
         """One that is there."""
         handle = await self._tenants.get(tenant)
         with reported():
-            found = await handle.registrations.find_one({"_id": registration_id, **self._alive()})
-        return None if found is None else _registration(found)
+            document = await handle.registrations.find_one({"_id": registration_id, **self._alive()})
+        return None if document is None else _registration(document)
 
     async def find(self, tenant: str, types: frozenset[str] | None) -> AsyncGenerator[Registration, None]:
         """See `ports.Registrations.find`."""
@@ -115,8 +114,8 @@ class MongoRegistrations:
         with reported():
             async with handle.registrations.find(wanted, sort=[("_id", 1)], batch_size=_BATCH) as cursor:
                 async for document in cursor:
-                    for one in _decoded([document]):
-                        yield one
+                    for registration in decoded([document], _registration, "registration"):
+                        yield registration
 
     async def since(self, tenant: str, epoch: int, mark: str = "") -> SourceChanges:
         """See `ports.SourceLog.since`. Reads in one snapshot."""
@@ -131,8 +130,8 @@ class MongoRegistrations:
         """Conflict if it clashes with another one, or what `approve` raises."""
         if new.mode in PROXIED:
             wanted = {**_rivals(new), **self._alive()}
-            found = await handle.registrations.find(wanted, session=session).to_list()
-            for other in _decoded(found):
+            documents = await handle.registrations.find(wanted, session=session).to_list()
+            for other in decoded(documents, _registration, "registration"):
                 if (reason := clash(new, other)) is not None:
                     raise Conflict(f"information: {reason}")
         await approve(new)
@@ -164,7 +163,7 @@ async def _since(handle: Tenant, epoch: int, mark: str, session: AsyncClientSess
     ids = await changed_since(handle.registration_log, epoch, mark, session)
     wanted = {} if ids is None else {"_id": {"$in": ids}}
     cursor = handle.registrations.find(wanted, session=session, batch_size=_BATCH)
-    changed = [found async for document in cursor if (found := _source(document)) is not None]
+    changed = [source async for each in cursor for source in decoded([each], _source, "registration")]
     gone = set(ids or ()) - {source.id for source in changed}
     return SourceChanges(newest, changed, sorted(gone), whole=ids is None, mark=new_mark)
 
@@ -219,22 +218,6 @@ def _registration(document: Document) -> Registration:
     )
 
 
-def _source(document: Document) -> Source | None:
-    """The source of a stored registration; None if it cannot be decoded."""
-    try:
-        text = orjson.loads(document["text"])
-        return compiled(document["_id"], text["body"], text["properties"])
-    except Exception:  # damaged, or of another version
-        log.exception("a stored registration cannot be compiled", extra={"registration": document["_id"]})
-        return None
-
-
-def _decoded(documents: Iterable[Document]) -> list[Registration]:
-    """The registrations of stored documents, without those that cannot be decoded: others go on."""
-    found = []
-    for document in documents:
-        try:
-            found.append(_registration(document))
-        except Exception:  # damaged, or of another version
-            log.exception("a stored registration cannot be decoded", extra={"registration": document["_id"]})
-    return found
+def _source(document: Document) -> Source:
+    text = orjson.loads(document["text"])
+    return compiled(document["_id"], text["body"], text["properties"])

@@ -5,8 +5,7 @@ commit reads the epoch together with its entities, and loads changed subscriptio
 begins after a subscription was acknowledged takes it into account, in every process.
 """
 
-import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -21,13 +20,13 @@ from broker.core.subscription_body import SubscriptionBody
 from broker.ports.changes import SubscriptionChanges, Tally
 from broker.store.pending.dead_letters import all_of
 from broker.store.pending.outbox import forget
+from broker.store.registry.decoding import decoded
 from broker.store.registry.epochs import advance, changed_since
 from broker.store.registry.timers import Schedule
 from broker.store.wire.errors import reported
 from broker.store.wire.tenants import EPOCH, Tenant, Tenants, epoch_of
 from broker.store.wire.transactions import Transactions
 
-log = logging.getLogger(__name__)
 Document = dict[str, Any]
 Apply = Callable[[AsyncClientSession], Awaitable[Subscription | None]]
 Tell = Callable[[str, SubscriptionChanges], Awaitable[None]]
@@ -95,7 +94,9 @@ class MongoSubscriptions:
             stored = await handle.subscriptions.find_one_and_delete({"_id": subscription_id}, session=session)
             if stored is None:
                 raise _missing(subscription_id)
-            old = next(iter(_decoded([stored])), None)  # a damaged subscription can be deleted, too
+            old = next(
+                iter(decoded([stored], _subscription, "subscription")), None
+            )  # a damaged subscription can be deleted, too
             await self._schedule.follow(session, tenant, old, None)
 
         await self._change(handle, subscription_id, remove)
@@ -116,7 +117,7 @@ class MongoSubscriptions:
         while True:
             pairs = await self._find(tenant, {"_id": {"$nin": [*damaged]}}, limit, offset)
             tallies = {document["_id"]: tally for document, tally in pairs}
-            page = _decoded(document for document, _ in pairs)
+            page = decoded((document for document, _ in pairs), _subscription, "subscription")
             if len(page) == len(pairs):
                 return [(subscription, tallies[subscription.id]) for subscription in page]
             damaged |= tallies.keys() - {subscription.id for subscription in page}
@@ -153,9 +154,10 @@ class MongoSubscriptions:
                 return SubscriptionChanges(newest, [], [], mark=mark)
             if (ids := await changed_since(handle.subscription_log, epoch, mark, session)) is None:
                 documents = await handle.subscriptions.find(session=session).to_list()
-                return SubscriptionChanges(newest, _decoded(documents), whole=True, mark=new_mark)
+                every = decoded(documents, _subscription, "subscription")
+                return SubscriptionChanges(newest, every, whole=True, mark=new_mark)
             documents = await handle.subscriptions.find({"_id": {"$in": ids}}, session=session).to_list()
-        changed = _decoded(documents)
+        changed = decoded(documents, _subscription, "subscription")
         gone = set(ids) - {subscription.id for subscription in changed}
         return SubscriptionChanges(newest, changed, sorted(gone), mark=new_mark)
 
@@ -227,17 +229,6 @@ def _subscription(document: Document) -> Subscription:
         document["modifiedAt"],
         {kind: {name: iri for name, iri in pairs} for kind, pairs in document["names"].items()},
     )
-
-
-def _decoded(documents: Iterable[Document]) -> list[Subscription]:
-    """The subscriptions of documents. Omits and logs those that cannot be decoded."""
-    subscriptions = []
-    for document in documents:
-        try:
-            subscriptions.append(_subscription(document))
-        except Exception:  # damaged, or of another version
-            log.exception("a stored subscription cannot be decoded", extra={"subscription": document["_id"]})
-    return subscriptions
 
 
 def _tally(document: Document) -> Tally:
