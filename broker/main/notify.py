@@ -52,8 +52,8 @@ class NotifyRoom:
         self.periods = TimerLoop(
             self.timers, self.subscriptions, self.notifier, settings.process_id, base.clock
         )
-        self.subscriptions.tell(self._changed)
-        self.schedule.tell(self.periods.expect)
+        self.subscriptions.on_change(self._changed)
+        self.schedule.on_timer(self.periods.expect)
         self.undelivered = MongoDeadLetters(
             base.client, base.tenants, self.notifier, base.clock, settings.process_id
         )

@@ -29,7 +29,7 @@ from broker.store.wire.transactions import Transactions
 
 Document = dict[str, Any]
 Apply = Callable[[AsyncClientSession], Awaitable[Subscription | None]]
-Tell = Callable[[str, SubscriptionChanges], Awaitable[None]]
+OnChange = Callable[[str, SubscriptionChanges], Awaitable[None]]
 
 _INT64 = 2**63
 _TEXT = "@json"  # the member that holds a stored @context as text
@@ -43,11 +43,11 @@ class MongoSubscriptions:
         self._tenants = tenants
         self._schedule = schedule
         self._transactions = Transactions(client)  # one after another: all update the epoch's document
-        self._tell: Tell | None = None
+        self._on_change: OnChange | None = None
 
-    def tell(self, tell: Tell) -> None:
+    def on_change(self, callback: OnChange) -> None:
         """Sets a callback that gets each change of this process before it is acknowledged."""
-        self._tell = tell
+        self._on_change = callback
 
     @property
     def session(self) -> AsyncClientSession:
@@ -182,8 +182,8 @@ class MongoSubscriptions:
             return SubscriptionChanges(step.number, changed, gone, mark=step.mark, before=step.before)
 
         changes = await self._transactions.run(commit)
-        if self._tell is not None:
-            await self._tell(tenant.name, changes)
+        if self._on_change is not None:
+            await self._on_change(tenant.name, changes)
 
 
 def _missing(subscription_id: str) -> ResourceNotFound:

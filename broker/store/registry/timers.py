@@ -34,16 +34,16 @@ class Schedule:
     def __init__(self, client: AsyncMongoClient[Document], prefix: str, clock: Clock | None = None) -> None:
         self.timers: Collection = client[prefix]["timers"]
         self._clock = clock or Clock()
-        self._expect: Callable[[int], None] | None = None
+        self._on_timer: Callable[[int], None] | None = None
 
-    def tell(self, expect: Callable[[int], None]) -> None:
+    def on_timer(self, callback: Callable[[int], None]) -> None:
         """Sets a callback that gets the times of new timers (µs): the loop that waits for timers."""
-        self._expect = expect
+        self._on_timer = callback
 
     def expect(self, due: int) -> None:
         """Announces a timer at the time `due` (µs) to the callback."""
-        if self._expect is not None:
-            self._expect(due)
+        if self._on_timer is not None:
+            self._on_timer(due)
 
     async def open(self) -> None:
         """Creates the collection and its indexes."""
