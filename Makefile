@@ -13,9 +13,10 @@
 #   make bench-history   how reads of the past do as it grows
 #   make bench-hostile   what queries that are meant to hurt do to the others
 #   make demo        a city of example data
+#   make demo-cities two cities on one river, each with a broker of its own
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all proof check bench bench-growth bench-history bench-hostile demo
+.PHONY: help run test test-slow test-all proof check bench bench-growth bench-history bench-hostile demo demo-cities
 
 VENV   := .venv
 IN     := $(VENV)/bin/python -m
@@ -75,6 +76,9 @@ bench-hostile: $(VENV)/dev.stamp
 
 demo: $(VENV)/run.stamp
 	@exec $(IN) seeds.demo $(ARGS)
+
+demo-cities: $(VENV)/run.stamp
+	@exec $(IN) seeds.cities
 
 $(VENV)/run.stamp: pyproject.toml | $(VENV)/made.stamp
 	@echo "Installing Eridanus into $(VENV) (once, about a minute)"

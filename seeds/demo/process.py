@@ -40,8 +40,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def start(port: int, data: Path, log: Path) -> Process:
-    """Starts a broker in its own session, so that Ctrl-C reaches this process only, which then stops it."""
+async def start(port: int, data: Path, log: Path, *options: str) -> Process:
+    """Starts a broker with further command-line options.
+
+    It gets its own session, so that Ctrl-C reaches this process only, which then stops it.
+    """
     command = (
         sys.executable,
         "-m",
@@ -53,6 +56,7 @@ async def start(port: int, data: Path, log: Path) -> Process:
         str(port),
         "--data-dir",
         str(data),
+        *options,
     )
     with log.open("wb") as output:
         return await asyncio.create_subprocess_exec(
