@@ -12,11 +12,12 @@
 #   make bench-growth    how queries do as the entities grow
 #   make bench-history   how reads of the past do as it grows
 #   make bench-hostile   what queries that are meant to hurt do to the others
+#   make bench-federation    what context sources cost, and one that hangs
 #   make demo        a city of example data
 #   make demo-cities two cities on one river, each with a broker of its own
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-all proof check bench bench-growth bench-history bench-hostile demo demo-cities
+.PHONY: help run test test-slow test-all proof check bench bench-growth bench-history bench-hostile bench-federation demo demo-cities
 
 VENV   := .venv
 IN     := $(VENV)/bin/python -m
@@ -73,6 +74,9 @@ bench-history: $(VENV)/dev.stamp
 
 bench-hostile: $(VENV)/dev.stamp
 	@exec $(IN) tests.bench.hostile $(ARGS)
+
+bench-federation: $(VENV)/dev.stamp
+	@exec $(IN) tests.bench.federation $(ARGS)
 
 demo: $(VENV)/run.stamp
 	@exec $(IN) seeds.demo $(ARGS)
