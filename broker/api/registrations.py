@@ -47,7 +47,7 @@ async def query_registrations(call: Call) -> web.Response:
     found, count, more = await operations.query_registrations(
         call.broker, call.tenant, spec, limit, offset, counted=counted
     )
-    docs = [rules.shown_body(one, context, sys_attrs=sys_attrs) for one in found]
+    docs = [rules.shown_body(one, context, sys_attrs=sys_attrs) | tally.shown() for one, tally in found]
     links = page_links(call, limit, offset, more)
     return reply.many(call, docs, context, count, links, page_media=LD_JSON)  # 037_11; doubt 95
 
@@ -58,8 +58,10 @@ async def retrieve_registration(call: Call) -> web.Response:
     _ = call.accept
     sys_attrs = "sysAttrs" in p.options(call.params, ("sysAttrs",))
     context = await call.context()
-    found = await operations.retrieve_registration(call.broker, call.tenant, call.path_uri("registrationId"))
-    return reply.one(call, rules.shown_body(found, context, sys_attrs=sys_attrs), context)
+    found, tally = await operations.retrieve_registration(
+        call.broker, call.tenant, call.path_uri("registrationId")
+    )
+    return reply.one(call, rules.shown_body(found, context, sys_attrs=sys_attrs) | tally.shown(), context)
 
 
 async def update_registration(call: Call) -> web.Response:

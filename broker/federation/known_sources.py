@@ -7,14 +7,16 @@ that may have missed an announcement reads the epoch before each use, until it h
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from broker.core.errors import NonexistentTenant, Unavailable
 from broker.core.federation.origin import Origin
+from broker.core.federation.source_tally import SourceTally
 from broker.core.federation.step import Reply, Step
 from broker.core.lang.geo import load_geometries
 from broker.federation.source_index import SourceIndex
+from broker.federation.tallies import Tallies
 from broker.ports.sources import Registry, SourceChanges, SourceLog
 
 log = logging.getLogger(__name__)
@@ -30,9 +32,12 @@ class KnownSources:
     `is_current()`: whether this process has heard of every acknowledged change of a registration.
     """
 
-    def __init__(self, source_log: SourceLog, ask: Ask, is_current: Callable[[], bool]) -> None:
+    def __init__(
+        self, source_log: SourceLog, ask: Ask, is_current: Callable[[], bool], tallies: Tallies
+    ) -> None:
         self._log = source_log
         self._ask = ask
+        self._tallies = tallies
         self._is_current = is_current
         self._loaded: dict[str, SourceIndex] = {}
         self._refreshes: dict[str, _Refreshes] = {}
@@ -47,7 +52,13 @@ class KnownSources:
 
     async def ask(self, origin: Origin, steps: Sequence[Step]) -> list[Reply]:
         """See `ports.Sources.ask`."""
-        return await self._ask(origin, steps)
+        replies = await self._ask(origin, steps)
+        self._tallies.note(origin.tenant, replies)
+        return replies
+
+    async def tallies(self, tenant: str, registration_ids: Collection[str]) -> Mapping[str, SourceTally]:
+        """See `ports.Sources.tallies`."""
+        return await self._tallies.of(tenant, registration_ids)
 
     async def changed(self, tenants: Collection[str] | None) -> None:
         """Returns once the sources of these tenants, or of all, are as they are stored or not in memory."""

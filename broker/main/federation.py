@@ -7,15 +7,19 @@ from broker.config import Settings
 from broker.federation.asking import Asker, AskingLimits
 from broker.federation.exchange import KEEP_ALIVE, ExchangeLimits, session_options
 from broker.federation.known_sources import KnownSources
+from broker.federation.tallies import Tallies
 from broker.main.base import Base
 from broker.ports.contexts import ContextLoader
 from broker.store.registry.announcements import Key
 from broker.store.registry.processes import Processes
 from broker.store.registry.registrations import MongoRegistrations
+from broker.store.registry.source_tallies import MongoSourceTallies
 from broker.store.wire.client import Session
 
 _KIND = "registration"  # of announcements; the key is (tenant,)
 _CHECK = 30.0  # seconds between searches for changes that nobody announced, since their process died
+
+_FLUSH = 1.0  # seconds between additions to the stored tallies
 
 
 class FederationRoom:
@@ -28,7 +32,9 @@ class FederationRoom:
         session = base.egress.session(tls=tls, connections=0, keep_alive=KEEP_ALIVE, **session_options())
         base.stack.push_async_callback(session.close)
         asker = Asker(session, contexts, settings.alias, _limits(settings))
-        self.sources = KnownSources(self.registrations, asker.ask, self._is_current)
+        self._tallies = Tallies(MongoSourceTallies(base.tenants), base.clock.present)
+        base.stack.push_async_callback(self._tallies.flush)
+        self.sources = KnownSources(self.registrations, asker.ask, self._is_current, self._tallies)
         base.stack.push_async_callback(self.sources.close)
         base.announcements.on(_KIND, self._changed)
         self.registrations.tell(lambda tenant: base.announcements.announce(_KIND, (tenant,)))
@@ -40,6 +46,7 @@ class FederationRoom:
     def begin(self) -> None:
         """Starts the work in the background."""
         self._base.repeat("sources", self._check, _CHECK)
+        self._base.repeat("source tallies", self._tallies.flush, _FLUSH)
 
     def _is_current(self) -> bool:
         processes = self._processes

@@ -8,9 +8,12 @@ from broker.core.errors import Conflict, ResourceNotFound
 from broker.core.federation.conflicts import collisions
 from broker.core.federation.matching import Spec, matching_infos
 from broker.core.federation.registration import Registration
+from broker.core.federation.source_tally import SourceTally
 from broker.core.lang.geo import load_geometries
 from broker.ports.broker import Broker
 from broker.ports.sources import Approve
+
+Tallied = tuple[Registration, SourceTally]
 
 
 async def register_context_source(broker: Broker, tenant: str, registration: Registration) -> None:
@@ -30,17 +33,17 @@ async def delete_registration(broker: Broker, tenant: str, registration_id: str)
     await broker.registrations.delete(tenant, registration_id)
 
 
-async def retrieve_registration(broker: Broker, tenant: str, registration_id: str) -> Registration:
+async def retrieve_registration(broker: Broker, tenant: str, registration_id: str) -> Tallied:
     """5.10.1 Retrieve Context Source Registration."""
     found = await broker.registrations.get(tenant, registration_id)
     if found is None:
         raise ResourceNotFound(f"there is no registration {registration_id}")
-    return found
+    return (await _with_tallies(broker, tenant, [found]))[0]
 
 
 async def query_registrations(
     broker: Broker, tenant: str, spec: Spec, limit: int, offset: int, *, counted: bool
-) -> tuple[list[Registration], int | None, bool]:
+) -> tuple[list[Tallied], int | None, bool]:
     """5.10.2 Query Context Source Registrations: one page, the full count if asked for, and whether
     there is more.
     """
@@ -55,7 +58,14 @@ async def query_registrations(
                 number += 1
                 if not counted and number > offset + limit:
                     break
-    return page, number if counted else None, number > offset + limit
+    tallied = await _with_tallies(broker, tenant, page)
+    return tallied, number if counted else None, number > offset + limit
+
+
+async def _with_tallies(broker: Broker, tenant: str, registrations: list[Registration]) -> list[Tallied]:
+    ids = [registration.id for registration in registrations]
+    tallies = await broker.sources.tallies(tenant, ids) if ids else {}
+    return [(registration, tallies.get(registration.id, SourceTally())) for registration in registrations]
 
 
 def _approval(broker: Broker, tenant: str) -> Approve:

@@ -1,6 +1,6 @@
 """Registrations of context sources, and the sources as they are asked."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,6 +8,7 @@ from broker.core.federation.matching import Spec
 from broker.core.federation.origin import Origin
 from broker.core.federation.registration import Registration
 from broker.core.federation.source import Match, Source
+from broker.core.federation.source_tally import SourceTally
 from broker.core.federation.step import Reply, Step
 
 Approve = Callable[[Registration], Awaitable[None]]
@@ -61,6 +62,16 @@ class SourceLog(Protocol):
         """
 
 
+class SourceTallyStore(Protocol):
+    """The stored tallies of registrations that are there."""
+
+    async def add_tallies(self, tenant: str, tallies: Mapping[str, SourceTally]) -> None:
+        """Adds to the stored tallies, by registration id."""
+
+    async def tallies(self, tenant: str, registration_ids: Collection[str]) -> Mapping[str, SourceTally]:
+        """The stored tallies by registration id, of those that were asked."""
+
+
 class Registry(Protocol):
     """The context sources of one tenant."""
 
@@ -82,4 +93,10 @@ class Sources(Protocol):
         """Carries out all steps, at the same time; their replies in the order of the steps.
 
         It never raises because of a source, and returns by the deadline.
+        """
+
+    async def tallies(self, tenant: str, registration_ids: Collection[str]) -> Mapping[str, SourceTally]:
+        """How sources were asked so far, by registration id, without those that never were.
+
+        The requests of other processes are a second behind, at most.
         """

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,14 +12,18 @@ from broker.clock import Clock
 from broker.core.errors import NonexistentTenant, Unavailable
 from broker.core.federation.matching import Spec, spec_of_entity
 from broker.core.federation.origin import Origin
-from broker.core.federation.source import Source, source
-from broker.core.federation.step import Reply
+from broker.core.federation.source import Match, Source, source
+from broker.core.federation.source_tally import SourceTally
+from broker.core.federation.step import Reply, Step
 from broker.federation.known_sources import KnownSources
+from broker.federation.tallies import Tallies
 from broker.ports.sources import SourceChanges
 from broker.store.registry.registrations import MongoRegistrations
 from broker.store.wire.client import open_database
 from broker.store.wire.tenants import Tenants
+from tests.core.documents import CORE
 from tests.core.federation.registrations import info, of, small
+from tests.federation.test_tallies import TallyMemory
 from tests.federation.workers import Worker, working
 
 PATH = "csourceRegistrations"
@@ -150,8 +154,13 @@ class Log:
         return seen
 
 
-async def ask(_: Origin, steps: object) -> list[Reply]:
-    raise AssertionError("nobody is asked")
+async def ask(_: Origin, steps: Sequence[Step]) -> list[Reply]:
+    return [Reply(step, 200) for step in steps]
+
+
+def known(log: Log, is_current: Callable[[], bool] = lambda: True) -> KnownSources:
+    """The sources of a log."""
+    return KnownSources(log, ask, is_current, Tallies(TallyMemory(), lambda: NOW))
 
 
 async def found(sources: KnownSources) -> list[str]:
@@ -164,7 +173,7 @@ A, B = (source(of(id=f"urn:r:{name}")) for name in "ab")
 
 async def test_all_who_come_while_it_is_read_wait_for_one_read() -> None:
     log = Log(A)
-    sources = KnownSources(log, ask, lambda: True)
+    sources = known(log)
     log.gate.clear()
     tasks = [asyncio.create_task(found(sources)) for _ in range(10)]
     await asyncio.sleep(0)
@@ -178,7 +187,7 @@ async def test_all_who_come_while_it_is_read_wait_for_one_read() -> None:
 
 async def test_a_change_that_is_announced_while_it_is_read_is_not_missed() -> None:
     log = Log(A)
-    sources = KnownSources(log, ask, lambda: True)
+    sources = known(log)
     log.gate.clear()
     reading = asyncio.create_task(found(sources))
     await asyncio.sleep(0.01)
@@ -194,14 +203,14 @@ async def test_a_change_that_is_announced_while_it_is_read_is_not_missed() -> No
 
 async def test_a_tenant_that_nobody_asked_about_is_not_read() -> None:
     log = Log(A)
-    await KnownSources(log, ask, lambda: True).changed(["", "other"])
+    await known(log).changed(["", "other"])
     assert log.reads == 0
 
 
 async def test_who_may_have_missed_something_looks_each_time() -> None:
     log = Log(A)
     is_current = True
-    sources = KnownSources(log, ask, lambda: is_current)
+    sources = known(log, lambda: is_current)
     assert await found(sources) == ["urn:r:a"]
     is_current = False
     log.sources = {"urn:r:b": B}
@@ -215,7 +224,7 @@ async def test_who_may_have_missed_something_looks_each_time() -> None:
 
 async def test_a_tenant_that_does_not_exist_has_none_and_is_not_remembered() -> None:
     log = Log(A)
-    sources = KnownSources(log, ask, lambda: True)
+    sources = known(log)
     for _ in range(2):
         assert await sources.of("nobody") is None
     assert log.reads == 2
@@ -224,7 +233,7 @@ async def test_a_tenant_that_does_not_exist_has_none_and_is_not_remembered() -> 
 
 async def test_what_cannot_be_read_harms_no_other_tenant(caplog: pytest.LogCaptureFixture) -> None:
     log = Log(A)
-    sources = KnownSources(log, ask, lambda: True)
+    sources = known(log)
     assert await found(sources) == ["urn:r:a"]
     log.fault = Unavailable("the database is away")
     with pytest.raises(Unavailable):  # the announcement is applied later
@@ -240,7 +249,7 @@ async def test_what_cannot_be_read_harms_no_other_tenant(caplog: pytest.LogCaptu
 
 async def test_what_has_expired_goes_out_of_memory() -> None:
     log = Log(A, source(of(id="urn:r:old", expiresAt="2090-01-01T00:00:00Z")))
-    sources = KnownSources(log, ask, lambda: True)
+    sources = known(log)
     registry = await sources.of("")
     assert registry is not None
     later = "2090-01-01T00:00:00.000000"
@@ -248,9 +257,17 @@ async def test_what_has_expired_goes_out_of_memory() -> None:
     assert [one.source.id for one in registry.concerned(Spec(), (), later)] == ["urn:r:a"]
 
 
+@pytest.mark.clause("5.2.9")
+async def test_who_is_asked_is_counted() -> None:
+    sources = known(Log(A))
+    step = Step(Match(A, ()), "retrieveEntity", CORE)
+    assert await sources.ask(Origin(""), [step, step]) == [Reply(step, 200)] * 2
+    assert await sources.tallies("", ["urn:r:a"]) == {"urn:r:a": SourceTally(2, 0, NOW)}
+
+
 async def test_closing_stops_what_is_read() -> None:
     log = Log(A)
-    sources = KnownSources(log, ask, lambda: True)
+    sources = known(log)
     log.gate.clear()
     reading = asyncio.create_task(found(sources))
     await asyncio.sleep(0.01)

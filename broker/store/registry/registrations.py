@@ -83,7 +83,7 @@ class MongoRegistrations:
             if found is None:
                 raise _missing(registration_id)
             new = change(_registration(found))
-            await handle.registrations.replace_one(wanted, _document(new), session=session)
+            await handle.registrations.update_one(wanted, {"$set": _document(new)}, session=session)
             await self._check(handle, new, approve, session)
 
         await self._change(handle, registration_id, update)
@@ -185,7 +185,7 @@ def _moment(text: str) -> datetime:
 
 
 def _document(one: Registration) -> Document:
-    """The stored shape: `types` and `ids` are null where it may be of any."""
+    """The stored shape, but for the tally; `types` and `ids` are null where it may be of any."""
     ids, types = one.ids, one.types
     text = {
         "body": one.body.model_dump(by_alias=True, exclude_none=True),
