@@ -43,12 +43,12 @@ async def aggregate(
         tasks = list(_tasks(query, selections, extents))
     else:
         slices = _slices(query.aggregation, low, low)
-        tasks = [SeriesTask(n, one, selections[one], slices) for n, one in enumerate(selections)]
+        tasks = [SeriesTask(n, series, selections[series], slices) for n, series in enumerate(selections)]
     rows: dict[int, list[Document]] = {}
     for row in await _rows(run, tasks, query.aggregation):
         rows.setdefault(row["_id"]["s"], []).append(row)
     ends = _ends(query, tasks, rows)
-    return {one.series: _aggregates(rows[one.number], one, ends) for one in tasks if one.number in rows}
+    return {task.series: _aggregates(rows[task.number], task, ends) for task in tasks if task.number in rows}
 
 
 async def _extents(
@@ -59,7 +59,7 @@ async def _extents(
         return await _endings(run, last_n, selections, last_n)
     times: dict[Series, list[int]] = {}
     for part in parts(selections.items(), _TOGETHER // 2):
-        ends = (one for series, selection in part for one in extent(selection, series))
+        ends = (pipeline for series, selection in part for pipeline in extent(selection, series))
         for row in await run(union(ends), 2 * len(part)):
             key = row["_id"]
             by_write = selections[key["e"], key["a"]].by_write
@@ -74,17 +74,19 @@ async def _endings(
 
     Reads `limit` instances at first, and more of series that have fewer than n times among those.
     """
-    found: dict[Series, tuple[int, int]] = {}
+    endings: dict[Series, tuple[int, int]] = {}
     short: dict[Series, Selection] = {}
     for part in parts(selections.items(), _TOGETHER):
-        pipelines = (ending(one, series, last_n, limit, n) for n, (series, one) in enumerate(part))
+        pipelines = (
+            ending(selection, series, last_n, limit, n) for n, (series, selection) in enumerate(part)
+        )
         for row in await run(union(pipelines), len(part)):
             series, selection = part[row["_id"]]
             unit = PLACES if selection.by_write else 1
-            found[series] = row["start"] // unit, row["end"] // unit
+            endings[series] = row["start"] // unit, row["end"] // unit
             if row["times"] < last_n and row["n"] == limit:
                 short[series] = selection
-    return found | await _endings(run, last_n, short, _MORE * limit) if short else found
+    return endings | await _endings(run, last_n, short, _MORE * limit) if short else endings
 
 
 def _tasks(
@@ -108,13 +110,15 @@ def _tasks(
 def _slices(aggregation: Aggregation, anchor: int, last: int) -> list[Slice]:
     duration = aggregation.duration
     if duration.months:
-        return [Slice(*one) for one in calendar(anchor, duration, last, _PERIODS)]
+        return [Slice(*period) for period in calendar(anchor, duration, last, _PERIODS)]
     return [Slice(anchor, None, duration.micros or None)]
 
 
 async def _rows(run: Run, tasks: Iterable[SeriesTask], aggregation: Aggregation) -> list[Document]:
     rows: list[Document] = []
-    pipelines = (one for task in tasks for one in summarize(task, aggregation.methods, _PERIODS + 1))
+    pipelines = (
+        pipeline for task in tasks for pipeline in summarize(task, aggregation.methods, _PERIODS + 1)
+    )
     for part in parts(pipelines, _TOGETHER):
         rows += await run([*union(part), {"$limit": _ROWS + 1}], _ROWS + 1)
         if len(rows) > _ROWS:
@@ -137,13 +141,13 @@ def _ends(
 
 def _aggregates(rows: list[Document], task: SeriesTask, ends: dict[str, int]) -> list[Aggregate]:
     """The aggregates of one series: one for each datasetId, separately for Relationships and other kinds."""
-    found: dict[tuple[bool, str | None], dict[int, Period]] = {}
-    highs = {one.low: one.high for one in task.slices}
+    by_dataset: dict[tuple[bool, str | None], dict[int, Period]] = {}
+    highs = {span.low: span.high for span in task.slices}
     length = task.slices[0].length
     for row in rows:
         key = row["_id"]
         start = int(key["p"])
-        periods = found.setdefault((_is_relationship(key), key.get("d")), {})
+        periods = by_dataset.setdefault((_is_relationship(key), key.get("d")), {})
         if start not in periods:
             end = start + length if length else highs[start] or ends[task.series[0]]
             periods[start] = Period(start, end)
@@ -152,7 +156,7 @@ def _aggregates(rows: list[Document], task: SeriesTask, ends: dict[str, int]) ->
             raise too_many(_PERIODS)
     return [
         Aggregate(is_relationship, dataset, [periods[start] for start in sorted(periods)])
-        for (is_relationship, dataset), periods in found.items()
+        for (is_relationship, dataset), periods in by_dataset.items()
     ]
 
 
@@ -188,8 +192,8 @@ def _number(value: Json) -> Json:
     """The JSON form of a value: MongoDB has integers beyond 64 bits as decimals."""
     if not isinstance(value, Decimal128):
         return value
-    found = value.to_decimal()
-    return int(found) if found == found.to_integral_value() else float(found)
+    number = value.to_decimal()
+    return int(number) if number == number.to_integral_value() else float(number)
 
 
 def parts(many: Iterable[T], size: int) -> Iterator[list[T]]:

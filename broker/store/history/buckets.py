@@ -64,8 +64,8 @@ def unpack(bucket: Document, *, backwards: bool = False) -> Iterator[Document]:
 
 def _zipped(backwards: bool) -> Document:
     inputs = ["$t", "$l", *({"$ifNull": [f"${name}", []]} for name in "pvx")]
-    found = {"$zip": {"inputs": inputs, "useLongestLength": True}}
-    return {"$reverseArray": found} if backwards else found
+    zipped = {"$zip": {"inputs": inputs, "useLongestLength": True}}
+    return {"$reverseArray": zipped} if backwards else zipped
 
 
 def _column(number: int) -> Document:
@@ -94,10 +94,10 @@ def unpacking(*, backwards: bool = False) -> Pipeline:
 def _parts(documents: Sequence[Document], size: int) -> Iterator[Sequence[Document]]:
     """Parts of similar length, about `size` at most; instances of the same time are in the same part."""
     count = max(1, -(-len(documents) // size))
-    each = -(-len(documents) // count)
+    length = -(-len(documents) // count)
     start = 0
     while start < len(documents):
-        end = min(start + each, len(documents))
+        end = min(start + length, len(documents))
         while end < len(documents) and documents[end]["_id"]["t"] == documents[end - 1]["_id"]["t"]:
             end += 1
         yield documents[start:end]
@@ -135,10 +135,12 @@ def _sequences(documents: Sequence[Document], times: Sequence[int]) -> Document:
 
 def _common(documents: Sequence[Document]) -> Document:
     """The members that are equal in all instances, except `value` and `observedAt`."""
-    first, *others = (one["i"] for one in documents)
+    first, *others = (instance["i"] for instance in documents)
     names = [name for name in first if name not in ("value", "observedAt")]
     return {
-        name: first[name] for name in names if all(_is_same(first[name], one.get(name)) for one in others)
+        name: first[name]
+        for name in names
+        if all(_is_same(first[name], instance.get(name)) for instance in others)
     }
 
 

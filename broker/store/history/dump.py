@@ -10,7 +10,7 @@ from typing import Any
 from broker.core import Instance
 from broker.core.temporal import Evolution, TemporalQuery
 from broker.store.history import windows
-from broker.store.history.evolutions import FACTS, candidate, candidates, evolution, facts_of
+from broker.store.history.evolutions import FACTS, candidate_of, candidates, evolution, facts_of
 from broker.store.history.first_instances import SeriesRequest, first
 from broker.store.history.shown_instances import shown
 from broker.store.history.windows import Pipeline, Selection, Series
@@ -52,15 +52,15 @@ class Dump:
         """(entity id, piece) for each piece of history; (entity id, None) at the end of each entity."""
         with reported():
             handle = await self.tenants.get(self.tenant)
-            async for one in handle.entities.find(candidates(self.query), {"_id": 1}, sort=[("_id", 1)]):
-                async for piece in self._of_entity(handle, one["_id"]):
-                    yield one["_id"], piece
-                yield one["_id"], None
+            async for document in handle.entities.find(candidates(self.query), {"_id": 1}, sort=[("_id", 1)]):
+                async for piece in self._of_entity(handle, document["_id"]):
+                    yield document["_id"], piece
+                yield document["_id"], None
 
     async def _of_entity(self, tenant: Tenant, entity_id: str) -> AsyncIterator[HistoryPart]:
-        found = await tenant.entities.find_one({"_id": entity_id}, FACTS)
-        facts = None if found is None else facts_of(found)
-        for series in candidate(facts, self.query, self._base).wanted if facts else ():
+        document = await tenant.entities.find_one({"_id": entity_id}, FACTS)
+        facts = None if document is None else facts_of(document)
+        for series in candidate_of(facts, self.query, self._base).wanted if facts else ():
             async for piece in self._of_series(tenant, series):
                 yield piece
 
@@ -68,9 +68,9 @@ class Dump:
         start, last, most = self.low, (-(2**63), 0), _PIECE
         while True:
             facts, rows = await self._read(tenant, series, start, most)
-            fresh = [one for one in rows if (one["_id"]["t"], one["_id"]["s"]) > last]
+            fresh = [row for row in rows if (row["_id"]["t"], row["_id"]["s"]) > last]
             if facts is not None and fresh:
-                instances = [shown(one, is_stamped=True) for one in fresh]
+                instances = [shown(row, is_stamped=True) for row in fresh]
                 yield HistoryPart(evolution(facts), codec.name(series[1]), instances)
                 start = fresh[-1]["_id"]["t"]
                 last = (start, fresh[-1]["_id"]["s"])
@@ -82,11 +82,11 @@ class Dump:
         self, tenant: Tenant, series: Series, start: int | None, most: int
     ) -> tuple[Document | None, list[Document]]:
         async with tenant.history.database.client.start_session(snapshot=True) as session:
-            found = await tenant.entities.find_one({"_id": series[0]}, FACTS, session=session)
-            facts = None if found is None else facts_of(found)
+            document = await tenant.entities.find_one({"_id": series[0]}, FACTS, session=session)
+            facts = None if document is None else facts_of(document)
             if facts is None:
                 return None, []
-            selection = candidate(facts, self.query, self._base).wanted.get(series, self._base)
+            selection = candidate_of(facts, self.query, self._base).wanted.get(series, self._base)
 
             async def run(pipeline: Pipeline, most: int) -> list[Document]:
                 cursor = await tenant.history.aggregate(pipeline, session=session, batchSize=most)

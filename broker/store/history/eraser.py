@@ -71,11 +71,11 @@ class Eraser:
         gone = 0
         while True:
             began = time.monotonic()
-            found = await collection.find(wanted, {"_id": 1}, sort=[("_id", 1)], limit=most).to_list()
-            if not found:
+            documents = await collection.find(wanted, {"_id": 1}, sort=[("_id", 1)], limit=most).to_list()
+            if not documents:
                 return gone
-            span = {"$gte": found[0]["_id"], "$lte": found[-1]["_id"]}
+            span = {"$gte": documents[0]["_id"], "$lte": documents[-1]["_id"]}
             gone += (await collection.delete_many({**wanted, "_id": span})).deleted_count
-            if len(found) < most or not await self.lease.is_held():
+            if len(documents) < most or not await self.lease.is_held():
                 return gone
             await asyncio.sleep(time.monotonic() - began)

@@ -15,7 +15,7 @@ from broker.store.history.evolution_filter import EvolutionFilter, Reader
 from broker.store.history.evolutions import (
     FACTS,
     Candidate,
-    candidate,
+    candidate_of,
     candidates,
     direction,
     evolution,
@@ -70,10 +70,10 @@ class EvolutionAnswer:
         page: list[Candidate] = []
         passed = 0
         async with aclosing(self.matching(min(end, TOGETHER))) as matching:
-            async for one in matching:
+            async for candidate in matching:
                 passed += 1
                 if passed > first:
-                    page.append(one)
+                    page.append(candidate)
                 if passed == end:
                     break
         return page
@@ -90,22 +90,26 @@ class EvolutionAnswer:
         )
         async with cursor:
             while documents := await cursor.to_list(together):
-                heads = (found for document in documents if (found := facts_of(document)) is not None)
-                for one in await self.filter.selected([self.candidate(found) for found in heads]):
-                    yield one
+                heads = (facts for document in documents if (facts := facts_of(document)) is not None)
+                for candidate in await self.filter.selected([self.candidate(facts) for facts in heads]):
+                    yield candidate
 
     def candidate(self, document: Document) -> Candidate:
         """The candidate with these facts, and the selections of the query."""
-        return candidate(document, self._query, self._selection.of_datasets(self._query.datasets))
+        return candidate_of(document, self._query, self._selection.of_datasets(self._query.datasets))
 
     def wanted(self, many: Iterable[Candidate]) -> dict[Series, SeriesRequest]:
         """The requests for the instances that the answer shows of candidates; {} if it aggregates."""
         if self._query.aggregation is not None:
             return {}
-        chosen = [(one, series, part) for one in many for series, part in self._chosen(one).items()]
+        chosen = [
+            (candidate, series, part)
+            for candidate in many
+            for series, part in self._chosen(candidate).items()
+        ]
         most, last_n = self._most(len(chosen)), self._query.last_n
         limit = (most if last_n is None else min(last_n, most)) + 1
-        return {series: _wanted(one, series, part, limit) for one, series, part in chosen}
+        return {series: _wanted(candidate, series, part, limit) for candidate, series, part in chosen}
 
     async def evolutions(self, many: Sequence[Candidate]) -> list[Evolution]:
         """The evolutions of candidates, in the same order."""
@@ -113,12 +117,12 @@ class EvolutionAnswer:
         return await self.put_together(many, wanted, await first(self.run, wanted))
 
     async def retrieved(
-        self, one: Candidate, wanted: dict[Series, SeriesRequest], rows: dict[Series, list[Document]]
+        self, candidate: Candidate, wanted: dict[Series, SeriesRequest], rows: dict[Series, list[Document]]
     ) -> Evolution | None:
         """The evolution of a candidate from its rows; None if nothing in it matches the query."""
-        [evolution] = await self.put_together([one], wanted, rows)
+        [evolution] = await self.put_together([candidate], wanted, rows)
         is_empty = not evolution.attrs and not evolution.aggregates
-        if is_empty and self._query.is_selective and not await self.filter.selected([one]):
+        if is_empty and self._query.is_selective and not await self.filter.selected([candidate]):
             return None
         return evolution
 
@@ -129,40 +133,44 @@ class EvolutionAnswer:
         rows: dict[Series, list[Document]],
     ) -> list[Evolution]:
         """The evolutions of candidates, from their requests and the rows that were read for these."""
-        found = {one.id: evolution(one.document) for one in many}
+        evolutions = {candidate.id: evolution(candidate.document) for candidate in many}
         if self._query.aggregation is not None:
-            await self._aggregate(found, many)
+            await self._aggregate(evolutions, many)
         else:
             whole = await self._whole(wanted, rows)
-            self._put(found, {one: whole[one] for one in wanted if one in whole}, len(wanted))
-            self._carry(found, many)
+            self._put(
+                evolutions, {series: whole[series] for series in wanted if series in whole}, len(wanted)
+            )
+            self._carry(evolutions, many)
         if self._query.sys_attrs:
-            for entity_id, time in (await self._modified(found)).items():
-                found[entity_id].modified_at = time
-        return list(found.values())
+            for entity_id, time in (await self._modified(evolutions)).items():
+                evolutions[entity_id].modified_at = time
+        return list(evolutions.values())
 
-    def _chosen(self, one: Candidate) -> dict[Series, Selection]:
+    def _chosen(self, candidate: Candidate) -> dict[Series, Selection]:
         """The selections of those series of a candidate that the answer shows."""
-        return {s: part for s, part in one.wanted.items() if self._query.is_shown(codec.name(s[1]))}
+        return {s: part for s, part in candidate.wanted.items() if self._query.is_shown(codec.name(s[1]))}
 
     def _most(self, series: int) -> int:
         """The most instances of each series in an answer with this number of series."""
         return max(_LEAST, min(self._page, self._page * _ANSWER // max(1, series)))
 
-    async def _aggregate(self, found: dict[str, Evolution], many: Iterable[Candidate]) -> None:
+    async def _aggregate(self, evolutions: dict[str, Evolution], many: Iterable[Candidate]) -> None:
         """Adds the aggregates of attributes to evolutions. Scopes are not aggregated."""
-        wanted = {s: part for one in many for s, part in self._chosen(one).items() if s[1] != SCOPE}
+        wanted = {
+            s: part for candidate in many for s, part in self._chosen(candidate).items() if s[1] != SCOPE
+        }
         for (entity, key), aggregates in (await aggregate(self.run, self._query, wanted)).items():
-            found[entity].aggregates[codec.name(key)] = aggregates
+            evolutions[entity].aggregates[codec.name(key)] = aggregates
 
-    def _put(self, found: dict[str, Evolution], rows: dict[Series, list[Instance]], series: int) -> None:
+    def _put(self, evolutions: dict[str, Evolution], rows: dict[Series, list[Instance]], series: int) -> None:
         """Adds instances to evolutions: of each attribute as many as fit in an answer with so many series."""
         most = self._most(series)
         for (entity, key), instances in rows.items():
             iri = codec.name(key)
             kept, is_cut = fit(self._latest(instances), most, self._query)
-            found[entity].attrs[iri] = kept
-            found[entity].truncated |= {iri} if is_cut else set()
+            evolutions[entity].attrs[iri] = kept
+            evolutions[entity].truncated |= {iri} if is_cut else set()
 
     async def _whole(
         self, wanted: dict[Series, SeriesRequest], rows: dict[Series, list[Document]]
@@ -171,17 +179,17 @@ class EvolutionAnswer:
 
         Mostly there is one instance at each time. If there are several, n instances do not cover n times.
         """
-        found = self._instances(rows)
+        instances = self._instances(rows)
         last_n, most, left = self._query.last_n, self._most(len(wanted)) + 1, wanted
         while last_n is not None and left:
             left = {
-                series: one.up_to(min(_MORE * one.limit, most))
-                for series, one in left.items()
-                if len(found.get(series, ())) == one.limit < most
-                and times(found[series], self._query.window) <= last_n
+                series: request.up_to(min(_MORE * request.limit, most))
+                for series, request in left.items()
+                if len(instances.get(series, ())) == request.limit < most
+                and times(instances[series], self._query.window) <= last_n
             }
-            found |= self._instances(await first(self.run, left))
-        return found
+            instances |= self._instances(await first(self.run, left))
+        return instances
 
     def _instances(self, rows: dict[Series, list[Document]]) -> dict[Series, list[Instance]]:
         return {series: [self._instance(row) for row in many] for series, many in rows.items()}
@@ -190,13 +198,13 @@ class EvolutionAnswer:
         last_n = self._query.last_n
         return instances if last_n is None else latest(instances, last_n, self._query.window)
 
-    def _carry(self, found: dict[str, Evolution], many: Sequence[Candidate]) -> None:
+    def _carry(self, evolutions: dict[str, Evolution], many: Sequence[Candidate]) -> None:
         """Adds the scopes at the beginning of the window to evolutions that show scopes (C.5.16)."""
-        for one in many:
-            if one.scopes is not None and self._query.is_shown(codec.name(SCOPE)):
-                of = found[one.id].attrs.setdefault(codec.name(SCOPE), [])
-                of.insert(len(of) if self._query.is_backwards else 0, one.scopes)
-                of[:] = self._latest(of)
+        for candidate in many:
+            if candidate.scopes is not None and self._query.is_shown(codec.name(SCOPE)):
+                instances = evolutions[candidate.id].attrs.setdefault(codec.name(SCOPE), [])
+                instances.insert(len(instances) if self._query.is_backwards else 0, candidate.scopes)
+                instances[:] = self._latest(instances)
 
     async def run(self, pipeline: Pipeline, most: int) -> list[Document]:
         """The results of a pipeline over `history`, at most `most` documents, in one round trip."""
@@ -230,9 +238,9 @@ class EvolutionAnswer:
         return {entity["_id"]: entity["modifiedAt"] async for entity in cursor}
 
 
-def _wanted(one: Candidate, series: Series, selection: Selection, limit: int) -> SeriesRequest:
+def _wanted(candidate: Candidate, series: Series, selection: Selection, limit: int) -> SeriesRequest:
     """The request for `limit` instances of a series, with those in the document if they were read."""
-    if one.held is None or selection.by_write:
+    if candidate.held is None or selection.by_write:
         return SeriesRequest(selection, limit)
-    held = [each for each in one.held if each["a"] == series[1]]
+    held = [item for item in candidate.held if item["a"] == series[1]]
     return SeriesRequest(replace(selection, held=False), limit, held)

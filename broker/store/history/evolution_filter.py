@@ -82,11 +82,11 @@ class EvolutionFilter:
     async def _answers(self, questions: Sequence[Sequence[Selected]]) -> set[int]:
         """The indexes of the questions (lists of series with selections) that have a selected instance."""
         asked = [n for n, question in enumerate(questions) if question]
-        found = set()
+        answered = set()
         for part in parts(asked, _TOGETHER):
             rows = await self._reading.run(windows.probe(questions[n] for n in part), len(part))
-            found |= {part[row["_id"]] for row in rows}
-        return found
+            answered |= {part[row["_id"]] for row in rows}
+        return answered
 
     async def _by_q(self, many: Sequence[Candidate], q: Q) -> list[Candidate]:
         """The candidates for which the `q` holds."""
@@ -105,24 +105,24 @@ class EvolutionFilter:
             return {n for n, entity in enumerate(entities) if matches(term, entity)}
         known = _known(many, codec.key(term.target.path[0]), self._selection)
         if term.target.member in _TIMES:  # they are not among the members of stored instances
-            return await self._judged(known, lambda one: meets(term, one))
+            return await self._judged(known, lambda instance: meets(term, instance))
         asked = [(series, replace(base, term=term)) for series, base in known.values()]
         numbers = list(known)
-        return {numbers[n] for n in await self._answers([[one] for one in asked])}
+        return {numbers[n] for n in await self._answers([[question] for question in asked])}
 
     async def _by_place(self, many: Sequence[Candidate], geo: GeoQuery) -> list[Candidate]:
         """The candidates of which an instance of the GeoProperty in the window meets the geoquery."""
         await asyncio.to_thread(load_geometries)
         known = _known(many, codec.key(geo.property), self._selection)
-        found = await self._judged(known, lambda candidate: is_placed(geo, {geo.property: [candidate]}))
-        return [candidate for n, candidate in enumerate(many) if n in found]
+        placed = await self._judged(known, lambda instance: is_placed(geo, {geo.property: [instance]}))
+        return [candidate for n, candidate in enumerate(many) if n in placed]
 
     async def _judged(self, asked: dict[int, Selected], holds: Callable[[Instance], bool]) -> set[int]:
         """The numbers of the selections that have an instance for which `holds` is true.
 
         Reads the first instances of all series together; then the rest of each series that needs it.
         """
-        found = set[int]()
+        meeting = set[int]()
         for part in parts(asked.items(), _TOGETHER):
             number = {series: n for n, (series, _) in part}
             seen = Counter[int]()
@@ -131,11 +131,11 @@ class EvolutionFilter:
                 n = number[series]
                 seen[n] = len(rows)
                 if any(holds(self._reading.instance(row)) for row in rows):
-                    found.add(n)
+                    meeting.add(n)
             for n, (series, selection) in part:
-                if n not in found and seen[n] == _FEW and await self._any(series, selection, holds):
-                    found.add(n)
-        return found
+                if n not in meeting and seen[n] == _FEW and await self._any(series, selection, holds):
+                    meeting.add(n)
+        return meeting
 
     async def _any(self, series: Series, selection: Selection, holds: Callable[[Instance], bool]) -> bool:
         """Whether `holds` is true for a selected instance of a series. Reads instances until it is."""
@@ -151,14 +151,14 @@ class EvolutionFilter:
         kept = []
         changes, low = await self._changes(many), self._window[0]
         for candidate in many:
-            found = valid(
+            validities = valid(
                 changes.get(candidate.id, ()), query, self._window, candidate.document.get("createdAt")
             )
-            if found:
-                spans = [each.span for each in found]
+            if validities:
+                spans = [validity.span for validity in validities]
                 candidate.wanted = {series: part.of_spans(spans) for series, part in candidate.wanted.items()}
-                if low is not None and found[0].since < low:
-                    candidate.scopes = found[0].scopes
+                if low is not None and validities[0].since < low:
+                    candidate.scopes = validities[0].scopes
                 kept.append(candidate)
         return kept
 
@@ -169,7 +169,7 @@ class EvolutionFilter:
         changes = await self._scopes(_known(many, SCOPE, upto), _MOST_SCOPES + 1)
         if any(len(of) > _MOST_SCOPES for of in changes.values()):
             raise TooComplexQuery(f"scopeQ: an entity changed its scopes more than {_MOST_SCOPES} times")
-        later = [one for one in many if one.id not in changes]
+        later = [candidate for candidate in many if candidate.id not in changes]
         return changes | await self._scopes(_known(later, SCOPE, ever), 1)
 
     async def _scopes(self, asked: dict[int, Selected], most: int) -> dict[str, list[Change]]:
@@ -185,13 +185,13 @@ class EvolutionFilter:
         """The candidates as entities without attributes, with their createdAt and modifiedAt."""
         modified = {}
         if term.target.member == "modifiedAt":
-            modified = await self._reading.modified(one.id for one in many)
-        found = []
-        for one in many:
-            created = one.document.get("createdAt", "")
-            known = modified.get(one.id, one.document.get("modifiedAt", created))
-            found.append({"id": one.id, "createdAt": created, "modifiedAt": known, "attrs": {}})
-        return found
+            modified = await self._reading.modified(candidate.id for candidate in many)
+        entities = []
+        for candidate in many:
+            created = candidate.document.get("createdAt", "")
+            known = modified.get(candidate.id, candidate.document.get("modifiedAt", created))
+            entities.append({"id": candidate.id, "createdAt": created, "modifiedAt": known, "attrs": {}})
+        return entities
 
 
 def _known(many: Sequence[Candidate], key: str, base: Selection) -> dict[int, Selected]:

@@ -96,25 +96,32 @@ class MongoTemporal:
         except Exception as error:
             if len(asked) == 1:
                 return {asked[0]: error}
-        found: dict[_Asked, Evolution | Exception] = {}
-        for one in asked:
-            found |= await self._retrieve_each(tenant, [one])
-        return found
+        evolutions: dict[_Asked, Evolution | Exception] = {}
+        for request in asked:
+            evolutions |= await self._retrieve_each(tenant, [request])
+        return evolutions
 
     async def _retrieve(self, tenant: Tenant, asked: Sequence[_Asked]) -> dict[_Asked, Evolution]:
         """The evolutions of requests, read in one snapshot; requests without a result are left out."""
-        found: dict[_Asked, Evolution] = {}
+        evolutions: dict[_Asked, Evolution] = {}
         left = list(asked)
         async with _moment(tenant) as session:
             while left:  # one request for each entity at a time: rows do not say to which request they belong
-                now = {one.entity_id: one for one in reversed(left)}
-                left = [one for one in left if one is not now[one.entity_id]]
+                now = {request.entity_id: request for request in reversed(left)}
+                left = [request for request in left if request is not now[request.entity_id]]
                 heads = await _heads(tenant, list(now), session, Deadline(self._timeout))
-                there = [(one, heads[one.entity_id]) for one in now.values() if one.entity_id in heads]
-                found |= await _together(
-                    {one: (self._answer(tenant, one.query, session), facts) for one, facts in there}
+                there = [
+                    (request, heads[request.entity_id])
+                    for request in now.values()
+                    if request.entity_id in heads
+                ]
+                evolutions |= await _together(
+                    {
+                        request: (self._answer(tenant, request.query, session), facts)
+                        for request, facts in there
+                    }
                 )
-        return found
+        return evolutions
 
 
 @asynccontextmanager
@@ -130,24 +137,26 @@ async def _heads(tenant: Tenant, ids: list[str], session: Session, deadline: Dea
         {"_id": {"$in": ids}}, FACTS_AND_HISTORY, max_time_ms=deadline.left_ms(), session=session
     )
     heads = (facts_of(document) for document in await cursor.to_list())
-    return {one["_id"]: one for one in heads if one is not None}
+    return {facts["_id"]: facts for facts in heads if facts is not None}
 
 
 async def _together(asked: dict[_Asked, tuple[EvolutionAnswer, Document]]) -> dict[_Asked, Evolution]:
     """The evolutions of requests for different entities, each with its answer and facts; one joint read."""
     if not asked:
         return {}
-    candidates = {one: answer.candidate(facts) for one, (answer, facts) in asked.items()}
-    wanted = {one: answer.wanted([candidates[one]]) for one, (answer, _) in asked.items()}
+    candidates = {request: answer.candidate(facts) for request, (answer, facts) in asked.items()}
+    wanted = {request: answer.wanted([candidates[request]]) for request, (answer, _) in asked.items()}
     [run, *_] = [answer.run for answer, _ in asked.values()]
-    rows = await first(run, {series: part for of in wanted.values() for series, part in of.items()})
-    found: dict[_Asked, Evolution] = {}
-    for one, (answer, _) in asked.items():
-        mine = {series: rows[series] for series in wanted[one] if series in rows}
-        evolution = await answer.retrieved(candidates[one], wanted[one], mine)
+    rows = await first(
+        run, {series: part for requests in wanted.values() for series, part in requests.items()}
+    )
+    evolutions: dict[_Asked, Evolution] = {}
+    for request, (answer, _) in asked.items():
+        mine = {series: rows[series] for series in wanted[request] if series in rows}
+        evolution = await answer.retrieved(candidates[request], wanted[request], mine)
         if evolution is not None:
-            found[one] = evolution
-    return found
+            evolutions[request] = evolution
+    return evolutions
 
 
 def _is_short(query: TemporalQuery) -> bool:

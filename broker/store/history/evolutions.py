@@ -36,7 +36,7 @@ def facts_of(document: Document) -> Document | None:
     if "held" in document:
         return facts | {"held": document["held"]}
     held = document.get("h", [])
-    return facts | {"h": held, "held": {one["a"] for one in held}}
+    return facts | {"h": held, "held": {item["a"] for item in held}}
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Candidate:
         return _selection(self.document, base, key)
 
 
-def candidate(document: Document, query: TemporalQuery, selection: Selection) -> Candidate:
+def candidate_of(document: Document, query: TemporalQuery, selection: Selection) -> Candidate:
     """A candidate of a query, with a selection for each series that the query needs."""
     keys = (key for key in _keys(document) if query.is_judged(codec.name(key)))
     return Candidate(document, {(document["_id"], key): _selection(document, selection, key) for key in keys})

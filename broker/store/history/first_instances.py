@@ -50,32 +50,37 @@ async def first(run: Run, wanted: Mapping[Series, SeriesRequest]) -> dict[Series
 
     `run` executes a pipeline over `history`; its second argument is the maximal number of results.
     """
-    found: dict[Series, list[Document]] = {}
+    instances: dict[Series, list[Document]] = {}
     for part in parts(wanted.items(), _TOGETHER):
         few, left = _FEW, part
         while left:
             pieces = await _pieces(run, left, few)
-            made = {series: _first(pieces[series], one, few) for series, one in left if series in pieces}
-            found |= {series: documents for series, documents in made.items() if documents}
-            left = [(series, one) for series, one in left if made.get(series, ()) is None]
+            read = {
+                series: _first(pieces[series], request, few) for series, request in left if series in pieces
+            }
+            instances |= {series: documents for series, documents in read.items() if documents}
+            left = [(series, request) for series, request in left if read.get(series, ()) is None]
             few *= _MORE
-    return found
+    return instances
 
 
 async def _pieces(run: Run, many: Sequence[tuple[Series, SeriesRequest]], few: int) -> dict[Series, _Pieces]:
-    pipelines = (one.selection.pieces(series, one.limit, _buckets(one, few)) for series, one in many)
-    most = sum(one.limit + _buckets(one, few) + 2 for _, one in many)
-    found = {
-        series: _Pieces(held=[single_document(series[0], item) for item in one.held]) for series, one in many
+    pipelines = (
+        request.selection.pieces(series, request.limit, _buckets(request, few)) for series, request in many
+    )
+    most = sum(request.limit + _buckets(request, few) + 2 for _, request in many)
+    by_series = {
+        series: _Pieces(held=[single_document(series[0], item) for item in request.held])
+        for series, request in many
     }
     for row in await run(union(pipelines), most):
         if "h" in row:
-            for each in row["h"]:
-                found[row["_id"], each["a"]].held.append(single_document(row["_id"], each))
+            for item in row["h"]:
+                by_series[row["_id"], item["a"]].held.append(single_document(row["_id"], item))
         else:
-            pieces = found[row["_id"]["e"], row["_id"]["a"]]
+            pieces = by_series[row["_id"]["e"], row["_id"]["a"]]
             (pieces.buckets if "n" in row else pieces.singles).append(row)
-    return found
+    return by_series
 
 
 def _buckets(wanted: SeriesRequest, few: int) -> int:
@@ -89,14 +94,18 @@ def _first(pieces: _Pieces, wanted: SeriesRequest, few: int) -> list[Document] |
     selection = wanted.selection
     backwards = selection.direction < 0
     low = selection.low
-    inside = [one for one in pieces.buckets if low is None or one["_id"]["t"] >= low]
+    inside = [bucket for bucket in pieces.buckets if low is None or bucket["_id"]["t"] >= low]
     packed = _unpacked(pieces.buckets, selection)
     others: Iterable[Document] = (*pieces.singles, *filter(selection.holds, pieces.held))
     is_cut = len(inside) >= _buckets(wanted, few)
     if is_cut:  # there may be more buckets, so instances beyond the last one are not sure to be the next
         edge = inside[-1]["_id"]["t"] if backwards else inside[-1]["u"]
         packed, others = (
-            (one for one in many if (one["_id"]["t"] >= edge if backwards else one["_id"]["t"] <= edge))
+            (
+                document
+                for document in many
+                if (document["_id"]["t"] >= edge if backwards else document["_id"]["t"] <= edge)
+            )
             for many in (packed, others)
         )
     together = sorted([*islice(packed, wanted.limit), *others], key=_order, reverse=backwards)
@@ -106,7 +115,12 @@ def _first(pieces: _Pieces, wanted: SeriesRequest, few: int) -> list[Document] |
 def _unpacked(buckets: Iterable[Document], selection: Selection) -> Iterator[Document]:
     """The selected instances of buckets, in order."""
     backwards = selection.direction < 0
-    return (one for bucket in buckets for one in unpack(bucket, backwards=backwards) if selection.holds(one))
+    return (
+        document
+        for bucket in buckets
+        for document in unpack(bucket, backwards=backwards)
+        if selection.holds(document)
+    )
 
 
 def _order(document: Document) -> tuple[int, int]:

@@ -102,18 +102,18 @@ class Packer:
         wanted = {"pk": 1, "_id": {"$gt": after}}
         cursor = tenant.entities.find(wanted, {**FACTS, "pn": 1}, sort=[("_id", 1)], limit=_ENTITIES)
         return [
-            {**facts, "pn": one.get("pn", 0)}
-            for one in await cursor.to_list()
-            if (facts := facts_of(one)) is not None
+            {**facts, "pn": document.get("pn", 0)}
+            for document in await cursor.to_list()
+            if (facts := facts_of(document)) is not None
         ]
 
     async def _unmark(self, tenant: Tenant, heads: Sequence[Document]) -> None:
         """Removes the mark, unless more has moved out meanwhile, or enough instances are just too young."""
         young = {entity_id for entity_id, _ in await self._due(tenant, heads, None)}
         done = [
-            UpdateOne({"_id": one["_id"], "pn": one["pn"]}, {"$unset": {"pk": 1}, "$set": {"pn": 0}})
-            for one in heads
-            if one["_id"] not in young
+            UpdateOne({"_id": facts["_id"], "pn": facts["pn"]}, {"$unset": {"pk": 1}, "$set": {"pn": 0}})
+            for facts in heads
+            if facts["_id"] not in young
         ]
         if done:
             await tenant.entities.bulk_write(done, ordered=False)
@@ -125,10 +125,10 @@ class Packer:
             limits: list[Document] = [{"$limit": self._packing.least}, {"$project": {"_id": 1}}]
             counted = {"$group": {"_id": {"e": "$_id.e", "a": "$_id.a"}, "n": {"$sum": 1}}}
             pipelines = (
-                [{"$match": {"_id": _up_to(one, before), **_WANTED}}, *limits, counted] for one in many
+                [{"$match": {"_id": _up_to(series, before), **_WANTED}}, *limits, counted] for series in many
             )
             rows = await (await tenant.history.aggregate(union(pipelines))).to_list()
-            due |= {(one["_id"]["e"], one["_id"]["a"]) for one in rows if one["n"] >= self._packing.least}
+            due |= {(row["_id"]["e"], row["_id"]["a"]) for row in rows if row["n"] >= self._packing.least}
         return due
 
     async def _try_series(self, tenant: Tenant, series: Series, before: int, is_due: bool) -> int:
@@ -161,7 +161,7 @@ class Packer:
                 buckets = await _overlapping(tenant, session, series, singles)
                 if len(buckets) > _WIDE:
                     end = buckets.pop()["_id"]["t"]
-                    singles = [one for one in singles if one["_id"]["t"] < end]
+                    singles = [document for document in singles if document["_id"]["t"] < end]
                 if not singles:
                     return 0
                 await self._exchange(tenant, session, series, singles, buckets)
@@ -185,30 +185,30 @@ class Packer:
         """Merges the buckets with these keys. Returns the number of instances, 0 after a conflict."""
         try:
             async with await session.start_transaction():
-                found = await commands.find(
+                buckets = await commands.find(
                     tenant.packed, {"_id": {"$in": list(run)}}, session, sort={"_id": 1}
                 )
-                if len(found) < len(run):
+                if len(buckets) < len(run):
                     return 0
-                await self._put(tenant, session, series, [], found)
-                return sum(one["n"] for one in found)
+                await self._put(tenant, session, series, [], buckets)
+                return sum(bucket["n"] for bucket in buckets)
         except (commands.Missed, OperationFailure) as error:
             return _left(series, error)
 
     async def _singles(self, tenant: Tenant, session: Session, series: Series, before: int) -> list[Document]:
         """The oldest single instances that may be packed; either all or none of the same time."""
         wanted = {"_id": older(*series, before), **_WANTED}
-        found = await commands.find(tenant.history, wanted, session, sort={"_id": 1}, limit=_STEP + 1)
-        if len(found) > _STEP:
-            last = found[-1]["_id"]["t"]
-            whole = [one for one in found if one["_id"]["t"] < last]
+        documents = await commands.find(tenant.history, wanted, session, sort={"_id": 1}, limit=_STEP + 1)
+        if len(documents) > _STEP:
+            last = documents[-1]["_id"]["t"]
+            whole = [document for document in documents if document["_id"]["t"] < last]
             if not whole:
-                found = await commands.find(
+                documents = await commands.find(
                     tenant.history, {**_WANTED, "_id": _moment(series, last)}, session, limit=_CROWD
                 )
-                whole = found if len(found) < _CROWD else []
+                whole = documents if len(documents) < _CROWD else []
             return whole
-        return found
+        return documents
 
     async def _exchange(
         self,
@@ -233,9 +233,11 @@ class Packer:
         buckets: list[Document],
     ) -> None:
         """Packs single instances and those of old buckets into new buckets; updates the entity's document."""
-        known = [one for bucket in buckets for one in unpack(bucket)]
-        documents = sorted(singles + known, key=lambda one: (one["_id"]["t"], one["_id"]["s"]))
-        await commands.delete_each(tenant.packed, [one["_id"] for one in buckets], session)
+        packed = [instance for bucket in buckets for instance in unpack(bucket)]
+        documents = sorted(
+            singles + packed, key=lambda document: (document["_id"]["t"], document["_id"]["s"])
+        )
+        await commands.delete_each(tenant.packed, [bucket["_id"] for bucket in buckets], session)
         await commands.insert(tenant.packed, list(pack(documents, self._packing.size)), session)
         last = documents[-1]["_id"]["t"]
         raised = {"$inc": {"rev": 1}, "$max": {f"p.{series[1]}": last}}
@@ -291,5 +293,5 @@ async def _overlapping(
     earlier = {"_id": {**of_attribute(*series), "$lt": _moment(series, first)["$gte"]}}
     before = await commands.find(tenant.packed, earlier, session, sort={"_id": -1}, limit=1)
     inside = {"_id": {"$gte": _moment(series, first)["$gte"], "$lt": _moment(series, last)["$lt"]}}
-    found = await commands.find(tenant.packed, inside, session, sort={"_id": 1}, limit=_WIDE + 1)
-    return ([one for one in before if one["u"] >= first] + found)[: _WIDE + 1]
+    overlapping = await commands.find(tenant.packed, inside, session, sort={"_id": 1}, limit=_WIDE + 1)
+    return ([bucket for bucket in before if bucket["u"] >= first] + overlapping)[: _WIDE + 1]

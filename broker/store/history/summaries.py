@@ -119,57 +119,61 @@ class SeriesTask:
 
 def summarize(task: SeriesTask, methods: Collection[str], most: int) -> Iterator[Pipeline]:
     """The pipelines of a task for these aggregation methods, each with at most `most` rows."""
-    sums = {name: one for method in methods for name, one in _SUMS.get(method, {}).items()}
+    sums = {name: accumulator for method in methods for name, accumulator in _SUMS.get(method, {}).items()}
     last = {"$max": _time(task.selection)}
-    for one in task.slices:
-        selection = task.selection.within(one.low, one.high)
-        is_summed = _is_summed(selection, one, methods)
-        found = selection.stages(task.series, summed=is_summed)
-        key = {"s": {"$literal": task.number}, "p": _start(task.selection, one), "d": "$i.datasetId"}
+    for span in task.slices:
+        selection = task.selection.within(span.low, span.high)
+        is_summed = _is_summed(selection, span, methods)
+        instances = selection.stages(task.series, summed=is_summed)
+        key = {"s": {"$literal": task.number}, "p": _start(task.selection, span), "d": "$i.datasetId"}
         grouped = {"_id": {**key, "c": _CLASS}, "n": {"$sum": 1}, "t": last, **sums}
-        hours = selection.hours(task.series, _of_hours(task, one, methods)) if is_summed else []
-        yield [*found, {"$group": grouped}, *hours, {"$limit": most}]
+        hours = selection.hours(task.series, _of_hours(task, span, methods)) if is_summed else []
+        yield [*instances, {"$group": grouped}, *hours, {"$limit": most}]
         if "distinctCount" in methods:
-            yield [*found, *_distinct(key), {"$limit": most}]
+            yield [*instances, *_distinct(key), {"$limit": most}]
 
 
-def _is_summed(selection: Selection, one: Slice, methods: Collection[str]) -> bool:
+def _is_summed(selection: Selection, span: Slice, methods: Collection[str]) -> bool:
     """Whether the summaries of hours in buckets can be used: each hour lies within one period.
 
     They cannot for deviations and distinct values, which MongoDB cannot add.
     """
-    times = [time for time in (selection.low, selection.high, one.low, one.length) if time is not None]
+    times = [time for time in (selection.low, selection.high, span.low, span.length) if time is not None]
     return selection.is_plain and not any(time % HOUR for time in times) and _SUMMED.issuperset(methods)
 
 
-def _of_hours(task: SeriesTask, one: Slice, methods: Collection[str]) -> Pipeline:
+def _of_hours(task: SeriesTask, span: Slice, methods: Collection[str]) -> Pipeline:
     """The stages that add up summaries of hours to summaries of periods."""
-    sums = {name: one for method in methods for name, one in _SUMS_OF_HOURS.get(method, {}).items()}
-    key = {"s": {"$literal": task.number}, "p": _start_of("$p", one), "d": "$d", "c": Class.NUMBER}
+    sums = {
+        name: accumulator
+        for method in methods
+        for name, accumulator in _SUMS_OF_HOURS.get(method, {}).items()
+    }
+    key = {"s": {"$literal": task.number}, "p": _start_of("$p", span), "d": "$d", "c": Class.NUMBER}
     return [{"$group": {"_id": key, "n": {"$sum": "$n"}, "t": {"$max": "$t"}, **sums}}]
 
 
 def _distinct(key: Document) -> Pipeline:
     """The stages that count distinct values; each target of a Relationship counts as a value."""
     values = {"$cond": [_TARGETS, _ANY_VALUE, [_ANY_VALUE]]}
-    each = {"_id": {**key, "r": _IS_LINK, "v": "$v"}}
+    values_of = {"_id": {**key, "r": _IS_LINK, "v": "$v"}}
     counted = {"_id": {name: f"$_id.{name}" for name in ("s", "p", "d", "r")}, "u": {"$sum": 1}}
-    return [{"$set": {"v": values}}, {"$unwind": "$v"}, {"$group": each}, {"$group": counted}]
+    return [{"$set": {"v": values}}, {"$unwind": "$v"}, {"$group": values_of}, {"$group": counted}]
 
 
 def _time(selection: Selection) -> Expression:
     return {"$floor": {"$divide": ["$_id.s", PLACES]}} if selection.by_write else "$_id.t"
 
 
-def _start(selection: Selection, one: Slice) -> Expression:
-    return _start_of("$_id.s", one, PLACES) if selection.by_write else _start_of("$_id.t", one)
+def _start(selection: Selection, span: Slice) -> Expression:
+    return _start_of("$_id.s", span, PLACES) if selection.by_write else _start_of("$_id.t", span)
 
 
-def _start_of(field: str, one: Slice, unit: int = 1) -> Expression:
+def _start_of(field: str, span: Slice, unit: int = 1) -> Expression:
     """The start (µs) of the period that contains the time in `field`, which counts `unit` for a µs."""
-    if one.length is None:
-        return {"$literal": one.low}
-    passed = {"$mod": [{"$subtract": [field, one.low * unit]}, one.length * unit]}
+    if span.length is None:
+        return {"$literal": span.low}
+    passed = {"$mod": [{"$subtract": [field, span.low * unit]}, span.length * unit]}
     start = {"$subtract": [field, passed]}
     return start if unit == 1 else {"$divide": [start, unit]}
 
@@ -188,7 +192,7 @@ def ending(selection: Selection, series: Series, last_n: int, limit: int, number
     """
     _, last = selection.both_ways
     written = {"$subtract": ["$_id.s", {"$mod": ["$_id.s", PLACES]}]}
-    each = {"_id": written if selection.by_write else "$_id.t", "n": {"$sum": 1}}
+    by_time = {"_id": written if selection.by_write else "$_id.t", "n": {"$sum": 1}}
     whole = {
         "_id": {"$literal": number},
         "start": {"$last": "$_id"},
@@ -197,4 +201,4 @@ def ending(selection: Selection, series: Series, last_n: int, limit: int, number
         "n": {"$sum": "$n"},
     }
     newest: Pipeline = [{"$sort": {"_id": -1}}, {"$limit": last_n}]
-    return [*last.first(series, limit), {"$group": each}, *newest, {"$group": whole}]
+    return [*last.first(series, limit), {"$group": by_time}, *newest, {"$group": whole}]

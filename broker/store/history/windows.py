@@ -161,8 +161,13 @@ class Selection:
         if self.datasets:
             wanted["d"] = {"$in": [*self.datasets]}
         wanted = {name: condition for name, condition in wanted.items() if condition}
-        each: Pipeline = [{"$match": _SUMMED}, {"$unwind": "$h"}, {"$replaceWith": "$h"}, {"$match": wanted}]
-        pipelines = [[*buckets, {"$project": {"h": 1}}, *each] for buckets in self._buckets(series)]
+        of_hours: Pipeline = [
+            {"$match": _SUMMED},
+            {"$unwind": "$h"},
+            {"$replaceWith": "$h"},
+            {"$match": wanted},
+        ]
+        pipelines = [[*buckets, {"$project": {"h": 1}}, *of_hours] for buckets in self._buckets(series)]
         if not self.packed or not pipelines:
             return []
         first, *others = pipelines
@@ -293,12 +298,12 @@ def _probe(number: int, question: Iterable[Selected]) -> Pipeline:
 def union(pipelines: Iterable[Pipeline]) -> Pipeline:
     """One pipeline that yields the results of several pipelines over `history`, one after the other."""
     first, *others = pipelines
-    return [*first, *({"$unionWith": {"coll": "history", "pipeline": one}} for one in others)]
+    return [*first, *({"$unionWith": {"coll": "history", "pipeline": pipeline}} for pipeline in others)]
 
 
 def _beside(pipelines: Iterable[Pipeline], collection: str = "packed") -> Pipeline:
     """The stages that add the results of pipelines over the buckets, or over another collection."""
-    return [{"$unionWith": {"coll": collection, "pipeline": one}} for one in pipelines]
+    return [{"$unionWith": {"coll": collection, "pipeline": pipeline}} for pipeline in pipelines]
 
 
 def _written(low: int | None, high: int | None) -> Document:
