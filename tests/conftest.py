@@ -88,7 +88,8 @@ async def mongo_uri() -> AsyncIterator[str]:
 async def broker_url(mongo_uri: str) -> AsyncIterator[str]:
     """The root of a running broker, without a slash at its end."""
     port = free_port()
-    async with running(port, mongo_uri=mongo_uri, database="api", notification_retry_first=0.05):
+    settings = {"notification_retry_first": 0.05, "federation_sources": 4}
+    async with running(port, mongo_uri=mongo_uri, database="api", **settings):
         yield f"http://127.0.0.1:{port}"
 
 

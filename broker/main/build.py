@@ -95,5 +95,6 @@ def _limits(settings: Settings) -> Limits:
         settings.max_linked,
         settings.collation,
         settings.federation_deadline,
+        settings.federation_sources,
         settings.federation_purge == "as_asked",
     )

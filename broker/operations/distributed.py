@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from broker.core import Entity, Json
 from broker.core.entity import expiry
 from broker.core.entity.update import Rule, UpdateResult
-from broker.core.errors import NgsiLdError
+from broker.core.errors import NgsiLdError, TooComplexQuery
 from broker.core.federation.distribution import WritePlan, plan_purge, plan_retrieve, plan_write
 from broker.core.federation.matching import Spec, spec_of_query
 from broker.core.federation.narrow import of_types
@@ -50,6 +50,7 @@ async def written(broker: Broker, origin: Origin, write: Write, rule_of: RuleOf,
     if not matches:
         return of_update(await commit(rule))
     plan = plan_write(matches, write)
+    _check_steps(plan, broker.limits.sources)
     return await to_its_end(_carry_out(broker, origin, plan, lambda: commit(rule_of(plan.left))))
 
 
@@ -60,7 +61,16 @@ async def purged(broker: Broker, origin: Origin, purge: Purge, context: Context,
     spec = spec_of_query(purge.query)
     matches = registry.concerned(spec, pseudonyms(origin.via), broker.clock.expiring())
     plan = plan_purge(matches, purge, context, as_asked=broker.limits.purges_as_asked)
+    _check_steps(plan, broker.limits.sources)
+    if not plan.parts:
+        return of_update(await here())
     return await to_its_end(_carry_out(broker, origin, plan, here))
+
+
+def _check_steps(plan: WritePlan, most: int) -> None:
+    """TooComplexQuery if a write concerns too many sources: before anything is written anywhere."""
+    if len(plan.steps) > most:
+        raise TooComplexQuery(f"the operation concerns {len(plan.steps)} context sources, of at most {most}")
 
 
 async def _carry_out(broker: Broker, origin: Origin, plan: WritePlan, here: Here) -> Settled:

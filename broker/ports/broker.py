@@ -18,8 +18,9 @@ class Limits:
     `default_page`, `page`: the default and the maximum of `limit`. `temporal_page`: the instances of one
     attribute in a temporal answer. `linked`: the linked entities that one answer may join. `collation`: the
     ICU collation of an `orderBy` without one; None: by code points. `sources_deadline`: seconds for all that
-    context sources are asked for one request. `purges_as_asked`: whether a purge is sent to sources as wide
-    as the client asks for it, though less is registered.
+    context sources are asked for one request; `sources`: how many one request may concern.
+    `purges_as_asked`: whether a purge is sent to sources as wide as the client asks for it, though less is
+    registered.
     """
 
     body_bytes: int
@@ -31,6 +32,7 @@ class Limits:
     linked: int
     collation: str | None
     sources_deadline: float = 10.0
+    sources: int = 256
     purges_as_asked: bool = False
 
 

@@ -213,3 +213,13 @@ async def test_a_request_never_runs_twice_at_one_broker(cities: Cities) -> None:
     )
     assert looped.is_problem(508, "InternalError")
     assert await cities.here() is not None
+
+
+async def test_a_write_that_concerns_too_many_sources_changes_nothing(cities: Cities) -> None:
+    for number in range(5):  # the broker of these tests may ask four for one request
+        await cities.register(str(number), info(type="Crowd"))
+    doc = {"id": "urn:x:1", "type": "Crowd", "heat": 1}
+    assert (await cities.home("POST", "entities", doc)).is_problem(403, "TooComplexQuery")
+    assert await cities.here() is None
+    assert (await cities.home("DELETE", "entities?type=Crowd")).is_problem(403, "TooComplexQuery")
+    assert (await cities.home("GET", "entities/urn:x:1?type=Crowd")).is_problem(403, "TooComplexQuery")
