@@ -135,6 +135,8 @@ def _asked_for(reply: Reply) -> Reply:
     """
     step = reply.step
     if step.operation == "retrieveEntity":
+        if len(reply.entities) == 1 and reply.entities[0]["id"] == step.entity_id:
+            return reply
         entities = tuple(entity for entity in reply.entities if entity["id"] == step.entity_id)[:1]
         fault = reply.fault if len(entities) == len(reply.entities) else Fault.INVALID
         return replace(reply, entities=entities, fault=fault)

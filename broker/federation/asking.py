@@ -47,6 +47,17 @@ class _Prepared:
     steps: list[int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """The steps of one client's request. `replies`: by the numbers of the steps."""
+
+    steps: Sequence[Step]
+    began: float
+    deadline: float
+    turns: asyncio.Semaphore
+    replies: dict[int, Reply] = field(default_factory=dict)
+
+
 class Asker:
     """See `ports.Sources.ask`.
 
@@ -78,36 +89,35 @@ class Asker:
         """See `ports.Sources.ask`. TooComplexQuery if there are more steps than one request may have."""
         if len(steps) > self._limits.sources:
             raise TooComplexQuery(f"this concerns {len(steps)} context sources, more than are asked at once")
-        now = _now()
-        latest = now + self._limits.deadline
+        began = _now()
+        latest = began + self._limits.deadline
         deadline = latest if origin.deadline is None else min(origin.deadline, latest)
-        replies: dict[int, Reply] = {}
-        groups = await self._prepared(origin, steps, deadline, replies)
-        turns = asyncio.Semaphore(self._limits.fanout)
-        async with asyncio.TaskGroup() as tasks:
-            for group in groups[1:]:
-                tasks.create_task(self._ask(group, steps, deadline, turns, replies))
-            if groups:
-                await self._ask(groups[0], steps, deadline, turns, replies)
-        return [replies[number] for number in range(len(steps))]
+        round_ = _Round(steps, began, deadline, asyncio.Semaphore(self._limits.fanout))
+        groups = await self._prepared(origin, round_)
+        if len(groups) == 1:  # as most often: a task would cost more than it is worth
+            await self._ask(groups[0], round_)
+        else:
+            async with asyncio.TaskGroup() as tasks:
+                for group in groups:
+                    tasks.create_task(self._ask(group, round_))
+        return [round_.replies[number] for number in range(len(steps))]
 
-    async def _prepared(
-        self, origin: Origin, steps: Sequence[Step], deadline: float, replies: dict[int, Reply]
-    ) -> list[_Prepared]:
+    async def _prepared(self, origin: Origin, round_: _Round) -> list[_Prepared]:
         """The requests of the steps; equal ones are one. A step that cannot be asked gets its reply here."""
         groups: dict[object, _Prepared] = {}
-        contexts, own_alias = await self._named(steps, deadline), alias(self._name, origin.tenant)
-        for number, step in enumerate(steps):
-            if self._cooldowns.is_cooling(step.match.source.id, _now()):
-                replies[number] = Reply(step, fault=Fault.COOLING)
+        contexts = await self._named(round_.steps, round_.deadline)
+        own_alias = alias(self._name, origin.tenant)
+        for number, step in enumerate(round_.steps):
+            if self._cooldowns.is_cooling(step.match.source.id, round_.began):
+                round_.replies[number] = Reply(step, fault=Fault.COOLING)
                 continue
             try:
                 names = self._names(step, contexts)
                 made = request(step, origin, own_alias, names)
             except NgsiLdError as error:
                 log.warning("a source cannot be asked", extra=_about(step) | {"reason": error.detail})
-                replies[number] = Reply(step, fault=Fault.REFUSED)
-                self._note(replies[number])
+                round_.replies[number] = Reply(step, fault=Fault.REFUSED)
+                self._note(round_.replies[number])
                 continue
             key = (made.method, made.url, made.body, frozenset(made.headers.items()))
             groups.setdefault(key, _Prepared(made, names, [])).steps.append(number)
@@ -141,23 +151,16 @@ class Asker:
             raise context
         return context
 
-    async def _ask(
-        self,
-        group: _Prepared,
-        steps: Sequence[Step],
-        deadline: float,
-        turns: asyncio.Semaphore,
-        replies: dict[int, Reply],
-    ) -> None:
+    async def _ask(self, group: _Prepared, round_: _Round) -> None:
         """Sends one request, and notes its reply for each of its steps."""
-        members = [steps[number] for number in group.steps]
+        members = [round_.steps[number] for number in group.steps]
         times = [step.match.source.timeout or self._limits.timeout for step in members]
-        until = min(deadline, _now() + min(max(times), self._limits.timeout))
-        reply = await self._reply(group, members[0], until, turns)
+        until = min(round_.deadline, round_.began + min(max(times), self._limits.timeout))
+        reply = await self._reply(group, members[0], until, round_.turns)
         for number, step in zip(group.steps, members, strict=True):
-            replies[number] = replace(reply, step=step)
+            round_.replies[number] = reply if step is reply.step else replace(reply, step=step)
             if reply.fault is not Fault.COOLING:
-                self._note(replies[number])
+                self._note(round_.replies[number])
 
     async def _reply(self, group: _Prepared, step: Step, until: float, turns: asyncio.Semaphore) -> Reply:
         source = step.match.source

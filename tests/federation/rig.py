@@ -117,7 +117,7 @@ async def resetting(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.St
     writer.transport.abort()
 
 
-class Contexts:
+class SomeContexts:
     """See `ports.ContextLoader`: of a few @contexts, by URL. `asked`: those that were resolved."""
 
     def __init__(self, **known: Context) -> None:
@@ -140,7 +140,7 @@ class Asked:
     """An asker, and what it noted."""
 
     asker: Asker
-    contexts: Contexts
+    contexts: SomeContexts
     noted: list[tuple[str, bool]] = field(default_factory=list)
 
 
@@ -150,7 +150,7 @@ async def asking(**limits: Any) -> AsyncIterator[Asked]:
     own = {name: limits.pop(name) for name in [*limits] if name in ExchangeLimits.__slots__}
     async with aiohttp.ClientSession(**session_options()) as session:
         noted: list[tuple[str, bool]] = []
-        contexts = Contexts()
+        contexts = SomeContexts()
         bounds = AskingLimits(exchange=ExchangeLimits(**own), **limits)
         asker = Asker(session, contexts, "me", bounds, lambda *note: noted.append(note))
         yield Asked(asker, contexts, noted)

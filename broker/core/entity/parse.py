@@ -154,6 +154,8 @@ def instance(path: str, raw: Json, reading: Reading) -> Instance:
         check_proof(path, parsed[kind.value], kind)
     if reading.received:
         parsed |= system_times(doc)
+        if parsed[kind.value] == NULL and "deletedAt" not in parsed:
+            raise BadRequestData(f"{path}.deletedAt: expected beside an NGSI-LD Null")
     elif reading.past and "deletedAt" in doc and parsed[kind.value] == NULL:
         parsed["deletedAt"] = moment(doc["deletedAt"], f"{path}.deletedAt")
     return parsed

@@ -15,14 +15,13 @@ from broker.core.uri import NULL, is_name
 
 _OF_NAMES = frozenset({"vocab", "objectType", "valueType", "entityTypeSealed"})
 _OF_INSTANCES = OF_INSTANCES | TYPE | {"@context"}
-_PLAIN = frozenset({"id", "type", "scope"})  # of entities: where attributes are listed, no attribute's name
+_NO_NAMES = parse.ENTITY_MEMBERS | parse.NOT_NAMES | OF_INSTANCES
 
 
 def attribute_name(iri: str, context: Context) -> str:
     """The name of an attribute; its IRI if the name would stand for a member of an entity or an instance."""
     name = context.compact(iri)
-    is_plain = is_name(name) and name not in _PLAIN and name not in parse.NOT_NAMES
-    return name if is_plain else iri
+    return name if is_name(name) and name not in _NO_NAMES else iri
 
 
 @dataclass(frozen=True, slots=True)

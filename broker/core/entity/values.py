@@ -39,8 +39,8 @@ class Reading:
     `nulls`: NGSI-LD Nulls, which delete (5.5.8). `deep`: partial values with Nulls inside, for a merge
     (5.5.12), which checks the merged value. `past`: attributes of a temporal evolution; they may have several
     instances of one datasetId, and a Null as the value of an instance that records a deletion (4.5.7).
-    `received`: system attributes are kept, since a context source sent them. `room`: counts the instances, so
-    a Reading is for one entity only.
+    `received`: a context source sent it, so system attributes are kept, and a Null is the value of an
+    instance with deletedAt. `room`: counts the instances, so a Reading is for one entity only.
     """
 
     context: Context
@@ -72,7 +72,7 @@ def value(kind: Kind, raw: Json, path: str, reading: Reading) -> Json:
     BadRequestData if the value is not valid for the kind.
     """
     if is_null(raw):
-        if not (reading.nulls or reading.past):
+        if not (reading.nulls or reading.past or reading.received):
             raise BadRequestData(f"{path}: an NGSI-LD Null may only stand in a fragment that updates")
         return NULL
     if raw is None:

@@ -8,6 +8,7 @@ In which names a source is asked:
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -81,6 +82,7 @@ def asked_in(step: Step) -> str | None:
     return step.match.source.naming.context or single_url(step.context)
 
 
+@lru_cache(1000)
 def single_url(context: Context) -> str | None:
     """The URL of an @context that is nothing but what is there; None for the core @context and any other."""
     source = context.source

@@ -2,15 +2,18 @@
 
 from random import Random
 
+import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from broker.contexts.compiler import compile_context
 from broker.core.errors import NgsiLdError
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
-from broker.core.lang import q
-from broker.core.lang.show import show
+from broker.core.lang import geo, q, scope, types
+from broker.core.lang.show import show, show_geo, show_scope, show_types
+from broker.core.lang.types import TypeSelection
 from tests.core.documents import CONTEXTS, CORE, EX
 from tests.core.lang import some
 
@@ -97,3 +100,49 @@ def test_what_any_text_says_can_be_said_in_any_names(text: str, writer: Context,
     except NgsiLdError:
         return
     assert q.parse(show(tree, reader.compact, ATTRIBUTES), reader.expand, ATTRIBUTES) == tree
+
+
+@pytest.mark.clause("4.17")
+@given(st.randoms(use_true_random=False), contexts)
+def test_shown_types_parse_to_the_same_selection(r: Random, context: Context) -> None:
+    names = (*some.TYPES, DEFAULT_VOCAB + "T", "https://ex.org/Room")
+    alternatives = (tuple(r.sample(names, r.choice((0, 1, 1, 2, 3)))) for _ in range(r.randint(1, 4)))
+    selection = TypeSelection(tuple(dict.fromkeys(alternatives)))
+    assert types.parse(show_types(selection, context.compact), context.expand) == selection
+
+
+@pytest.mark.clause("4.17")
+def test_a_name_that_types_cannot_have_is_an_iri() -> None:
+    odd = compile_context({"a b": "urn:t:A", "c,d": "urn:t:B", "e(": "urn:t:C"}, {})
+    assert show_types(TypeSelection((("urn:t:A", "urn:t:B"), ("urn:t:C",))), odd.compact) == (
+        "(urn:t:A;urn:t:B)|urn:t:C"
+    )
+
+
+@pytest.mark.clause("4.19")
+@given(st.randoms(use_true_random=False))
+def test_shown_scopes_parse_to_the_same_query(r: Random) -> None:
+    query = some.scope_query(r)
+    assert scope.parse(show_scope(query)) == query
+
+
+@pytest.mark.clause("4.10")
+@given(st.randoms(use_true_random=False), contexts, st.booleans())
+def test_shown_geoqueries_parse_to_the_same(r: Random, context: Context, as_text: bool) -> None:
+    query = some.geo_query(r)
+    members = show_geo(query, context.compact)
+    if as_text:  # as in a query string
+        members["coordinates"] = orjson.dumps(members["coordinates"]).decode()
+    assert geo.parse(members, context.expand) == query
+
+
+@pytest.mark.clause("4.10")
+@pytest.mark.parametrize(
+    ("distance", "shown"),
+    [(2000.0, "2000"), (0.5, "0.5"), (1e300, "1e+300"), (2.0**53, "9007199254740992.0")],
+)
+def test_distances(distance: float, shown: str) -> None:
+    query = geo.GeoQuery("maxDistance", {"type": "Point", "coordinates": [1, 2]}, distance=distance)
+    members = show_geo(query, CORE.compact)
+    assert members["georel"] == f"near;maxDistance=={shown}"
+    assert geo.parse(members, CORE.expand) == query
