@@ -122,7 +122,9 @@ class Contexts:
             return
         for key in keys:
             self._documents.pop(key, None)
-        for name in [name for name, it in self._compiled.items() if not set(keys).isdisjoint(it.made_of)]:
+        for name in [
+            name for name, compiled in self._compiled.items() if not set(keys).isdisjoint(compiled.made_of)
+        ]:
             del self._compiled[name]
 
     async def fetch(self, url: str) -> StoredContext:

@@ -251,7 +251,7 @@ def _check_projections(params: NotificationParams, expander: _Expander, context:
     if pick and omit and pick.overlaps(omit):
         raise BadRequestData("notification: expected no member in both pick and omit")
     has_join = params.join in ("flat", "inline")
-    depth = max((one.depth for one in (pick, omit) if one is not None), default=0)
+    depth = max((projection.depth for projection in (pick, omit) if projection is not None), default=0)
     if depth > ((params.join_level or 1) if has_join else 0):
         raise BadRequestData("notification: braces need join, and a joinLevel of at least their depth")
 

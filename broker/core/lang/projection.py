@@ -108,10 +108,10 @@ def _inside(scanner: Scanner, name: Callable[[str], str], depth: int) -> Project
     return projection
 
 
-def _union(one: Projection | None, other: Projection | None) -> Projection | None:
-    if one is None or other is None:
+def _union(first: Projection | None, second: Projection | None) -> Projection | None:
+    if first is None or second is None:
         return None
-    attrs = dict(one.attrs)
-    for iri, inside in other.attrs:
+    attrs = dict(first.attrs)
+    for iri, inside in second.attrs:
         attrs[iri] = _union(attrs[iri], inside) if iri in attrs else inside
-    return Projection(one.members | other.members, tuple(attrs.items()))
+    return Projection(first.members | second.members, tuple(attrs.items()))

@@ -48,8 +48,8 @@ class Scanner:
     def fail(self, expected: str, at: int | None = None) -> NoReturn:
         """Raises BadRequestData with the position of the fault (default: the present one)."""
         where = self.at if at is None else at
-        found = repr(self._text[where : where + 20]) if where < len(self._text) else "its end"
-        raise BadRequestData(f"{self._what}, character {where + 1}: expected {expected}, found {found}")
+        actual = repr(self._text[where : where + 20]) if where < len(self._text) else "its end"
+        raise BadRequestData(f"{self._what}, character {where + 1}: expected {expected}, found {actual}")
 
     def _skip(self) -> None:
         while self._text.startswith(" ", self.at):

@@ -107,7 +107,9 @@ def _temporal_values(instances: list[Instance], context: Context, view: Temporal
 def _aggregated(aggregates: list[Aggregate], methods: tuple[str, ...]) -> list[Json]:
     """4.5.19: for each series, the results of the methods that are eligible for its values."""
     docs = []
-    for aggregate in sorted(aggregates, key=lambda one: (one.is_relationship, one.dataset or "")):
+    for aggregate in sorted(
+        aggregates, key=lambda aggregate: (aggregate.is_relationship, aggregate.dataset or "")
+    ):
         members = {
             method: [_in_period(*pair) for pair in pairs]
             for method in methods

@@ -125,7 +125,7 @@ def _payload(entry: Entry) -> Document:
     if entry.is_report:
         return {"report": True}
     if entry.suppressed:
-        return {"suppressed": [_state(*one) for one in entry.suppressed]}
+        return {"suppressed": [_state(*pair) for pair in entry.suppressed]}
     assert entry.entity is not None, "an entry that is written has its payload"
     return _state(entry.entity, entry.previous) | ({"cut": entry.cut} if entry.cut else {})
 

@@ -23,7 +23,7 @@ class Advice:
     """Counts queries that take longer than `slow` seconds; `compact` shortens IRIs as in `BROKER_INDEXES`."""
 
     def __init__(self, declared: Collection[Declared], slow: float, compact: Callable[[str], str]) -> None:
-        self._declared = {(one.attr, one.type) for one in declared}
+        self._declared = {(index.attr, index.type) for index in declared}
         self._slow = slow
         self._compact = compact
         self._seen: set[str] = set()
@@ -32,12 +32,12 @@ class Advice:
         """Counts a query that took `seconds`, if it was slow and filters on attributes without an index."""
         if seconds < self._slow or query.q is None:
             return
-        of = _only_type(query)
+        only_type = _only_type(query)
         attrs = set(_filtered(query.q))
-        if any((attr, one) in self._declared for attr in attrs for one in (None, of)):
+        if any((attr, type_name) in self._declared for attr in attrs for type_name in (None, only_type)):
             return
         for attr in sorted(attrs):
-            self._tell(self._compact(attr) + (f"@{self._compact(of)}" if of else ""), seconds)
+            self._tell(self._compact(attr) + (f"@{self._compact(only_type)}" if only_type else ""), seconds)
 
     def _tell(self, label: str, seconds: float) -> None:
         is_new = label not in self._seen

@@ -31,14 +31,14 @@ def border(area: BaseGeometry, box: Bounds) -> list[str]:
         if np.count_nonzero(crossed) > _MOST:
             break
         steps, x, y = steps + 1, finer_x[crossed], finer_y[crossed]
-    return [name(*one, steps) for one in zip(x.tolist(), y.tolist(), strict=True)]
+    return [name(*cell, steps) for cell in zip(x.tolist(), y.tolist(), strict=True)]
 
 
 def _boxes(x: Numbers, y: Numbers, steps: int) -> NDArray[np.object_]:
     """The boxes of cells, larger by a margin on all sides."""
     wide, high = 360 / 2**steps, 180 / 2**steps
     west, south = x * wide - 180, y * high - 90
-    found: NDArray[np.object_] = shapely.box(
+    boxes: NDArray[np.object_] = shapely.box(
         west - _MARGIN, south - _MARGIN, west + wide + _MARGIN, south + high + _MARGIN
     )
-    return found
+    return boxes

@@ -50,20 +50,20 @@ def mongo_collation(collation: Collation) -> dict[str, Any]:
     """The collation in MongoDB's form; BadRequestData if the language does not have the kind."""
     language = "en" if collation.language in ("und", "root") else collation.language
     named = (f"{language}_{part}" for part in (collation.script, collation.region) if part)
-    locale = next((one for one in (*named, language) if one in _LOCALES), _ROOT)
-    found: dict[str, Any] = {"locale": locale, "strength": 3}
+    locale = next((candidate for candidate in (*named, language) if candidate in _LOCALES), _ROOT)
+    rules: dict[str, Any] = {"locale": locale, "strength": 3}
     for key, value in collation.keys:
         if key == "co":
-            found["locale"] = locale + _kind(locale, value)
+            rules["locale"] = locale + _kind(locale, value)
         elif key == "ks":
-            found["strength"] = _STRENGTHS[value]
+            rules["strength"] = _STRENGTHS[value]
         else:
-            found[_MEMBERS[key]] = "off" if (key, value) == ("kf", "false") else _WORDS.get(value, value)
-    if found["strength"] < 3 and not found.get("caseLevel"):
-        found.pop("caseFirst", None)  # makes no difference there, and MongoDB refuses it
-    if found["strength"] == 1:
-        found["backwards"] = False
-    return found
+            rules[_MEMBERS[key]] = "off" if (key, value) == ("kf", "false") else _WORDS.get(value, value)
+    if rules["strength"] < 3 and not rules.get("caseLevel"):
+        rules.pop("caseFirst", None)  # makes no difference there, and MongoDB refuses it
+    if rules["strength"] == 1:
+        rules["backwards"] = False
+    return rules
 
 
 def _kind(locale: str, value: str) -> str:
@@ -86,7 +86,7 @@ def _exact(name: str, value: Any) -> Any:
     if isinstance(value, str):
         return Regex(f"^{_literal(value)}\\z")
     if isinstance(value, list):
-        return [exact(one) if isinstance(one, dict) else _exact("", one) for one in value]
+        return [exact(item) if isinstance(item, dict) else _exact("", item) for item in value]
     if isinstance(value, dict):
         return _conditions(value)
     return value
@@ -94,11 +94,15 @@ def _exact(name: str, value: Any) -> Any:
 
 def _conditions(value: Filter) -> Filter:
     """The operators on one member. Orders of strings become a $regex, of which there may be several."""
-    texts = [_ORDERED[name](one) for name, one in value.items() if name in _ORDERED and isinstance(one, str)]
+    texts = [
+        _ORDERED[name](operand)
+        for name, operand in value.items()
+        if name in _ORDERED and isinstance(operand, str)
+    ]
     others = {
-        name: _exact(name, one)
-        for name, one in value.items()
-        if not (name in _ORDERED and isinstance(one, str)) and not (texts and name == "$regex")
+        name: _exact(name, operand)
+        for name, operand in value.items()
+        if not (name in _ORDERED and isinstance(operand, str)) and not (texts and name == "$regex")
     }
     if not texts:
         return others
@@ -116,21 +120,22 @@ def _literal(text: str) -> str:
 def _greater(text: str) -> str:
     """A pattern for the texts that are greater by code point."""
     steps = [
-        f"{_literal(text[:n])}[\\x{{{_next(one):x}}}-\\x{{10ffff}}]" for n, one in enumerate(_bounded(text))
+        f"{_literal(text[:n])}[\\x{{{_next(character):x}}}-\\x{{10ffff}}]"
+        for n, character in enumerate(_bounded(text))
     ]
     return f"(?s)^(?:{'|'.join([*steps, _literal(text) + '.'])})"
 
 
 def _less(text: str) -> str:
     steps = []
-    for n, one in enumerate(_bounded(text)):
-        lower = f"|[\\x{{0}}-\\x{{{ord(one) - 1:x}}}]" if one > "\x00" else ""
+    for n, character in enumerate(_bounded(text)):
+        lower = f"|[\\x{{0}}-\\x{{{ord(character) - 1:x}}}]" if character > "\x00" else ""
         steps.append(f"{_literal(text[:n])}(?:\\z{lower})")
     return f"(?s)^(?:{'|'.join(steps)})" if steps else "(?!)"
 
 
-def _next(one: str) -> int:
-    return 0xE000 if one == "\ud7ff" else min(ord(one) + 1, 0x10FFFF)
+def _next(character: str) -> int:
+    return 0xE000 if character == "\ud7ff" else min(ord(character) + 1, 0x10FFFF)
 
 
 def _bounded(text: str) -> str:

@@ -47,10 +47,10 @@ _ORDERED: _Members = {"text": ("value", "vocab"), "other": ("value",)}
 def all_of(filters: list[Filter]) -> Filter:
     """The conjunction of filters; one flat document if their members differ."""
     merged: Filter = {}
-    for each in filters:
-        if merged.keys() & each.keys():
+    for condition in filters:
+        if merged.keys() & condition.keys():
             return {"$and": [part for part in filters if part]}
-        merged.update(each)
+        merged.update(condition)
     return merged
 
 
@@ -138,19 +138,19 @@ def _equals(term: Term) -> list[Filter]:
         slots = _slots(term.target, term.value.low.kind, _RANGED)
         return [_within(slot, bounds) for slot in slots]
     by_kind: dict[str, list[Literal]] = {}
-    for one in literals(term.value):
-        by_kind.setdefault(one.kind, []).append(one)
-    return [one for kind, wanted in by_kind.items() for one in _same(term.target, kind, wanted)]
+    for literal in literals(term.value):
+        by_kind.setdefault(literal.kind, []).append(literal)
+    return [condition for kind, wanted in by_kind.items() for condition in _same(term.target, kind, wanted)]
 
 
 def _same(target: Target, kind: str, wanted: list[Literal]) -> list[Filter]:
     slots = _slots(target, kind, _EQUAL)
     if kind in TEMPORAL:
-        return [one for slot in slots for literal in wanted for one in _moment(slot, literal)]
-    values = [_stored(one) for one in wanted]
-    found = [slot.is_({"$in": values} if len(values) > 1 else values[0]) for slot in slots]
-    quoted = [moment for one in wanted if (moment := as_moment(one)).kind in TEMPORAL]
-    return found + [_typed(slot, moment) for slot in slots if slot.may_be_typed for moment in quoted]
+        return [condition for slot in slots for literal in wanted for condition in _moment(slot, literal)]
+    values = [_stored(literal) for literal in wanted]
+    conditions = [slot.is_({"$in": values} if len(values) > 1 else values[0]) for slot in slots]
+    quoted = [moment for literal in wanted if (moment := as_moment(literal)).kind in TEMPORAL]
+    return conditions + [_typed(slot, moment) for slot in slots if slot.may_be_typed for moment in quoted]
 
 
 def _moment(slot: _Slot, wanted: Literal) -> list[Filter]:
@@ -211,24 +211,24 @@ def _instants(member: str, bounds: Bounds) -> Filter:
     return {member: {comparison(sign): ORDERING[sign].edge(str(bound.value)) for sign, bound in bounds}}
 
 
-def _stored(one: Literal) -> Any:
-    value = one.value
+def _stored(literal: Literal) -> Any:
+    value = literal.value
     is_big = isinstance(value, int) and not -_INT64 <= value < _INT64
     return Decimal128(str(value)) if is_big else value
 
 
 def _patterned(term: Term) -> Filter:
-    found = {"$regex": _portable(term)}
+    expression = {"$regex": _portable(term)}
     slots = _slots(term.target, "text", _ORDERED)
-    return any_of([slot.is_(found if slot.several else {**found, **ONE}) for slot in slots])
+    return any_of([slot.is_(expression if slot.several else {**expression, **ONE}) for slot in slots])
 
 
 def _unpatterned(term: Term) -> Filter:
-    found = {"$regex": _portable(term)}
+    expression = {"$regex": _portable(term)}
     alternatives = []
     for slot in _slots(term.target, "text", _ORDERED):
-        unwanted = [found] if slot.several else [ONE["$not"], found]
-        none = {"$nor": [{slot.path: one} for one in unwanted]}
+        unwanted = [expression] if slot.several else [ONE["$not"], expression]
+        none = {"$nor": [{slot.path: condition} for condition in unwanted]}
         alternatives.append(all_of([slot.is_({"$type": "string"}), none]))
     return any_of(alternatives)
 

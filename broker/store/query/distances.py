@@ -77,5 +77,5 @@ def _instance(holder: Mapping[str, Any], path: tuple[str, ...]) -> Instance | No
         instances = holder.get("attrs", {}).get(key(iri))
         if not instances:
             return None
-        holder = next((each for each in instances if "datasetId" not in each), instances[0])
+        holder = next((instance for instance in instances if "datasetId" not in instance), instances[0])
     return dict(holder)

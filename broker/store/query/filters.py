@@ -35,7 +35,7 @@ def to_filter(query: Query, links: Links = _NO_LINKS) -> Filter:
     """
     parts = [_types(query.types)]
     if query.selectors:
-        parts.append(any_of([_selector(one) for one in query.selectors]))
+        parts.append(any_of([_selector(selector) for selector in query.selectors]))
     if query.ids:
         parts.append({"_id": query.ids[0] if len(query.ids) == 1 else {"$in": list(query.ids)}})
     if query.id_pattern is not None:
@@ -51,12 +51,12 @@ def to_filter(query: Query, links: Links = _NO_LINKS) -> Filter:
     return all_of(parts)
 
 
-def _selector(one: Selector) -> Filter:
-    parts = [_types(one.types)]
-    if one.ids:
-        parts.append({"_id": {"$in": list(one.ids)}})
-    if one.id_pattern is not None:
-        parts.append({"_id": {"$regex": pattern.portable(one.id_pattern)}})
+def _selector(selector: Selector) -> Filter:
+    parts = [_types(selector.types)]
+    if selector.ids:
+        parts.append({"_id": {"$in": list(selector.ids)}})
+    if selector.id_pattern is not None:
+        parts.append({"_id": {"$regex": pattern.portable(selector.id_pattern)}})
     return all_of(parts)
 
 
@@ -76,8 +76,8 @@ def condition(q: Q, links: Links = _NO_LINKS) -> Filter:
         case Exists(target) | Term(target) if target.links:
             return links[q]
         case Exists(target, absent):
-            found = _at(target.path, {} if target.member in _TIMES else exists(target))
-            return {"$nor": [found]} if absent else found
+            at_path = _at(target.path, {} if target.member in _TIMES else exists(target))
+            return {"$nor": [at_path]} if absent else at_path
         case Term(target) if target.path and target.member in _TIMES:
             return any_of([_time(q, member) for member in _TIMES[target.member]])
         case Term(target):
@@ -90,7 +90,9 @@ def link_filter(link: Link, ids: Sequence[str]) -> Filter:
 
 
 def _scopes(query: ScopeQuery) -> Filter:
-    return any_of([all_of([_scope(one) for one in patterns]) for patterns in query.any_of])
+    return any_of(
+        [all_of([_scope(scope_pattern) for scope_pattern in patterns]) for patterns in query.any_of]
+    )
 
 
 def _scope(wanted: ScopePattern) -> Filter:
@@ -111,7 +113,7 @@ _TIMES = {"createdAt": ("createdAt", None), "modifiedAt": ("modifiedAt", "create
 def _time(term: Term, member: str | None) -> Filter:
     """The filter that a term holds for an instance whose time is in `member`; None: the entity's."""
     members = _TIMES[term.target.member or ""]
-    missing: Filter = {one: {"$exists": False} for one in members[: members.index(member)] if one}
+    missing: Filter = {earlier: {"$exists": False} for earlier in members[: members.index(member)] if earlier}
     at = replace(term, target=Target((), member=member or "createdAt"))
     if member is None:
         return all_of([_at(term.target.path, missing), holds(at)])

@@ -48,7 +48,7 @@ class Indexes:
 
     def __init__(self, tenants: Tenants, declared: Sequence[Declared]) -> None:
         self._tenants = tenants
-        self._declared = {one.name: one for one in declared}
+        self._declared = {index.name: index for index in declared}
         self._done: set[str] = set()
 
     async def make(self, tenant: str) -> None:
@@ -64,7 +64,7 @@ class Indexes:
         for name in present - self._declared.keys():
             await entities.drop_index(name)
             log.info("an index is declared no more, and dropped", extra={"index": name, "tenant": tenant})
-        for name, one in self._declared.items():
+        for name, index in self._declared.items():
             if name not in present:
-                await entities.create_index([("$**", 1)], name=name, **one.options)
+                await entities.create_index([("$**", 1)], name=name, **index.options)
                 log.info("a declared index is made", extra={"index": name, "tenant": tenant})

@@ -30,20 +30,20 @@ def text_holds(term: Term) -> Filter | None:
 def _any_instance(
     path: tuple[str, ...], above: str, depth: int, test: Callable[[Expression], Expression]
 ) -> Expression:
-    one = f"i{depth}"
+    variable = f"i{depth}"
     inner = (
-        _any_instance(path[1:], f"$${one}.", depth + 1, test)
+        _any_instance(path[1:], f"$${variable}.", depth + 1, test)
         if path[1:]
-        else _of_map(f"$${one}.languageMap", test)
+        else _of_map(f"$${variable}.languageMap", test)
     )
-    return _any({"$ifNull": [f"{above}attrs.{key(path[0])}", []]}, one, inner)
+    return _any({"$ifNull": [f"{above}attrs.{key(path[0])}", []]}, variable, inner)
 
 
 def _of_map(texts: str, test: Callable[[Expression], Expression]) -> Expression:
     pairs = {"$objectToArray": {"$ifNull": [texts, {}]}}
     all_words = {"$concatArrays": ["$$value", _WORDS]}
-    each = {"$reduce": {"input": pairs, "initialValue": [], "in": all_words}}
-    return {"$and": [{"$ne": [{"$type": texts}, "missing"]}, test(each)]}
+    words = {"$reduce": {"input": pairs, "initialValue": [], "in": all_words}}
+    return {"$and": [{"$ne": [{"$type": texts}, "missing"]}, test(words)]}
 
 
 def _any(items: Expression, name: str, test: Expression) -> Expression:
@@ -57,7 +57,7 @@ _WORDS = {"$cond": [{"$isArray": "$$this.v"}, "$$this.v", ["$$this.v"]]}
 def _equal(term: Term) -> _Test | None:
     if isinstance(term.value, Range):
         return _ordered([(">=", term.value.low), ("<=", term.value.high)])
-    words = [one.value for one in literals(term.value) if one.kind == "text"]
+    words = [literal.value for literal in literals(term.value) if literal.kind == "text"]
     return (lambda texts: _any(texts, "text", {"$in": ["$$text", {"$literal": words}]})) if words else None
 
 
@@ -81,8 +81,8 @@ def _ordered(bounds: list[tuple[str, Literal]]) -> _Test | None:
 def _patterned(term: Term) -> _Test | None:
     assert isinstance(term.value, RegExp)
     text = {"$cond": [_IS_STRING, "$$text", None]}
-    found = {"$regexMatch": {"input": text, "regex": {"$literal": pattern.portable(term.value.text)}}}
-    return lambda texts: _any(texts, "text", found)
+    is_match = {"$regexMatch": {"input": text, "regex": {"$literal": pattern.portable(term.value.text)}}}
+    return lambda texts: _any(texts, "text", is_match)
 
 
 def _unpatterned(term: Term) -> _Test | None:

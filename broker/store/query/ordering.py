@@ -88,10 +88,10 @@ def page_key(ordering: Ordering | None, document: Document) -> str | None:
     if ordering is None:
         return str(document["_id"])
     keys = [document[f"k{n}"] for n in range(len(ordering.terms))]
-    pairs = [[one["r"], one["v"]] if "v" in one else [one["r"]] for one in keys]
+    pairs = [[key["r"], key["v"]] if "v" in key else [key["r"]] for key in keys]
     text = json.dumps([pairs, document["_id"]], default=_integer, separators=(",", ":"))
-    found = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-    return found if len(found) <= _LONGEST and _is_shallow(pairs) else None
+    encoded = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return encoded if len(encoded) <= _LONGEST and _is_shallow(pairs) else None
 
 
 def plain_key(after: str) -> str:
@@ -128,8 +128,10 @@ def _refused(constant: str) -> Json:
 def _is_shallow(value: Json) -> bool:
     level = [value]
     for _ in range(_DEEPEST):
-        inside = (inner for one in level for inner in (one.values() if isinstance(one, dict) else one))
-        if not (level := [one for one in inside if isinstance(one, dict | list)]):
+        inside = (
+            inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)
+        )
+        if not (level := [member for member in inside if isinstance(member, dict | list)]):
             return True
     return False
 

@@ -29,8 +29,10 @@ def sort_key(term: OrderTerm, reference: Json, distances: Mapping[str, float]) -
     if not target.path:
         return _entity_key(target.member or "")
     if term.distance:
-        return _of_instance(target.path, "$", 0, lambda one: _distance_key(one, target, reference, distances))
-    return _of_instance(target.path, "$", 0, lambda one: _value_key(one, target, 0))
+        return _of_instance(
+            target.path, "$", 0, lambda instance: _distance_key(instance, target, reference, distances)
+        )
+    return _of_instance(target.path, "$", 0, lambda instance: _value_key(instance, target, 0))
 
 
 def _entity_key(member: str) -> Expression:
@@ -59,26 +61,26 @@ def _of_instance(
     return _let(name, chosen, below)
 
 
-def _value_key(one: str, target: Target, shift: int) -> Expression:
+def _value_key(instance: str, target: Target, shift: int) -> Expression:
     member = target.member
     if member in _INSTANTS:
-        return _instant_key(_time(one, member))
+        return _instant_key(_time(instance, member))
     if member:
-        return _typed(f"{one}.{member}", shift)
-    value: Expression = {"$ifNull": [f"{one}.{name}" for name in _VALUES]}
+        return _typed(f"{instance}.{member}", shift)
+    value: Expression = {"$ifNull": [f"{instance}.{name}" for name in _VALUES]}
     for name in target.trailing:
         inside = {"$getField": {"field": {"$literal": value_key(name)}, "input": "$$outer"}}
         value = _let("outer", value, _if(_is("$$outer", "object"), inside, _REMOVED))
     return _typed(value, shift)
 
 
-def _time(one: str, member: str) -> Expression:
+def _time(instance: str, member: str) -> Expression:
     """A time of an instance; if it has none, that of its entity (`core.entity.instances`)."""
     own = {"createdAt": ("createdAt",), "modifiedAt": ("modifiedAt", "createdAt")}.get(member)
     if own is None:
-        return f"{one}.{member}"
-    inherited = {"$ifNull": [*(f"{one}.{name}" for name in own), "$createdAt"]}
-    return _if(_is(one, "object"), inherited, _REMOVED)
+        return f"{instance}.{member}"
+    inherited = {"$ifNull": [*(f"{instance}.{name}" for name in own), "$createdAt"]}
+    return _if(_is(instance, "object"), inherited, _REMOVED)
 
 
 def _instant_key(value: Expression) -> Expression:
@@ -124,9 +126,11 @@ def _without_zeros(text: str) -> Expression:
     return _if({"$gte": [{"$indexOfBytes": [text, "."]}, 0]}, trimmed, text)
 
 
-def _distance_key(one: str, target: Target, reference: Json, distances: Mapping[str, float]) -> Expression:
+def _distance_key(
+    instance: str, target: Target, reference: Json, distances: Mapping[str, float]
+) -> Expression:
     """The sort key by distance: computed by MongoDB between points, else from `distances`, else by value."""
-    otherwise = _value_key(one, target, 1)
+    otherwise = _value_key(instance, target, 1)
     if distances:
         at = {"$indexOfArray": [{"$literal": [*distances]}, "$_id"]}
         metres = {"$arrayElemAt": [{"$literal": [*distances.values()]}, "$$at"]}
@@ -134,12 +138,12 @@ def _distance_key(one: str, target: Target, reference: Json, distances: Mapping[
         otherwise = _let("at", at, known)
     if reference["type"] != "Point":
         return otherwise
-    place = f"{one}.value.coordinates"
+    place = f"{instance}.value.coordinates"
     lon, lat = {"$arrayElemAt": [place, 0]}, {"$arrayElemAt": [place, 1]}
     is_point = {
         "$and": [
-            {"$eq": [f"{one}.type", "GeoProperty"]},
-            {"$eq": [f"{one}.value.type", "Point"]},
+            {"$eq": [f"{instance}.type", "GeoProperty"]},
+            {"$eq": [f"{instance}.value.type", "Point"]},
             {"$lte": [{"$abs": lon}, 180]},
             {"$lte": [{"$abs": lat}, 90]},
         ]

@@ -117,7 +117,7 @@ def _same_point(geo: GeoQuery, otherwise: Filter) -> Filter:
 
 def _in_area(area: BaseGeometry) -> Filter:
     """The condition that a point is in an area."""
-    return any_of([_in_polygon(one) for one in shapely.get_parts(area) if not one.is_empty])
+    return any_of([_in_polygon(polygon) for polygon in shapely.get_parts(area) if not polygon.is_empty])
 
 
 def _in_polygon(polygon: BaseGeometry) -> Filter:

@@ -38,21 +38,21 @@ class MongoContexts:
             document = await collection.find_one({"_id": name})
         return None if document is None else _read(document, tenant)
 
-    async def put(self, one: StoredContext) -> StoredContext:
+    async def put(self, context: StoredContext) -> StoredContext:
         """Inserts an @context unless its key is taken. Returns the @context stored under its key afterwards.
 
         Creates the tenant if needed.
         """
-        tenant, name = one.key
+        tenant, name = context.key
         collection = (await self._tenants.obtain(tenant)).contexts if tenant else self._cached
         with reported():
             document = await collection.find_one_and_update(
                 {"_id": name},
-                {"$setOnInsert": _facts(one), "$unset": {"hidden": 1}},
+                {"$setOnInsert": _facts(context), "$unset": {"hidden": 1}},
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
             )
-        return one if document is None else _read(document, tenant)
+        return context if document is None else _read(document, tenant)
 
     async def replace(self, old: StoredContext, new: StoredContext) -> bool:
         """Replaces `old` by `new` and returns True; False if `old` is no longer stored."""
@@ -82,13 +82,13 @@ class MongoContexts:
         of_kind = (context for context in visible if kind in (None, context.kind))
         return sorted(of_kind, key=lambda context: context.created)
 
-    async def remove(self, one: StoredContext) -> bool:
+    async def remove(self, context: StoredContext) -> bool:
         """Removes an @context, or hides an ImplicitlyCreated one; False if there is none."""
-        tenant, name = one.key
+        tenant, name = context.key
         if (collection := await self._of(tenant)) is None:
             return False
         with reported():
-            if one.kind == IMPLICIT:
+            if context.kind == IMPLICIT:
                 hiding = {"$set": {"hidden": True}, "$unset": {"hits": 1, "used": 1}}
                 return (await collection.update_one({"_id": name, **_SHOWN}, hiding)).matched_count == 1
             return (await collection.delete_one({"_id": name})).deleted_count == 1
@@ -121,10 +121,15 @@ class MongoContexts:
             return None
 
 
-def _facts(one: StoredContext) -> Document:
-    text = orjson.dumps(one.document).decode()
-    facts: Document = {"kind": one.kind, "local": one.id, "document": text, "created": one.created}
-    return facts if one.expires is None else {**facts, "expires": one.expires}
+def _facts(context: StoredContext) -> Document:
+    text = orjson.dumps(context.document).decode()
+    facts: Document = {
+        "kind": context.kind,
+        "local": context.id,
+        "document": text,
+        "created": context.created,
+    }
+    return facts if context.expires is None else {**facts, "expires": context.expires}
 
 
 def _read(document: Document, tenant: str) -> StoredContext:

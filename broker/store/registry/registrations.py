@@ -79,10 +79,10 @@ class MongoRegistrations:
         wanted = {"_id": registration_id}
 
         async def update(session: AsyncClientSession) -> None:
-            found = await handle.registrations.find_one({**wanted, **self._alive()}, session=session)
-            if found is None:
+            document = await handle.registrations.find_one({**wanted, **self._alive()}, session=session)
+            if document is None:
                 raise _missing(registration_id)
-            new = change(_registration(found))
+            new = change(_registration(document))
             await handle.registrations.update_one(wanted, {"$set": _document(new)}, session=session)
             await self._check(handle, new, approve, session)
 
@@ -184,24 +184,24 @@ def _moment(text: str) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=instant.micros(text))
 
 
-def _document(one: Registration) -> Document:
+def _document(registration: Registration) -> Document:
     """The stored shape, but for the tally; `types` and `ids` are null where it may be of any."""
-    ids, types = one.ids, one.types
+    ids, types = registration.ids, registration.types
     text = {
-        "body": one.body.model_dump(by_alias=True, exclude_none=True),
-        "context": one.context,
-        "properties": one.properties,
-        "bare": sorted(one.bare),
+        "body": registration.body.model_dump(by_alias=True, exclude_none=True),
+        "context": registration.context,
+        "properties": registration.properties,
+        "bare": sorted(registration.bare),
     }
     return {
-        "_id": one.id,
+        "_id": registration.id,
         "text": orjson.dumps(text).decode(),
-        "mode": one.mode,
+        "mode": registration.mode,
         "ids": None if ids is None else [*ids],
         "types": None if types is None else [*types],
-        "createdAt": one.created_at,
-        "modifiedAt": one.modified_at,
-        "expires": None if one.expires is None else _moment(one.expires),
+        "createdAt": registration.created_at,
+        "modifiedAt": registration.modified_at,
+        "expires": None if registration.expires is None else _moment(registration.expires),
     }
 
 

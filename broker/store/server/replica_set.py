@@ -101,8 +101,8 @@ async def _configuration(friend: _Client) -> dict[str, Any]:
                 raise
             await asyncio.sleep(_POLL)
         else:
-            found: dict[str, Any] = answer["config"]
-            return found
+            configuration: dict[str, Any] = answer["config"]
+            return configuration
 
 
 async def _is_new_user(stranger: _Client, credentials: Credentials) -> bool:

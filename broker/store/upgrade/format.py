@@ -82,8 +82,8 @@ async def require_current(client: Client, prefix: str) -> None:
 
 async def _number(database: Database) -> int:
     """The format of the database; 0 if it is empty."""
-    if (found := await database["tasks"].find_one({"_id": _ID})) is not None:
-        return int(found["n"])
+    if (document := await database["tasks"].find_one({"_id": _ID})) is not None:
+        return int(document["n"])
     return 0 if await database["tenants"].find_one() is None else 1
 
 

@@ -137,22 +137,23 @@ class TenantUpgrade:
         packed = ((head["_id"], key) for head in heads for key in head.get("packed", ()))
         for many in parts(packed, _TOGETHER):
             first, *others = (_last_bucket(*series) for series in many)
-            unions = [{"$unionWith": {"coll": "packed", "pipeline": one}} for one in others]
-            async for one in await self.tenant.packed.aggregate([*first, *unions]):
-                ends.setdefault(one["_id"]["e"], {})[one["_id"]["a"]] = one["u"]
+            unions = [{"$unionWith": {"coll": "packed", "pipeline": pipeline}} for pipeline in others]
+            async for bucket in await self.tenant.packed.aggregate([*first, *unions]):
+                ends.setdefault(bucket["_id"]["e"], {})[bucket["_id"]["a"]] = bucket["u"]
         return ends
 
     async def _entries(self, session: AsyncClientSession, after: str) -> Sequence[str]:
         shown = {"e": 1, "stamp": 1, "report": 1}
-        found = await self._next(self.tenant.outbox, _OLD, shown, session, after)
-        if not found:
+        entries = await self._next(self.tenant.outbox, _OLD, shown, session, after)
+        if not entries:
             return []
-        ids = [one["_id"] for one in found]
+        ids = [entry["_id"] for entry in entries]
         new: list[Document] = [{"$set": {"st": "$stamp", "at": _TIME}}, {"$unset": ["stamp", "time"]}]
         await self.tenant.outbox.update_many({"_id": {"$in": ids}}, new, session=session)
-        newest = {one["e"]: one["stamp"] for one in found if "report" not in one}  # ids sort by stamps
+        # ids sort by stamps
+        newest = {entry["e"]: entry["stamp"] for entry in entries if "report" not in entry}
         if newest:
-            updates = [_of_entries(*one) for one in newest.items()]
+            updates = [_of_entries(*pair) for pair in newest.items()]
             await self.tenant.entities.bulk_write(updates, ordered=False, session=session)
         return ids
 
