@@ -168,12 +168,8 @@ def as_entity(source: Source) -> Entity:
         "operations": sorted(source.operations),
         **dict(source.areas),
     }
-    if source.tenant:
-        members["tenant"] = source.tenant
-    if source.alias is not None:
-        members["contextSourceAlias"] = source.alias
-    for name, values in (("datasetId", sorted(source.datasets)), ("scope", [*source.scopes])):
-        members |= {name: values} if values else {}
+    optional = {"tenant": source.tenant, "contextSourceAlias": source.alias}
+    members |= {name: value for name, value in optional.items() if value}
     attrs = {**source.properties, **member_attributes(members)}
     return {"id": source.id, "type": [NGSI_LD + "ContextSourceRegistration"], "attrs": attrs}
 
