@@ -39,8 +39,8 @@ def _wire_log() -> logging.Logger:
     return wire
 
 
-class Front:
-    """The HTTP front of one worker: answers its requests.
+class HttpBinding:
+    """The HTTP binding of one worker: answers its requests.
 
     `process`: the process id, for request ids. `origins`: the CORS origins that are allowed.
     """
@@ -51,7 +51,7 @@ class Front:
         self._broker = broker
         self._router = Router()
         self._prefix = process[:6]
-        self._readings = ParsedRequests()
+        self._parsed_requests = ParsedRequests()
         self._numbers = count(1)
         self._access_log = access_log
         self._origins = origins
@@ -123,7 +123,7 @@ class Front:
             raise BadRequestData("entityId: expected a URI in the path")
         if handler is None or "" in path[-1:]:
             raise HttpError(405, {"Allow": allowed(resource)})
-        call = new_call(self._broker, http, path, query, self._readings)
+        call = new_call(self._broker, http, path, query, self._parsed_requests)
         if VIA in http.headers and not resource.is_safe(method):
             call.refuse_loop()
         if length is not None and int(length) > LARGE:

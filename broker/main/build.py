@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
-from broker.api.server import Front
+from broker.api.server import HttpBinding
 from broker.config import Settings
 from broker.core import Entity
 from broker.core.entity.linked_entities import Join
@@ -22,8 +22,8 @@ from broker.store.registry.processes import Processes
 from broker.store.wire.client import open_database
 
 
-async def build(settings: Settings, stack: AsyncExitStack) -> Front:
-    """The HTTP front of a worker, with all rooms behind it. `stack` closes them in reverse order."""
+async def build(settings: Settings, stack: AsyncExitStack) -> HttpBinding:
+    """The HTTP binding of a worker, with all rooms behind it. `stack` closes them in reverse order."""
     assert settings.mongo_uri is not None, "the parent process names the MongoDB"
     base = Base(settings, await open_database(settings.mongo_uri.get_secret_value(), stack), stack)
     clock_check = ClockCheck(base.database, base.clock)
@@ -59,7 +59,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Front:
     stack.push_async_callback(base.runner.close)
     broker = _broker(base, contexts, notify, federation, store)
     origins = settings.cors_origins or ()
-    return Front(broker, settings.process_id, access_log=settings.access_log, origins=origins)
+    return HttpBinding(broker, settings.process_id, access_log=settings.access_log, origins=origins)
 
 
 def _broker(

@@ -24,8 +24,8 @@ async def _work(settings: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with AsyncExitStack() as stack:
-        front = await build(settings, stack)
-        runner = web.ServerRunner(front.server(), handle_signals=False, shutdown_timeout=10)
+        binding = await build(settings, stack)
+        runner = web.ServerRunner(binding.server(), handle_signals=False, shutdown_timeout=10)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         _relax_garbage_collection()

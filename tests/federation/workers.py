@@ -44,10 +44,10 @@ async def working(uri: str, database: str, **settings: object) -> AsyncIterator[
         {"mongo_uri": uri, "database": database, "process_id": secrets.token_hex(8), **settings}
     )
     async with AsyncExitStack() as stack:
-        front = await build(chosen, stack)
-        runner = web.ServerRunner(front.server(), shutdown_timeout=0.1)
+        binding = await build(chosen, stack)
+        runner = web.ServerRunner(binding.server(), shutdown_timeout=0.1)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         root = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        yield Worker(front._broker, await stack.enter_async_context(aiohttp.ClientSession(root)))
+        yield Worker(binding._broker, await stack.enter_async_context(aiohttp.ClientSession(root)))
