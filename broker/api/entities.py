@@ -112,7 +112,7 @@ async def _answer(call: Call, queried: Queried) -> web.Response:
     representation = queried.representation
     if representation.is_linked and representation.context.source is not None:
         representation = replace(representation, context=await call.named(representation.context))
-    answer = reply.many_shown(representation, shown.texts, shown.count, shown.links)
+    answer = reply.rendered_page(representation, shown.texts, shown.count, shown.links)
     return reply.amended(answer, is_amended=shown.is_amended)
 
 
@@ -162,7 +162,7 @@ async def retrieve_entity(call: Call) -> web.Response:
         return await _retrieved_answer(call, found.entity, wanted)
     if wanted.renderer is not None:
         text = await operations.show_entity(call.broker, call.tenant, target, wanted.renderer)
-        return reply.one_shown(wanted.representation, text)
+        return reply.rendered(wanted.representation, text)
     return await _retrieved_answer(
         call, await operations.retrieve_entity(call.broker, call.tenant, target), wanted
     )
@@ -197,8 +197,8 @@ async def _entity_answer(call: Call, entity: Entity, representation: Representat
     # With a flat join, an entity without linked entities is an object, not an array (specs/doubts.md).
     is_single = alone or (len(texts) == 1 and representation.media != GEO_JSON)
     if is_single:
-        return reply.amended(reply.one_shown(representation, texts[0]), is_amended=is_amended)
-    return reply.amended(reply.many_shown(representation, texts), is_amended=is_amended)
+        return reply.amended(reply.rendered(representation, texts[0]), is_amended=is_amended)
+    return reply.amended(reply.rendered_page(representation, texts), is_amended=is_amended)
 
 
 async def _shown(

@@ -14,4 +14,4 @@ async def source_identity_information(call: Call) -> web.Response:
     _ = call.accept
     clock = call.broker.clock
     identity = source_identity(call.broker.alias, call.tenant, round(clock.uptime()), clock.present())
-    return reply.one(call, identity, call.broker.contexts.core)
+    return reply.document(call, identity, call.broker.contexts.core)

@@ -49,7 +49,7 @@ async def query_registrations(call: Call) -> web.Response:
     )
     docs = [rules.shown_body(one, context, sys_attrs=sys_attrs) | tally.shown() for one, tally in found]
     links = page_links(call, limit, offset, more)
-    return reply.many(call, docs, context, count, links, page_media=LD_JSON)  # 037_11; doubt 95
+    return reply.page(call, docs, context, count, links, page_media=LD_JSON)  # 037_11; doubt 95
 
 
 async def retrieve_registration(call: Call) -> web.Response:
@@ -61,7 +61,9 @@ async def retrieve_registration(call: Call) -> web.Response:
     found, tally = await operations.retrieve_registration(
         call.broker, call.tenant, call.path_uri("registrationId")
     )
-    return reply.one(call, rules.shown_body(found, context, sys_attrs=sys_attrs) | tally.shown(), context)
+    return reply.document(
+        call, rules.shown_body(found, context, sys_attrs=sys_attrs) | tally.shown(), context
+    )
 
 
 async def update_registration(call: Call) -> web.Response:

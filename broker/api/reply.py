@@ -34,7 +34,7 @@ def location(collection: str, resource_id: str) -> str:
     return f"/ngsi-ld/v1/{collection}/{quote(resource_id, safe=_IN_PATH)}"
 
 
-def one(call: Call, doc: dict[str, Json], context: Context) -> web.Response:
+def document(call: Call, doc: dict[str, Json], context: Context) -> web.Response:
     """200 with one JSON-LD object. Changes `doc`: it may add the @context."""
     if call.accept == LD_JSON:
         doc["@context"] = source(context)
@@ -42,7 +42,7 @@ def one(call: Call, doc: dict[str, Json], context: Context) -> web.Response:
     return _json(200, doc, {"Content-Type": JSON, "Link": _context_link(context)})
 
 
-def many(
+def page(
     call: Call,
     docs: Sequence[dict[str, Json]],
     context: Context,
@@ -57,7 +57,7 @@ def many(
     @context.
     """
     media = call.accept
-    links = [_page_link(page_media or media, *page) for page in pages]
+    links = [_page_link(page_media or media, *link) for link in pages]
     if media == LD_JSON:
         for doc in docs:
             doc["@context"] = source(context)
@@ -69,7 +69,7 @@ def many(
     return _json(200, docs, headers)
 
 
-def one_shown(representation: Representation, text: bytes) -> web.Response:
+def rendered(representation: Representation, text: bytes) -> web.Response:
     """200 with one rendered entity."""
     headers = {"Content-Type": representation.media}
     if representation.is_linked:
@@ -77,14 +77,14 @@ def one_shown(representation: Representation, text: bytes) -> web.Response:
     return web.Response(status=200, body=text, headers=headers)
 
 
-def many_shown(
+def rendered_page(
     representation: Representation,
     texts: Sequence[bytes],
     count: int | None = None,
     pages: Sequence[Link] = (),
 ) -> web.Response:
-    """200 with rendered entities: an array or a FeatureCollection (5.2.30). Links, count: see `many`."""
-    links = [_page_link(representation.media, *page) for page in pages]
+    """200 with rendered entities: an array or a FeatureCollection (5.2.30). Links, count: see `page`."""
+    links = [_page_link(representation.media, *link) for link in pages]
     if representation.is_linked:
         links.append(_context_link(representation.context))
     body = b"[" + b",".join(texts) + b"]"
@@ -123,7 +123,7 @@ def served(call: Call, doc: Json) -> web.Response:
 
 
 def plain_page(docs: Sequence[Json], count: int | None, pages: Sequence[Link]) -> web.Response:
-    """200 with an array of plain JSON, without an @context; links and count as in `many`."""
+    """200 with an array of plain JSON, without an @context; links and count as in `page`."""
     headers = {"Content-Type": JSON, **_counted(count)}
     if pages:
         headers["Link"] = ", ".join(f'<{uri}>; rel="{relation}"' for uri, relation in pages)

@@ -42,7 +42,7 @@ async def query_subscriptions(call: Call) -> web.Response:
     )
     links = page_links(call, limit, offset, page.more)
     docs = [_shown(call, *item, context, sys_attrs=sys_attrs) for item in page.items]
-    return reply.many(call, docs, context, count, links)
+    return reply.page(call, docs, context, count, links)
 
 
 async def retrieve_subscription(call: Call) -> web.Response:
@@ -54,7 +54,7 @@ async def retrieve_subscription(call: Call) -> web.Response:
     subscription, tally = await operations.retrieve_subscription(
         call.broker, call.tenant, call.path_uri("subscriptionId")
     )
-    return reply.one(call, _shown(call, subscription, tally, context, sys_attrs=sys_attrs), context)
+    return reply.document(call, _shown(call, subscription, tally, context, sys_attrs=sys_attrs), context)
 
 
 async def update_subscription(call: Call) -> web.Response:

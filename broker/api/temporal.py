@@ -59,7 +59,7 @@ async def _queried(
     docs, is_amended = _shown(page.evolutions, context, aspects.view)
     if call.accept == JSON:
         context = await call.named(context)
-    answer = _partial(reply.many(call, docs, context, page.count, links), page.part, is_amended)
+    answer = _partial(reply.page(call, docs, context, page.count, links), page.part, is_amended)
     if query.window is not None and query.window.is_empty:
         answer.headers["NGSILD-Warning"] = f'199 {call.broker.alias} "{_EMPTY}"'
     return answer
@@ -85,7 +85,7 @@ async def retrieve_temporal(call: Call) -> web.Response:
     docs, is_amended = _shown([evolution], context, aspects.view)
     if not docs:
         raise ResourceNotFound(f"{evolution.id} has none of the members asked for")
-    return _partial(reply.one(call, docs[0], context), part, is_amended)
+    return _partial(reply.document(call, docs[0], context), part, is_amended)
 
 
 def _shown(

@@ -50,8 +50,8 @@ async def _listed(call: Call, retrieve_list: _List, retrieve_details: _Details) 
     context = await call.context()
     if details:
         docs = await retrieve_details(call.broker, call.tenant, context)
-        return reply.many(call, docs, context, None)
-    return reply.one(call, await retrieve_list(call.broker, call.tenant, context), context)
+        return reply.page(call, docs, context, None)
+    return reply.document(call, await retrieve_list(call.broker, call.tenant, context), context)
 
 
 async def _described(call: Call, retrieve_information: _Information) -> web.Response:
@@ -60,4 +60,4 @@ async def _described(call: Call, retrieve_information: _Information) -> web.Resp
     _ = call.accept
     context = await call.context()
     iri = context.expand(call.path[0])
-    return reply.one(call, await retrieve_information(call.broker, call.tenant, iri, context), context)
+    return reply.document(call, await retrieve_information(call.broker, call.tenant, iri, context), context)
