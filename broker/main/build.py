@@ -70,7 +70,7 @@ def _broker(
         store.discovery,
         store.temporal,
         notify.subscriptions,
-        notify.undelivered,
+        notify.dead_letters,
         federation.registrations,
         federation.sources,
         notify.notifier.tallied,

@@ -54,13 +54,13 @@ class NotifyRoom:
         )
         self.subscriptions.on_change(self._changed)
         self.schedule.on_timer(self.periods.expect)
-        self.undelivered = MongoDeadLetters(
+        self.dead_letters = MongoDeadLetters(
             base.client, base.tenants, self.notifier, base.clock, settings.process_id
         )
 
     def sessions(self) -> list[Session]:
         """The sessions of this room's transactions, which other processes end if this one dies."""
-        return [self.subscriptions.session, self.timers.session, self.undelivered.session]
+        return [self.subscriptions.session, self.timers.session, self.dead_letters.session]
 
     def begin(self, processes: Processes) -> None:
         """Starts the background work: adopts entries of dead processes, and fires timers."""

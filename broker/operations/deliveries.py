@@ -20,21 +20,21 @@ async def query_deliveries(
     ResourceNotFound if there is no such subscription.
     """
     await retrieve_subscription(broker, tenant, subscription_id)
-    count = await broker.undelivered.count(tenant, subscription_id) if counted else None
-    letters = await broker.undelivered.find(tenant, subscription_id, limit + 1, offset) if limit else []
+    count = await broker.dead_letters.count(tenant, subscription_id) if counted else None
+    letters = await broker.dead_letters.find(tenant, subscription_id, limit + 1, offset) if limit else []
     return Page(letters[:limit], len(letters) > limit), count
 
 
-async def replay_deliveries(broker: Broker, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+async def replay_deliveries(broker: Broker, tenant: str, subscription_id: str, letter_id: str | None) -> int:
     """Sends one dead letter again, or all (None); returns their number. ResourceNotFound if there is none."""
     await retrieve_subscription(broker, tenant, subscription_id)
-    return _checked(await broker.undelivered.replay(tenant, subscription_id, failure_id), failure_id)
+    return _checked(await broker.dead_letters.replay(tenant, subscription_id, letter_id), letter_id)
 
 
-async def delete_deliveries(broker: Broker, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+async def delete_deliveries(broker: Broker, tenant: str, subscription_id: str, letter_id: str | None) -> int:
     """Deletes one dead letter, or all (None); returns their number. ResourceNotFound if there is none."""
     await retrieve_subscription(broker, tenant, subscription_id)
-    return _checked(await broker.undelivered.delete(tenant, subscription_id, failure_id), failure_id)
+    return _checked(await broker.dead_letters.delete(tenant, subscription_id, letter_id), letter_id)
 
 
 async def explain_subscription(
@@ -65,7 +65,7 @@ async def _holds(broker: Broker, tenant: str, condition: Q | None, entity: Entit
     return holds
 
 
-def _checked(count: int, failure_id: str | None) -> int:
-    if failure_id is not None and not count:
-        raise ResourceNotFound(f"there is no undelivered notification {failure_id}")
+def _checked(count: int, letter_id: str | None) -> int:
+    if letter_id is not None and not count:
+        raise ResourceNotFound(f"there is no undelivered notification {letter_id}")
     return count

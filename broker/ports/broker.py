@@ -50,7 +50,7 @@ class Broker:
     discovery: DiscoveryStore
     temporal: TemporalStore
     subscriptions: SubscriptionStore
-    undelivered: DeadLetters
+    dead_letters: DeadLetters
     registrations: Registrations
     sources: Sources
     tallied: Callable[[str, str], Awaitable[None]]

@@ -109,7 +109,7 @@ class DeadLetter:
 
 
 class DeadLetters(Protocol):
-    """The dead letters of subscriptions. `failure_id`: the id of a dead letter; None: all of them."""
+    """The dead letters of subscriptions. `letter_id`: the id of a dead letter; None: all of them."""
 
     async def find(self, tenant: str, subscription_id: str, limit: int, offset: int) -> list[DeadLetter]:
         """One page, in the order of the changes."""
@@ -117,8 +117,8 @@ class DeadLetters(Protocol):
     async def count(self, tenant: str, subscription_id: str) -> int:
         """The number of dead letters of a subscription."""
 
-    async def replay(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+    async def replay(self, tenant: str, subscription_id: str, letter_id: str | None) -> int:
         """Turns dead letters into new pending entries; returns their number."""
 
-    async def delete(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+    async def delete(self, tenant: str, subscription_id: str, letter_id: str | None) -> int:
         """Deletes dead letters; returns their number."""

@@ -101,10 +101,10 @@ class MongoDeadLetters:
         with reported():
             return await undelivered.count_documents(all_of(subscription_id))
 
-    async def replay(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+    async def replay(self, tenant: str, subscription_id: str, letter_id: str | None) -> int:
         """See `ports.DeadLetters.replay`."""
         handle = await self._tenants.get(tenant)
-        wanted, count = _of(subscription_id, failure_id), 0
+        wanted, count = _of(subscription_id, letter_id), 0
         with reported():
             await self._sink.at_epoch(tenant, *epoch_of(await handle.entities.find_one({"_id": EPOCH})))
             while page := await handle.undelivered.find(wanted, sort=[("_id", 1)], limit=_AT_ONCE).to_list():
@@ -114,11 +114,11 @@ class MongoDeadLetters:
                         count += 1
         return count
 
-    async def delete(self, tenant: str, subscription_id: str, failure_id: str | None) -> int:
+    async def delete(self, tenant: str, subscription_id: str, letter_id: str | None) -> int:
         """See `ports.DeadLetters.delete`."""
         undelivered = (await self._tenants.get(tenant)).undelivered
         with reported():
-            return (await undelivered.delete_many(_of(subscription_id, failure_id))).deleted_count
+            return (await undelivered.delete_many(_of(subscription_id, letter_id))).deleted_count
 
     async def _renewed(self, document: Document, tenant: Tenant, subscription_id: str) -> Entry | None:
         """Turns a dead letter into a new entry in the outbox, after all existing entries of the entity.
@@ -166,8 +166,8 @@ def all_of(subscription_id: str) -> Document:
     return {"_id": {"$gt": subscription_id + " ", "$lt": subscription_id + "!"}}
 
 
-def _of(subscription_id: str, failure_id: str | None) -> Document:
-    return all_of(subscription_id) if failure_id is None else {"_id": f"{subscription_id} {failure_id}"}
+def _of(subscription_id: str, letter_id: str | None) -> Document:
+    return all_of(subscription_id) if letter_id is None else {"_id": f"{subscription_id} {letter_id}"}
 
 
 def _dead_letter(document: Document) -> DeadLetter:

@@ -41,7 +41,7 @@ def sink() -> Sink:
 
 
 @pytest.fixture
-def undelivered(world: World, sink: Sink) -> MongoDeadLetters:
+def dead_letters(world: World, sink: Sink) -> MongoDeadLetters:
     client = world.tenant.outbox.database.client
     return MongoDeadLetters(client, world.tenants, sink, SetClock(lambda: 1000), ME)
 
@@ -52,28 +52,28 @@ async def give_up(world: World, *stamps: int, who: str = "a") -> None:
     await world.outbox.settle("", Settled(dead_letters=[(one, who, f"reason {one.rev}") for one in entries]))
 
 
-async def test_they_are_shown_in_order_page_by_page(world: World, undelivered: MongoDeadLetters) -> None:
+async def test_they_are_shown_in_order_page_by_page(world: World, dead_letters: MongoDeadLetters) -> None:
     await give_up(world, 3, 1, 2)
     await give_up(world, 9, who="ab")
-    assert await undelivered.count("", "a") == 3
-    assert [one.reason for one in await undelivered.find("", "a", 2, 0)] == ["reason 1", "reason 2"]
-    [last] = await undelivered.find("", "a", 2, 2)
+    assert await dead_letters.count("", "a") == 3
+    assert [one.reason for one in await dead_letters.find("", "a", 2, 0)] == ["reason 1", "reason 2"]
+    [last] = await dead_letters.find("", "a", 2, 2)
     assert (last.id, last.entity) == (f"{3:016x}{ME}", "urn:x:1")
     assert last.changed_at == instant.of_micros(30)
     assert last.given_up_at > "2026"
 
 
-async def test_what_is_settled_twice_is_kept_once(world: World, undelivered: MongoDeadLetters) -> None:
+async def test_what_is_settled_twice_is_kept_once(world: World, dead_letters: MongoDeadLetters) -> None:
     await give_up(world, 1)
     await give_up(world, 1)
-    assert await undelivered.count("", "a") == 1
+    assert await dead_letters.count("", "a") == 1
 
 
-async def test_no_more_are_kept_than_so_many(world: World, undelivered: MongoDeadLetters) -> None:
+async def test_no_more_are_kept_than_so_many(world: World, dead_letters: MongoDeadLetters) -> None:
     """The store of these tests keeps four; MongoDB removes those that are too old."""
     for stamp in range(1, 7):
         await give_up(world, stamp)
-    assert [one.reason for one in await undelivered.find("", "a", 9, 0)] == [
+    assert [one.reason for one in await dead_letters.find("", "a", 9, 0)] == [
         f"reason {n}" for n in (3, 4, 5, 6)
     ]
     [index] = [one async for one in await world.tenant.undelivered.list_indexes() if one["name"] != "_id_"]
@@ -81,11 +81,11 @@ async def test_no_more_are_kept_than_so_many(world: World, undelivered: MongoDea
 
 
 async def test_a_replay_makes_them_due_as_new(
-    world: World, undelivered: MongoDeadLetters, sink: Sink
+    world: World, dead_letters: MongoDeadLetters, sink: Sink
 ) -> None:
     await give_up(world, 1, 2)
     await give_up(world, 3, who="b")
-    assert await undelivered.replay("", "a", None) == 2
+    assert await dead_letters.replay("", "a", None) == 2
     assert sink.epochs == [0], "they are told to who knows the subscriptions"
     assert [one.rev for one in sink.entries] == [1000, 1001]
     assert [one.at for one in sink.entries] == [1000, 1000]
@@ -96,31 +96,31 @@ async def test_a_replay_makes_them_due_as_new(
     loaded = (await world.load("urn:x:1", subscriptions="a"))["urn:x:1"].entries
     assert loaded == sink.entries
     assert await world.outbox.survey("", "", 9) == [("urn:x:1", {"a"})]
-    assert await undelivered.count("", "a") == 0
-    assert await undelivered.count("", "b") == 1
+    assert await dead_letters.count("", "a") == 0
+    assert await dead_letters.count("", "b") == 1
 
 
-async def test_one_alone(world: World, undelivered: MongoDeadLetters, sink: Sink) -> None:
+async def test_one_alone(world: World, dead_letters: MongoDeadLetters, sink: Sink) -> None:
     await give_up(world, 1, 2, 3)
-    first, second, third = await undelivered.find("", "a", 9, 0)
-    assert await undelivered.replay("", "a", second.id) == 1
-    assert await undelivered.replay("", "a", second.id) == 0
-    assert await undelivered.delete("", "a", first.id) == 1
-    assert await undelivered.delete("", "b", third.id) == 0
-    assert [one.id for one in await undelivered.find("", "a", 9, 0)] == [third.id]
+    first, second, third = await dead_letters.find("", "a", 9, 0)
+    assert await dead_letters.replay("", "a", second.id) == 1
+    assert await dead_letters.replay("", "a", second.id) == 0
+    assert await dead_letters.delete("", "a", first.id) == 1
+    assert await dead_letters.delete("", "b", third.id) == 0
+    assert [one.id for one in await dead_letters.find("", "a", 9, 0)] == [third.id]
     assert len(sink.entries) == 1
-    assert await undelivered.delete("", "a", None) == 1
+    assert await dead_letters.delete("", "a", None) == 1
 
 
 async def test_what_is_replayed_comes_after_all_that_the_entity_has_had_since(
-    world: World, undelivered: MongoDeadLetters, sink: Sink
+    world: World, dead_letters: MongoDeadLetters, sink: Sink
 ) -> None:
     """Whatever the clock says, and whether its document is there: others learn from it where to look."""
     await world.hold("urn:x:1", entry(5000, due="a"))
     await world.tenant.entities.update_one({"_id": "urn:x:1"}, {"$set": {"rev": 5000}})
     await give_up(world, 1, 2)
     await give_up(world, 3, who="b")
-    assert await undelivered.replay("", "a", None) == 2
+    assert await dead_letters.replay("", "a", None) == 2
     loaded = (await world.load("urn:x:1", subscriptions="a"))["urn:x:1"].entries
     assert [one.rev for one in loaded] == [5000, *(one.rev for one in sink.entries)]
     document = await world.tenant.entities.find_one({"_id": "urn:x:1"})
@@ -129,10 +129,10 @@ async def test_what_is_replayed_comes_after_all_that_the_entity_has_had_since(
 
 
 async def test_what_is_replayed_of_an_entity_without_a_document_is_found_and_leaves_nothing_behind(
-    world: World, undelivered: MongoDeadLetters, sink: Sink
+    world: World, dead_letters: MongoDeadLetters, sink: Sink
 ) -> None:
     await give_up(world, 1)
-    assert await undelivered.replay("", "a", None) == 1
+    assert await dead_letters.replay("", "a", None) == 1
     await Reaper(world.tenants).reap("")
     assert [one.rev for one in (await world.load("urn:x:1", subscriptions="a"))["urn:x:1"].entries] == [1000]
     await world.outbox.settle("", Settled({"urn:x:1": [sink.entries[0].id]}))
@@ -141,7 +141,7 @@ async def test_what_is_replayed_of_an_entity_without_a_document_is_found_and_lea
 
 
 async def test_the_reaper_never_hides_what_is_replayed(
-    world: World, undelivered: MongoDeadLetters, sink: Sink
+    world: World, dead_letters: MongoDeadLetters, sink: Sink
 ) -> None:
     """It comes by all the time, and must not look between the mark on a document and what it is for."""
     reaper, done = Reaper(world.tenants), False
@@ -154,7 +154,7 @@ async def test_the_reaper_never_hides_what_is_replayed(
     reaping = asyncio.create_task(reap())
     for rev in range(1, 40):
         await give_up(world, rev)
-        assert await undelivered.replay("", "a", None) == 1
+        assert await dead_letters.replay("", "a", None) == 1
         loaded = (await world.load("urn:x:1", subscriptions="a"))["urn:x:1"].entries
         assert [one.id for one in loaded] == [sink.entries[-1].id]
         await world.outbox.settle("", Settled({"urn:x:1": [sink.entries[-1].id]}))
@@ -163,11 +163,11 @@ async def test_the_reaper_never_hides_what_is_replayed(
 
 
 async def test_two_who_replay_at_once_make_one_of_each_due(
-    world: World, undelivered: MongoDeadLetters, sink: Sink
+    world: World, dead_letters: MongoDeadLetters, sink: Sink
 ) -> None:
     await give_up(world, *range(1, 5))
     other = MongoDeadLetters(
         world.tenant.outbox.database.client, world.tenants, sink, SetClock(lambda: 2000), "b" * 16
     )
-    counts = await asyncio.gather(*(one.replay("", "a", None) for one in (undelivered, other)))
+    counts = await asyncio.gather(*(one.replay("", "a", None) for one in (dead_letters, other)))
     assert sum(counts) == len(sink.entries) == await world.outbox.count("") == 4
