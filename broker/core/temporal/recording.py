@@ -7,10 +7,10 @@ from broker.core.change import Change
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """`unrecorded`: types (IRIs) without history. `forgets`: a deleted entity loses its history, too."""
+    """`unrecorded`: types (IRIs) without history. `deletes_history`: that of a deleted entity, too."""
 
     unrecorded: frozenset[str] = frozenset()
-    forgets: bool = False
+    deletes_history: bool = False
 
     def covers(self, change: Change) -> bool:
         """Whether the change is recorded: not if any type of the entity is in `unrecorded`."""

@@ -39,7 +39,7 @@ _SHOWN = {"rev": 1, "h": 1, "o": 1, "p": 1, "past.attrs": 1}
 
 def has_to_move(draft: Draft) -> bool:
     """Whether a draft needs a transaction, because one statement cannot write it."""
-    return draft.forgets or bool(draft.throttled) or _is_full(draft) or _is_pending_full(draft)
+    return draft.deletes_history or bool(draft.throttled) or _is_full(draft) or _is_pending_full(draft)
 
 
 def _is_full(draft: Draft) -> bool:
@@ -137,11 +137,11 @@ class Mover:
 def _write(draft: Draft, old: Document | None, batch: Batch, has_read: bool) -> None:
     """Adds the statements of a draft to the batch; `old` is its stored document, None if there is none."""
     moving = _Moving(draft, old or {}, batch, has_read)
-    if draft.forgets:
+    if draft.deletes_history:
         batch.forget(draft.id)
     if _is_full(draft):
         moving.move_history()
-    elif not draft.forgets:
+    elif not draft.deletes_history:
         moving.add_singles()
     if _is_pending_full(draft):
         moving.move_pending()
@@ -168,7 +168,11 @@ class _Moving:
         The other new instances stay in the document if they fit, else they move, too.
         """
         draft = self._draft
-        old = [] if draft.forgets else [single_document(draft.id, item) for item in self._old.get("h", ())]
+        old = (
+            []
+            if draft.deletes_history
+            else [single_document(draft.id, item) for item in self._old.get("h", ())]
+        )
         new = [instance for instance in draft.history if bytes_of(instance) <= LARGE]
         self._add_singles(instance for instance in draft.history if bytes_of(instance) > LARGE)
         if len(new) > HELD_INSTANCES or sum(map(bytes_of, new)) > HELD_BYTES:

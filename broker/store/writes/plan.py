@@ -41,7 +41,7 @@ class Draft:
     """A draft: an entity as the group leaves it, with what to record and deliver.
 
     - `stored`: its stored state; `entity` (None if deleted) and `rev`: its state after the rules;
-    - `history`: new single instances, as documents; `forgets`: the stored history is deleted;
+    - `history`: new single instances, as documents; `deletes_history`: the stored history is deleted;
     - `entries`: pending entries to add; `throttled`: (entry, subscription) for the throttled ones;
     - `has_past`: it will have an evolution; `is_listed`: the facts of that agree with the entity;
     - `listing`: changes of those facts;
@@ -57,7 +57,7 @@ class Draft:
     history: list[Document] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     listing: Listing = field(default_factory=Listing)
-    forgets: bool = False
+    deletes_history: bool = False
     throttled: list[tuple[Entry, Triggered]] = field(default_factory=list)
     writes: list[tuple[Write, Any]] = field(default_factory=list)
     last: Change | None = None
@@ -79,7 +79,7 @@ class Draft:
 
     def forget(self) -> None:
         """Deletes the history, including what the group has added."""
-        self.forgets, self.has_past, self.is_listed = True, False, False
+        self.deletes_history, self.has_past, self.is_listed = True, False, False
         self.history, self._weights, self.listing = [], [], Listing()
 
     def restore(self) -> None:
@@ -188,7 +188,7 @@ class Planner:
         """Adds the history of a change to a draft; `gone` are the deleted instances: (IRI, instance)."""
         if not self.recording.covers(change):
             draft.is_listed = draft.is_listed and change.after is None
-        elif self.recording.forgets and change.after is None:
+        elif self.recording.deletes_history and change.after is None:
             draft.forget()
         else:
             draft.history += records(change, stamp, list(written(change)), gone)

@@ -88,7 +88,7 @@ def statement(draft: Draft) -> Statement:
     """The update of an existing document: state, facts of the evolution, history and pending entries."""
     update = without_history(draft)
     if draft.history:
-        update.hold(draft.history, sum(draft.weights), anew=draft.forgets)
+        update.hold(draft.history, sum(draft.weights), anew=draft.deletes_history)
     return update
 
 
@@ -157,13 +157,13 @@ def _expiry(draft: Draft, after: Entity, update: Statement) -> None:
 def _past(draft: Draft, update: Statement) -> None:
     """Adds the change of the evolution's facts to a statement."""
     listing, stored = draft.listing, draft.stored
-    if draft.forgets:
+    if draft.deletes_history:
         update.unset |= dict.fromkeys(PAST, 1)
     if not draft.has_past:
         return
     if draft.is_listed is not stored.is_listed and stored.has_past:
         update.mark("unlisted", not draft.is_listed)
-    if not stored.has_past or draft.forgets:
+    if not stored.has_past or draft.deletes_history:
         update.unset.pop("past", None)
         update.set["past"] = {**listing.facts, "attrs": list(listing.attrs)}
         return
