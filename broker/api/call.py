@@ -171,7 +171,8 @@ class Call:
     async def body(self) -> tuple[Json, Context]:
         """(JSON body without @context, the context of its names) (6.3.5).
 
-        InvalidRequest or BadRequestData if the body is wrong; LdContextNotAvailable if its @context is.
+        HttpError 415, TooLarge, InvalidRequest or BadRequestData if the body is wrong;
+        LdContextNotAvailable if its @context is.
         """
         media = content_type(self.http)
         doc = await read_json(self.http, self.broker.limits)
@@ -187,7 +188,10 @@ class Call:
         return doc, await self.context()
 
     async def query_body(self) -> tuple[Json, Context]:
-        """`body()` of a query, subscription or registration. TooLarge over 1 MiB, decompressed."""
+        """`body()` of a query, subscription or registration. TooLarge over 1 MiB, decompressed.
+
+        HttpError, InvalidRequest, BadRequestData or LdContextNotAvailable as there.
+        """
         content_type(self.http)
         if (self.http.content_length or 0) > _QUERY or len(await read_body(self.http)) > _QUERY:
             raise TooLarge(f"body: expected at most {_QUERY} bytes in a query, subscription or registration")
@@ -197,7 +201,8 @@ class Call:
         """(items of a JSON array, the context of each item or the error in its place) (6.3.5).
 
         In application/ld+json each item has its own @context. `plain`: the items are ids, without an
-        @context. InvalidRequest, BadRequestData or TooLarge if the array as a whole is wrong.
+        @context. HttpError 415, InvalidRequest, BadRequestData or TooLarge if the array as a whole is
+        wrong.
         """
         media = content_type(self.http)
         limits = self.broker.limits
@@ -281,7 +286,7 @@ async def read_body(http: web.BaseRequest) -> bytes:
 async def read_json(http: web.BaseRequest, limits: Limits) -> Json:
     """The body as JSON.
 
-    InvalidRequest if it is not JSON; BadRequestData if too deep or of too many values.
+    InvalidRequest if it is not JSON; BadRequestData if too deep or of too many values; TooLarge if too long.
     """
     text = await read_body(http)
     try:

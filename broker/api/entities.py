@@ -151,7 +151,7 @@ async def _page(call: Call, queried: Queried) -> _Shown:
 
 
 async def retrieve_entity(call: Call) -> web.Response:
-    """6.5.3.1 GET /entities/{entityId}."""
+    """6.5.3.1 GET /entities/{entityId}. ResourceNotFound if it is not there, or nothing of it is shown."""
     p.allow(call.params, _RETRIEVED)
     context = await call.context()
     wanted = call.read(_read_retrieved, context)
@@ -262,7 +262,7 @@ async def replace_entity(call: Call) -> web.Response:
 
 
 async def merge_entity(call: Call) -> web.Response:
-    """6.5.3.4 PATCH /entities/{entityId}."""
+    """6.5.3.4 PATCH /entities/{entityId}. BadRequestData if a parameter is wrong."""
     p.allow(call.params, ("type", "format", "options", "lang", "observedAt"))
     write = await read_write(call, "mergeEntity")
     form = _form(call, write.context)

@@ -103,7 +103,7 @@ async def update_attrs(broker: Broker, origin: Origin, write: Write) -> Settled:
 
 
 async def partial_update_attr(broker: Broker, origin: Origin, write: Write) -> Settled:
-    """5.6.4 Partial Attribute update."""
+    """5.6.4 Partial Attribute update. BadRequestData for the scope."""
     iri = _attr(write)
 
     def rule_of(doc: Json) -> Rule:
@@ -114,7 +114,7 @@ async def partial_update_attr(broker: Broker, origin: Origin, write: Write) -> S
 
 
 async def replace_attr(broker: Broker, origin: Origin, write: Write) -> Settled:
-    """5.6.19 Replace Attribute."""
+    """5.6.19 Replace Attribute. BadRequestData for the scope."""
     iri = _attr(write)
 
     def rule_of(doc: Json) -> Rule:

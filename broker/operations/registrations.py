@@ -34,7 +34,7 @@ async def delete_registration(broker: Broker, tenant: str, registration_id: str)
 
 
 async def retrieve_registration(broker: Broker, tenant: str, registration_id: str) -> Tallied:
-    """5.10.1 Retrieve Context Source Registration."""
+    """5.10.1 Retrieve Context Source Registration. ResourceNotFound if there is none."""
     found = await broker.registrations.get(tenant, registration_id)
     if found is None:
         raise ResourceNotFound(f"there is no registration {registration_id}")

@@ -114,7 +114,7 @@ def of_members(expand: Expand) -> Expand:
 
 
 def read(doc: Json, context: Context, new_id: str, now: str) -> Registration:
-    """A new registration of what a client sent (5.9.2)."""
+    """A new registration of what a client sent (5.9.2). BadRequestData if that is none."""
     members, others = divided(doc)
     for name, value in (members | others).items():
         if value == NULL:
@@ -130,7 +130,10 @@ def read(doc: Json, context: Context, new_id: str, now: str) -> Registration:
 
 
 def updated(old: Registration, fragment: Json, context: Context, now: str) -> Registration:
-    """The registration after an update (5.9.3): the members of the fragment replace its own, Nulls remove."""
+    """The registration after an update (5.9.3): the members of the fragment replace its own, Nulls remove.
+
+    BadRequestData if the fragment or the updated registration is not valid.
+    """
     members, others = divided(fragment)
     if not fragment:
         raise BadRequestData("registration: expected a JSON object with at least one member")
