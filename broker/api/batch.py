@@ -13,7 +13,7 @@ from broker.core.entity import parse, update
 from broker.core.entity.merge import merge, patch
 from broker.core.entity.sent import Form
 from broker.core.entity.update import Rule
-from broker.core.entity.values import Reading
+from broker.core.entity.values import ParseOptions
 from broker.core.errors import BadRequestData, InvalidRequest, NgsiLdError
 from broker.core.jsonld.context import Context
 from broker.core.uri import is_uri
@@ -59,7 +59,9 @@ async def batch_update(call: Call) -> web.Response:
     overwrite = "noOverwrite" not in chosen
 
     def read(doc: Json, context: Context) -> Rule:
-        return update.append(parse.entity_id(doc), parse.fragment(doc, Reading(context)), overwrite=overwrite)
+        return update.append(
+            parse.entity_id(doc), parse.fragment(doc, ParseOptions(context)), overwrite=overwrite
+        )
 
     batch = await _batch(call, read, "" if overwrite else "noOverwrite")
     return _done(await operations.batch_update(call.broker, call.origin, batch))

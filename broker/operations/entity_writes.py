@@ -10,7 +10,7 @@ from broker.core import Json
 from broker.core.entity import merge, parse, update
 from broker.core.entity.sent import Form
 from broker.core.entity.update import Rule, UpdateResult
-from broker.core.entity.values import Reading
+from broker.core.entity.values import ParseOptions
 from broker.core.errors import BadRequestData, ResourceNotFound
 from broker.core.federation.origin import Origin
 from broker.core.federation.settle import Settled
@@ -87,7 +87,7 @@ async def append_attrs(broker: Broker, origin: Origin, write: Write, *, overwrit
     """5.6.3 Append Attributes."""
 
     def rule_of(doc: Json) -> Rule:
-        fragment = parse.fragment(doc, Reading(write.context))
+        fragment = parse.fragment(doc, ParseOptions(write.context))
         return update.append(write.entity_id, fragment, overwrite=overwrite)
 
     return await _changed(broker, origin, write, rule_of)
@@ -97,7 +97,9 @@ async def update_attrs(broker: Broker, origin: Origin, write: Write) -> Settled:
     """5.6.2 Update Attributes."""
 
     def rule_of(doc: Json) -> Rule:
-        return update.update_attrs(write.entity_id, parse.fragment(doc, Reading(write.context, nulls=True)))
+        return update.update_attrs(
+            write.entity_id, parse.fragment(doc, ParseOptions(write.context, nulls=True))
+        )
 
     return await _changed(broker, origin, write, rule_of)
 
@@ -107,7 +109,7 @@ async def partial_update_attr(broker: Broker, origin: Origin, write: Write) -> S
     iri = _attr(write)
 
     def rule_of(doc: Json) -> Rule:
-        fragment = parse.partial(write.context.compact(iri), doc, Reading(write.context, nulls=True))
+        fragment = parse.partial(write.context.compact(iri), doc, ParseOptions(write.context, nulls=True))
         return update.partial_update(write.entity_id, iri, fragment)
 
     return await _changed(broker, origin, write, rule_of)
@@ -118,7 +120,7 @@ async def replace_attr(broker: Broker, origin: Origin, write: Write) -> Settled:
     iri = _attr(write)
 
     def rule_of(doc: Json) -> Rule:
-        instance = parse.instance(write.context.compact(iri), doc, Reading(write.context))
+        instance = parse.instance(write.context.compact(iri), doc, ParseOptions(write.context))
         return update.replace_attr(write.entity_id, iri, instance)
 
     return await _changed(broker, origin, write, rule_of)

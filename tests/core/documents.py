@@ -9,7 +9,7 @@ from broker.contexts.compiler import compile_context
 from broker.core import Entity, Json
 from broker.core.entity import parse, update
 from broker.core.entity.parse import Fragment
-from broker.core.entity.values import Reading, is_null
+from broker.core.entity.values import ParseOptions, is_null
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
 
 CORE = compile_context(None, {})
@@ -54,7 +54,7 @@ def created(now: str = NOW, **attrs: Json) -> Entity:
 
 def fragment(**attrs: Json) -> Fragment:
     """What an update sends; NGSI-LD Nulls may stand in it."""
-    return parse.fragment(attrs, Reading(CORE, nulls=True))
+    return parse.fragment(attrs, ParseOptions(CORE, nulls=True))
 
 
 def json_values(max_leaves: int = 8) -> st.SearchStrategy[Any]:

@@ -12,7 +12,7 @@ from broker.core.entity.instances import set_attrs, without_nulls
 from broker.core.entity.kinds import GEO_ATTRIBUTES, OF_INSTANCES, SYSTEM, TYPE, Kind
 from broker.core.entity.sent import Form, SentInstance, pieces
 from broker.core.entity.update import Outcome, Rule, found, written
-from broker.core.entity.values import Reading, is_literal, value
+from broker.core.entity.values import ParseOptions, is_literal, value
 from broker.core.errors import BadRequestData
 from broker.core.uri import NULL
 
@@ -34,12 +34,12 @@ class Patch:
 
 def patch(doc: Json, form: Form) -> Patch:
     """The patch in a document. BadRequestData for errors that do not depend on the stored entity."""
-    reading = Reading(form.context, nulls=True)
+    options = ParseOptions(form.context, nulls=True)
     sent = {
         parse.attribute_name(name, form.context): (name, raw)
-        for name, raw in parse.named_attributes(doc, reading)
+        for name, raw in parse.named_attributes(doc, options)
     }
-    return Patch(sent, parse.types(doc, form.context), parse.plain_members(doc, reading), form)
+    return Patch(sent, parse.types(doc, form.context), parse.plain_members(doc, options), form)
 
 
 def merge(entity_id: str, patch: Patch, observed_at: str | None = None) -> Rule:
@@ -49,7 +49,7 @@ def merge(entity_id: str, patch: Patch, observed_at: str | None = None) -> Rule:
     """
 
     def rule(before: Entity | None, now: str) -> Outcome:
-        how = _How(patch.form, Reading(patch.form.context, nulls=True, deep=True), now)
+        how = _How(patch.form, ParseOptions(patch.form.context, nulls=True, deep=True), now)
         if before is None:
             _check_values(patch, how)
         entity = found(before, entity_id)
@@ -67,7 +67,7 @@ class _How(NamedTuple):
     """The form of the sent attributes, the options to parse their members, and the instant of the write."""
 
     form: Form
-    reading: Reading
+    options: ParseOptions
     now: str
 
 
@@ -76,7 +76,7 @@ def _check_values(patch: Patch, how: _How) -> None:
     for name, raw in patch.sent.values():
         kind = parse.kind_of(raw) if isinstance(raw, dict) else None
         if kind is not None and kind.value in raw:
-            _value(kind, None, raw[kind.value], f"{name}.{kind.value}", how.reading)
+            _value(kind, None, raw[kind.value], f"{name}.{kind.value}", how.options)
 
 
 def _attribute(
@@ -85,7 +85,7 @@ def _attribute(
     """The instances of an attribute after the sent JSON (`raw`) was merged into them, by datasetId."""
     present = {instance.get("datasetId"): instance for instance in old}
     for piece in pieces(path, raw, present, how.form):
-        how.reading.room.take()
+        how.options.room.take()
         stored = present.get(piece.dataset)
         merged = _merged(path, stored, piece, how)
         if merged[piece.kind.value] == NULL:
@@ -106,7 +106,7 @@ def _merged(path: str, stored: Instance | None, piece: SentInstance, how: _How) 
         base = None
     new = _read(path, piece, base, how)
     if kind.value in piece.members:
-        new[kind.value] = _value(kind, base, piece.members[kind.value], f"{path}.{kind.value}", how.reading)
+        new[kind.value] = _value(kind, base, piece.members[kind.value], f"{path}.{kind.value}", how.options)
     elif base is None:
         raise BadRequestData(f"{path}.{kind.value}: expected, since {path} becomes a {kind.type}")
     if new.get(kind.value) == NULL:
@@ -127,7 +127,7 @@ def _read(path: str, piece: SentInstance, base: Instance | None, how: _How) -> I
         if name == piece.kind.value or name in SYSTEM or name in TYPE:
             continue
         if name in OF_INSTANCES:
-            new |= parse.plain(piece.kind, name, raw, where, how.reading)
+            new |= parse.plain(piece.kind, name, raw, where, how.options)
         else:
             subs: Attributes = new.setdefault("attrs", dict(base.get("attrs", {})) if base else {})
             iri = parse.attribute_name(name, how.form.context, where)
@@ -135,8 +135,8 @@ def _read(path: str, piece: SentInstance, base: Instance | None, how: _How) -> I
     return new
 
 
-def _value(kind: Kind, base: Instance | None, raw: Json, path: str, reading: Reading) -> Json:
-    new = value(kind, raw, path, reading)
+def _value(kind: Kind, base: Instance | None, raw: Json, path: str, options: ParseOptions) -> Json:
+    new = value(kind, raw, path, options)
     if new == NULL or kind.value not in _DEEP:
         return new
     merged = _merged_value(base[kind.value] if base else None, new)

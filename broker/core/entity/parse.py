@@ -22,7 +22,7 @@ from broker.core.entity.kinds import (
     TYPE,
     Kind,
 )
-from broker.core.entity.values import Reading, is_literal, is_null, moment, text, uri, value, vocabulary
+from broker.core.entity.values import ParseOptions, is_literal, is_null, moment, text, uri, value, vocabulary
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 from broker.core.uri import NULL, is_name
@@ -50,7 +50,7 @@ class Fragment:
 
 def entity(doc: Json, context: Context) -> Entity:
     """A complete entity, for create, replace and upsert. BadRequestData if the document is none."""
-    draft = fragment(doc, Reading(context))
+    draft = fragment(doc, ParseOptions(context))
     if not draft.types:
         raise BadRequestData("type: expected a type name, or an array of at least one")
     return {"id": entity_id(doc), "type": draft.types, **draft.members, "attrs": draft.attrs}
@@ -65,18 +65,18 @@ def entity_id(doc: Json) -> str:
     return uri(doc.get("id", doc.get("@id")), "id")
 
 
-def fragment(doc: Json, reading: Reading) -> Fragment:
+def fragment(doc: Json, options: ParseOptions) -> Fragment:
     """The attributes, types and plain members of a document. BadRequestData if one of them is wrong."""
     attrs: Attributes = {}
-    for name, raw in named_attributes(doc, reading):
-        iri = attribute_name(name, reading.context)
-        attrs[iri] = attribute(name, raw, reading)
+    for name, raw in named_attributes(doc, options):
+        iri = attribute_name(name, options.context)
+        attrs[iri] = attribute(name, raw, options)
         if iri in GEO_ATTRIBUTES and not all(map(_is_geo, attrs[iri])):
             raise BadRequestData(f"{name}: expected a GeoProperty")
-    return Fragment(attrs, types(doc, reading.context), plain_members(doc, reading))
+    return Fragment(attrs, types(doc, options.context), plain_members(doc, options))
 
 
-def named_attributes(doc: Json, reading: Reading) -> Iterator[tuple[str, Json]]:
+def named_attributes(doc: Json, options: ParseOptions) -> Iterator[tuple[str, Json]]:
     """Yields (name, JSON) for each member of a document that is an attribute.
 
     BadRequestData if the document is no object, or if an NGSI-LD Null stands where none may.
@@ -86,7 +86,7 @@ def named_attributes(doc: Json, reading: Reading) -> Iterator[tuple[str, Json]]:
     for name, raw in doc.items():
         if name not in ENTITY_MEMBERS:
             yield name, raw
-        elif raw == NULL and not reading.nulls:
+        elif raw == NULL and not options.nulls:
             raise BadRequestData(f"{name}: an NGSI-LD Null may only stand in a fragment that updates")
 
 
@@ -105,16 +105,16 @@ def attribute_name(name: str, context: Context, path: str | None = None) -> str:
     return iri
 
 
-def attribute(path: str, raw: Json, reading: Reading) -> list[Instance]:
+def attribute(path: str, raw: Json, options: ParseOptions) -> list[Instance]:
     """All instances of one attribute (4.5.5): one for each datasetId.
 
     BadRequestData if one is wrong, or if two have the same datasetId.
     """
     if not isinstance(raw, list):
-        return [instance(path, raw, reading)]
-    if reading.past:
-        return [instance(path, item, reading) for item in raw]
-    parsed = [instance(path, item, reading) for item in instances(path, raw, is_instance)]
+        return [instance(path, raw, options)]
+    if options.past:
+        return [instance(path, item, options) for item in raw]
+    parsed = [instance(path, item, options) for item in instances(path, raw, is_instance)]
     if len(parsed) > 1 and len({item.get("datasetId") for item in parsed}) < len(parsed):
         raise BadRequestData(f"{path}: expected instances of distinct datasetIds")
     return parsed
@@ -138,25 +138,25 @@ def is_instance(raw: dict[str, Json]) -> bool:
     return kind_of(raw) is not None or (bool(raw) and raw.keys() <= OF_INSTANCES)
 
 
-def instance(path: str, raw: Json, reading: Reading) -> Instance:
+def instance(path: str, raw: Json, options: ParseOptions) -> Instance:
     """One instance of an attribute, in normalized or concise form. BadRequestData if it is wrong."""
-    reading.room.take()
+    options.room.take()
     kind, doc = _normalized(path, raw)
     parsed: Instance = {"type": kind.type}
     for name, member in doc.items():
         if name == kind.value:
-            parsed[name] = value(kind, member, f"{path}.{name}", reading)
+            parsed[name] = value(kind, member, f"{path}.{name}", options)
         elif name not in SYSTEM and name not in TYPE:
-            _member(parsed, kind, name, member, path, reading)
+            _member(parsed, kind, name, member, path, options)
     if kind.value not in parsed:
         raise BadRequestData(f"{path}.{kind.value}: expected, since {path} is a {kind.type}")
     if path.endswith(PROOF):
         check_proof(path, parsed[kind.value], kind)
-    if reading.received:
+    if options.received:
         parsed |= system_times(doc)
         if parsed[kind.value] == NULL and "deletedAt" not in parsed:
             raise BadRequestData(f"{path}.deletedAt: expected beside an NGSI-LD Null")
-    elif reading.past and "deletedAt" in doc and parsed[kind.value] == NULL:
+    elif options.past and "deletedAt" in doc and parsed[kind.value] == NULL:
         parsed["deletedAt"] = moment(doc["deletedAt"], f"{path}.deletedAt")
     return parsed
 
@@ -172,7 +172,7 @@ def check_proof(path: str, value: Json, kind: Kind) -> None:
         raise BadRequestData(f"{path}.{kind.value}: expected an object, the proof")
 
 
-def partial(path: str, raw: Json, reading: Reading) -> Instance:
+def partial(path: str, raw: Json, options: ParseOptions) -> Instance:
     """An Attribute Fragment for partial update (5.6.4): an instance that may lack its value and its type.
 
     BadRequestData if a member of it is wrong, or if it has none.
@@ -181,13 +181,13 @@ def partial(path: str, raw: Json, reading: Reading) -> Instance:
         raise BadRequestData(f"{path}: expected a JSON object with at least one member")
     kind = kind_of(raw)
     if geometry.is_geometry(raw) or is_literal(raw) or (kind is not None and kind.value in raw):
-        return instance(path, raw, reading)
+        return instance(path, raw, options)
     if kind is None and raw.keys() & TYPE:
         raise BadRequestData(f"{path}.type: expected one of {', '.join(KINDS)}")
     parsed: Instance = {} if kind is None else {"type": kind.type}
     for name, member in raw.items():
         if name not in SYSTEM and name not in TYPE and name != "@context":
-            _member(parsed, kind, name, member, path, reading)
+            _member(parsed, kind, name, member, path, options)
     return parsed
 
 
@@ -229,22 +229,24 @@ def kind_of(raw: dict[str, Json]) -> Kind | None:
     return None
 
 
-def _member(parsed: Instance, kind: Kind | None, name: str, raw: Json, path: str, reading: Reading) -> None:
+def _member(
+    parsed: Instance, kind: Kind | None, name: str, raw: Json, path: str, options: ParseOptions
+) -> None:
     """Parses one member other than the value into `parsed`: a plain member or a sub-attribute."""
     where = f"{path}.{name}"
     if name in OF_INSTANCES:
-        parsed |= plain(kind, name, raw, where, reading)
+        parsed |= plain(kind, name, raw, where, options)
     else:
-        iri = attribute_name(name, reading.context, where)
-        parsed.setdefault("attrs", {})[iri] = attribute(where, raw, reading.inner)
+        iri = attribute_name(name, options.context, where)
+        parsed.setdefault("attrs", {})[iri] = attribute(where, raw, options.inner)
 
 
-def plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading) -> Instance:
+def plain(kind: Kind | None, name: str, raw: Json, where: str, options: ParseOptions) -> Instance:
     """A member of an instance that is not a sub-attribute, as {name: value}; {} for the datasetId @none.
 
     BadRequestData if its value is wrong, or if an instance of this kind has no such member.
     """
-    if raw == NULL and reading.nulls and name in _DELETABLE:
+    if raw == NULL and options.nulls and name in _DELETABLE:
         return {name: NULL}
     if name == "datasetId":
         return {} if raw == "@none" else {name: uri(raw, where)}
@@ -253,7 +255,7 @@ def plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading)
     if name == "entityIdSealed" and f".{where}".endswith(f".{PROOF}.{name}"):
         return {name: uri(raw, where)}
     if name == "entityTypeSealed" and f".{where}".endswith(f".{PROOF}.{name}"):
-        return {name: vocabulary(raw, where, reading)}
+        return {name: vocabulary(raw, where, options)}
     if name not in RESERVED or (kind is not None and name not in kind.own) or name not in _DELETABLE:
         raise BadRequestData(
             f"{where}: not allowed in a {kind.type if kind else 'fragment without its type'}"
@@ -262,7 +264,7 @@ def plain(kind: Kind | None, name: str, raw: Json, where: str, reading: Reading)
         return {name: text(raw, where)}
     if kind is not None and kind.type == "LanguageProperty" and raw != "langString":
         raise BadRequestData(f"{where}: expected langString, since this is a LanguageProperty")
-    return {name: vocabulary(raw, where, reading)}
+    return {name: vocabulary(raw, where, options)}
 
 
 def types(doc: dict[str, Json], context: Context) -> list[str]:
@@ -282,13 +284,13 @@ def _is_type(name: Json) -> bool:
     return isinstance(name, str) and is_name(name) and name != NULL and name not in TYPE | _ID
 
 
-def plain_members(doc: dict[str, Json], reading: Reading) -> dict[str, Json]:
+def plain_members(doc: dict[str, Json], options: ParseOptions) -> dict[str, Json]:
     """The plain members of an entity: scope and expiresAt. BadRequestData if one is wrong."""
     members: dict[str, Json] = {}
     for name, read in (("scope", _scope), ("expiresAt", moment)):
         if name in doc:
             raw = doc[name]
-            members[name] = NULL if raw == NULL and reading.nulls else read(raw, name)
+            members[name] = NULL if raw == NULL and options.nulls else read(raw, name)
     return members
 
 

@@ -2,7 +2,7 @@
 
 from broker.core import Entity, Json
 from broker.core.entity import parse
-from broker.core.entity.values import Reading
+from broker.core.entity.values import ParseOptions
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 
@@ -13,7 +13,7 @@ def received(doc: Json, context: Context) -> Entity:
     Unlike an entity of a client it keeps its system attributes and tombstones (4.5.7). It has no createdAt or
     modifiedAt where the source tells none. BadRequestData if it is no entity.
     """
-    draft = parse.fragment(doc, Reading(context, received=True))
+    draft = parse.fragment(doc, ParseOptions(context, received=True))
     if not draft.types:
         raise BadRequestData("type: expected a type name, or an array of at least one")
     times = parse.system_times(doc)

@@ -33,14 +33,14 @@ class InstanceBudget:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParseOptions:
     """The options of parsing one entity or fragment: the @context, and what is allowed.
 
     `nulls`: NGSI-LD Nulls, which delete (5.5.8). `deep`: partial values with Nulls inside, for a merge
     (5.5.12), which checks the merged value. `past`: attributes of a temporal evolution; they may have several
     instances of one datasetId, and a Null as the value of an instance that records a deletion (4.5.7).
     `received`: a context source sent it, so system attributes are kept, and a Null is the value of an
-    instance with deletedAt. `room`: counts the instances, so a Reading is for one entity only.
+    instance with deletedAt. `room`: counts the instances, so the options are for one entity only.
     """
 
     context: Context
@@ -51,7 +51,7 @@ class Reading:
     room: InstanceBudget = field(default_factory=InstanceBudget, compare=False, repr=False)
 
     @property
-    def inner(self) -> "Reading":
+    def inner(self) -> "ParseOptions":
         """The options for sub-attributes, which have no evolution of their own."""
         return replace(self, past=False) if self.past else self
 
@@ -66,18 +66,18 @@ def is_literal(value: Json) -> bool:
     return isinstance(value, dict) and "@value" in value and value.keys() <= _LITERAL
 
 
-def value(kind: Kind, raw: Json, path: str, reading: Reading) -> Json:
+def value(kind: Kind, raw: Json, path: str, options: ParseOptions) -> Json:
     """The value of an attribute of this kind; `NULL` for any form of the NGSI-LD Null.
 
     BadRequestData if the value is not valid for the kind.
     """
     if is_null(raw):
-        if not (reading.nulls or reading.past or reading.received):
+        if not (options.nulls or options.past or options.received):
             raise BadRequestData(f"{path}: an NGSI-LD Null may only stand in a fragment that updates")
         return NULL
     if raw is None:
         raise BadRequestData(f"{path}: expected a value, not null")
-    return _READ[kind.type](raw, path, reading)
+    return _READ[kind.type](raw, path, options)
 
 
 def uri(raw: Json, path: str) -> str:
@@ -101,15 +101,15 @@ def text(raw: Json, path: str) -> str:
     return raw
 
 
-def vocabulary(raw: Json, path: str, reading: Reading) -> Json:
+def vocabulary(raw: Json, path: str, options: ParseOptions) -> Json:
     """The IRI of a name, or of each name of an array (4.5.20); BadRequestData for other values."""
     if isinstance(raw, list) and raw and all(isinstance(name, str) and name != NULL for name in raw):
-        return [reading.context.expand(name) for name in raw]
-    return reading.context.expand(text(raw, path))
+        return [options.context.expand(name) for name in raw]
+    return options.context.expand(text(raw, path))
 
 
-def _any(raw: Json, path: str, reading: Reading) -> Json:
-    if isinstance(raw, dict | list) and (fault := _fault(raw, deep=reading.deep)) is not None:
+def _any(raw: Json, path: str, options: ParseOptions) -> Json:
+    if isinstance(raw, dict | list) and (fault := _fault(raw, deep=options.deep)) is not None:
         raise BadRequestData(path + fault)
     return raw
 
@@ -140,20 +140,20 @@ def _fault(raw: Json, *, deep: bool, is_json: bool = False) -> str | None:
     return None
 
 
-def _geometry(raw: Json, path: str, reading: Reading) -> Json:
+def _geometry(raw: Json, path: str, options: ParseOptions) -> Json:
     if isinstance(raw, str):  # 4.7: a geometry may come as a string that holds JSON
         try:
             raw = orjson.loads(raw)
         except orjson.JSONDecodeError as error:
             raise BadRequestData(f"{path}: expected a GeoJSON geometry, not a string without JSON") from error
     if isinstance(raw, dict) and len(raw) > 2:
-        _any({name: member for name, member in raw.items() if name != "coordinates"}, path, reading)
-    if not reading.deep:
+        _any({name: member for name, member in raw.items() if name != "coordinates"}, path, options)
+    if not options.deep:
         geometry.check(raw, path)
     return raw
 
 
-def _object(raw: Json, path: str, _: Reading) -> Json:
+def _object(raw: Json, path: str, _: ParseOptions) -> Json:
     if not isinstance(raw, list):
         return uri(raw, path)
     if not raw:
@@ -166,13 +166,13 @@ def is_language(tag: str) -> bool:
     return _LANGUAGE.fullmatch(tag) is not None
 
 
-def _language_map(raw: Json, path: str, reading: Reading) -> Json:
+def _language_map(raw: Json, path: str, options: ParseOptions) -> Json:
     if not isinstance(raw, dict):
         raise BadRequestData(f"{path}: expected an object of language tags and texts")
     for tag, words in raw.items():
         if not is_language(tag):
             raise BadRequestData(f"{path}.{tag}: expected a language tag such as en or pt-BR")
-        if not _is_words(words) or (words == NULL and not reading.deep):
+        if not _is_words(words) or (words == NULL and not options.deep):
             raise BadRequestData(f"{path}.{tag}: expected a string or an array of strings")
     return raw
 
@@ -183,21 +183,21 @@ def _is_words(raw: Json) -> bool:
     return isinstance(raw, str)
 
 
-def _json(raw: Json, path: str, reading: Reading) -> Json:
+def _json(raw: Json, path: str, options: ParseOptions) -> Json:
     if not isinstance(raw, dict | list):
         raise BadRequestData(f"{path}: expected a JSON object or array")
-    if (fault := _fault(raw, deep=reading.deep, is_json=True)) is not None:
+    if (fault := _fault(raw, deep=options.deep, is_json=True)) is not None:
         raise BadRequestData(path + fault)
     return raw
 
 
-def _list(raw: Json, path: str, reading: Reading) -> Json:
+def _list(raw: Json, path: str, options: ParseOptions) -> Json:
     if not isinstance(raw, list):
         raise BadRequestData(f"{path}: expected an array of values")
-    return _any(raw, path, reading)
+    return _any(raw, path, options)
 
 
-def _objects(raw: Json, path: str, _: Reading) -> Json:
+def _objects(raw: Json, path: str, _: ParseOptions) -> Json:
     """The targets in order: URIs, which may be sent as `{"object": uri}` (4.5.22)."""
     if not isinstance(raw, list):
         raise BadRequestData(f"{path}: expected an array of URIs")
@@ -207,7 +207,7 @@ def _objects(raw: Json, path: str, _: Reading) -> Json:
     ]
 
 
-_READ: dict[str, Callable[[Json, str, Reading], Json]] = {
+_READ: dict[str, Callable[[Json, str, ParseOptions], Json]] = {
     "Property": _any,
     "GeoProperty": _geometry,
     "Relationship": _object,

@@ -6,7 +6,7 @@ from broker.core import Attributes, Instance, Json
 from broker.core.entity import parse
 from broker.core.entity.downgrade import CURRENT, Older, Version, conformant, newer_members
 from broker.core.entity.renamed import Renaming
-from broker.core.entity.values import Reading
+from broker.core.entity.values import ParseOptions
 from broker.core.entity.view import attribute
 from broker.core.federation.step import Step
 from broker.core.jsonld.context import Context
@@ -43,12 +43,12 @@ def _is_simplified(step: Step) -> bool:
 
 def _downgraded(step: Step, names: Context, version: Version) -> Json:
     """The document in normalized form without what is newer than a version."""
-    reading = Reading(step.context, nulls=True, deep=True)
+    options = ParseOptions(step.context, nulls=True, deep=True)
     older = Older(version, names.compacted)
     if step.operation in _OF_ATTRIBUTE:
         read = parse.partial if step.operation == "updateAttrs" else parse.instance
-        return _shown(older.instances([read("attribute", step.doc, reading)]), names)
-    attrs = parse.fragment(step.doc, reading).attrs
+        return _shown(older.instances([read("attribute", step.doc, options)]), names)
+    attrs = parse.fragment(step.doc, options).attrs
     newer = newer_members(version)
     members = {
         name: member

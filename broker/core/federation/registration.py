@@ -11,7 +11,7 @@ from typing import Any
 from broker.core import Attributes, Entity, Json, instant
 from broker.core.entity import parse
 from broker.core.entity.instances import replaced
-from broker.core.entity.values import Reading
+from broker.core.entity.values import ParseOptions
 from broker.core.entity.view import attribute
 from broker.core.errors import BadRequestData
 from broker.core.federation.operations import DEFAULT
@@ -122,9 +122,9 @@ def read(doc: Json, context: Context, new_id: str, now: str) -> Registration:
     named = members if members.get("id") is not None else {**members, "id": new_id}
     body = _expanded(read_body(named), context)
     found = Registration(named["id"], body, context.source, now, now)
-    reading = Reading(context)
+    options = ParseOptions(context)
     for name, raw in others.items():
-        found = _with_property(found, name, raw, reading, now)
+        found = _with_property(found, name, raw, options, now)
     _refuse_past(found, now)
     return found
 
@@ -144,18 +144,18 @@ def updated(old: Registration, fragment: Json, context: Context, now: str) -> Re
     if members.get("information"):
         body = _expanded(body, context)
     new = replace(old, body=body, modified_at=now)
-    reading = Reading(context, nulls=True)
+    options = ParseOptions(context, nulls=True)
     for name, raw in others.items():
-        new = _with_property(new, name, raw, reading, now)
+        new = _with_property(new, name, raw, options, now)
     if "expiresAt" in members:
         _refuse_past(new, now)
     return new
 
 
-def _with_property(old: Registration, name: str, raw: Json, reading: Reading, now: str) -> Registration:
+def _with_property(old: Registration, name: str, raw: Json, options: ParseOptions, now: str) -> Registration:
     """The registration with a Context Source Property as it was sent; a Null removes it (5.5.8)."""
-    iri = parse.attribute_name(name, reading.context)
-    sent = parse.attribute(name, NULL if raw is None and reading.nulls else raw, reading)
+    iri = parse.attribute_name(name, options.context)
+    sent = parse.attribute(name, NULL if raw is None and options.nulls else raw, options)
     instances = replaced(old.properties.get(iri, ()), sent, now)
     is_bare = len(instances) == 1 and instances[0].get("value") == raw
     others = {one: many for one, many in old.properties.items() if one != iri}

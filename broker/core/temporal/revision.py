@@ -12,7 +12,7 @@ from broker.core.change import tombstone
 from broker.core.entity import parse
 from broker.core.entity.instances import is_deletion, stamped
 from broker.core.entity.kinds import KINDS
-from broker.core.entity.values import InstanceBudget, Reading, moment
+from broker.core.entity.values import InstanceBudget, ParseOptions, moment
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.context import Context
 
@@ -92,7 +92,7 @@ def addition(doc: Json, context: Context, *, required: bool = False) -> Addition
         raise BadRequestData("entity: expected a JSON object")
     scopes = _scopes(doc["scope"], context) if "scope" in doc else []
     spread = {name: _spread(raw) for name, raw in doc.items() if name != "scope"}
-    draft = parse.fragment(spread, Reading(context, past=True, room=InstanceBudget(_MOST)))
+    draft = parse.fragment(spread, ParseOptions(context, past=True, room=InstanceBudget(_MOST)))
     if not required and not draft.types:
         raise BadRequestData("type: expected a type name, or an array of at least one")
     return Addition(draft.types, {k: v for k, v in draft.attrs.items() if v}, scopes, required)
@@ -111,7 +111,7 @@ def replacement(path: str, doc: Json, context: Context) -> Instance:
         [doc] = doc
     if path == "scope":
         return _scope(doc, context)
-    return parse.instance(path, doc, Reading(context, past=True))
+    return parse.instance(path, doc, ParseOptions(context, past=True))
 
 
 def _scopes(raw: Json, context: Context) -> list[Instance]:
@@ -127,7 +127,7 @@ def _scope(raw: Json, context: Context) -> Instance:
         raise BadRequestData("scope: expected scopes, or Property instances whose values are scopes")
     if raw["value"] == []:
         return {"type": "Property", "value": []} | _moments(raw, "deletedAt")
-    fragment = parse.fragment({"scope": raw["value"]}, Reading(context))
+    fragment = parse.fragment({"scope": raw["value"]}, ParseOptions(context))
     return {"type": "Property", "value": fragment.members["scope"]} | _moments(raw, "observedAt")
 
 

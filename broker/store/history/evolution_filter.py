@@ -52,8 +52,8 @@ class Reader:
 class EvolutionFilter:
     """Filters candidates by the conditions of one query."""
 
-    def __init__(self, reading: Reader, query: TemporalQuery, selection: Selection, now: str) -> None:
-        self._reading = reading
+    def __init__(self, reader: Reader, query: TemporalQuery, selection: Selection, now: str) -> None:
+        self._reader = reader
         self._now = now
         self._q, self._geo, self._scope = query.entities.q, query.entities.geo, query.entities.scope
         self._window = query.window.bounds if query.window else (None, None)
@@ -84,7 +84,7 @@ class EvolutionFilter:
         asked = [n for n, question in enumerate(questions) if question]
         answered = set()
         for part in parts(asked, _TOGETHER):
-            rows = await self._reading.run(windows.probe(questions[n] for n in part), len(part))
+            rows = await self._reader.run(windows.probe(questions[n] for n in part), len(part))
             answered |= {part[row["_id"]] for row in rows}
         return answered
 
@@ -127,10 +127,10 @@ class EvolutionFilter:
             number = {series: n for n, (series, _) in part}
             seen = Counter[int]()
             wanted = {series: SeriesRequest(selection, _FEW) for _, (series, selection) in part}
-            for series, rows in (await first(self._reading.run, wanted)).items():
+            for series, rows in (await first(self._reader.run, wanted)).items():
                 n = number[series]
                 seen[n] = len(rows)
-                if any(holds(self._reading.instance(row)) for row in rows):
+                if any(holds(self._reader.instance(row)) for row in rows):
                     meeting.add(n)
             for n, (series, selection) in part:
                 if n not in meeting and seen[n] == _FEW and await self._any(series, selection, holds):
@@ -139,10 +139,10 @@ class EvolutionFilter:
 
     async def _any(self, series: Series, selection: Selection, holds: Callable[[Instance], bool]) -> bool:
         """Whether `holds` is true for a selected instance of a series. Reads instances until it is."""
-        rows = self._reading.stream(selection.stages(series))
+        rows = self._reader.stream(selection.stages(series))
         async with aclosing(rows):
             async for row in rows:
-                if holds(self._reading.instance(row)):
+                if holds(self._reader.instance(row)):
                     return True
         return False
 
@@ -175,9 +175,9 @@ class EvolutionFilter:
     async def _scopes(self, asked: dict[int, Selected], most: int) -> dict[str, list[Change]]:
         """The first `most` selected changes of scopes, by entity."""
         wanted = {series: SeriesRequest(selection, most) for series, selection in asked.values()}
-        rows = await first(self._reading.run, wanted)
+        rows = await first(self._reader.run, wanted)
         return {
-            entity: [(row["_id"]["t"], self._reading.instance(row)) for row in many]
+            entity: [(row["_id"]["t"], self._reader.instance(row)) for row in many]
             for (entity, _), many in rows.items()
         }
 
@@ -185,7 +185,7 @@ class EvolutionFilter:
         """The candidates as entities without attributes, with their createdAt and modifiedAt."""
         modified = {}
         if term.target.member == "modifiedAt":
-            modified = await self._reading.modified(candidate.id for candidate in many)
+            modified = await self._reader.modified(candidate.id for candidate in many)
         entities = []
         for candidate in many:
             created = candidate.document.get("createdAt", "")

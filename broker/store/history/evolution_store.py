@@ -64,17 +64,17 @@ class MongoTemporal:
 
     async def evolutions(self, tenant: str, query: TemporalQuery) -> list[Evolution]:
         """A page of the evolutions that match the query, ordered by entity id."""
-        async with self._reading(tenant) as (handle, session):
+        async with self._snapshot(tenant) as (handle, session):
             answer = self._answer(handle, query, session)
             return await answer.evolutions(await answer.page())
 
     async def count(self, tenant: str, query: TemporalQuery) -> int:
         """The number of evolutions that match the query."""
-        async with self._reading(tenant) as (handle, session):
+        async with self._snapshot(tenant) as (handle, session):
             return sum([1 async for _ in self._answer(handle, query, session).matching(TOGETHER)])
 
     @asynccontextmanager
-    async def _reading(self, tenant: str) -> AsyncIterator[tuple[Tenant, Session]]:
+    async def _snapshot(self, tenant: str) -> AsyncIterator[tuple[Tenant, Session]]:
         with reported():
             handle = await self._tenants.get(tenant)
             async with _moment(handle) as session:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from broker.core import Json
 from broker.core.entity import parse
-from broker.core.entity.values import Reading
+from broker.core.entity.values import ParseOptions
 from broker.core.errors import BadRequestData
 from broker.core.jsonld.core_context import NGSI_LD
 from tests.core.documents import CORE, EX, KINDS, NULL, POINT, V, entities, few, json_values
@@ -20,12 +20,12 @@ def entity(**members: Json) -> dict[str, Any]:
     return parse.entity({"id": "urn:x:1", "type": "T", **members}, CORE)
 
 
-PLAIN, FRAGMENTS = Reading(CORE), Reading(CORE, nulls=True)
+PLAIN, FRAGMENTS = ParseOptions(CORE), ParseOptions(CORE, nulls=True)
 
 
-def only(raw: Json, reading: Reading = PLAIN) -> dict[str, Any]:
+def only(raw: Json, options: ParseOptions = PLAIN) -> dict[str, Any]:
     """The one instance of an attribute named `heat`."""
-    (instance,) = parse.attribute("heat", raw, reading)
+    (instance,) = parse.attribute("heat", raw, options)
     return instance
 
 
@@ -104,10 +104,10 @@ def test_targets_in_order_with_and_without_object() -> None:
 
 @pytest.mark.clause("4.5.20")
 def test_words_of_a_vocabulary_are_expanded_and_json_is_not() -> None:
-    assert only({"vocab": "heat"}, Reading(EX))["vocab"] == "https://ex.org/t/heat"
-    assert only({"json": {"heat": 1}}, Reading(EX))["json"] == {"heat": 1}
+    assert only({"vocab": "heat"}, ParseOptions(EX))["vocab"] == "https://ex.org/t/heat"
+    assert only({"json": {"heat": 1}}, ParseOptions(EX))["json"] == {"heat": 1}
     assert only({"json": {"@context": [1]}})["json"] == {"@context": [1]}
-    assert only({"value": {"heat": 1}}, Reading(EX))["value"] == {"heat": 1}
+    assert only({"value": {"heat": 1}}, ParseOptions(EX))["value"] == {"heat": 1}
 
 
 @pytest.mark.clause("4.5.2.3")
@@ -264,7 +264,7 @@ def test_what_only_the_broker_tells_is_ignored() -> None:
 @pytest.mark.clause("4.5.5")
 def test_one_instance_for_each_dataset() -> None:
     many = [{"value": 1}, {"value": 2, "datasetId": "urn:d:1"}]
-    found = parse.attribute("heat", many, Reading(CORE))
+    found = parse.attribute("heat", many, ParseOptions(CORE))
     assert [one.get("datasetId") for one in found] == [None, "urn:d:1"]
     assert only({"value": 1, "datasetId": "@none"}) == only({"value": 1})
 
@@ -274,7 +274,7 @@ def test_one_instance_for_each_dataset() -> None:
 def test_no_dataset_twice(dataset: str) -> None:
     twice = [{"value": 1, "datasetId": dataset}, {"value": 2, "datasetId": dataset}]
     with pytest.raises(BadRequestData, match="distinct"):
-        parse.attribute("heat", twice, Reading(CORE))
+        parse.attribute("heat", twice, ParseOptions(CORE))
 
 
 @pytest.mark.clause("4.5.0")

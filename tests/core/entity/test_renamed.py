@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from broker.core import Json
 from broker.core.entity import parse
 from broker.core.entity.renamed import Renaming, attribute_name
-from broker.core.entity.values import Reading
+from broker.core.entity.values import ParseOptions
 from broker.core.entity.view import View, view
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.core_context import DEFAULT_VOCAB, NGSI_LD
@@ -85,4 +85,6 @@ def test_words_that_would_say_something_else_are_no_names(iri: str) -> None:
 def test_a_fragment_is_parsed_the_same() -> None:
     doc = {"heat": NULL, "cold": {"value": 1, "heat": {"value": NULL}}}
     renamed = Renaming(EX, CORE).entity(doc)
-    assert parse.fragment(renamed, Reading(CORE, nulls=True)) == parse.fragment(doc, Reading(EX, nulls=True))
+    assert parse.fragment(renamed, ParseOptions(CORE, nulls=True)) == parse.fragment(
+        doc, ParseOptions(EX, nulls=True)
+    )

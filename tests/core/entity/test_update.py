@@ -12,7 +12,7 @@ from broker.core import Entity, Instance, Json
 from broker.core.entity import parse, update
 from broker.core.entity.instances import created_at, modified_at
 from broker.core.entity.update import Rule
-from broker.core.entity.values import Reading
+from broker.core.entity.values import ParseOptions
 from broker.core.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from tests.core.documents import CORE, KINDS, LATER, NOW, NULL, V, created, entities, few, fragment
 
@@ -38,7 +38,9 @@ def values(entity: Entity, name: str = "heat") -> dict[str | None, Json]:
 
 def partial(**members: Json) -> Rule:
     """A partial update of the attribute `heat`."""
-    return update.partial_update(ID, V + "heat", parse.partial("heat", members, Reading(CORE, nulls=True)))
+    return update.partial_update(
+        ID, V + "heat", parse.partial("heat", members, ParseOptions(CORE, nulls=True))
+    )
 
 
 def new(**attrs: Json) -> Entity:
@@ -311,7 +313,7 @@ def test_scopes_differ_by_verb(rule: Callable[[], Rule], has: str | None, gets: 
 def rules(draw: st.DrawFn) -> Rule:
     """Any rule on the entity, with whatever a client may send."""
     doc = {**draw(entities()), "id": ID, "type": "T"}
-    part = parse.fragment({k: v for k, v in doc.items() if k != "id"}, Reading(CORE, nulls=True))
+    part = parse.fragment({k: v for k, v in doc.items() if k != "id"}, ParseOptions(CORE, nulls=True))
     iri = draw(st.sampled_from([*part.attrs, V + "heat"]))
     found = part.attrs.get(iri, [{"type": "Property", "value": 1}])[0]
     dataset = draw(st.sampled_from([None, "urn:d:1"]))

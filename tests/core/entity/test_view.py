@@ -9,7 +9,7 @@ from hypothesis import given
 
 from broker.core import Entity, Json
 from broker.core.entity import parse, update
-from broker.core.entity.values import Reading
+from broker.core.entity.values import ParseOptions
 from broker.core.entity.view import View, attribute, view
 from broker.core.lang.projection import of_attrs
 from tests.core.documents import CORE, EX, KINDS, LATER, NOW, POINT, V, created, entities, few
@@ -120,7 +120,7 @@ def test_the_simplified_form(raw: Json, simple: Json) -> None:
 @pytest.mark.clause("6.3.11")
 def test_system_attributes_are_shown_when_asked_for_at_every_level() -> None:
     entity = created(heat={"value": 1, "sub": 2})
-    again = update.append("urn:x:1", parse.fragment({"cold": 0}, Reading(CORE)))(entity, LATER).after
+    again = update.append("urn:x:1", parse.fragment({"cold": 0}, ParseOptions(CORE)))(entity, LATER).after
     assert again is not None
     doc: dict[str, Any] = view(again, CORE, View(sys_attrs=True))
     assert (doc["createdAt"], doc["modifiedAt"]) == (NOW + "Z", LATER + "Z")
