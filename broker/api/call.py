@@ -93,22 +93,21 @@ class Call:
         """Who asked, as far as context sources must know. A loop of reads ends here (6.3.17, 6.3.18)."""
         headers = self.http.headers
         is_local = flag(self.params, LOCAL)
-        deadline = asyncio.get_running_loop().time() + self._patience()
         if VIA not in headers:
-            return Origin(self.tenant, (), is_local, headers, deadline)
+            return Origin(self.tenant, (), is_local, headers, self._deadline())
         via = read_via(headers.getall(VIA))
         if self.alias in pseudonyms(via):
             self.warn(
                 [f'199 {self.alias} "the request was at this broker before; its sources are not asked"']
             )
             is_local = True
-        return Origin(self.tenant, via, is_local or len(via) > MOST, headers, deadline)
+        return Origin(self.tenant, via, is_local or len(via) > MOST, headers, self._deadline())
 
-    def _patience(self) -> float:
-        """Seconds for what sources are asked: fewer if a broker that sent the request says so."""
-        longest = self.broker.limits.sources_deadline
+    def _deadline(self) -> float | None:
+        """When the broker that sent the request gives up (event loop's time); None if it does not say."""
         left = self.http.headers.get(DEADLINE, "")
-        return min(longest, int(left) / 1000) if left.isdigit() and len(left) < 10 else longest
+        is_number = left.isascii() and left.isdigit() and len(left) < 10
+        return asyncio.get_running_loop().time() + int(left) / 1000 if is_number else None
 
     @property
     def alias(self) -> str:

@@ -18,9 +18,9 @@ from broker.core.entity.linked_entities import Join
 from broker.core.entity.sent import Form
 from broker.core.entity.values import is_language, moment
 from broker.core.errors import BadRequestData, ResourceNotFound
-from broker.core.federation.matching import Spec
 from broker.core.jsonld.context import Context
 from broker.core.lang import types as type_language
+from broker.core.lang.types import TypeSelection
 from broker.core.query import Query
 from broker.core.query_body import parameters, query_body
 from broker.core.selector import selector
@@ -52,13 +52,15 @@ class Queried:
 class Wanted:
     """A parsed retrieval. `renderer`: for a plain one; None if conditions or a join need the entity itself.
 
-    `attrs`: the entity must have at least one of these. `spec`: the types and attributes asked for.
+    `attrs`: the entity must have at least one of these. `types`: it must be of these. `parts`: the attributes
+    that are asked for; none for all.
     """
 
     representation: Representation
     renderer: Renderer | None
     attrs: tuple[str, ...]
-    spec: Spec
+    types: TypeSelection | None
+    parts: frozenset[str]
 
 
 async def create_entity(call: Call) -> web.Response:
@@ -156,7 +158,7 @@ async def retrieve_entity(call: Call) -> web.Response:
     context = await call.context()
     wanted = call.read(_read_retrieved, context)
     target = entity_id(call)
-    found = await retrieved(call.broker, call.origin, target, replace(wanted.spec, ids=(target,)), context)
+    found = await retrieved(call.broker, call.origin, target, wanted.types, wanted.parts, context)
     if found is not None:
         call.warn(found.warnings)
         return await _retrieved_answer(call, found.entity, wanted)
@@ -170,7 +172,7 @@ async def retrieve_entity(call: Call) -> web.Response:
 
 async def _retrieved_answer(call: Call, entity: Entity | None, wanted: Wanted) -> web.Response:
     """The response with an entity that was asked for; ResourceNotFound if it is not what was asked for."""
-    types = wanted.spec.types
+    types = wanted.types
     if entity is None or (types is not None and not type_language.matches(types, entity["type"])):
         of_types = " of the type asked for" if types is not None else ""
         raise ResourceNotFound(f"there is no entity {entity_id(call)}{of_types}")
@@ -185,7 +187,7 @@ def _read_retrieved(call: Call, context: Context) -> Wanted:
     is_plain = types is None and not attrs and representation.is_cacheable
     renderer = representation.renderer(alone=True) if is_plain else None
     picked = {iri for iri in representation.view.needed if iri != "scope"}
-    return Wanted(representation, renderer, attrs, Spec(types, attrs=frozenset(attrs) | picked))
+    return Wanted(representation, renderer, attrs, types, frozenset(attrs) | picked)
 
 
 async def _entity_answer(call: Call, entity: Entity, representation: Representation) -> web.Response:

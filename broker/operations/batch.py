@@ -11,6 +11,7 @@ from broker.core.federation.operations import LADDERS
 from broker.core.federation.origin import Origin
 from broker.core.federation.write import Write
 from broker.core.jsonld.context import Context
+from broker.operations.distributed import sources_of
 from broker.operations.distributed_batch import Outcome, ReadRule, Task, carried_out, outcome_here
 from broker.ports.broker import Broker
 
@@ -79,7 +80,7 @@ async def batch_delete(broker: Broker, origin: Origin, batch: Batch) -> BatchRes
 
 async def _batch(broker: Broker, origin: Origin, batch: Batch, operation: str) -> BatchResult:
     """Applies the rules in order, here and at sources. An item that holds an error fails with that error."""
-    if origin.is_local or await broker.sources.of(origin.tenant) is None:
+    if await sources_of(broker, origin) is None:
         changes = [
             (item.entity_id, item.rule) for item in batch.items if not isinstance(item.rule, Exception)
         ]

@@ -14,8 +14,7 @@ from broker.core.entity import expiry
 from broker.core.entity.update import Rule, UpdateResult
 from broker.core.errors import NgsiLdError, TooComplexQuery
 from broker.core.federation.distribution import WritePlan, plan_purge, plan_retrieve, plan_write
-from broker.core.federation.matching import Spec, spec_of_query
-from broker.core.federation.narrow import of_types
+from broker.core.federation.matching import Spec, spec_of_entity, spec_of_query
 from broker.core.federation.origin import Origin
 from broker.core.federation.settle import Settled, of_update, settle
 from broker.core.federation.source import Match
@@ -26,8 +25,10 @@ from broker.core.federation.warnings import warnings_of
 from broker.core.federation.write import Write, attributes
 from broker.core.identity import alias
 from broker.core.jsonld.context import Context
+from broker.core.lang.types import TypeSelection
 from broker.core.purge import Purge
 from broker.ports.broker import Broker
+from broker.ports.sources import Registry
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +52,16 @@ async def written(broker: Broker, origin: Origin, write: Write, rule_of: RuleOf,
         return of_update(await commit(rule))
     plan = plan_write(matches, write)
     _check_steps(plan, broker.limits.sources)
-    return await to_its_end(_carry_out(broker, origin, plan, lambda: commit(rule_of(plan.left))))
+    if not plan.is_undivided:
+        rule = rule_of(plan.left)
+    return await to_its_end(_carry_out(broker, origin, plan, lambda: commit(rule)))
 
 
 async def purged(broker: Broker, origin: Origin, purge: Purge, context: Context, here: Here) -> Settled:
     """Purges here, which `here` does, and at the sources that the purge concerns."""
-    if origin.is_local or (registry := await broker.sources.of(origin.tenant)) is None:
+    if (registry := await sources_of(broker, origin)) is None:
         return of_update(await here())
-    spec = spec_of_query(purge.query)
-    matches = registry.concerned(spec, pseudonyms(origin.via), broker.clock.expiring())
+    matches = concerned(broker, origin, registry, spec_of_query(purge.query))
     plan = plan_purge(matches, purge, context, as_asked=broker.limits.purges_as_asked)
     _check_steps(plan, broker.limits.sources)
     if not plan.parts:
@@ -104,24 +106,37 @@ def _finished(task: asyncio.Future[Any]) -> None:
         log.error("a distributed write failed", exc_info=fault)
 
 
+async def sources_of(broker: Broker, origin: Origin) -> Registry | None:
+    """The sources that may be asked for a request; None if there are none, or none may be asked."""
+    return None if origin.is_local else await broker.sources.of(origin.tenant)
+
+
+def concerned(broker: Broker, origin: Origin, registry: Registry, spec: Spec) -> list[Match]:
+    """The sources that a request concerns now, but for those that it came from."""
+    return registry.concerned(spec, pseudonyms(origin.via), broker.clock.expiring())
+
+
+def timed(broker: Broker, origin: Origin) -> Origin:
+    """The origin with one deadline for all that its sources are asked, however often."""
+    latest = asyncio.get_running_loop().time() + broker.limits.sources_deadline
+    return replace(origin, deadline=latest if origin.deadline is None else min(origin.deadline, latest))
+
+
 async def matches_of_write(broker: Broker, origin: Origin, write: Write) -> list[Match]:
-    """The sources that a write concerns, of any mode."""
-    if origin.is_local or (registry := await broker.sources.of(origin.tenant)) is None:
+    """The sources that a write concerns, of any mode.
+
+    If it names no types, those that the entity has here count: what is a Building here is no Vehicle (5.12).
+    """
+    if (registry := await sources_of(broker, origin)) is None:
         return []
-    spec = Spec(write.types, (write.entity_id,), attrs=attributes(write.members))
-    brokers, now = pseudonyms(origin.via), broker.clock.expiring()
-    matches = registry.concerned(spec, brokers, now)
-    if spec.types is None and any(match.types for match in matches):
-        spec = _of_its_types(spec, await broker.entities.get(origin.tenant, write.entity_id))
-        return registry.concerned(spec, brokers, now)
-    return matches
-
-
-def _of_its_types(spec: Spec, entity: Entity | None) -> Spec:
-    """The spec with the types that the entity has here: what is a Building is no Vehicle elsewhere (5.12)."""
-    if entity is None or spec.types is not None:
-        return spec
-    return replace(spec, types=of_types(entity["type"]))
+    attrs = attributes(write.members)
+    matches = concerned(broker, origin, registry, Spec(write.types, (write.entity_id,), attrs=attrs))
+    if write.types is not None or not any(match.types for match in matches):
+        return matches
+    entity = await broker.entities.get(origin.tenant, write.entity_id)
+    if entity is None:
+        return matches
+    return concerned(broker, origin, registry, spec_of_entity(write.entity_id, entity["type"], attrs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,32 +148,38 @@ class Retrieved:
 
 
 async def retrieved(
-    broker: Broker, origin: Origin, entity_id: str, spec: Spec, context: Context
+    broker: Broker,
+    origin: Origin,
+    entity_id: str,
+    types: TypeSelection | None,
+    attrs: frozenset[str],
+    context: Context,
 ) -> Retrieved | None:
     """5.7.1 Retrieve Entity from here and all sources that it concerns; None if it concerns no source.
 
-    `spec`: the id, and the types and attributes asked for. Undecodable as `EntityStore.get`.
+    `types`, `attrs` (IRIs): what is asked for; None or empty: any. Undecodable as `EntityStore.get`.
     """
-    if origin.is_local or (registry := await broker.sources.of(origin.tenant)) is None:
+    if (registry := await sources_of(broker, origin)) is None:
         return None
-    brokers, now = pseudonyms(origin.via), broker.clock.expiring()
-    if not registry.concerned(spec, brokers, now):
+    matches = concerned(broker, origin, registry, Spec(types, (entity_id,), attrs=attrs))
+    if not matches:
         return None
     entity = await broker.entities.get(origin.tenant, entity_id)
-    matches = registry.concerned(_of_its_types(spec, entity), brokers, now)
-    replies = await broker.sources.ask(origin, plan_retrieve(matches, entity_id, spec.attrs, context))
+    if entity is not None and types is None:
+        matches = concerned(broker, origin, registry, spec_of_entity(entity_id, entity["type"], attrs))
+    replies = await broker.sources.ask(origin, plan_retrieve(matches, entity_id, attrs, context))
+    now = broker.clock.expiring()
     found = merged(
-        [*([version(entity)] if entity else ()), *_versions(replies, entity_id, now, is_auxiliary=False)],
-        [*_versions(replies, entity_id, now, is_auxiliary=True)],
+        [*([version(entity)] if entity else ()), *_versions(replies, now, is_auxiliary=False)],
+        [*_versions(replies, now, is_auxiliary=True)],
     )
     return Retrieved(found, tuple(warnings_of(replies, alias(broker.alias, origin.tenant))))
 
 
-def _versions(replies: Sequence[Reply], entity_id: str, now: str, *, is_auxiliary: bool) -> Iterator[Entity]:
-    """The versions of an entity that sources sent, without what has expired or was not asked of them."""
+def _versions(replies: Sequence[Reply], now: str, *, is_auxiliary: bool) -> Iterator[Entity]:
+    """The versions of the entity that sources sent, without what has expired or was not asked of them."""
     for reply in replies:
-        if (reply.step.match.source.mode == "auxiliary") is not is_auxiliary:
-            continue
-        for entity in reply.entities:
-            if entity["id"] == entity_id and (living := expiry.alive(asked_attrs(reply.step, entity), now)):
-                yield version(living)
+        if (reply.step.match.source.mode == "auxiliary") is is_auxiliary:
+            for entity in reply.entities:
+                if (living := expiry.alive(asked_attrs(reply.step, entity), now)) is not None:
+                    yield version(living)

@@ -15,7 +15,7 @@ from broker.core.federation.settle import settle_item
 from broker.core.federation.step import Reply, Step
 from broker.core.federation.write import Write
 from broker.core.jsonld.context import Context
-from broker.operations.distributed import matches_of_write, to_its_end
+from broker.operations.distributed import matches_of_write, timed, to_its_end
 from broker.ports.broker import Broker
 
 Here = Callable[[Sequence[tuple[str, Rule]]], Awaitable[Sequence[Any]]]  # the result or exception of each
@@ -87,7 +87,7 @@ async def carried_out(
     `read`: the rule of what is left of a document.
     """
     await _plan(broker, origin, tasks)
-    await to_its_end(_everywhere(broker, origin, tasks, read, here))
+    await to_its_end(_everywhere(broker, timed(broker, origin), tasks, read, here))
 
 
 async def _plan(broker: Broker, origin: Origin, tasks: Sequence[Task]) -> None:
@@ -143,6 +143,6 @@ async def _apply(tasks: Sequence[Task], read: ReadRule, here: Here) -> None:
 
 
 def _rule(task: Task, read: ReadRule) -> Rule:
-    if task.plan is None or not any(part.is_proxied for part in task.plan.parts):
+    if task.plan is None or task.plan.is_undivided:
         return task.rule
-    return task.rule if task.write.doc is None else read(task.plan.left, task.write.context)
+    return read(task.plan.left, task.write.context)

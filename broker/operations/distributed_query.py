@@ -16,12 +16,12 @@ from broker.core.federation.origin import Origin
 from broker.core.federation.source_stream import Stream, fence
 from broker.core.federation.step import Reply, Step, asked_attrs
 from broker.core.federation.versions import merged, version
-from broker.core.federation.via import pseudonyms
 from broker.core.federation.warnings import warnings_of
 from broker.core.identity import alias
 from broker.core.jsonld.context import Context
 from broker.core.lang import pattern, types
 from broker.core.query import Query
+from broker.operations.distributed import concerned, sources_of, timed
 from broker.ports.broker import Broker
 from broker.ports.entities import Page, Undecodable
 
@@ -44,18 +44,17 @@ async def queried(broker: Broker, origin: Origin, query: Query, context: Context
     BadRequestData if an order is asked for, since no source is ordered by it. TooManyResults if the sources
     have more than 100,000 entities that had to be read.
     """
-    if origin.is_local or (registry := await broker.sources.of(origin.tenant)) is None:
+    if (registry := await sources_of(broker, origin)) is None:
         return None
     if query.types is not None and query.types.is_anything:  # `*` selects what is here (4.17)
         return None
-    now = broker.clock.expiring()
-    matches = registry.concerned(spec_of_query(query), pseudonyms(origin.via), now)
-    steps = plan_query(matches, query, context)
+    steps = plan_query(concerned(broker, origin, registry, spec_of_query(query)), query, context)
     if not steps:
         return None
     if query.order is not None:
         raise BadRequestData("orderBy: expected only where no context source is concerned, or local=true")
-    return await _Gathering(broker, origin, query, now, [Stream(step) for step in steps]).page()
+    streams = [Stream(step) for step in steps]
+    return await _Gathering(broker, timed(broker, origin), query, streams).page()
 
 
 @dataclass(slots=True)
@@ -71,8 +70,8 @@ class _Found:
 class _Gathering:
     """The entities of a query as they are found, here and at sources."""
 
-    def __init__(self, broker: Broker, origin: Origin, query: Query, now: str, streams: list[Stream]) -> None:
-        self._broker, self._origin, self._query, self._now = broker, origin, query, now
+    def __init__(self, broker: Broker, origin: Origin, query: Query, streams: list[Stream]) -> None:
+        self._broker, self._origin, self._query = broker, origin, query
         self._streams = streams
         self._found: dict[str, _Found] = {}
         self._start = "" if query.count else query.after or ""  # a count is of all pages
@@ -137,7 +136,7 @@ class _Gathering:
 
     def _take(self, reply: Reply) -> None:
         source = reply.step.match.source
-        for entity in _asked(reply, self._now):
+        for entity in _asked(reply, self._broker.clock.expiring()):
             found = self._found.setdefault(entity["id"], _Found())
             versions = found.auxiliary if source.mode == "auxiliary" else found.known
             versions.append(version(entity))
@@ -173,8 +172,6 @@ def _asked(reply: Reply, now: str) -> Iterator[Entity]:
 def _is_asked(step: Step, entity: Entity) -> bool:
     query = step.query
     assert query is not None
-    if query.ids and entity["id"] not in query.ids:
-        return False
     if query.id_pattern is not None and not pattern.compile(query.id_pattern).search(entity["id"]):
         return False
     return query.types is None or types.matches(query.types, entity["type"])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from broker.core.federation.matching import is_of_id
 from broker.core.federation.registration import Registration
 from broker.core.federation.registration_body import EntityInfo, RegistrationInfo
-from broker.core.lang.types import TypeSelection
+from broker.core.lang.types import TypeSelection, any_of
 from broker.core.query import Query
 from broker.core.selector import Selector
 
@@ -53,5 +53,5 @@ def _selector(one: EntityInfo, mode: str) -> Selector:
     """The entities of an EntityInfo; an id alone tells, where the registration is exclusive."""
     types = one.types if mode == "redirect" else ()
     ids = (one.id,) if one.id else ()
-    selection = TypeSelection(tuple((name,) for name in types)) if types else _ANYTHING
+    selection = any_of(types) if types else _ANYTHING
     return Selector(selection, ids, None if ids else one.id_pattern)

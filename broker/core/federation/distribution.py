@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from broker.core import Json
-from broker.core.federation.narrow import narrowed, of_types, wanted_attrs
+from broker.core.federation.narrow import narrowed, wanted_attrs
 from broker.core.federation.source import Match
 from broker.core.federation.step import Step
 from broker.core.federation.write import Write
 from broker.core.jsonld.context import Context
+from broker.core.lang.types import any_of
 from broker.core.purge import Purge
 from broker.core.query import Query
 
@@ -54,6 +55,16 @@ class WritePlan:
     def steps(self) -> tuple[Step, ...]:
         """The steps of all parts that have one, in order."""
         return tuple(part.step for part in self.parts if part.step is not None)
+
+    @property
+    def has_proxied(self) -> bool:
+        """Whether the data of a part is at its source, and not here."""
+        return any(part.is_proxied for part in self.parts)
+
+    @property
+    def is_undivided(self) -> bool:
+        """Whether what is applied here is the whole document, or there is none."""
+        return self.left is None or not self.has_proxied
 
 
 def plan_write(matches: Sequence[Match], write: Write) -> WritePlan:
@@ -131,7 +142,7 @@ def plan_retrieve(
 def _read(match: Match, operation: str, entity_id: str, attrs: tuple[str, ...], context: Context) -> Step:
     if operation == "retrieveEntity":
         return Step(match, operation, context, entity_id, query=Query(attrs=attrs))
-    types = of_types(match.types) if match.types else None
+    types = any_of(match.types) if match.types else None
     query = Query(types, (entity_id,), attrs=attrs, limit=1)
     return Step(match, operation, context, query=query)
 

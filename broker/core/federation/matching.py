@@ -28,7 +28,7 @@ from broker.core.lang.geo import GeoQuery
 from broker.core.lang.pattern import Pattern
 from broker.core.lang.scope import ScopeQuery
 from broker.core.lang.terms import Q, attributes
-from broker.core.lang.types import TypeSelection
+from broker.core.lang.types import TypeSelection, any_of
 from broker.core.query import Query
 from broker.core.selector import Selector
 from broker.core.temporal.window import Window
@@ -181,7 +181,7 @@ def spec_of_entity(entity_id: str, types: Iterable[str] = (), attrs: Iterable[st
 
     `types` (IRIs): those that the entity is known to have; none: of any type.
     """
-    selection = TypeSelection(tuple((name,) for name in types))
+    selection = any_of(types)
     return Spec(selection if selection.any_of else None, (entity_id,), attrs=frozenset(attrs))
 
 

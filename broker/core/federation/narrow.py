@@ -1,12 +1,11 @@
 """Queries narrowed to what a source is registered for (clause 4.3.6.1)."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from broker.core.federation.matching import is_of_id
 from broker.core.federation.source import Match
 from broker.core.lang import pattern
-from broker.core.lang.types import TypeSelection
+from broker.core.lang.types import TypeSelection, any_of
 from broker.core.query import Query
 
 
@@ -38,14 +37,9 @@ def _types(asked: TypeSelection | None, registered: tuple[str, ...]) -> TypeSele
     if not registered:
         return asked
     if asked is None or asked.is_anything:
-        return of_types(registered)
+        return any_of(registered)
     shared = tuple(names for names in asked.any_of if not set(registered).isdisjoint(names))
     return TypeSelection(shared or asked.any_of)
-
-
-def of_types(types: Iterable[str]) -> TypeSelection:
-    """The selection of entities that have any of these types (IRIs)."""
-    return TypeSelection(tuple((name,) for name in types))
 
 
 def _ids(query: Query, match: Match) -> tuple[str, ...]:

@@ -84,13 +84,9 @@ def _outcomes(
 ) -> list[_Outcome]:
     """What became of each part. That a proxied entity is not here is no error."""
     outcomes = [*_elsewhere(plan, replies)]
-    if plan.is_here and not (isinstance(here, ResourceNotFound) and _is_proxied(plan)):
+    if plan.is_here and not (isinstance(here, ResourceNotFound) and plan.has_proxied):
         outcomes.append(_Outcome(is_proxied=False, settled=_here(plan, here)))
     return outcomes
-
-
-def _is_proxied(plan: WritePlan) -> bool:
-    return any(part.is_proxied for part in plan.parts)
 
 
 def _raise_alike(outcomes: Sequence[_Outcome], failures: Sequence[Failure]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from broker.core import Json
 from broker.core.entity.kinds import SYSTEM, TYPE
 from broker.core.jsonld.context import Context
-from broker.core.lang.types import TypeSelection
+from broker.core.lang.types import TypeSelection, any_of
 
 _TYPED = (
     "createEntity",
@@ -46,7 +46,7 @@ class Write:
             return self.gate
         names = self.doc.get("type", self.doc.get("@type"))
         names = names if isinstance(names, list) else [names]
-        return TypeSelection(tuple((self.context.expand(name),) for name in names))
+        return any_of(map(self.context.expand, names))
 
     @property
     def members(self) -> dict[str, str]:

@@ -44,6 +44,11 @@ class TypeSelection:
         return "|".join(map(_text, self.any_of))
 
 
+def any_of(types: Iterable[str]) -> TypeSelection:
+    """The selection of entities that have any of these types (IRIs)."""
+    return TypeSelection(tuple((name,) for name in types))
+
+
 def matches(selection: TypeSelection, types: Iterable[str]) -> bool:
     """Whether the selection selects an entity with these types."""
     type_set = frozenset(types)
