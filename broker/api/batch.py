@@ -7,7 +7,7 @@ from aiohttp import web
 from broker.api import params as p
 from broker.api import reply
 from broker.api.call import Call, unhurried
-from broker.api.problem import details
+from broker.api.problem import batch_error
 from broker.core import Json
 from broker.core.entity import parse, update
 from broker.core.entity.merge import merge, patch
@@ -117,9 +117,7 @@ def _mixed(result: BatchResult) -> web.Response:
 
 
 def _error(failed: tuple[str, Exception, str | None]) -> dict[str, Json]:
-    """A BatchEntityError (5.2.17)."""
     entity_id, error, registration = failed
     if not isinstance(error, NgsiLdError):
         log.error("an item of a batch failed", extra={"entity": entity_id}, exc_info=error)
-    source = {} if registration is None else {"registrationId": registration}
-    return {"entityId": entity_id, "error": details(error), **source}
+    return batch_error(error, entity_id, registration)

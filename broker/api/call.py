@@ -20,6 +20,7 @@ from broker.core.entity.downgrade import CURRENT, Version, conformant
 from broker.core.errors import BadRequestData, InvalidRequest, LdContextNotAvailable, LoopDetected
 from broker.core.federation.origin import Origin
 from broker.core.federation.via import MOST, pseudonyms, read_via
+from broker.core.federation.wire import DEADLINE
 from broker.core.identity import alias
 from broker.core.jsonld.context import Context
 from broker.core.jsonld.link_header import IGNORED, linked_context
@@ -33,7 +34,6 @@ _TURN = 0.005  # seconds of work on a batch, before other requests get a turn
 _TENANT = re.compile(r"[\w.:\-]{1,256}", re.ASCII)
 
 VIA = "Via"
-DEADLINE = "Eridanus-Deadline"  # ms that a broker of this kind waits for the answer to what it sent on
 WARNINGS = "warnings"  # the key of a request under which warnings for its response are kept
 
 Item = TypeVar("Item")

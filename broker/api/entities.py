@@ -21,7 +21,7 @@ from broker.core.errors import BadRequestData, ResourceNotFound
 from broker.core.jsonld.context import Context
 from broker.core.lang import types as type_language
 from broker.core.lang.types import TypeSelection
-from broker.core.query import Query
+from broker.core.query import AFTER, Query
 from broker.core.query_body import parameters, query_body
 from broker.core.selector import selector
 from broker.operations import distributed_query
@@ -31,7 +31,7 @@ from broker.operations.distributed import retrieved
 from broker.operations.linked_entities import linked_entities
 from broker.ports.entities import Renderer
 
-_QUERIED = p.SELECTION | p.PAGE | p.ORDER | VIEW | JOIN | {p.AFTER, "splitEntities"}
+_QUERIED = p.SELECTION | p.PAGE | p.ORDER | VIEW | JOIN | {AFTER, "splitEntities"}
 _RETRIEVED = VIEW | JOIN | {"type"}
 
 
@@ -81,7 +81,7 @@ async def query_entities(call: Call) -> web.Response:
 async def query_batch(call: Call) -> web.Response:
     """6.23.3.1 POST /entityOperations/query. The query is in the body; page and format are in the URL."""
     call = call.of_list()
-    p.allow(call.params, p.PAGE, (p.AFTER, "options", "format", "geometryProperty"))
+    p.allow(call.params, p.PAGE, (AFTER, "options", "format", "geometryProperty"))
     doc, context = await call.query_body()
     body = query_body(doc)
     params = parameters(body) | call.params

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
 from broker.api.call import Call
-from broker.api.params import AFTER, Params
-from broker.core.query import Query
+from broker.api.params import Params
+from broker.core.query import AFTER, Query
 from broker.ports.entities import Item, Page
 
 Link = tuple[str, str]  # a relative URL, and its relation: prev or next

@@ -16,7 +16,7 @@ from broker.core.lang import geo, order, pattern, q, scope, types
 from broker.core.lang.order import Ordering
 from broker.core.lang.terms import Q, depth
 from broker.core.purge import Purge
-from broker.core.query import Query
+from broker.core.query import AFTER, Query
 from broker.core.selector import Selector
 from broker.core.uri import is_name, is_uri
 from broker.ports.broker import Limits
@@ -47,7 +47,6 @@ LOCAL = "local"  # accepted everywhere: no other broker is asked (6.3.18)
 NAMELESS = frozenset({"id", "idPattern", "scopeQ", LOCAL})  # parameters that need no @context
 _COUNT = "count"
 PAGE = frozenset({"limit", "offset", _COUNT})
-AFTER = "after"  # an extension: the cursor of a page, which only page links contain
 # Parameters that cannot hold a space. A + in them is a plus sign, though form encoding uses + for a space.
 _WITHOUT_SPACES = re.compile(r"(?:^|(?<=&))(?:scopeQ|idPattern)=[^&]*")
 

@@ -3,7 +3,7 @@
 import orjson
 from aiohttp import web
 
-from broker.core import errors
+from broker.core import Json, errors
 
 _STATUS: dict[type[errors.NgsiLdError], int] = {
     errors.AlreadyExists: 409,
@@ -54,11 +54,18 @@ def status(error: errors.NgsiLdError) -> int:
     return _STATUS.get(type(error), 500)
 
 
-def details(error: Exception) -> dict[str, object]:
+def details(error: Exception) -> dict[str, Json]:
     """The ProblemDetails of an error. Any error but an NgsiLdError is internal: its text is not shown."""
     if not isinstance(error, errors.NgsiLdError):
         error = errors.NgsiLdError("an internal error; the broker's log says more")
     return {"type": error.type, "title": error.title, "detail": error.detail, "status": status(error)}
+
+
+def batch_error(error: Exception, entity_id: str | None, registration: str | None) -> dict[str, Json]:
+    """A BatchEntityError (5.2.17). `registration`: of the source that answered so; None: here."""
+    entity = {} if entity_id is None else {"entityId": entity_id}
+    source = {} if registration is None else {"registrationId": registration}
+    return {**entity, "error": details(error), **source}
 
 
 def problem(error: errors.NgsiLdError) -> web.Response:

@@ -7,7 +7,7 @@ from aiohttp import web
 from broker.api import params as p
 from broker.api import reply
 from broker.api.call import Call
-from broker.api.problem import details
+from broker.api.problem import batch_error
 from broker.core import Json
 from broker.core.entity.parse import attribute_name
 from broker.core.errors import BadRequestData
@@ -83,13 +83,6 @@ def done(settled: Settled, target: str | None, whole: web.Response) -> web.Respo
     """
     if not settled.failures:
         return whole
-    errors = [_batch_error(failure, target) for failure in settled.failures]
+    errors = [batch_error(failure.error, target, failure.registration) for failure in settled.failures]
     success = [target] if settled.is_done and target is not None else []
     return reply.plain(207, {"success": success, "errors": errors})
-
-
-def _batch_error(failure: Failure, target: str | None) -> dict[str, Json]:
-    """A BatchEntityError (5.2.17)."""
-    entity = {} if target is None else {"entityId": target}
-    source = {} if failure.registration is None else {"registrationId": failure.registration}
-    return {**entity, "error": details(failure.error), **source}

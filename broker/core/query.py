@@ -10,6 +10,9 @@ from broker.core.lang.terms import Q, attributes
 from broker.core.lang.types import TypeSelection
 from broker.core.selector import Selector
 
+AFTER = "after"
+"""The parameter of a page's cursor. It is an extension, which only links to pages contain."""
+
 _ALWAYS = frozenset({NGSI_LD + "createdAt", NGSI_LD + "modifiedAt"})  # in every entity
 _SYSTEM = _ALWAYS | {NGSI_LD + "deletedAt"}
 

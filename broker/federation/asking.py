@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -59,11 +59,7 @@ class _Round:
 
 
 class Asker:
-    """See `ports.Sources.ask`.
-
-    `name`: the alias of this broker, of which each tenant has its own. `noted`: is told, for each step that
-    was carried out, the id of its registration and whether it succeeded.
-    """
+    """See `ports.Sources.ask`. `name`: the alias of this broker, of which each tenant has its own."""
 
     def __init__(
         self,
@@ -71,19 +67,13 @@ class Asker:
         contexts: ContextLoader,
         name: str,
         limits: AskingLimits,
-        noted: Callable[[str, bool], None] = lambda registration_id, has_succeeded: None,
     ) -> None:
         self._exchange = Exchange(session, limits.exchange)
         self._contexts = contexts
         self._name = name
         self._limits = limits
-        self._noted = noted
         self._breaker = Breaker()
         self._cooldowns = Cooldowns()
-
-    def forget(self, registration_ids: Collection[str]) -> None:
-        """Forgets the failures of registrations, since they were changed or deleted."""
-        self._cooldowns.forget(registration_ids)
 
     async def ask(self, origin: Origin, steps: Sequence[Step]) -> list[Reply]:
         """See `ports.Sources.ask`. TooComplexQuery if there are more steps than one request may have."""
@@ -108,7 +98,7 @@ class Asker:
         contexts = await self._named(round_.steps, round_.deadline)
         own_alias = alias(self._name, origin.tenant)
         for number, step in enumerate(round_.steps):
-            if self._cooldowns.is_cooling(step.match.source.id, round_.began):
+            if self._cooldowns.is_cooling(step.match.source, round_.began):
                 round_.replies[number] = Reply(step, fault=Fault.COOLING)
                 continue
             try:
@@ -185,9 +175,8 @@ class Asker:
     def _note(self, reply: Reply) -> None:
         source, status = reply.step.match.source, reply.status or 0
         has_succeeded = reply.fault is None and (200 <= status < 300 or status == 404)
-        self._noted(source.id, has_succeeded)
         if source.cooldown is not None and not has_succeeded and status not in _OF_THE_REQUEST:
-            self._cooldowns.failed(source.id, source.cooldown, _now())
+            self._cooldowns.failed(source, source.cooldown, _now())
 
 
 def _now() -> float:

@@ -4,9 +4,10 @@ A registration may ask for a cooldown after any failure. Unasked for, a circuit 
 do not answer: the third time in a row opens it, and then one request at a time probes whether they do again.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
+
+from broker.core.federation.source import Source
 
 Key = tuple[str, str]  # the endpoint, and the tenant there
 
@@ -78,27 +79,22 @@ class Breaker:
 
 
 class Cooldowns:
-    """Registrations that failed, and until when they are not asked again (5.2.34)."""
+    """Sources that failed, and until when they are not asked again (5.2.34).
+
+    A registration that is changed is another Source: its cooldown ends with the change.
+    """
 
     def __init__(self) -> None:
-        self._until: dict[str, float] = {}
+        # By the identity of the source, which the entry keeps alive: ids are unique in one tenant only.
+        self._cooling: dict[int, tuple[Source, float]] = {}
 
-    def is_cooling(self, registration_id: str, now: float) -> bool:
-        """Whether the registration must not be asked now."""
-        until = self._until.get(registration_id)
-        if until is None:
-            return False
-        if until <= now:
-            del self._until[registration_id]
+    def is_cooling(self, source: Source, now: float) -> bool:
+        """Whether the source must not be asked now."""
+        _, until = self._cooling.get(id(source), (source, now))
         return until > now
 
-    def failed(self, registration_id: str, cooldown: float, now: float) -> None:
+    def failed(self, source: Source, cooldown: float, now: float) -> None:
         """Begins a cooldown of so many seconds."""
-        self._until[registration_id] = now + cooldown
-        if len(self._until) > _MOST:
-            self._until = {key: until for key, until in self._until.items() if until > now}
-
-    def forget(self, registration_ids: Collection[str]) -> None:
-        """Ends the cooldowns of registrations that were changed or deleted."""
-        for registration_id in registration_ids:
-            self._until.pop(registration_id, None)
+        self._cooling[id(source)] = (source, now + cooldown)
+        if len(self._cooling) > _MOST:
+            self._cooling = {key: entry for key, entry in self._cooling.items() if entry[1] > now}

@@ -13,13 +13,13 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from broker.core.federation.step import Fault, Request
+from broker.core.federation.wire import DEADLINE
 from broker.federation.breaker import Outcome
 
 _CHUNK = 65_536  # bytes
 _MARGIN = 0.9  # of the time left, which a source is told: so it answers before this broker gives up
-_TIMEOUT = aiohttp.ClientTimeout(
-    total=None, sock_connect=1.0
-)  # a bound for the whole is set with each request
+# A bound for the whole is set with each request.
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=1.0)
 KEEP_ALIVE = 4.0  # seconds; common servers close idle connections after 5, and a POST must not meet that
 
 
@@ -131,7 +131,7 @@ class Exchange:
 
     async def _attempt(self, request: Request, until: float, trace: SimpleNamespace) -> Answer:
         left = until - asyncio.get_running_loop().time()
-        deadline = {"Eridanus-Deadline": str(max(1, int(left * 1000 * _MARGIN)))}
+        deadline = {DEADLINE: str(max(1, int(left * 1000 * _MARGIN)))}
         async with self._session.request(
             request.method,
             URL(request.url, encoded=True),

@@ -12,8 +12,7 @@ import re2
 from broker.core.federation.source import Source
 from broker.core.lang import pattern
 from broker.core.lang.needles import Needles, short_needle
-
-Group = dict[str, Source]  # by id
+from broker.federation.source_table import Group
 
 _CROWD = 4  # patterns with one needle, above which others go into sets
 _FULL = 512  # patterns of a set; to compile that many takes some milliseconds

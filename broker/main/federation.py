@@ -18,7 +18,6 @@ from broker.store.wire.client import Session
 
 _KIND = "registration"  # of announcements; the key is (tenant,)
 _CHECK = 30.0  # seconds between searches for changes that nobody announced, since their process died
-
 _FLUSH = 1.0  # seconds between additions to the stored tallies
 
 
@@ -28,7 +27,8 @@ class FederationRoom:
     def __init__(self, base: Base, processes: Processes, contexts: ContextLoader) -> None:
         self._base, self._processes, settings = base, processes, base.settings
         self.registrations = MongoRegistrations(base.client, base.tenants, base.clock)
-        tls = ssl.create_default_context(cafile=settings.federation_ca)
+        authority = settings.federation_ca
+        tls = None if authority is None else ssl.create_default_context(cafile=authority)
         session = base.egress.session(tls=tls, connections=0, keep_alive=KEEP_ALIVE, **session_options())
         base.stack.push_async_callback(session.close)
         asker = Asker(session, contexts, settings.alias, _limits(settings))
@@ -37,7 +37,7 @@ class FederationRoom:
         self.sources = KnownSources(self.registrations, asker.ask, self._is_current, self._tallies)
         base.stack.push_async_callback(self.sources.close)
         base.announcements.on(_KIND, self._changed)
-        self.registrations.tell(lambda tenant: base.announcements.announce(_KIND, (tenant,)))
+        self.registrations.on_change(lambda tenant: base.announcements.announce(_KIND, (tenant,)))
 
     def sessions(self) -> list[Session]:
         """Those that write."""

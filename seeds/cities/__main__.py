@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 from rich.console import Console
 
 from seeds.cities.story import tell
-from seeds.demo.client import DemoError
+from seeds.command import exit_code
 
 
 def main() -> int:
     """Runs the demonstration; the exit code."""
     console = Console()
-    try:
-        asyncio.run(tell(console))
-    except DemoError as error:
-        console.print(f"The demonstration can't go on: {error}", style="red", markup=False, highlight=False)
-        return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("Stopped.")
-        return 130
-    return 0
+    return exit_code(tell(console), console)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 
-from seeds.demo.client import DemoError
+from seeds.command import exit_code
 from seeds.demo.story import Options, tell
 
 
@@ -44,31 +42,10 @@ def days(text: str) -> int:
     return number
 
 
-async def run(chosen: Options, console: Console) -> None:
-    """Runs the demonstration. SIGTERM stops it as Ctrl-C does."""
-    task = asyncio.current_task()
-    if task is not None and sys.platform != "win32":
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await tell(chosen, console)
-
-
 def main() -> int:
+    """Runs the demonstration; the exit code."""
     console = Console()
-    try:
-        asyncio.run(run(options(), console))
-    except DemoError as error:
-        console.print(
-            f"The demonstration can't go on: {error}",
-            style="red",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-        return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        console.print("Stopped.")
-        return 130
-    return 0
+    return exit_code(tell(options(), console), console)
 
 
 if __name__ == "__main__":

@@ -137,11 +137,10 @@ class SomeContexts:
 
 @dataclass(slots=True)
 class Asked:
-    """An asker, and what it noted."""
+    """An asker, and the @contexts that it may load."""
 
     asker: Asker
     contexts: SomeContexts
-    noted: list[tuple[str, bool]] = field(default_factory=list)
 
 
 @asynccontextmanager
@@ -149,8 +148,6 @@ async def asking(**limits: Any) -> AsyncIterator[Asked]:
     """An asker with these limits (of AskingLimits or ExchangeLimits), and a session of its own."""
     own = {name: limits.pop(name) for name in [*limits] if name in ExchangeLimits.__slots__}
     async with aiohttp.ClientSession(**session_options()) as session:
-        noted: list[tuple[str, bool]] = []
         contexts = SomeContexts()
         bounds = AskingLimits(exchange=ExchangeLimits(**own), **limits)
-        asker = Asker(session, contexts, "me", bounds, lambda *note: noted.append(note))
-        yield Asked(asker, contexts, noted)
+        yield Asked(Asker(session, contexts, "me", bounds), contexts)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from broker.core.federation.source import Source
 from broker.federation import breaker
 from broker.federation.breaker import Attempt, Breaker, Cooldowns, Outcome
 
@@ -104,22 +105,21 @@ def test_circuits_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.clause("5.2.34")
 def test_cooldowns() -> None:
-    cooldowns = Cooldowns()
-    assert not cooldowns.is_cooling("urn:r:1", 0)
-    cooldowns.failed("urn:r:1", 4, 0)
-    assert cooldowns.is_cooling("urn:r:1", 3.9)
-    assert not cooldowns.is_cooling("urn:r:2", 3.9)
-    assert not cooldowns.is_cooling("urn:r:1", 4)
+    cooldowns, one, other = Cooldowns(), Source("urn:r:1", "http://a"), Source("urn:r:2", "http://a")
+    assert not cooldowns.is_cooling(one, 0)
+    cooldowns.failed(one, 4, 0)
+    assert cooldowns.is_cooling(one, 3.9)
+    assert not cooldowns.is_cooling(other, 3.9)
+    assert not cooldowns.is_cooling(one, 4)
 
 
 @pytest.mark.clause("5.2.34")
-def test_cooldowns_are_forgotten_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cooldowns_are_of_one_registration_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breaker, "_MOST", 3)
     cooldowns = Cooldowns()
-    cooldowns.failed("urn:r:1", 4, 0)
-    cooldowns.forget(["urn:r:1", "urn:r:2"])
-    assert not cooldowns.is_cooling("urn:r:1", 1)
-    for number in range(10):
-        cooldowns.failed(f"urn:r:{number}", 1, number)
-    assert cooldowns.is_cooling("urn:r:9", 9.5)
-    assert len(cooldowns._until) <= 3
+    of_tenants = [Source("urn:r:1", "http://a") for _ in range(10)]  # ids are unique in one tenant only
+    for number, source in enumerate(of_tenants):
+        cooldowns.failed(source, 1, number)
+        assert not any(cooldowns.is_cooling(each, number + 0.5) for each in of_tenants[number + 1 :])
+    assert cooldowns.is_cooling(of_tenants[9], 9.5)
+    assert len(cooldowns._cooling) <= 3

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from broker.core.federation.matching import is_of_id
 from broker.core.federation.registration import Registration
 from broker.core.federation.registration_body import EntityInfo, RegistrationInfo
+from broker.core.federation.source import PROXIED
 from broker.core.lang.types import TypeSelection, any_of
 from broker.core.query import Query
 from broker.core.selector import Selector
-
-PROXIED = ("exclusive", "redirect")
 
 _ANYTHING = TypeSelection(((),))
 

@@ -13,6 +13,9 @@ from broker.core.sharing import shared
 
 Pair = tuple[str, str]
 
+PROXIED = ("exclusive", "redirect")
+"""Modes of sources whose data is there and not here (4.3.6.3)."""
+
 _ROOT = "/ngsi-ld/v1"
 _NO_PROPERTIES: Attributes = {}
 _AREAS = ("location", "observationSpace", "operationSpace")
@@ -85,7 +88,7 @@ class Source:
     @property
     def is_proxied(self) -> bool:
         """Whether its data is there and not here (4.3.6.3)."""
-        return self.mode in ("exclusive", "redirect")
+        return self.mode in PROXIED
 
 
 @dataclass(frozen=True, slots=True)

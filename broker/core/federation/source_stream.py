@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from broker.core.federation.step import Reply, Step
+from broker.core.query import AFTER
 
-AFTER = "after"
 _PAGE = 1000  # entities of a page of a source that is read to its end
 
 

@@ -9,18 +9,18 @@ All ways not to be reached are told in the same words, so that the broker is of 
 import re
 from collections.abc import Iterable, Iterator
 
+from broker.core.egress import NO_ANSWER
 from broker.core.federation.step import Fault, Reply
 
 _MOST = 50
 _LONGEST = 200  # characters of a warning that a source sent
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _LOOP = 508
-_NO_ANSWER = "no answer, or it may not be asked"
 
 _TEXTS = {
-    Fault.TIMEOUT: (199, _NO_ANSWER),
-    Fault.REFUSED: (199, _NO_ANSWER),
-    Fault.COOLING: (199, _NO_ANSWER),
+    Fault.TIMEOUT: (199, NO_ANSWER),
+    Fault.REFUSED: (199, NO_ANSWER),
+    Fault.COOLING: (199, NO_ANSWER),
     Fault.INVALID: (111, "the answer is not NGSI-LD, or only in part"),
     Fault.TOO_LARGE: (111, "the answer is too large"),
 }

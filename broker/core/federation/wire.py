@@ -28,6 +28,8 @@ from broker.core.lang import types
 from broker.core.lang.show import show_types
 
 _LD_JSON = "application/ld+json"
+DEADLINE = "Eridanus-Deadline"
+"""The header that says for how many ms a broker of this kind waits for the answer to what it sends on."""
 _REQUEST = "urn:ngsi-ld:request"  # 4.3.6.5: the value of a pair that is the client's own header
 
 

@@ -29,9 +29,7 @@ log = logging.getLogger(__name__)
 _EXISTS = 48  # MongoDB's NamespaceExists
 _BYTES = 256 * 1024  # size of the capped collection
 _BATCH = 100  # announcements that are read at once, so that none of them is old when its turn comes
-_AWAIT = (
-    5.0  # seconds that the server waits for new announcements before it answers; a third of a lease at most
-)
+_AWAIT = 5.0  # seconds at most that the server waits for new announcements; no more than a third of a lease
 _RECENT = 60.0  # seconds (server's time) for which an announcement needs a confirmation
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05  # seconds between checks for confirmations
 

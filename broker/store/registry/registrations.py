@@ -16,10 +16,10 @@ from pymongo.errors import DuplicateKeyError
 from broker.clock import Clock
 from broker.core import instant
 from broker.core.errors import AlreadyExists, Conflict, ResourceNotFound
-from broker.core.federation.conflicts import PROXIED, clash
+from broker.core.federation.conflicts import clash
 from broker.core.federation.registration import Registration
 from broker.core.federation.registration_body import RegistrationBody
-from broker.core.federation.source import Source, compiled
+from broker.core.federation.source import PROXIED, Source, compiled
 from broker.ports.sources import Approve, SourceChanges
 from broker.store.registry.decoding import decoded
 from broker.store.registry.epochs import advance, changed_since
@@ -28,7 +28,7 @@ from broker.store.wire.tenants import REGISTRATION_EPOCH, Tenant, Tenants, epoch
 from broker.store.wire.transactions import Transactions
 
 Document = dict[str, Any]
-Tell = Callable[[str], Awaitable[None]]
+OnChange = Callable[[str], Awaitable[None]]
 
 _BATCH = 100  # registrations that are read at once: others get a turn in between
 
@@ -41,11 +41,11 @@ class MongoRegistrations:
         self._tenants = tenants
         self._clock = clock
         self._transactions = Transactions(client)  # all bump one document: side by side they would conflict
-        self._tell: Tell | None = None
+        self._on_change: OnChange | None = None
 
-    def tell(self, tell: Tell) -> None:
+    def on_change(self, call: OnChange) -> None:
         """Sets what is called with the tenant of each change of this process before it is acknowledged."""
-        self._tell = tell
+        self._on_change = call
 
     @property
     def session(self) -> AsyncClientSession:
@@ -152,8 +152,8 @@ class MongoRegistrations:
             await advance(handle.entities, REGISTRATION_EPOCH, handle.registration_log, changed, session)
 
         await self._transactions.run(all_of_it)
-        if self._tell is not None:
-            await self._tell(handle.name)
+        if self._on_change is not None:
+            await self._on_change(handle.name)
 
 
 async def _since(handle: Tenant, epoch: int, mark: str, session: AsyncClientSession) -> SourceChanges:
