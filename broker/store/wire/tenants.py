@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,18 +178,18 @@ def database_name(prefix: str, tenant: str) -> str:
 async def _create_collections(database: Database) -> None:
     """Creates missing collections and indexes, before any use: transactions cannot create collections."""
     existing = set(await database.list_collection_names())
-    for name in Tenant.__slots__[1:]:
-        if name not in existing:
-            await _create(database, name)
-    for name, indexes in _INDEXES.items():
-        await database[name].create_indexes(indexes)
+    await asyncio.gather(*(_create(database, name, existing) for name in Tenant.__slots__[1:]))
     for epoch in (EPOCH, REGISTRATION_EPOCH):
         await database["entities"].update_one({"_id": epoch}, {"$setOnInsert": {"n": 0}}, upsert=True)
 
 
-async def _create(database: Database, name: str) -> None:
-    try:
-        await database.create_collection(name, check_exists=False, **_OPTIONS.get(name, {}))
-    except OperationFailure as error:
-        if error.code != _EXISTS:  # else another process has just created it
-            raise
+async def _create(database: Database, name: str, existing: Container[str]) -> None:
+    """Creates a collection, if it is missing, and its indexes. Side by side, all of them share fsyncs."""
+    if name not in existing:
+        try:
+            await database.create_collection(name, check_exists=False, **_OPTIONS.get(name, {}))
+        except OperationFailure as error:
+            if error.code != _EXISTS:  # else another process has just created it
+                raise
+    if name in _INDEXES:
+        await database[name].create_indexes(_INDEXES[name])

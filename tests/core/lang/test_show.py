@@ -73,7 +73,7 @@ def test_values_that_are_terms_are_in_the_names_of_the_reader() -> None:
     assert show(tree, EX.compact, values) == 'kind=="Room","T";cold=="Room"'
 
 
-@settings(max_examples=400)
+@settings(max_examples=100)
 @given(st.randoms(use_true_random=False), contexts)
 def test_what_is_shown_parses_to_the_same_tree(r: Random, context: Context) -> None:
     tree = some.linked(r, some.query(r))
@@ -81,7 +81,7 @@ def test_what_is_shown_parses_to_the_same_tree(r: Random, context: Context) -> N
 
 
 @example("<é>", EX, EX)
-@settings(max_examples=800)
+@settings(max_examples=200)
 @given(
     st.text(alphabet='ab.1[]{}()<>=!~;|,"\\ *T:Z-é/', max_size=30)
     | st.lists(

@@ -31,7 +31,7 @@ async def store(mongo_uri: str) -> AsyncIterator[Store]:
         yield store
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32))
 @pytest.mark.clause("4.5.19.1")
 async def test_aggregates_are_what_the_model_says(store: Store, seed: int) -> None:

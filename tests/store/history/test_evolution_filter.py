@@ -31,7 +31,7 @@ async def store(mongo_uri: str) -> AsyncIterator[Store]:
         yield store
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32))
 @pytest.mark.clause("5.7.4.4")
 async def test_a_query_is_judged_on_the_instances_in_the_window(store: Store, seed: int) -> None:
@@ -125,7 +125,7 @@ def _told(found: Evolution) -> tuple[str, dict[str, list[Any]]]:
 PLACES = ("https://ex.org/spot", NGSI_LD + "location")
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(st.integers(0, 2**32))
 @pytest.mark.clause("5.7.4.4")
 async def test_a_geoquery_is_judged_on_the_instances_in_the_window(store: Store, seed: int) -> None:
@@ -187,7 +187,7 @@ async def test_a_place_may_be_far_back_in_a_long_history(store: Store) -> None:
     assert [one.id for one in found] == [f"urn:x:{number}:{n}" for n in (0, 2)]
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32))
 @pytest.mark.clause("4.18")
 async def test_scopes_are_valid_until_they_change(store: Store, seed: int) -> None:

@@ -83,7 +83,7 @@ async def test_the_end_of_a_long_history_is_read_alone(store: Store) -> None:
     assert found.attrs[name][0]["instanceId"] == instance_id(last["_id"]["t"], last["_id"]["s"])
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(st.integers(0, 2**32))
 @pytest.mark.clause("5.7.3.4")
 async def test_who_ask_at_once_get_what_each_would_get_alone(store: Store, seed: int) -> None:

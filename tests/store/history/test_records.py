@@ -54,7 +54,7 @@ def _values(evolution: Evolution) -> dict[str, list[Json]]:
     }
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(st.integers(0, 2**32))
 @pytest.mark.clause("5.7.3.4")
 async def test_an_evolution_is_what_the_model_says(store: Store, seed: int) -> None:
@@ -74,7 +74,7 @@ async def test_an_evolution_is_what_the_model_says(store: Store, seed: int) -> N
         assert found.truncated == {name for name, many in whole.items() if len(many) > PAGE}
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(st.integers(0, 2**32))
 @pytest.mark.clause("5.7.4.4")
 async def test_a_query_finds_the_entities_that_the_model_does(store: Store, seed: int) -> None:

@@ -112,7 +112,7 @@ IRIS = st.sampled_from(["", DEFAULT_VOCAB, NGSI_LD, "urn:", "https://ex.org/"]).
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(IRIS.filter(lambda iri: not iri.startswith("~")))
 def test_a_key_leads_back_to_its_iri(iri: str) -> None:
     key = codec.key(iri)
