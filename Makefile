@@ -12,7 +12,7 @@
 #   make bench-growth    how queries do as the entities grow
 #   make bench-history   how reads of the past do as it grows
 #   make bench-hostile   what queries that are meant to hurt do to the others
-#   make bench-federation    what context sources cost, and one that hangs
+#   make bench-federation    what context sources cost, and what bad ones do to others
 #   make demo        a city of example data
 #   make demo-cities two cities on one river, each with a broker of its own
 

@@ -316,6 +316,11 @@ class Settings(BaseSettings):
         description="How a purge is sent to a context source of which only some attributes are registered: "
         "narrowed to these, or as it came, which deletes more than is registered.",
     )
+    registrations_limit: int = Field(
+        default=100_000,
+        ge=1,
+        description="Maximum number of registrations of a tenant, about; what would add to them gets 403.",
+    )
     federation_ca: Path | None = Field(
         default=None,
         description="CA certificates (PEM) to verify context sources with, instead of the system's.",

@@ -26,7 +26,9 @@ class FederationRoom:
 
     def __init__(self, base: Base, processes: Processes, contexts: ContextLoader) -> None:
         self._base, self._processes, settings = base, processes, base.settings
-        self.registrations = MongoRegistrations(base.client, base.tenants, base.clock)
+        self.registrations = MongoRegistrations(
+            base.client, base.tenants, base.clock, settings.registrations_limit
+        )
         authority = settings.federation_ca
         tls = None if authority is None else ssl.create_default_context(cafile=authority)
         session = base.egress.session(tls=tls, connections=0, keep_alive=KEEP_ALIVE, **session_options())

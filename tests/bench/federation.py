@@ -1,8 +1,8 @@
-"""`python -m tests.bench.federation`: what context sources cost, and what one that hangs does to others.
+"""`python -m tests.bench.federation`: what context sources cost, and what those that misbehave do to others.
 
 Two brokers with a database each. All loads run again and again in turn, and each row is compared with the
-same load with nothing registered in the same run. The last row is of the clients of entities that no source
-has, while others retrieve from a source that takes requests and never answers.
+same load with nothing registered in the same run. The last rows are of the clients of entities that no source
+has, while eight others retrieve from a source that misbehaves, twice a second each.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import itertools
 import json
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import uvloop
@@ -23,10 +23,17 @@ from tests.bench import workload
 from tests.bench.client import LOOPBACK, Load, call, head, percentile, run_load
 from tests.bench.history import Place, place
 from tests.bench.scenarios import ENTITIES, expect
+from tests.federation.rig import Behaviour, answering, dripping, hanging, peer, resetting, response
 
 REGISTRATIONS = "/ngsi-ld/v1/csourceRegistrations"
-NOTHING, MANY, SOURCE, HANGING = "nothing", "many", "source", "hanging"  # tenants
-HUNG = "urn:ngsi-ld:Hung:1"
+NOTHING, MANY, SOURCE, BAD = "nothing", "many", "source", "bad"  # tenants
+PEERS: dict[str, Behaviour] = {
+    "hangs": hanging,
+    "resets": resetting,
+    "drips": dripping(response(b"x" * 1000)),
+    "answers 16 MiB and more": answering(response(b" " * (1 + (16 << 20)), Content_Type="application/json")),
+    "answers HTML": answering(response(b"<html>Welcome</html>", Content_Type="text/html")),
+}
 
 Source = Callable[[], bytes]
 
@@ -103,7 +110,12 @@ async def fill(at: Place, tenant: str, entities: int) -> None:
     await asyncio.gather(*(create() for _ in range(16)))
 
 
-async def register(home: Place, river: Place, hanging: int, number: int) -> None:
+def of_peer(name: str) -> str:
+    """The id of the entity that only a peer has."""
+    return f"urn:ngsi-ld:Peer:{[*PEERS].index(name)}"
+
+
+async def register(home: Place, river: Place, peers: dict[str, str], number: int) -> None:
     """Nothing for one tenant, much that concerns no request for another, one source for the third."""
     numbers = itertools.count()
 
@@ -116,31 +128,24 @@ async def register(home: Place, river: Place, hanging: int, number: int) -> None
     root = f"http://{LOOPBACK}:{river.port}"
     of_river = {**registration("river", root, idPattern=".*"), "tenant": SOURCE}
     await post(home, REGISTRATIONS, of_river, SOURCE)
-    hung = {"id": HUNG, "type": "Hung"}
-    await post(home, REGISTRATIONS, registration("hung", f"http://{LOOPBACK}:{hanging}", **hung), HANGING)
-
-
-@contextlib.asynccontextmanager
-async def never_answering() -> AsyncIterator[int]:
-    """The port of a server that takes requests and never answers."""
-
-    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(take, LOOPBACK, 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    for name, root in peers.items():
+        entity = {"id": of_peer(name), "type": "Peer"}
+        await post(home, REGISTRATIONS, registration(of_peer(name), root, **entity), BAD)
 
 
 async def run(chosen: argparse.Namespace, console: Console) -> list[Row]:
     """All loads, in turn."""
-    async with never_answering() as hanging, place() as home, place("--alias", "river") as river:
-        for tenant in (NOTHING, MANY, HANGING):
+    async with (
+        contextlib.AsyncExitStack() as stack,
+        place() as home,
+        place("--alias", "river") as river,
+    ):
+        peers = {name: (await stack.enter_async_context(peer(each))).url for name, each in PEERS.items()}
+        for tenant in (NOTHING, MANY, BAD):
             await fill(home, tenant, chosen.entities)
         await fill(river, SOURCE, chosen.entities)
         console.print(f"… {chosen.registrations:,} registrations", style="dim")
-        await register(home, river, hanging, chosen.registrations)
+        await register(home, river, peers, chosen.registrations)
         return await _rounds(chosen, home, console)
 
 
@@ -153,30 +158,38 @@ async def _rounds(chosen: argparse.Namespace, home: Place, console: Console) -> 
         (Row("update, none concerned", "update, nothing registered"), update(MANY, size)),
         (Row("retrieve over one source", "retrieve, nothing registered"), retrieve(SOURCE, size)),
     ]
-    quiet = Row("retrieve in a tenant with such a source", "")
-    beside = Row("the same while others wait for it", quiet.name)
+    quiet = Row("retrieve in a tenant with bad sources", "")
+    beside = {name: Row(f"the same beside one that {name}", quiet.name) for name in PEERS}
     for number in range(chosen.rounds + 1):
         console.print(f"… round {number}" + (", to warm up" if not number else ""), style="dim")
         rows = [Row("", "") for _ in loads] if not number else [row for row, _ in loads]
         for row, (_, source) in zip(rows, loads, strict=True):
             row.note(await _load(home, source, chosen))
         if number:
-            quiet.note(await _load(home, retrieve(HANGING, size), chosen))
-            beside.note(await _disturbed(home, chosen))
-    return [*(row for row, _ in loads), quiet, beside]
+            quiet.note(await _load(home, retrieve(BAD, size), chosen))
+            for name, disturbed in beside.items():
+                disturbed.note(await _disturbed(home, name, chosen))
+    return [*(row for row, _ in loads), quiet, *beside.values()]
 
 
 async def _load(home: Place, source: Source, chosen: argparse.Namespace) -> Load:
     return await run_load(home.port, source, connections=chosen.connections, seconds=chosen.seconds)
 
 
-async def _disturbed(home: Place, chosen: argparse.Namespace) -> Load:
-    """The load of other clients, while eight retrieve what a source that hangs may have."""
-    hung = head("GET", f"{ENTITIES}/{HUNG}", tenant=HANGING)
-    attack = asyncio.create_task(run_load(home.port, lambda: hung, connections=8, seconds=chosen.seconds))
-    load = await _load(home, retrieve(HANGING, chosen.entities), chosen)
-    attacks = await attack
-    expect(set(attacks.statuses) <= {404}, f"of a source that hangs: {dict(attacks.statuses)}")
+async def _disturbed(home: Place, name: str, chosen: argparse.Namespace) -> Load:
+    """The load of other clients, while eight retrieve what a source that misbehaves may have."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + chosen.seconds
+
+    async def ask() -> None:
+        while loop.time() < until:
+            answer = await call(home.port, head("GET", f"{ENTITIES}/{of_peer(name)}", tenant=BAD))
+            expect(answer.status == 404, f"of a source that {name}: {answer.status}")
+            await asyncio.sleep(0.5)
+
+    attacks = [asyncio.create_task(ask()) for _ in range(8)]
+    load = await _load(home, retrieve(BAD, chosen.entities), chosen)
+    await asyncio.gather(*attacks)
     return load
 
 

@@ -111,6 +111,18 @@ async def hanging(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.Stre
     await reader.readuntil(b"\r\n\r\n")
 
 
+def dripping(whole: bytes) -> Behaviour:
+    """Answers, a byte each 50 ms."""
+
+    async def behave(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await peer.request(reader)
+        for byte in whole:
+            writer.write(bytes((byte,)))
+            await asyncio.sleep(0.05)
+
+    return behave
+
+
 async def resetting(peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Takes a request, and breaks the connection."""
     await peer.request(reader)

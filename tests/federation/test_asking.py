@@ -22,6 +22,7 @@ from tests.federation.rig import (
     Peer,
     answering,
     asking,
+    dripping,
     hanging,
     json,
     peer,
@@ -117,13 +118,7 @@ class TestMisbehaviour:
         assert int(there.received[0].headers["eridanus-deadline"]) <= 450
 
     async def test_drips(self) -> None:
-        async def drip(there: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await there.request(reader)
-            for byte in json(ROOM):
-                writer.write(bytes((byte,)))
-                await asyncio.sleep(0.05)
-
-        assert (await reply(drip, timeout=0.3)).fault is Fault.TIMEOUT
+        assert (await reply(dripping(json(ROOM)), timeout=0.3)).fault is Fault.TIMEOUT
 
     async def test_a_reset(self) -> None:
         async with peer(resetting) as there, asking() as asked:

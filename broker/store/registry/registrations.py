@@ -15,7 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from broker.clock import Clock
 from broker.core import instant
-from broker.core.errors import AlreadyExists, Conflict, ResourceNotFound
+from broker.core.errors import AlreadyExists, Conflict, ResourceNotFound, TooManyResults
 from broker.core.federation.conflicts import clash
 from broker.core.federation.registration import Registration
 from broker.core.federation.registration_body import RegistrationBody
@@ -34,10 +34,13 @@ _BATCH = 100  # registrations that are read at once: others get a turn in betwee
 
 
 class MongoRegistrations:
-    """See `ports.Registrations`."""
+    """See `ports.Registrations`. `limit`: registrations of a tenant, about, above which no more are taken."""
 
-    def __init__(self, client: AsyncMongoClient[Document], tenants: Tenants, clock: Clock) -> None:
+    def __init__(
+        self, client: AsyncMongoClient[Document], tenants: Tenants, clock: Clock, limit: int = 100_000
+    ) -> None:
         self._client = client
+        self._limit = limit
         self._tenants = tenants
         self._clock = clock
         self._transactions = Transactions(client)  # all bump one document: side by side they would conflict
@@ -55,6 +58,7 @@ class MongoRegistrations:
     async def create(self, tenant: str, registration: Registration, approve: Approve) -> None:
         """See `ports.Registrations.create`."""
         handle = await self._tenants.obtain(tenant)
+        await self._check_limit(handle)
 
         async def insert(session: AsyncClientSession) -> None:
             expired = {"_id": registration.id, "expires": {"$lte": self._now()}}
@@ -123,6 +127,12 @@ class MongoRegistrations:
         with reported():
             async with self._client.start_session(snapshot=True) as session:
                 return await _since(handle, epoch, mark, session)
+
+    async def _check_limit(self, handle: Tenant) -> None:
+        """TooManyResults if the tenant has all registrations that it may have: every worker knows them."""
+        with reported():
+            if await handle.registrations.estimated_document_count() >= self._limit:
+                raise TooManyResults(f"a tenant may have {self._limit} registrations, and has them")
 
     async def _check(
         self, handle: Tenant, new: Registration, approve: Approve, session: AsyncClientSession

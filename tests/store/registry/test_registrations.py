@@ -10,7 +10,7 @@ import pytest
 
 from broker.clock import Clock
 from broker.core import Json
-from broker.core.errors import AlreadyExists, Conflict, NonexistentTenant, ResourceNotFound
+from broker.core.errors import AlreadyExists, Conflict, NonexistentTenant, ResourceNotFound, TooManyResults
 from broker.core.federation.registration import Registration, updated
 from broker.store.registry.registrations import MongoRegistrations
 from broker.store.wire.client import open_database
@@ -18,6 +18,7 @@ from broker.store.wire.tenants import EPOCH, REGISTRATION_EPOCH, Tenants, epoch_
 from tests.core.documents import EX, LATER
 from tests.core.federation.registrations import info, of
 
+LIMIT = 8
 ONE = info("heat", type="T", id="urn:x:1")
 
 
@@ -50,7 +51,7 @@ async def processes(mongo_uri: str) -> AsyncIterator[list[Process]]:
             client = (await open_database(f"{mongo_uri}&serverMonitoringMode=poll", stack)).client
             tenants = Tenants(client, prefix)
             await tenants.obtain("")
-            store = MongoRegistrations(client, tenants, Clock())
+            store = MongoRegistrations(client, tenants, Clock(), limit=LIMIT)
             found.append(Process(tenants, store))
         yield found
         await client.drop_database(prefix)
@@ -58,6 +59,19 @@ async def processes(mongo_uri: str) -> AsyncIterator[list[Process]]:
 
 def named(name: str, *information: Json, **members: Json) -> Registration:
     return of(*information, id=f"urn:r:{name}", **members)
+
+
+async def test_there_are_so_many_at_most(processes: list[Process]) -> None:
+    one, other = processes
+    for number in range(LIMIT):
+        await processes[number % 2].store.create("", named(str(number)), approve)
+    before = await one.epoch()
+    with pytest.raises(TooManyResults, match=f"{LIMIT} registrations"):
+        await other.store.create("", named("more"), approve)
+    assert len(await one.found()) == LIMIT
+    assert await one.epoch() == before
+    await one.store.delete("", "urn:r:0")
+    await other.store.create("", named("more"), approve)
 
 
 @pytest.mark.clause("5.9.2")
