@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from broker.core.entity.parse import attribute_name
 from broker.core.errors import BadRequestData, InvalidRequest, TooManyResults
+from broker.core.federation.registration import of_members
 from broker.core.jsonld.context import Context
 from broker.core.lang import collation as collations
 from broker.core.lang import geo, order, pattern, q, scope, types
@@ -133,15 +134,14 @@ def read_query(
     `selectors`: the entity selectors of a query body, if there are several. BadRequestData if it is too wide;
     TooManyResults if the limit is too high.
     """
-    if "csf" in params:  # checked only: it selects other brokers, and none is queried yet
-        q.parse(params["csf"], context.expand, what="csf")
     query = read_selection(params, context, limits, selectors)
     if query.is_too_wide and not flag(params, LOCAL):
         raise BadRequestData("query: too wide; expected type, attrs, q, georel or local=true")
     selections = (query.types, *(selector.types for selector in selectors))
     if any(selection and selection.is_anything for selection in selections) and params.get(LOCAL) == "false":
         raise BadRequestData("type: * selects entities of this broker only, so local cannot be false")
-    flag(params, "splitEntities")  # checked only: no entity is split while no other broker is queried
+    if query.is_split and query.q is not None and depth(query.q):
+        raise BadRequestData("splitEntities: expected no linked attributes in q")
     return query
 
 
@@ -167,6 +167,8 @@ def read_selection(
         count=count,
         order=read_order(params, context, limits.collation),
         after=params.get(AFTER),
+        csf=None if "csf" not in params else q.parse(params["csf"], of_members(context.expand), what="csf"),
+        is_split=flag(params, "splitEntities"),
     )
 
 

@@ -14,7 +14,7 @@ from broker.core.errors import BadRequestData
 from broker.core.federation import registration as rules
 from broker.core.federation.matching import Spec, spec_of_query
 from broker.core.jsonld.context import Context
-from broker.core.lang import natural, q
+from broker.core.lang import natural
 from broker.core.temporal import window
 from broker.core.uri import is_name
 from broker.operations import registrations as operations
@@ -92,9 +92,7 @@ def _spec(call: Call, context: Context) -> Spec:
     picked = _picked(params, context)
     if query.is_too_wide and not (query.attrs or picked or query.ids):
         raise BadRequestData("query: too wide; expected type, attrs, q, georel or id")
-    expand = rules.of_members(context.expand)
-    csf = q.parse(params["csf"], expand, what="csf") if "csf" in params else None
-    return spec_of_query(query, picked, window=_window(params), csf=csf)
+    return spec_of_query(query, picked, window=_window(params))
 
 
 def _picked(params: p.Params, context: Context) -> frozenset[str]:

@@ -26,7 +26,9 @@ class Query:
     the members that `pick` names, IRIs or "scope": an entity with none of them would be shown empty (4.21).
     `order`: the default is the order of ids. `limit` and `offset` define the page. `after`:
     a cursor, the key of the last entity of another page; this page begins behind it. `count`: whether the
-    number of all matching entities is wanted.
+    number of all matching entities is wanted. `csf`: a condition on the registrations of the sources that are
+    asked, which says nothing of entities. `is_split`: whether entities may be in parts at several sources, so
+    that conditions are judged on the whole only.
 
     Queries are equal by identity, so what is computed from a query can be cached as long as the query lives.
     """
@@ -45,6 +47,8 @@ class Query:
     offset: int = 0
     count: bool = False
     after: str | None = None
+    csf: Q | None = None
+    is_split: bool = False
 
     @property
     def required_attrs(self) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from broker.core import Entity
+from broker.core.conditions import meets, without_conditions
 from broker.core.entity import expiry
 from broker.core.errors import BadRequestData, TooManyResults
 from broker.core.federation.distribution import plan_query
-from broker.core.federation.matching import spec_of_query
+from broker.core.federation.matching import Spec, spec_of_query
 from broker.core.federation.origin import Origin
 from broker.core.federation.source_stream import Stream, fence
 from broker.core.federation.step import Reply, Step, asked_attrs
@@ -25,6 +26,7 @@ from broker.operations.distributed import concerned, sources_of, timed
 from broker.ports.broker import Broker
 from broker.ports.entities import Page, Undecodable
 
+_ANY: frozenset[str] = frozenset()
 _MOST_AT_ONCE = 1000  # entities of a page, of a source or of this broker
 _MOST = 100_000  # entities that one query may read
 
@@ -48,13 +50,22 @@ async def queried(broker: Broker, origin: Origin, query: Query, context: Context
         return None
     if query.types is not None and query.types.is_anything:  # `*` selects what is here (4.17)
         return None
-    steps = plan_query(concerned(broker, origin, registry, spec_of_query(query)), query, context)
+    sent = without_conditions(query) if query.is_split else query
+    steps = plan_query(concerned(broker, origin, registry, _spec(query)), sent, context)
     if not steps:
         return None
     if query.order is not None:
         raise BadRequestData("orderBy: expected only where no context source is concerned, or local=true")
     streams = [Stream(step) for step in steps]
-    return await _Gathering(broker, timed(broker, origin), query, streams).page()
+    return await _Gathering(broker, timed(broker, origin), query, sent, streams).page()
+
+
+def _spec(query: Query) -> Spec:
+    """What a query concerns. A part that meets none of the conditions may be of an entity that does."""
+    spec = spec_of_query(query)
+    if not query.is_split:
+        return spec
+    return replace(spec, geo=None, scope=None, attrs=spec.attrs if query.attrs or query.picked else _ANY)
 
 
 @dataclass(slots=True)
@@ -68,11 +79,14 @@ class _Found:
 
 
 class _Gathering:
-    """The entities of a query as they are found, here and at sources."""
+    """The entities of a query as they are found, here and at sources. `sent`: what each of them is asked."""
 
-    def __init__(self, broker: Broker, origin: Origin, query: Query, streams: list[Stream]) -> None:
-        self._broker, self._origin, self._query = broker, origin, query
+    def __init__(
+        self, broker: Broker, origin: Origin, query: Query, sent: Query, streams: list[Stream]
+    ) -> None:
+        self._broker, self._origin, self._query, self._sent = broker, origin, query, sent
         self._streams = streams
+        self._selected: dict[str, bool] = {}  # of split entities, once all parts are found
         self._found: dict[str, _Found] = {}
         self._start = "" if query.count else query.after or ""  # a count is of all pages
         self._is_here_complete = False
@@ -89,7 +103,8 @@ class _Gathering:
         await self._complete(chosen)
         more = len(ids) > end
         page = Page([*map(self._merged, chosen)], more, chosen[-1] if more and chosen else None)
-        return Queried(page, len(self._found) if query.count else None, tuple(self._warnings))
+        count = sum(map(self._is_selected, self._found)) if query.count else None  # then, all is read
+        return Queried(page, count, tuple(self._warnings))
 
     async def _ids(self, wanted: int) -> list[str]:
         """The ids of this page and those behind it that are final: as many as are wanted, or all."""
@@ -97,7 +112,8 @@ class _Gathering:
         while True:
             await self._round(min(wanted, _MOST_AT_ONCE))
             last = self._fence()
-            ids = sorted(one for one in self._found if one > begin and (last is None or one <= last))
+            final = (one for one in self._found if one > begin and (last is None or one <= last))
+            ids = sorted(filter(self._is_selected, final))
             if last is None or (len(ids) >= wanted and not self._query.count):
                 return ids
             if len(self._found) > _MOST:
@@ -125,7 +141,7 @@ class _Gathering:
     async def _more_here(self, limit: int) -> None:
         if self._is_here_complete:
             return
-        query = replace(self._query, limit=limit, offset=0, count=False, after=self._last_here or None)
+        query = replace(self._sent, limit=limit, offset=0, count=False, after=self._last_here or None)
         page = await self._broker.entities.find(self._origin.tenant, query)
         for entity in page.items:
             found = self._found.setdefault(entity["id"], _Found())
@@ -154,6 +170,14 @@ class _Gathering:
             return await self._broker.entities.get(self._origin.tenant, entity_id)
         except Undecodable:
             return None
+
+    def _is_selected(self, entity_id: str) -> bool:
+        """Whether an entity meets the conditions that no source and nobody here was asked."""
+        if not self._query.is_split:
+            return True
+        if entity_id not in self._selected:
+            self._selected[entity_id] = meets(self._query, self._merged(entity_id))
+        return self._selected[entity_id]
 
     def _merged(self, entity_id: str) -> Entity:
         found = self._found[entity_id]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.api.conftest import Cities, room
+from tests.api.conftest import Answer, Cities, room
 from tests.core.federation.registrations import info
 
 DEAD = "http://127.0.0.1:1"
@@ -12,6 +12,12 @@ DEAD = "http://127.0.0.1:1"
 
 def dated(value: int, at: str) -> dict[str, object]:
     return {"type": "Property", "value": value, "observedAt": f"2026-01-01T00:00:{at}Z"}
+
+
+def next_page(answer: Answer) -> str:
+    """The path of the next page; empty if there is none."""
+    links = [link for link in answer.headers.get("Link", "").split(", <") if 'rel="next"' in link]
+    return links[0].partition(">")[0].lstrip("<") if links else ""
 
 
 @pytest.mark.clause("4.5.5")
@@ -106,8 +112,7 @@ async def test_pages_over_two_brokers_are_exact_and_disjoint(cities: Cities) -> 
         page = [entity["id"] for entity in answer.doc]
         assert len(page) == 5 or "next" not in answer.headers.get("Link", "")
         found += page
-        links = [link for link in answer.headers.get("Link", "").split(", <") if 'rel="next"' in link]
-        path = links[0].partition(">")[0].lstrip("<") if links else ""
+        path = next_page(answer)
     assert found == expected
     counted = await cities.home("GET", "entities?type=T&limit=3&offset=4&count=true")
     assert counted.headers["NGSILD-Results-Count"] == str(len(expected))
@@ -128,6 +133,58 @@ async def test_filters_are_asked_of_sources(cities: Cities) -> None:
     assert (await cities.home("GET", "entities?type=T&orderBy=heat")).is_problem(400, "BadRequestData")
     assert (await cities.home("GET", "entities?type=T&orderBy=heat&local=true")).status == 200
     assert await cities.home.get("entities?type=*&q=heat") == []
+
+
+@pytest.mark.clause("5.7.2")
+async def test_csf_selects_the_sources_that_are_asked(cities: Cities) -> None:
+    await cities.register(kind={"type": "Property", "value": "sensor"})
+    await cities.river.make(room(heat=1))
+    for csf, ids in ('kind=="sensor"', ["urn:x:1"]), ('kind=="archive"', []), ('mode=="redirect"', []):
+        assert [entity["id"] for entity in await cities.home.get(f"entities?type=T&csf={csf}")] == ids
+        body = {"type": "Query", "entities": [{"type": "T"}], "csf": csf}
+        assert [one["id"] for one in (await cities.home("POST", "entityOperations/query", body)).doc] == ids
+
+
+PLACE = {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [3.28, 49.84]}}
+NEAR = "georel=near;maxDistance==1000&geometry=Point&coordinates=[3.28,49.84]"
+
+
+@pytest.mark.clause("5.7.2")
+@pytest.mark.parametrize(
+    ("conditions", "numbers"),
+    [
+        ("q=heat>2;level>2", [3, 4]),
+        ("q=level==1", [1]),
+        (NEAR, [0, 2, 4]),
+        ("scopeQ=/a", [1, 2, 3, 4]),
+        (f"{NEAR}&q=level>0&scopeQ=/a", [2, 4]),
+        ("attrs=level&q=heat<2", [0, 1]),
+        ("attrs=other", []),
+        ("pick=id,level&q=heat==4", [4]),
+    ],
+)
+async def test_conditions_hold_for_entities_that_are_split(
+    cities: Cities, conditions: str, numbers: list[int]
+) -> None:
+    await cities.register()
+    for n in range(5):
+        here = room(f"urn:x:{n}", heat=n) | ({"scope": "/a"} if n else {})
+        assert (await cities.home("POST", "entities?local=true", here)).status == 201
+        await cities.river.make(room(f"urn:x:{n}", level=n) | ({} if n % 2 else {"location": PLACE}))
+    path, found = f"entities?type=T&splitEntities=true&limit=2&{conditions}", []
+    while path:
+        answer = await cities.home("GET", path)
+        assert answer.status == 200, answer.body
+        found += [entity["id"] for entity in answer.doc]
+        path = next_page(answer)
+    assert found == [f"urn:x:{n}" for n in numbers]
+    answer = await cities.home("GET", f"entities?type=T&splitEntities=true&limit=0&count=true&{conditions}")
+    assert answer.headers["NGSILD-Results-Count"] == str(len(numbers))
+
+
+async def test_split_entities_have_no_linked_conditions(cities: Cities) -> None:
+    answer = await cities.home("GET", "entities?type=T&splitEntities=true&q=owner{name}")
+    assert answer.is_problem(400, "BadRequestData")
 
 
 @pytest.mark.clause("6.3.17")

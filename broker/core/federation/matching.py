@@ -153,7 +153,6 @@ def spec_of_query(
     *,
     datasets: frozenset[str] = frozenset(),
     window: Window | None = None,
-    csf: Q | None = None,
 ) -> Spec:
     """What a query is about; its attributes are those of `attrs`, `q` and the geoquery, and the picked ones.
 
@@ -170,7 +169,7 @@ def spec_of_query(
         query.geo,
         query.scope,
         window,
-        csf,
+        query.csf,
         datasets,
         query.selectors,
     )
