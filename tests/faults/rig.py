@@ -130,7 +130,7 @@ class Client:
 
     async def _read(self, path: str) -> Any:
         """The body of an answer; asked again if the connection broke: a worker may have been killed."""
-        for _ in range(10):
+        for _ in range(150):  # a worker that cannot start without MongoDB is tried again after a few seconds
             status, body = await self.ask("GET", path)
             if status or isinstance(self.fault, TimeoutError):
                 break

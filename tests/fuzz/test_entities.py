@@ -69,7 +69,8 @@ async def test_what_is_refused_changes_nothing_at_length(wires: list[Wire], worl
 
 
 async def lived(wires: list[Wire], docs: list[Json], pool: list[Step], seed: int) -> None:
-    """The lives of as many entities as there are connections, side by side."""
+    """The lives of as many entities as there are connections, side by side, in a tenant that is there."""
+    await wires[0].send(_request("POST", "", {"id": f"urn:x:{secrets.token_hex(8)}", "type": "T"}))
     dice = Random(seed)
     lives = [(deepcopy(dice.choice(docs)), dice.choices(pool, k=STEPS)) for _ in wires]
     async with asyncio.TaskGroup() as tasks:

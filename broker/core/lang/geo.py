@@ -96,13 +96,13 @@ def _relation(georel: Json) -> tuple[str, float | None]:
     )
 
 
-def _count(coordinates: Json) -> int:
-    """The number of positions, also of coordinates that are not well-formed."""
+def _count(coordinates: Json, levels: int = 4) -> int:
+    """The number of positions, also of coordinates that are not well-formed. No geometry has more levels."""
     if not isinstance(coordinates, list) or not coordinates or not isinstance(coordinates[0], list):
         return 1
-    if not coordinates[0] or not isinstance(coordinates[0][0], list):
+    if levels == 1 or not coordinates[0] or not isinstance(coordinates[0][0], list):
         return len(coordinates)
-    return sum(map(_count, coordinates))
+    return sum(_count(part, levels - 1) for part in coordinates)
 
 
 def _reference(kind: Json, coordinates: Json) -> dict[str, Json]:

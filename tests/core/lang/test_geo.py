@@ -115,6 +115,12 @@ def test_a_member_that_lacks(member: str) -> None:
         geo.parse({name: value for name, value in GOOD.items() if name != member}, str)
 
 
+@pytest.mark.parametrize("geometry", ["Point", "Polygon", "MultiPolygon"])
+def test_levels_that_no_geometry_has(geometry: str) -> None:
+    with pytest.raises(BadRequestData, match="^coordinates: expected the coordinates of"):
+        _query("equals", geometry, "[" * 1000 + "1" + "]" * 1000)
+
+
 def test_too_many_positions_are_too_complex() -> None:
     circle = [[math.cos(n / 50_000), math.sin(n / 50_000)] for n in range(9_999)]
     assert _query("within", POLYGON, [[*circle, circle[0]]])
