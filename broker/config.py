@@ -319,6 +319,7 @@ class Settings(BaseSettings):
     registrations_limit: int = Field(
         default=100_000,
         ge=1,
+        le=10_000_000,
         description="Maximum number of registrations of a tenant, about; what would add to them gets 403.",
     )
     federation_ca: Path | None = Field(

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from broker.core import Entity
-from broker.core.conditions import meets, without_conditions
 from broker.core.entity import expiry
 from broker.core.errors import BadRequestData, TooManyResults
 from broker.core.federation.distribution import plan_query
@@ -22,6 +21,7 @@ from broker.core.identity import alias
 from broker.core.jsonld.context import Context
 from broker.core.lang import pattern, types
 from broker.core.query import Query
+from broker.core.split_query import meets, without_conditions
 from broker.operations.distributed import concerned, sources_of, timed
 from broker.ports.broker import Broker
 from broker.ports.entities import Page, Undecodable

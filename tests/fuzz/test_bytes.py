@@ -67,7 +67,7 @@ async def test_damaged_requests(broker_url: str, wires: list[Wire], maker: Maker
 
 @pytest.mark.slow
 @given(maker=makers(), seed=st.integers(0, 2**64))
-@settings(hurried, max_examples=60)
+@settings(hurried, max_examples=20)
 async def test_many_damaged_requests(broker_url: str, wires: list[Wire], maker: Maker, seed: int) -> None:
     await refused_or_answered(broker_url, wires[0], maker, Random(seed))
 

@@ -63,7 +63,7 @@ async def test_what_is_refused_changes_nothing(wires: list[Wire], world: World) 
 
 @pytest.mark.slow
 @given(world=worlds())
-@settings(hurried, max_examples=40)
+@settings(hurried, max_examples=12)
 async def test_what_is_refused_changes_nothing_at_length(wires: list[Wire], world: World) -> None:
     await lived(wires, *world)
 

@@ -26,7 +26,7 @@ async def test_every_request_is_answered(wires: list[Wire], sink: str, maker: Ma
 
 @pytest.mark.slow
 @given(maker=makers())
-@settings(hurried, max_examples=60)
+@settings(hurried, max_examples=20)
 async def test_every_one_of_many_requests_is_answered(wires: list[Wire], sink: str, maker: Maker) -> None:
     await answered(wires, sink, maker)
 

@@ -48,7 +48,7 @@ async def test_both_readers_of_places_select_the_same(
 
 
 @pytest.mark.slow
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 2**32))
 async def test_both_readers_of_many_places_select_the_same(
     tenant: Tenant, selections: Selections, seed: int
