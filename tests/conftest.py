@@ -28,7 +28,7 @@ from broker.store.wire.tenants import database_name
 _ROOM = 2 << 30  # bytes in memory for the data of MongoDB
 
 # A test is as slow as the machine is busy, which says nothing of what it tests.
-hypothesis.settings.register_profile("eridanus", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("eridanus", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("eridanus")
 

@@ -53,7 +53,7 @@ async def test_answers_are_as_the_document_says(
 async def test_answers_are_as_the_document_says_at_length(
     operation: Operation, mode: GenerationMode, broker_url: str, owner: str, sink: str
 ) -> None:
-    await asyncio.to_thread(fuzz, operation, mode, 8, broker_url, owner, sink)
+    await asyncio.to_thread(fuzz, operation, mode, 4, broker_url, owner, sink)
 
 
 def fuzz(operation: Operation, mode: GenerationMode, count: int, root: str, tenant: str, sink: str) -> None:

@@ -117,7 +117,7 @@ def test_a_member_that_lacks(member: str) -> None:
 
 @pytest.mark.parametrize("geometry", ["Point", "Polygon", "MultiPolygon"])
 def test_levels_that_no_geometry_has(geometry: str) -> None:
-    with pytest.raises(BadRequestData, match="^coordinates: expected the coordinates of"):
+    with pytest.raises(BadRequestData, match=r"^coordinates: expected the coordinates of"):
         _query("equals", geometry, "[" * 1000 + "1" + "]" * 1000)
 
 
