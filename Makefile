@@ -49,7 +49,7 @@ test: $(VENV)/dev.stamp
 	@$(IN) pytest $(SIDE_BY_SIDE) -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/dev.stamp
-	@$(IN) pytest $(SIDE_BY_SIDE) -m slow $(ARGS)
+	@$(IN) pytest $(SIDE_BY_SIDE) --dist worksteal -m slow $(ARGS)
 
 test-all: $(VENV)/dev.stamp
 	@$(IN) pytest $(SIDE_BY_SIDE) $(ARGS)
