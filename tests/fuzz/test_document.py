@@ -48,14 +48,6 @@ async def test_answers_are_as_the_document_says(
     await asyncio.to_thread(fuzz, operation, mode, 3, broker_url, owner, sink)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("operation", "mode"), CASES)
-async def test_answers_are_as_the_document_says_at_length(
-    operation: Operation, mode: GenerationMode, broker_url: str, owner: str, sink: str
-) -> None:
-    await asyncio.to_thread(fuzz, operation, mode, 4, broker_url, owner, sink)
-
-
 def fuzz(operation: Operation, mode: GenerationMode, count: int, root: str, tenant: str, sink: str) -> None:
     """So many requests that the document allows, or that it does not."""
     with requests.Session() as session:
