@@ -20,6 +20,8 @@ class Registrations(Protocol):
     async def create(self, tenant: str, registration: Registration, approve: Approve) -> None:
         """Stores a new one. AlreadyExists if its id is taken, Conflict if it clashes with another one.
 
+        TooManyResults if the tenant has as many as it may have.
+
         What `approve` raises keeps it from being stored, too.
         """
 

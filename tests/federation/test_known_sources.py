@@ -121,7 +121,7 @@ async def test_what_was_never_announced_is_found_in_the_end(workers: list[Worker
     async with AsyncExitStack() as stack:
         client = (await open_database(mongo_uri, stack)).client
         tenants: Tenants = worker.broker.registrations._tenants  # type: ignore[attr-defined]
-        silent = MongoRegistrations(client, Tenants(client, tenants._prefix), Clock())
+        silent = MongoRegistrations(client, Tenants(client, tenants._prefix), Clock(), limit=100)
 
         async def approve(_: object) -> None:
             """Nothing is in the way."""

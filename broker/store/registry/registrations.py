@@ -37,7 +37,7 @@ class MongoRegistrations:
     """See `ports.Registrations`. `limit`: registrations of a tenant, about, above which no more are taken."""
 
     def __init__(
-        self, client: AsyncMongoClient[Document], tenants: Tenants, clock: Clock, limit: int = 100_000
+        self, client: AsyncMongoClient[Document], tenants: Tenants, clock: Clock, limit: int
     ) -> None:
         self._client = client
         self._limit = limit
